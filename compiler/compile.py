@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.decide import decide
+from titrant.compiler.decide.decide import NO_OTHERS, decide
 from titrant.compiler.decide.rule import Decisions, LeftOut
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import LoadStep
 from titrant.compiler.given.file import GivenFile
 from titrant.compiler.given.rules import rules
 from titrant.compiler.lower.lower import lower
@@ -32,22 +33,25 @@ def compile_plan(
     trace: Callable[[passes.Change], None] | None = None,
     history: History = NO_HISTORY,
     optimized: GivenFile | None = None,
+    others: Mapping[str, LoadStep] = NO_OTHERS,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
     `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
     `trace` is told what each pass changed; `history` is what predictions are learned from. `optimized` is a file to
-    judge in place of all that the recipe would make. Raises InfeasibleError when the plan cannot be carried out on
-    `hardware`.
+    judge in place of all that the recipe would make; `others` load the models beside the original. Raises
+    InfeasibleError when the plan cannot be carried out on `hardware`.
     """
-    decisions = decide(bound, hardware, model, data, instead={} if optimized is None else rules(optimized))
+    instead = {} if optimized is None else rules(optimized)
+    decisions = decide(bound, hardware, model, data, instead=instead, others=others)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     left_out = {} if optimized else _left_out(bound, decisions, lowered, hardware, (model, data))
     if left_out:
-        decisions = decide(bound, hardware, model, data, left_out=left_out)
+        decisions = decide(bound, hardware, model, data, left_out=left_out, others=others)
         lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
-    plan = price(plan, hardware, model, data, history=history, declare=catalog.get)
+    loaded = {key: load.model for key, load in others.items()}
+    plan = price(plan, hardware, model, data, history=history, declare=catalog.get, others=loaded)
     check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
     return plan if optimized is None else _sized(plan, optimized)
 

@@ -27,7 +27,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
     ("train", "distributed"): ("none",),
-    ("reduction", "distillation"): ("none",),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "offload"): ("none",),

@@ -45,6 +45,7 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"a sweep shall find the learning rate, and it is written: {train.learning_rate:g}"
         path = ("train", "find_learning_rate")
         yield given.finding("R192", path, message, "take `learning_rate` out, or `find_learning_rate`")
+    yield from _checkpoints_fit(given, train)
     if given.recipe.model.args.get("vocabulary") == "auto":
         vocabulary = ("model", "args", "vocabulary")
         yield given.finding(
@@ -98,6 +99,31 @@ def _terms_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
     if train.class_weights is not None and own:
         message = f"`{loss}` is called with output and labels alone"
         yield given.finding("R191", ("train", "class_weights"), message, "weigh the classes in the loss itself")
+
+
+def _checkpoints_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """Refuse checkpoints of which the worst are kept, and such as are never saved."""
+    saved = train.checkpoints
+    right, word = ("max", "largest") if saved.metric == "tuning accuracy" else ("min", "smallest")
+    if saved.mode != right:
+        at = "mode" if given.written("train", "checkpoints", "mode") else "metric"
+        message = f"the best {saved.metric} is the {word}, and `mode` is `{saved.mode}`"
+        yield given.finding("R197", ("train", "checkpoints", at), message, f"write `mode: {right}`")
+    if saved.every > train.epochs:
+        message = f"{train.epochs} epochs end before the first checkpoint, after {saved.every}"
+        yield given.finding("R198", ("train", "checkpoints", "every"), message, f"write {train.epochs} or less")
+
+
+def watched_parameters_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse a pattern that is the name of a layer: parameters are watched, whose names go on after it."""
+    watched = None if given.recipe.train is None else given.recipe.train.watch_gradients
+    if watched is None or isinstance(watched, bool):
+        return
+    name = watched.pattern
+    if any(layer.name == name or layer.name.startswith(f"{name}.") for layer in model.layers):
+        message = f"`{name}` is a layer, and parameters are watched by their names, such as `{name}.weight`"
+        path = ("train", "watch_gradients", "pattern")
+        yield given.finding("R199", path, message, f"write `pattern: {name}.*`")
 
 
 def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

@@ -209,11 +209,11 @@ def _parameters(module: "torch.nn.Module") -> int:
     return sum(tensor.numel() for tensor in module.parameters())
 
 
-def _check(wanted: int | None, there: int, because: str) -> None:
+def _check(count: int | None, there: int, because: str) -> None:
     """Raise PreconditionError X550 where there are no blocks, or fewer than are to be removed."""
-    if there >= (wanted or 1):
+    if there >= (count or 1):
         return
     reason = f" ({because})" if because else ""
-    message = f"{'a block is' if wanted is None else f'{wanted} blocks are'} to be removed, and {there} can be{reason}"
+    message = f"{'a block is' if count is None else f'{count} blocks are'} to be removed, and {there} can be{reason}"
     advice = f"write reduction.pruning.blocks: {there} or less" if there else _NONE
     raise PreconditionError(Diagnostic("X550", message, help=advice))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
-    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
+    TeachTask = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -217,7 +217,7 @@ def fit(
     context: Context,
     *,
     watchers: "Sequence[Watcher]" = (),
-    taught: "Taught | None" = None,
+    taught: "TeachTask | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
 

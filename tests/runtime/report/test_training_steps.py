@@ -35,6 +35,18 @@ def test_says_what_was_gained_and_what_it_cost(records):
     assert "48% less" in markdown_text(made)
 
 
+def test_draws_what_a_learning_rate_finder_saw(records):
+    made = plain(records.released())
+    made["values"]["curves"] = {
+        "loss": [0.7, 0.5], "tuning_loss": [0.7, 0.6], "tuning_accuracy": [0.5, 0.8], "best_epoch": 2,
+        "sweep": {"rates": [1e-4, 1e-3, 1e-2], "loss": [0.7, 0.5, 0.9], "chosen": 1e-3},
+    }  # fmt: skip
+    shown = html_text(page(read_record(made)))
+    assert "Learning-rate finder" in shown
+    assert "dashed: 0.001, which was taken" in shown
+    assert "Learning-rate finder" not in html_text(page(read_record(plain(records.released()))))
+
+
 def test_says_nothing_of_a_training_in_fp32_that_keeps_everything(records):
     record = measuring(records, {"final_loss": 0.1})
     assert training_rows(record) == ()
