@@ -37,7 +37,7 @@ PACKAGES = {
         "mlx": "0",
         "torch-pruning": "1",
     },
-    **{"torchao": "0", "c++": "12"},
+    **{"torchao": "0", "c++": "12", "torch-pruning": "1"},
     **backend.added_packages(),
 }
 LAYERS = (
