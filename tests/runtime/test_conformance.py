@@ -27,8 +27,17 @@ NAMES = catalog.names()
 RUN_HERE = list(filter(cases.runs_here, NAMES))
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
 PACKAGES = {
-    **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0", "mlx": "0"},
-    **{"torchao": "0", "c++": "12"},
+    **{
+        "torch": "2",
+        "onnx": "1",
+        "onnxruntime": "1",
+        "openvino": "2026",
+        "nncf": "3",
+        "bitsandbytes": "0",
+        "mlx": "0",
+        "torch-pruning": "1",
+    },
+    **{"torchao": "0", "c++": "12", "torch-pruning": "1"},
     **backend.added_packages(),
 }
 LAYERS = (
