@@ -79,8 +79,8 @@ def trained(module: nn.Module, roles: dict[str, Any], params: dict[str, Any], se
 def main() -> int:
     """Print each seed, and the mean gain with its interval of 95 %."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
