@@ -1,10 +1,13 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -18,6 +21,8 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
+SOURCE = str(Path(__file__).parents[1] / "src")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory):
@@ -27,13 +32,106 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
+# What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
+HEAVY = (
+    "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
+    "matplotlib.pyplot", "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
+    "titrant.runtime.run.execute", "titrant.runtime.worker.child",
+)  # fmt: skip
+
+
+class Warm:
+    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others."""
+
+    def __init__(self, place):
+        self._place, self._server, self._socket = place, None, None
+
+    def __call__(self, *arguments, cwd, env, timeout=600):
+        """Run a module or a script to its end."""
+        files = [self._place / "out", self._place / "err"]
+        with files[0].open("wb") as out, files[1].open("wb") as err:
+            environment = {**os.environ, "PYTHONPATH": self._path, "CI": "true", **env}
+            process = self.start(
+                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err
+            )
+            code = process.wait(timeout)
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text("utf-8") for file in files))
+
+    def start(self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False):
+        """Start a process as `subprocess.Popen` does, without input."""
+        request = {
+            "options": arguments[1:], "folder": str(cwd or Path.cwd()), "environment": dict(env), "passed": pass_fds,
+            "session": start_new_session,
+        }  # fmt: skip
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            streams = [end if isinstance(end, int) else end.fileno() for end in (nothing, stdout, stderr)]
+            return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
+
+    def ask(self, request, descriptors=()):
+        if self._server is None:
+            self._serve()
+        socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+        return json.loads(self._socket.recv(64))
+
+    @property
+    def _path(self):
+        return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
+
+    def _serve(self):
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "warm.py"), str(theirs.fileno()), *HEAVY], cwd=self._place,
+            env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+
+    def close(self):
+        if self._server is not None:
+            self._socket.close()
+            self._server.wait()
+
+
+class WarmProcess:
+    """A process that `tests/warm.py` forked."""
+
+    def __init__(self, warm, pid):
+        self.pid, self.returncode, self._warm = pid, None, warm
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            self.returncode = self._warm.ask({"wait": self.pid, "seconds": timeout})
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("python", timeout)
+        return self.returncode
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
+    made = Warm(tmp_path_factory.mktemp("warm"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def warm_workers(warm):
+    """Let the workers that a module's tests start begin with what is heavy loaded."""
+    from titrant.runtime.worker import parent
+
+    parts = {"Popen": warm.start, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parent, "subprocess", SimpleNamespace(**parts))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
     base = tmp_path_factory.getbasetemp()
     place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shipped"
-    source = str(Path(__file__).parents[1] / "src")
-    path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
+    path = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
     with FileLock(f"{place}.lock"):
         if not place.exists():
             making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))

@@ -1,11 +1,8 @@
 """What the docs show as right is right: recipes are accepted, wrong ones get their code, Python runs, options exist."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -146,7 +143,6 @@ PLACES = {
     "task": "task: {}",
     "target.engine": "target: {{engine: {}}}",
     "target.latency.scenario": "target: {{latency: {{p95: 5 ms, scenario: {}}}}}",
-    "train.loss": "train: {{loss: {}}}",
     "quantization.method": "quantization: {{method: {}}}",
     "validation.gates.metric": "validation: {{gates: [{{metric: {}, comparison: drop_at_most, threshold: 0.02}}]}}",
 }
@@ -215,23 +211,12 @@ def python_pages():
     return [page for page in PAGES if "```python\n" in page.read_text("utf-8")]
 
 
-def _run(place, *arguments):
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        env={**os.environ, "TITRANT_HOME": str(place / "home"), "CI": "true", "PYTHONPATH": _path()},
-    )  # fmt: skip
-
-
-def _path():
-    return os.pathsep.join([str(Path(titrant.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.stem)
-def test_runs_the_python_of_a_page(page, shipped, tmp_path):
+def test_runs_the_python_of_a_page(page, shipped, warm, tmp_path):
     place = shutil.copytree(shipped, tmp_path / "place")  # what a page runs is the latest for itself alone
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
     script = place / f"{page.stem.replace('-', '_')}_page.py"
     script.write_text(BEFORE.get(page.name, "") + "\n".join(blocks), "utf-8")
-    done = _run(place, script.name)
+    done = warm(script.name, cwd=place, env={"TITRANT_HOME": str(place / "home")})
     assert done.returncode == 0, done.stderr

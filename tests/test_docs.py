@@ -1,6 +1,5 @@
 """The docs: every command shown runs, every link leads somewhere, generated pages are up to date."""
 
-import os
 import re
 import shlex
 import shutil
@@ -43,21 +42,14 @@ def write_files(page: Path, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
-def test_runs_every_command_shown(page, shipped, tmp_path):
+def test_runs_every_command_shown(page, shipped, warm, tmp_path):
     place = shutil.copytree(shipped, tmp_path / "place")  # what a page runs is the latest for itself alone
     prepare(page, place)
     write_files(page, place)
     for command, code in commands(page):
         assert command[0] in ("titrant", "python"), command
-        done = subprocess.run(
-            [sys.executable, *(["-m", *command] if command[0] == "titrant" else command[1:])],
-            cwd=place,
-            env={**os.environ, "TITRANT_HOME": str(place / "home"), "CI": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = ["-m", *command] if command[0] == "titrant" else command[1:]
+        done = warm(*arguments, cwd=place, env={"TITRANT_HOME": str(place / "home")})
         assert done.returncode == code, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 

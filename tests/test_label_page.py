@@ -1,11 +1,8 @@
 """The page on labels: its recipe and its commands, with rows that it speaks of and a labeler who knows the truth."""
 
 import csv
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +30,7 @@ def write_rows(folder):
     return {f"E{place}": "ill" if ill[place] else "well" for place in range(len(values))}
 
 
-def test_goes_the_way_that_the_page_shows(tmp_path):
+def test_goes_the_way_that_the_page_shows(warm, tmp_path):
     recipe, beside = blocks("yaml")
     labels = f"  {re.search(r'labels: [a-z.]+', beside)[0]}\n"
     findings = write_rows(tmp_path)
@@ -45,7 +42,8 @@ def test_goes_the_way_that_the_page_shows(tmp_path):
         for line in block.splitlines():
             command, _, comment = line.partition("  #")
             code = int(re.search(r"exit (\d+)", comment)[1]) if comment else 0
-            done = titrant(tmp_path, command)
+            assert command.startswith("titrant "), command
+            done = warm("-m", *shlex.split(command), cwd=tmp_path, env={"TITRANT_HOME": str(tmp_path / "home")})
             assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
     said = " ".join(done.stdout.split())
     assert "without a label" not in said
@@ -62,16 +60,3 @@ def fill_in(folder, findings):
         writer = csv.DictWriter(file, lines[0])
         writer.writeheader()
         writer.writerows({**line, "titrant_label": findings[line["titrant_row"]]} for line in lines)
-
-
-def titrant(folder, command):
-    assert command.startswith("titrant "), command
-    return subprocess.run(
-        [sys.executable, "-m", *shlex.split(command)],
-        cwd=folder,
-        env={**os.environ, "TITRANT_HOME": str(folder / "home"), "CI": "true"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

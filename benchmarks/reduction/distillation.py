@@ -1,6 +1,6 @@
 """A student of a quarter of its teacher's parameters, distilled and trained alone, over five seeds.
 
-Fashion-MNIST: teacher and students learn from the same train rows, unless `--teacher-rows` gives the teacher more, tuning
+Fashion-MNIST: teacher and students learn from the same rows, unless `--teacher-rows` gives the teacher more, tuning
 rows choose the epoch, and the whole test set is looked at once for each. Both students of a seed begin with the same
 weights and see the rows in the same order. Run with TITRANT_DATA: `python benchmarks/reduction/distillation.py [--rows
 N] [--epochs N]`; exits 1 where the interval of the gain holds 0.

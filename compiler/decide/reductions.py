@@ -11,7 +11,7 @@ from typing import Any
 from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
 from titrant.compiler.decide.levels import is_medical
 from titrant.compiler.decide.measuring import is_plain
-from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, Question, ReductionStage, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.compiler.decide.training import fit_params
 from titrant.runtime import catalog
@@ -57,7 +57,7 @@ def growth(question: Question) -> RuleAnswer:
         stages = _stages(question, part, reduction)
         if stages:
             settled = tuple(
-                Growth(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
+                ReductionStage(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
                 for stage in stages
             )
             line = decision(
@@ -83,7 +83,7 @@ def _stages(question: Question, part: ReductionPart, reduction: ReductionStep) -
     The medical safeguards allow one stage, the largest that they allow.
     """
     method = catalog.get(reduction.operator).method
-    stages = () if method is None else method.variants
+    stages = () if method is None else tuple(each for each in method.variants if not each.against(question.model))
     written = {name for stage in stages for name in (*stage.options, "sparsity")} & set(part.options)
     if written or is_medical(question) or question.recipe.quantization.adapt is not None:
         return ()
@@ -230,18 +230,17 @@ def _some(names: Sequence[str]) -> str:
 
 
 def grown(question: Question) -> RuleAnswer:
-    """Add to the candidates those of each further stage of reduction, most aggressive last."""
-    chains = question.settled.chains
-    smaller: list[Chain] = []
-    for base in _bases(chains):
-        before = base
-        for stage in question.settled.growth:
-            chain = _grown(question, base, before, stage)
-            if chain.id not in question.left_out:
-                smaller.append(chain)
-            before = chain
-    last = max((chain.rank for chain in chains), default=0)
-    return RuleAnswer((*chains, *_ranked(smaller, question.settled.growth, last)))
+    """Add to the candidates those of each further stage, the most aggressive last."""
+    chains = list(question.settled.chains)
+    before = {base.id: base for base in sorted(_bases(chains), key=lambda chain: chain.rank)}
+    rank = max((chain.rank for chain in chains), default=0)
+    for stage in question.settled.growth:
+        for base, last in before.items():
+            before[base] = _grown(question, base, last, stage)
+            if before[base].id not in question.left_out:
+                rank += 1
+                chains.append(replace(before[base], rank=rank))
+    return RuleAnswer(tuple(chains))
 
 
 def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
@@ -251,20 +250,8 @@ def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
     yield from quantized or uniform
 
 
-def _grown(question: Question, base: Chain, before: Chain, stage: Growth) -> Chain:
-    """Return the candidate of a stage that goes on from the one before it."""
-    before_method = question.settled.followed(stage.reductions)
-    named = named_by(replace(base, id=base.id.rpartition("+")[2], before=before_method), stage.name)
+def _grown(question: Question, base: str, before: Chain, stage: ReductionStage) -> Chain:
+    """Return the candidate of a stage that goes on from the one before it, of the network as it is by its id."""
+    steps = question.settled.followed(stage.reductions)
+    named = named_by(replace(before, id=base.rpartition("+")[2], before=steps), stage.name)
     return replace(named, grows=before.id)
-
-
-def _ranked(candidates: Sequence[Chain], stages: Sequence[Growth], last: int) -> Iterator[Chain]:
-    """Rank by stage, and within one as the methods are."""
-    of_stage = {stage.reductions: place for place, stage in enumerate(stages)}
-
-    def place(chain: Chain) -> int:
-        return next(number for steps, number in of_stage.items() if chain.before[: len(steps)] == steps)
-
-    ordered = sorted(candidates, key=lambda chain: (place(chain), chain.rank))
-    for rank, chain in enumerate(ordered, last + 1):
-        yield replace(chain, rank=rank)

@@ -100,10 +100,10 @@ def lower(
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
+            *answering.fine_tuned(original, candidates),
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
-            *answering.fine_tuned(original),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),
@@ -272,11 +272,11 @@ def _file_steps(
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
     about = {"candidate": entry.id, "stage": entry.stage}
     loaded, start = begun(entry, original, maker, about)
-    chained = tuple(_told(link, answering) for link in links(entry, start, maker))
+    chained = tuple(_with_reading(link, answering) for link in links(entry, start, maker))
     return (*loaded, *file_steps(entry.id, chained, start, maker, **about, allocation=allocation))
 
 
-def _told(link: Link, answering: Answering) -> Link:
+def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link

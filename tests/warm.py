@@ -1,0 +1,170 @@
+"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves requests.
+
+Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
+is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
+are the first two that it starts itself, as its worker, from what it was at its beginning: no code of a user's, no
+thread, no session. What a test says of how a process starts, of what it loads, of signals or of Python's own options
+needs `subprocess`.
+
+A request is JSON: {"options", "folder", "environment", "session", "passed"}, with three streams and the descriptors
+that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the exit code, or
+by null where it takes longer.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+PATH = sys.path[1:]
+LONGEST = 1 << 20
+
+
+class Spare:
+    """A process that waits to become another one, or to end with its parent."""
+
+    def __init__(self):
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._socket.close()
+            with ending():
+                become(theirs)
+        theirs.close()
+
+    def be(self, request, descriptors):
+        """Let it be what is asked for, with these descriptors open: three streams, then those that it is passed."""
+        socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+        self._socket.close()
+
+
+class Started(subprocess.Popen):
+    """A process; one of Python that runs a module or a script is one that is spare, as long as there are any."""
+
+    spares = []  # noqa: RUF012 - the process's own
+
+    def _execute_child(self, arguments, *others):
+        options = list(map(os.fspath, arguments)) if isinstance(arguments, (list, tuple)) else []
+        _, _, _, passed, folder, environment, _, _, _, *streams = others[:15]
+        rest = options[2:] if options[1:2] == ["-P"] else options[1:]
+        runs = options[:1] == [sys.executable] and bool(rest) and (rest[0] == "-m" or rest[0].endswith(".py"))
+        if not Started.spares or not runs:
+            super()._execute_child(arguments, *others)
+            return
+        spare = Started.spares.pop()
+        inputs = [own if given == -1 else given for own, given in enumerate((streams[0], streams[3], streams[5]))]
+        request = {
+            "options": options[1:], "folder": os.fspath(folder or Path.cwd()), "passed": passed, "session": others[20],
+            "environment": dict(os.environ if environment is None else environment),
+        }  # fmt: skip
+        spare.be(request, [*inputs, *passed])
+        self.pid = spare.pid
+        self._child_created = True
+        self._close_pipe_fds(*streams)
+
+
+@contextlib.contextmanager
+def ending():
+    """End the process after what is inside, as Python does."""
+    code = 0
+    try:
+        yield
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if code and not isinstance(left.code, int):
+            print(left.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - whatever the process raises, its parent's stack is none of its own
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def become(asked):
+    """Wait for a request and be what it asks for; end where none comes."""
+    text, descriptors, _, _ = socket.recv_fds(asked, LONGEST, 16)
+    asked.close()
+    if not text:
+        os._exit(0)
+    request = json.loads(text)
+    take(descriptors, [0, 1, 2, *request["passed"]])
+    if request["session"]:
+        os.setsid()
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    isolated, *options = request["options"] if request["options"][0] == "-P" else ("", *request["options"])
+    module = options[1] if options[0] == "-m" else None
+    sys.argv[:] = options[1:] if module else options
+    first = [] if isolated else [Path.cwd() if module else Path(options[0]).absolute().parent]
+    given = [Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = list(dict.fromkeys([*map(str, (*first, *given)), *PATH]))
+    importlib.invalidate_caches()
+    Started.spares = [] if isolated else [Spare(), Spare()]  # a worker starts none
+    if module:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(options[0], run_name="__main__")
+
+
+def take(descriptors, numbers):
+    """Give descriptors their numbers, and close all others."""
+    high = [os.dup2(descriptor, 1000 + place) for place, descriptor in enumerate(descriptors)]
+    os.closerange(3, 1000)
+    for place, number in zip(high, numbers, strict=True):
+        os.dup2(place, number)
+        os.close(place)
+
+
+def serve(asked):
+    """Answer requests until there are no more."""
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(asked, LONGEST, 16)
+        if not text:
+            return
+        request = json.loads(text)
+        if "wait" in request:
+            answer = waited(request["wait"], request["seconds"])
+        else:
+            spare = Spare()
+            spare.be(request, descriptors)
+            answer = spare.pid
+            for descriptor in descriptors:
+                os.close(descriptor)
+        asked.send(json.dumps(answer).encode())
+
+
+def waited(process, seconds):
+    """Return the exit code of a process, or None where it goes on for longer."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(process, 0 if end is None else os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    for loaded in sys.argv[2:]:
+        importlib.import_module(loaded)
+    subprocess.Popen = Started
+    gc.collect()
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
