@@ -36,8 +36,9 @@ LAYERS = (
     Layer("normalization", "BatchNorm2d", 8, 72, (4,)),
     Layer("linear", "Linear", 10, 40, (2, 4), 16),
     Layer("wide", "Linear", 520, 2080, (8, 64), 1024),
+    Layer("square", "Linear", 262_656, 1_050_624, (512, 512), 524_288),
 )
-MODEL = ModelFacts("factory", "0", 574, 574, 2336, LAYERS, (), (), 2192, 512)
+MODEL = ModelFacts("factory", "0", 263_230, 263_230, 1_052_960, LAYERS, (), (), 526_480, 512, blocks=("block",))
 
 
 # With what it takes to compute in each number format.
