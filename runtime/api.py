@@ -37,6 +37,8 @@ class PlainContext:
     listen: Listener = silent
     measurements: list[Measurement] = field(default_factory=list)
     not_reused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    checkpoints: Path | None = None
 
     @cached_property
     def generator(self) -> np.random.Generator:
@@ -52,6 +54,10 @@ class PlainContext:
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
         self.listen(done, total, note)
+
+    def note(self, text: str) -> None:
+        """Keep what whoever calls may want to know."""
+        self.notes.append(text)
 
     def do_not_reuse(self, because: str) -> None:
         """Remember why the result counts for this call only."""

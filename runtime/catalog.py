@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from titrant.runtime.method import Method
+from titrant.runtime.method import LayerOutlook, Method
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -46,6 +46,7 @@ class Context(Protocol):
     seed: int
     threads: int
     scratch: Path  # an empty folder; what an output value refers to may live here
+    checkpoints: Path | None  # of this very step alone, until it is finished; also of a process that was killed
 
     @property
     def generator(self) -> Any:
@@ -56,6 +57,9 @@ class Context(Protocol):
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
+
+    def note(self, text: str) -> None:
+        """Tell whoever follows the run something that matters to them."""
 
     def do_not_reuse(self, because: str) -> None:
         """Let the result count for this run only: something that may pass, such as a lack of memory, shaped it."""
@@ -104,6 +108,11 @@ def same_model(params: Any, model: ModelFacts) -> ModelFacts:
     return model
 
 
+def nothing_by_layer(params: Any, model: ModelFacts) -> tuple[LayerOutlook, ...]:
+    """Say nothing of single layers."""
+    return ()
+
+
 def no_modules(params: Any) -> tuple[str, ...]:
     """Answer that no modules are imported."""
     return ()
@@ -148,6 +157,8 @@ class Declaration:
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model
     # Parameters that name engines, alone or by name of a model: the versions of their packages enter the step key.
     engines: tuple[str, ...] = ()
+    # What becomes of each layer, of an operator that takes some and leaves others: the plan shows it.
+    by_layer: Callable[[Any, ModelFacts], tuple[LayerOutlook, ...]] = nothing_by_layer
     verified: tuple[str, ...] = ()  # kinds of devices on which the project's own checks run it: cpu, cuda, mps
 
 
@@ -187,6 +198,7 @@ def operator(
     idle: Callable[[Any, ModelFacts], bool] = never,
     model_after: Callable[[Any, ModelFacts], ModelFacts] = same_model,
     engines: tuple[str, ...] = (),
+    by_layer: Callable[[Any, ModelFacts], tuple[LayerOutlook, ...]] = nothing_by_layer,
     verified: tuple[str, ...] | None = None,
 ) -> Callable[[Callable[..., Mapping[str, Any]]], Callable[..., Mapping[str, Any]]]:
     """Declare an operator and enter it in the catalog; the conformance suite verifies titrant's own on the CPU."""
@@ -196,7 +208,7 @@ def operator(
         declaration = Declaration(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
-            always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines,
+            always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines, by_layer,
             verified if verified is not None else ("cpu",) if run.__module__.startswith(_OWN) else (),
         )  # fmt: skip
         _catalog[name] = declaration
@@ -310,6 +322,7 @@ def _guarded(declaration: Declaration, distribution: str) -> Declaration:
         predict=guard("predict", unknown_cost, Prediction),
         idle=guard("idle", never, bool),
         model_after=guard("model_after", same_model, ModelFacts),
+        by_layer=guard("by_layer", nothing_by_layer, tuple),
     )
 
 

@@ -44,6 +44,15 @@ class Mixing:
 
 
 @dataclass(frozen=True)
+class LayerOutlook:
+    """What a reduction makes of one layer, as far as it is known before it runs: "" where the layer stays as it is."""
+
+    name: str
+    becomes: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Method:
     """A reduction that `quantization.method`, or a part of `reduction`, can name.
 

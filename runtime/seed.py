@@ -52,7 +52,7 @@ class Seeding:
         Processes differ in the step in which the module is loaded, or load it while the recipe is inspected: neither
         what it draws may depend on that, nor what is drawn after it. So a seed that it sets counts for itself only.
         """
-        settings, restores = self._settings, [_restore(name) for name in ("random", *_loaded())]
+        settings, restores = self._settings, [restorer(name) for name in ("random", *_loaded())]
         self._begin(replace(settings, seed=self._seed))
         try:
             yield
@@ -101,8 +101,8 @@ def _loaded() -> list[str]:
     return [name for name in _LIBRARIES if name in sys.modules]
 
 
-def _restore(name: str) -> Callable[[], None]:
-    """Return a function that restores the present state of a library's global generator.
+def restorer(name: str) -> Callable[[], None]:
+    """Return a function that restores the present state of the global generator of "random" or a loaded library.
 
     MLX does not tell its state: its function does nothing, and the generator stays as it was last seeded.
     """
@@ -123,7 +123,7 @@ def _restore(name: str) -> Callable[[], None]:
 @contextmanager
 def another_seed(seed: int) -> Iterator[None]:
     """Seed Python and the loaded libraries otherwise for a while; users' own generators go on from where they are."""
-    restores = [_restore(name) for name in ("random", *_loaded())]
+    restores = [restorer(name) for name in ("random", *_loaded())]
     random.seed(seed)
     for name in _loaded():
         if name == "torch":

@@ -1,7 +1,4 @@
-"""Facts about the machine, the model and the data, known before anything runs, and how many bytes the data take.
-
-Bytes are counted from the facts, for data as titrant keeps them: every array whole in one file.
-"""
+"""Facts about machine, model and data, known before anything runs, and how many bytes the data take, kept whole."""
 
 import math
 from collections.abc import Mapping
@@ -213,10 +210,12 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
+    file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
     multiplications: int = 0  # in that forward pass, of activations one by one
     mask_bytes: int = 0  # of its causal attention over a fixed number of places
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
+    blocks: tuple[str, ...] = ()  # modules that an identity can stand for, as they are called
 
     @property
     def is_graph(self) -> bool:

@@ -73,10 +73,48 @@ def fastest(files: Mapping[str, str], seconds: FigureOf, engine: str | None = No
     return min(timed)[1] if timed else None
 
 
-def links(candidate: Candidate, files: Mapping[str, str], seconds: FigureOf) -> tuple[GainPart, ...]:
+@dataclass(frozen=True)
+class Halfway:
+    """A candidate that has one of two things that another has: it is reduced, or in fewer bits; which is `part`."""
+
+    candidate: str
+    part: str
+
+
+def halfway(plan: Plan, candidate: Candidate) -> Halfway | None:
+    """Return what tells apart what a reduction and what fewer bits gave a candidate; None where it has not both.
+
+    One that goes on from others began with the network as it is, in the same precision. Where all are reduced, it is
+    the reduced network in fp32, in the same engine and format.
+    """
+    by_id = {each.id: each for each in plan.candidates}
+    if candidate.grows:
+        before = candidate
+        while before.grows:
+            before = by_id[before.grows]
+        return Halfway(before.id, PRECISION) if before.method != "none" else None
+    reduction, joined, _ = candidate.id.rpartition("+")
+    if not joined or candidate.method == "none":
+        return None
+    same = (candidate.engine, candidate.format)
+    return next(
+        (
+            Halfway(each.id, REDUCTION)
+            for each in plan.candidates
+            if each.method == "none" and each.plain and (each.engine, each.format) == same
+            if each.id == reduction or each.id.rpartition("+")[0] == reduction
+        ),
+        None,
+    )
+
+
+def links(
+    candidate: Candidate, files: Mapping[str, str], seconds: FigureOf, between: Halfway | None = None
+) -> tuple[GainPart, ...]:
     """Return the way from the original to a candidate, without factors; () where its steps cannot be told apart.
 
-    It goes over the fastest fp32 file of the original's engine, and then of the candidate's.
+    It goes over the fastest fp32 file of the original's engine, and then of the candidate's, and over what is `between`
+    where that was timed.
     """
     own = files.get(ORIGINAL)
     start = None if own is None else fastest(files, seconds, own)
@@ -90,6 +128,9 @@ def links(candidate: Candidate, files: Mapping[str, str], seconds: FigureOf) -> 
     way = [GainPart(CONVERSION, ORIGINAL, start, own)] if start != ORIGINAL else []
     way += [GainPart(ENGINE, start, base, candidate.engine)] if candidate.engine != own else []
     kind = REDUCTION if candidate.method == "none" else PRECISION
+    if between is not None and seconds(between.candidate) is not None and between.candidate != base:
+        way.append(GainPart(between.part, base, between.candidate, candidate.engine))
+        base, kind = between.candidate, PRECISION if between.part == REDUCTION else REDUCTION
     way += [GainPart(kind, base, candidate.id, candidate.engine)] if candidate.id != base else []
     return tuple(way)
 
@@ -101,10 +142,11 @@ def gain_parts(
     size: FigureOf,
     *,
     speed: Callable[[str, str], Gain | None],
+    between: Halfway | None = None,
     basis: str = "measured",
 ) -> GainParts | None:
     """Tell a candidate's gain apart; None where its steps cannot be. `speed` compares two files by name."""
-    way = links(candidate, files, seconds)
+    way = links(candidate, files, seconds, between)
     if not way:
         return None
 
@@ -145,7 +187,7 @@ def predicted_parts(plan: Plan, candidate: Candidate) -> GainParts | None:
 
     files = fp32_files(plan, search)
     basis = costs[candidate.id].basis if candidate.id in costs else ""
-    return gain_parts(candidate, files, seconds, size, speed=speed, basis=basis)
+    return gain_parts(candidate, files, seconds, size, speed=speed, between=halfway(plan, candidate), basis=basis)
 
 
 def product_words(parts: GainParts) -> str:

@@ -15,6 +15,8 @@ SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at
 
 # That the original beats the best constant answer: what is compared with one that does not proves nothing.
 REFERENCE = "reference"
+# That a reduced network that was trained again keeps what the original has after the same training.
+FINE_TUNED = "fine_tuned"
 # That every layer runs in the precision that was planned for it.
 EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
 
@@ -31,7 +33,9 @@ class Gate:
 
     id: str
     preset: (
-        str  # retention, safety, bias, calibration, clinical_relevance, target, baseline, reference, executed, gates
+        # retention, fine_tuned, safety, bias, calibration, clinical_relevance, target, baseline, reference, executed,
+        # gates
+        str
     )
     metric: str
     slice: str
@@ -81,9 +85,10 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
 def controls_of(gate: Gate) -> tuple[str, ...]:
     """Return the answers that a gate must refuse; none where it is about the original alone, or about no answers.
 
-    A bias row compares groups, whose shares a permutation makes alike: it must refuse that one of them is broken.
+    A bias row compares groups, whose shares a permutation makes alike: it must refuse that one of them is broken. What
+    is compared with the fine-tuned original is put to nothing: the same row against the original is.
     """
-    if gate.of_original or gate.test == "not_assessable":
+    if gate.of_original or gate.preset == FINE_TUNED or gate.test == "not_assessable":
         return ()
     return (BROKEN,) if gate.preset == "bias" else CONTROLS.get(gate.metric, ())
 
@@ -276,6 +281,8 @@ COMPARISONS: Mapping[str, str] = {
 
 def threshold_words(gate: Gate) -> str:
     """Write a gate's comparison and threshold with its unit, as "≥ 0.97 of the original’s"."""
+    if gate.preset == FINE_TUNED:
+        return f"≥ {_threshold(gate)} of the fine-tuned original’s"
     return COMPARISONS[gate.comparison].format(_threshold(gate))
 
 

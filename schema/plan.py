@@ -110,7 +110,7 @@ class Step:
     whose producer was rejected are left out when it runs). `params` is JSON; a file is {"path", "digest"}, of which
     only the digest counts. `candidate` names the chain that it belongs to ("" for shared steps); `stage` is one of
     prepare (shared work), make (a candidate's chain, through its answers on tuning rows), search (the same of one that
-    mends another; run only when the search asks), measure (joint timing), judge (evaluation rows; run only when the
+    waits for another; run only when the search asks), measure (joint timing), judge (evaluation rows; run only when the
     search asks) and report. `frees` names the values ("step.port") that no
     step after it reads: a hint, which changes nothing but memory.
     """
@@ -152,6 +152,12 @@ class Candidate:
     executed: str = ""  # "step.port" of what its engine really runs; "" where nobody asks
     mends: str = ""  # the candidate that must lose too much on tuning rows before this one is made; "" for any other
     allocation: str = ""  # "step.port" of the layers that a mixture leaves in higher precision; "" for any other
+    grows: str = ""  # the candidate that must keep enough on tuning rows before this smaller network is made; "": other
+
+    @property
+    def waits_for(self) -> str:
+        """The candidate whose quality on tuning rows decides whether this one is made; "" where it is made anyhow."""
+        return self.mends or self.grows
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation"):
+        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation", "grows"):
             if not candidate[key]:
                 del candidate[key]
     for search in value["searches"]:

@@ -14,6 +14,7 @@ from titrant.compiler.bind import (
     check_model,
     check_reduction,
     check_references,
+    check_training,
     check_transforms,
 )
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
@@ -40,7 +41,8 @@ CHECKS: tuple[Check, ...] = (
     check_reduction.reductions_fit,
     check_data.rows_are_real,
     check_data.roles_have_rows,
-    check_data.training_fits,
+    check_training.training_fits,
+    check_training.recomputing_trains,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
     check_contract.agreement_fits,
@@ -53,6 +55,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_data.columns_exist,
     check_data.gaps_are_filled,
     check_data.classes_fit,
+    check_training.training_has_classes,
     check_data.roles_are_filled,
     check_data.threshold_can_be_set,
     check_data.slices_have_rows,

@@ -67,25 +67,6 @@ def rows_are_real(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R109", ("train",), message, "add `data` with a source, or take `train` out", part="key")
 
 
-def training_fits(given: CheckInput) -> Iterator[Finding]:
-    """Refuse training where there are no labels, or where the output is no logit."""
-    if given.recipe.train is None:
-        return
-    if not given.labelled:
-        message = f"training needs labels, and `task: {given.recipe.task}` has none"
-        advice = "take `train` out, or choose a labelled task"
-        yield given.finding("R117", ("train",), message, advice, part="key")
-    outputs = given.recipe.model.output or ()
-    if outputs and outputs[0].kind in ("probabilities", "log_probabilities"):
-        message = f"training needs logits, and the model gives {outputs[0].kind}"
-        advice = "leave the last softmax or sigmoid out of the model, and write `kind: logits`"
-        path = ("model", "output", 0, "kind") if given.written("model", "output", 0) else ("model", "output", "kind")
-        yield given.finding("R117", path, message, advice)
-    if given.recipe.model.args.get("vocabulary") == "auto":
-        path = ("model", "args", "vocabulary")
-        yield given.finding("R101", path, "`vocabulary: auto` is not available in this version", "write the number")
-
-
 def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
     """Refuse a set that scikit-learn does not bring along for classification."""
     alone = {"source": given.data.source, "unlabeled": given.data.unlabeled}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from typing import Any
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_reduction import option_findings
@@ -20,6 +21,7 @@ Dimension = int | str
 _ADAPT: KeyPath = ("quantization", "adapt")
 # The lists of patterns that a recipe can hold.
 LISTS = (("quantization", "skip"), ("quantization", "only"))
+_REDUCED = (("reduction", "pruning", "skip"), ("reduction", "factorize", "skip"))
 
 _BITS = "bits"
 
@@ -292,11 +294,18 @@ def leaving_fits(given: CheckInput) -> Iterator[Finding]:
 def patterns_match(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that every pattern names at least one layer with weights: one that matches nothing protects nothing."""
     names = [layer.name for layer in model.layers if layer.has_weights]
-    for section, key in LISTS:
-        for place, pattern in enumerate(getattr(getattr(given.recipe, section), key)):
+    for path in (*LISTS, *_REDUCED):
+        for place, pattern in enumerate(_listed(given, path)):
             if not any(matches(name, pattern) for name in names):
                 message = f"`{pattern}` matches none of the model's {len(names)} layers with weights"
-                yield given.finding("R139", (section, key, place), message, meant(pattern, names, "they are"))
+                yield given.finding("R139", (*path, place), message, meant(pattern, names, "they are"))
+
+
+def _listed(given: CheckInput, path: tuple[str, ...]) -> tuple[str, ...]:
+    section: Any = given.recipe
+    for key in path:
+        section = getattr(section, key) if section is not None else None
+    return section or ()
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -13,21 +13,29 @@ from titrant.schema.values.frozen import dataclass
 # A part of the section → the family of its operators.
 FAMILIES: Mapping[str, str] = {"pruning": "prune", "factorize": "factorize"}
 AUTO = "auto"
+# The operator that masks by magnitude while it trains, which `schedule: gradual` asks for, and the methods it is for.
+GRADUAL = "prune.gradual"
+_RISING = (AUTO, "magnitude")
+# Keys that are no options of an operator.
+_BESIDE = {"method", "schedule", "validate_with"}
 _LATER = "take it out: a later version brings it"
 
 
 @dataclass(frozen=True)
 class ReductionPart:
-    """One part of the section as it is written: its key, the method that it names, and the options that are set."""
+    """One part of the section as it is written: its key, the method that it names, and the operator's options."""
 
     key: str
     method: str
     options: Mapping[str, Any]
+    gradual: bool = False  # by a schedule, while the network is trained
 
     @property
     def operators(self) -> tuple[str, ...]:
         """The operators that the method may mean, from gentle to aggressive; none where this version has none."""
         there = catalog.reductions(FAMILIES[self.key])
+        if self.gradual:
+            return (GRADUAL,)
         named = f"{FAMILIES[self.key]}.{self.method.replace('.', '_')}"
         return there if self.method == AUTO else tuple(name for name in there if name == named)
 
@@ -40,16 +48,25 @@ def reduction_parts(recipe: Recipe) -> tuple[ReductionPart, ...]:
     for key in FAMILIES:
         section = getattr(recipe.reduction, key)
         if section is not None:
-            names = section.model_fields_set - {"method"}
+            names = section.model_fields_set - _BESIDE
             options = {name: getattr(section, name) for name in sorted(names) if getattr(section, name) != AUTO}
-            parts.append(ReductionPart(key, section.method, options))
+            options = {name: value for name, value in options.items() if value is not None}
+            gradual = getattr(section, "schedule", "") == "gradual"
+            parts.append(ReductionPart(key, section.method, options, gradual))
     return tuple(parts)
+
+
+def reduces(recipe: Recipe) -> bool:
+    """Whether the recipe makes the network itself smaller, or another one of it."""
+    return recipe.reduction is not None and (bool(reduction_parts(recipe)) or recipe.reduction.distillation is not None)
 
 
 def reductions_fit(given: CheckInput) -> Iterator[Finding]:
     """Refuse parts of the section that this version has no operator for, and options that an operator does not take."""
     for part in reduction_parts(given.recipe):
         path: KeyPath = ("reduction", part.key)
+        if part.gradual:
+            yield from _can_rise(given, part, path)
         if not part.operators:
             at = (*path, "method") if given.written(*path, "method") else path
             there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key])]
@@ -60,6 +77,17 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
         elif len(part.operators) == 1:
             operator = catalog.get(part.operators[0])
             yield from option_findings(given, operator, part.options, path, operator.name)
+
+
+def _can_rise(given: CheckInput, part: ReductionPart, path: KeyPath) -> Iterator[Finding]:
+    """Refuse a schedule for what does not mask by magnitude, or without training."""
+    at = (*path, "schedule")
+    if part.method not in _RISING:
+        message = f"`schedule: gradual` masks by magnitude, and the method is {part.method}"
+        yield given.finding("R186", at, message, "write method: magnitude, or leave the schedule out")
+    if given.recipe.train is None:
+        message = "`schedule: gradual` masks while the network is trained, and the recipe has no `train` section"
+        yield given.finding("R187", at, message, "add a `train` section, or leave the schedule out")
 
 
 def option_findings(

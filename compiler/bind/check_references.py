@@ -25,6 +25,11 @@ class FoundModule:
     path: Path | None
 
 
+VALIDATE = ("reduction", "pruning", "validate")
+# What is called with rows and answers, rather than builds something.
+_CALLED: Mapping[KeyPath, str] = {("train", "loss"): "a loss", VALIDATE: "a check of a model"}
+
+
 def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List every `module:Name` of the recipe that this version would import."""
     recipe, data = given.recipe, given.data
@@ -37,6 +42,11 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield ("data", "sources", name, "factory"), source.factory
     if data.unlabeled is not None and data.unlabeled.factory is not None:
         yield ("data", "unlabeled", "factory"), data.unlabeled.factory
+    if recipe.train is not None and ":" in (recipe.train.loss or ""):
+        yield ("train", "loss"), str(recipe.train.loss)
+    pruning = None if recipe.reduction is None else recipe.reduction.pruning
+    if pruning is not None and pruning.validate_with is not None:
+        yield VALIDATE, pruning.validate_with
     if ":" in recipe.quantization.method:
         yield ("quantization", "method"), recipe.quantization.method
 
@@ -80,6 +90,10 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
     role: Role = "model" if path[0] == "model" else "data"
+    for key, what in _CALLED.items():
+        if path == key and in_standard_library(module, located.path):
+            message = f"`{reference}` is part of Python's standard library, of which nothing is {what}"
+            yield given.finding("R105", path, message, f"name {what}; --trust calls it whatever it does")
     if path[-1] != "factory" or f"{module}.".startswith(OWN):
         return
     what = {"model": "builds a model", "data": "returns a data set"}[role]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.open_looks import OPEN
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
@@ -80,6 +80,8 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     if (preset := asked.get("retention")) is not None:
         metric, comparison = ("accuracy", "retention") if labelled else ("agreement", "at_least")
         yield _row("retention", "retention", (metric, "all", comparison), preset)
+        if question.settled.fine_tuning is not None:
+            yield _row(FINE_TUNED, FINE_TUNED, (metric, "all", comparison), preset)
     for name, metric, comparison in (
         ("calibration", "brier", "rise_at_most"),
         ("clinical_relevance", "same_decision", "at_least"),

@@ -1,16 +1,21 @@
-"""What inspection settled: what an input is made of, which output a class is, steps, subgroups, transforms' figures."""
+"""What inspection settled: weights, arguments, what an input is made of, classes, steps, subgroups, transforms."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
-from titrant.schema.facts import InputPart, RecurrentState, RoleFacts, TensorSpec, TransformFacts
-from titrant.schema.plan import Decision
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import InputPart, LoadedWeights, RecurrentState, RoleFacts, TensorSpec, TransformFacts
+from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.data import ROLES, Data
+from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recurrent import steps_of
 from titrant.schema.values.units import few, is_small
 
 _SHOWN = 6  # columns that a line lists
+_KEYS_SHOWN = 4  # keys of a file that a line lists
 # What a recipe can write in place of fitting.
 FIGURES = {"standardize": "{mean, std}", "impute": "{values}", "one_hot": "{values}"}
 _STATE = ("model", "state")
@@ -247,3 +252,136 @@ def _columns(item: TransformFacts) -> str:
 def _some(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def model_args(question: Question) -> RuleAnswer:
+    """Resolve `features` and `classes` from the data as it is after the transforms."""
+    args: dict[str, Any] = dict(question.recipe.model.args)
+    lines: list[Decision] = []
+    for name in ("features", "classes"):
+        if args.get(name) == "auto":
+            args[name], because = _features(question) if name == "features" else _classes(question)
+            lines.append(
+                decision(
+                    question,
+                    f"model.args.{name}",
+                    f"model_args.{name}",
+                    asked="auto",
+                    chosen=str(args[name]),
+                    because=because,
+                    path=("model", "args", name),
+                )
+            )
+    return RuleAnswer(args, tuple(lines))
+
+
+def _classes(question: Question) -> tuple[int, str]:
+    classes = question.data.classes
+    if not classes:
+        raise _unknown(question, "classes", "the data has no labels")
+    return len(classes), f"the label has the values {_values(classes)}"
+
+
+def _values(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} … ({len(names)})"
+
+
+def _features(question: Question) -> tuple[int, str]:
+    inputs = question.data.inputs
+    if len(inputs) != 1:
+        raise _unknown(question, "features", f"the data gives {len(inputs)} inputs and not one")
+    sizes = [size for size in inputs[0].shape[1:] if isinstance(size, int)]
+    shape = " × ".join(map(str, sizes))
+    return math.prod(sizes), f"a case has {shape} numbers after the transforms"
+
+
+def _unknown(question: Question, name: str, reason: str) -> RecipeError:
+    where = question.bound.parsed.source.place(("model", "args", name), "value")
+    return RecipeError(Diagnostic("R136", f"`{name}: auto` cannot be resolved: {reason}", where, "write the number"))
+
+
+def weights(question: Question) -> RuleAnswer:
+    """Show how the file fits; a state dict of the model's own names and types needs no line. Settles nothing."""
+    loaded = question.model.weights
+    return RuleAnswer(None) if loaded is None else RuleAnswer(None, tuple(_lines(question, loaded)))
+
+
+def _lines(question: Question, loaded: LoadedWeights) -> Iterator[Decision]:
+    fits = f"names and shapes fit: {_tensors(loaded.tensors)}, {loaded.elements:,} numbers"
+    written = question.recipe.model.weights
+    said = written if isinstance(written, WeightsFile) else None
+    left = tuple(Rejected(name, f"{_tensors(count)} left out") for name, count in loaded.left_out[:_KEYS_SHOWN])
+    if loaded.key or loaded.left_out or (said is not None and said.key is not None):
+        under = f"those under `{loaded.key}`" if loaded.key else "those at the top"
+        asked = "" if said is None or said.key is None else f"key {said.key!r}"
+        because = fits if asked == "" else f"the recipe says so; {fits}"
+        yield _weights_detail(
+            question, "weights key", "key", f"{under} of {loaded.file}", because, asked=asked, rejected=left
+        )
+    if loaded.prefix:
+        asked = "" if said is None or said.prefix is None else f"prefix {said.prefix!r}"
+        chosen = f"`{loaded.prefix}` is removed from {_names(loaded.tensors)}"
+        yield _weights_detail(
+            question, "weights prefix", "prefix", chosen, "the model's names begin after it", asked=asked
+        )
+    if loaded.added:
+        chosen = f"`{loaded.added}` is put before {_names(loaded.tensors)}"
+        yield _weights_detail(question, "weights prefix", "added", chosen, "the model has it before all of its names")
+    if loaded.wrappers:
+        parts = ", ".join(f"`{part}`" for part in loaded.wrappers)
+        because = "torch.compile, FSDP or activation checkpointing put them there"
+        yield _weights_detail(question, "weights names", "wrappers", f"{parts} are dropped from names", because)
+    for old, new, count in loaded.casts:
+        because = "the factory builds the model so"
+        yield _weights_detail(question, "weights type", "type", f"{old} → {new}, {_tensors(count)}", because)
+    yield from _beside(question, loaded)
+
+
+def _beside(question: Question, loaded: LoadedWeights) -> Iterator[Decision]:
+    """Say what is not read, and what the file does not have."""
+    if loaded.others:
+        more = f" and {len(loaded.others) - _KEYS_SHOWN} more" if len(loaded.others) > _KEYS_SHOWN else ""
+        names = ", ".join(loaded.others[:_KEYS_SHOWN]) + more
+        yield _weights_detail(
+            question, "weights beside", "beside", f"not read: {names}", "they are no tensors of the model"
+        )
+    if loaded.shards:
+        because = f"{loaded.file} names them, and all are there"
+        yield _weights_detail(question, "weights shards", "shards", f"{loaded.shards} files as one", because)
+    if loaded.counters:
+        chosen = f"{loaded.counters:,} batch counters start at 0"
+        yield _weights_detail(
+            question, "weights counters", "counters", chosen, f"{loaded.file} lacks them; no answer reads them"
+        )
+    if loaded.tied:
+        chosen = f"{_tensors(loaded.tied)} held once"
+        yield _weights_detail(
+            question, "weights tied", "tied", chosen, "the model ties them to others that the file has"
+        )
+    if not loaded.values_read:
+        chosen = "names and shapes compared so far"
+        yield _weights_detail(
+            question, "weights values", "values", chosen, "a large file: its values are read when it is loaded"
+        )
+
+
+def _weights_detail(
+    question: Question,
+    subject: str,
+    rule: str,
+    chosen: str,
+    because: str,
+    *,
+    asked: str = "",
+    rejected: tuple[Rejected, ...] = (),
+) -> Decision:
+    path, name = ("model", "weights"), f"weights.{rule}"
+    return decision(question, subject, name, asked=asked, chosen=chosen, because=because, path=path, rejected=rejected)
+
+
+def _tensors(count: int) -> str:
+    return f"{count:,} tensor" + ("" if count == 1 else "s")
+
+
+def _names(count: int) -> str:
+    return f"{count:,} name" + ("" if count == 1 else "s")

@@ -142,7 +142,10 @@ def size(question: Question) -> RuleAnswer:
     if not is_large(question):
         return RuleAnswer(None)
     bits, _ = fewest_bits(question)
-    later = "this version has no memory options and no reduction"
+    rejected = [Rejected("memory.offload", "this version has no memory options")]
+    if question.recipe.reduction is None:
+        because = "the recipe has no reduction section, and a network is never reduced unasked"
+        rejected.append(Rejected("reduction.pruning", because, "write reduction: {pruning: {method: auto}}"))
     line = decision(
         question,
         "size",
@@ -150,7 +153,7 @@ def size(question: Question) -> RuleAnswer:
         asked="level auto",
         chosen=f"every method down to {bits} bits is considered; no threshold moves",
         because=f"the model is large ({format_size(question.model.weight_bytes)}, over 1 GB)",
-        rejected=(Rejected("memory.offload", later), Rejected("reduction.pruning", later)),
+        rejected=tuple(rejected),
     )
     return RuleAnswer(None, (line,))
 

@@ -209,7 +209,7 @@ def _conversions(question: Question) -> Iterator[Offer]:
             if not is_theirs and _is_for_here(question, form) and backend.conversion(given.name, kind.name) is not None:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
-                chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.reductions)
+                chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.before)
                 hard = (*_unfit(question, engine, form), *_unquantized(question))
                 yield Offer(named_by(chain), hard, tuple(_unasked(question, kind)))
 
@@ -241,7 +241,7 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     own = {**options, **(variant.options if variant else {})}
     options = with_left_alone(declaration, {**_other_format(question, declaration, options), **own}, question)
     bits = width or bits_of(question, method)
-    before = question.settled.reductions
+    before = question.settled.before
     identifier = f"{name}-{width}bit" if width else name
     identifier = f"{identifier}.{variant.suffix}" if variant else identifier
     chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before))

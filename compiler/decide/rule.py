@@ -14,11 +14,23 @@ from titrant.schema.values.frozen import dataclass
 
 @dataclass(frozen=True)
 class ReductionStep:
-    """One step from model to model: an operator, its parameters, and why it is there."""
+    """One step from model to model: an operator, its parameters, why it is there, and what its step is called.
+
+    Without a name of its own it is called as its operator.
+    """
 
     operator: str
     options: Mapping[str, Any] = field(default_factory=dict)
     because: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One stage of a reduction that is found out by trying: what its candidates are called, and their reductions."""
+
+    name: str
+    reductions: tuple[ReductionStep, ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,8 @@ class Chain:
     `before` are the reductions that every candidate shares, then comes the quantization `method` with its options:
     "none" for a plain conversion. `rank` orders from gentle (0) to aggressive. A chain that `mends` another, by its id,
     is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
-    number `mix`, 0 for none. `load` is all that there is of a file that was optimized elsewhere (method GIVEN).
+    number `mix`, 0 for none. One that `grows` from another, by its id, reduces the network further, and is made only
+    where that one keeps enough. `load` is all that there is of a file that was optimized elsewhere (method GIVEN).
     """
 
     id: str
@@ -52,6 +65,7 @@ class Chain:
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     mix: int = 0
+    grows: str = ""
     load: LoadStep | None = None
 
 
@@ -133,6 +147,10 @@ class Settled:
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
+    growth: tuple[Growth, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
+    recovery: ReductionStep | None = None  # the training of what they leave
+    check: ReductionStep | None = None  # the user's own judgement of what that made
+    fine_tuning: Mapping[str, Any] | None = None  # parameters of train.fit; the original gets the same training beside
     chains: tuple[Chain, ...] = ()
     ladder: tuple[Rung, ...] = ()  # variants to release together, in the recipe's order; () where none are asked for
     plain: tuple[Chain, ...] = ()  # conversions that are no candidates, to be timed beside those that are
@@ -141,6 +159,15 @@ class Settled:
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
     contract: Contract = Contract((), 0.0, "evidence")
+
+    @property
+    def before(self) -> tuple[ReductionStep, ...]:
+        """All that comes before the method: the reductions, the training of what they leave, and the user's check."""
+        return self.followed(self.reductions) if self.reductions else ()
+
+    def followed(self, steps: tuple[ReductionStep, ...]) -> tuple[ReductionStep, ...]:
+        """Add to some reductions what comes after them."""
+        return (*steps, *(step for step in (self.recovery, self.check) if step is not None))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ from titrant.schema.values.frozen import dataclass
 EXAMPLE = "transform.tuning"
 CALIBRATION = "transform.calibration"
 TRANSFORMS = "transform.transforms"
+# Rows that what changes the network learns from, and finds out by what a change does to the answers.
+_ROWS = {"train": "transform.train", "tuning": "transform.tuning"}
+# The parameter of a reduction that says how outputs are read.
+READING = "reading"
+# The output of a reduction that says what it took out.
+REMOVED = "removed"
 # Rows as raw columns, which a file with its transforms inside takes.
 RAW = "raw"
 
@@ -55,7 +61,12 @@ class RequestedCandidate:
     @property
     def stage(self) -> str:
         """The stage that makes it."""
-        return "search" if self.chain.mends else "make"
+        return "search" if self.chain.mends or self.chain.grows else "make"
+
+    @property
+    def grows(self) -> str:
+        """The id of the candidate that it goes on from: of the same request, as its own is; "" for none."""
+        return self.chain.grows and self.chain.grows + self.id.removeprefix(self.chain.id)
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,7 @@ def _reduce(
     declaration = maker.declare(reduction.operator)
     takes = declaration.inputs["model"].kinds[0] if declaration.method is None else declaration.method.takes
     converted = _convert(kind, takes, entry, maker)
-    link = Link(reduction.operator, reduction.operator, reduction.options, reduction.because)
+    link = Link(reduction.operator, reduction.name or reduction.operator, reduction.options, reduction.because)
     return (*converted, link), declaration.outputs["model"]
 
 
@@ -245,6 +256,9 @@ def file_steps(
             inputs["float"] = unquantized
         if "allocation" in ports and allocation:
             inputs["allocation"] = allocation
+        inputs |= {port: reference for port, reference in _ROWS.items() if port in ports}
+        if "teacher" in ports:
+            inputs["teacher"] = original.reference
         if declaration.method is not None:
             unquantized = model
         if "example" in ports:
@@ -271,4 +285,16 @@ def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
     for reduction in chain.before:
         declaration = maker.declare(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)
+    return model
+
+
+def possible_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
+    """Return the facts of what the method may be given: with every layer that a removal may take out, or may leave.
+
+    Which blocks go shows only when their removal was measured.
+    """
+    model = given_facts(chain, maker)
+    if any(REMOVED in maker.declare(reduction.operator).outputs for reduction in chain.before):
+        left = {layer.name: layer for layer in model.layers}
+        model = replace(model, layers=tuple(left.get(layer.name, layer) for layer in maker.model.layers))
     return model

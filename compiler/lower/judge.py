@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.agreement import as_params
-from titrant.compiler.decide.measuring import output_names
+from titrant.compiler.decide.measuring import as_params, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import RAW, Original
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
@@ -14,17 +13,20 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import BATCH_INVARIANCE, Gate, asked_of_original, criteria, kept_at_least
+from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import GIVEN, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
+TRAIN = "transform.train"
 TUNING = "transform.tuning"
 EVALUATION = "transform.evaluation"
 UNLABELED = "unlabeled.unlabeled"
 POINT = "point.point"
 TIMINGS = "latency.timings"
+# The step that trains the original as candidates are.
+FINE_TUNING = "control"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
 # Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
 _TRIED_WITH_SCALES, _TRIED = 256, 32
@@ -55,6 +57,7 @@ class Answering:
     maker: StepMaker
     assumed_order: bool = False  # which output is which class is assumed of a model that was trained elsewhere
     columned: frozenset[str] = frozenset()  # files that take raw columns, since their transforms are inside
+    trained: frozenset[str] = frozenset()  # candidates that are trained, beside which the original is too
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -163,6 +166,8 @@ class Answering:
         more, read = self._without_labels(candidate)
         steps += more
         inputs |= read
+        if name in self.trained:
+            inputs["fine_tuned"] = f"{FINE_TUNING}.evaluation.outputs"
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))
@@ -175,13 +180,20 @@ class Answering:
             self.maker.make(
                 f"{name}.contract",
                 "validate.contract",
-                contract(self.bound, self.decisions, self.maker.model.outputs, name),
+                self._gates(name),
                 inputs,
                 stage="judge",
                 candidate=name,
                 because="if shortlisted",
             ),
         )
+
+    def _gates(self, candidate: str) -> dict[str, Any]:
+        """Say by which gates a candidate is judged; one that is not trained has none beside the fine-tuned original."""
+        params = contract(self.bound, self.decisions, self.maker.model.outputs, candidate)
+        if candidate in self.trained:
+            return params
+        return {**params, "gates": [gate for gate in params["gates"] if gate["preset"] != FINE_TUNED]}
 
     def judge_original(self, original: Original) -> tuple[Step, ...]:
         """Judge the original by the gates that are about it alone, before any candidate is made; () without any."""
@@ -220,6 +232,19 @@ class Answering:
                 stage=stage,
                 because=because,
             ),
+        )
+
+    def fine_tuned(self, original: Original) -> tuple[Step, ...]:
+        """Train the original as candidates are, and answer evaluation rows with it; () where none is trained."""
+        params = self.decisions.settled.fine_tuning
+        if params is None:
+            return ()
+        because = "training alone may gain what a reduction loses"
+        inputs = {"model": original.reference, "train": TRAIN, "tuning": TUNING}
+        trained = Original(f"{FINE_TUNING}.model", original.kind)
+        return (
+            self.maker.make(FINE_TUNING, "train.fit", params, inputs, stage="judge", because=because),
+            self._original(f"{FINE_TUNING}.evaluation", trained, EVALUATION, "judge"),
         )
 
     def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:

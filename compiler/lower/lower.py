@@ -1,10 +1,13 @@
 """Lower a bound recipe and its decisions to a plan's steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
+from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
 from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
@@ -12,13 +15,16 @@ from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
 from titrant.compiler.lower.chains import (
     RAW,
+    READING,
+    REMOVED,
     TRANSFORMS,
+    Link,
     Original,
     RequestedCandidate,
     entries,
     file_steps,
-    given_facts,
     links,
+    possible_facts,
 )
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
@@ -54,8 +60,9 @@ def lower(
     maker = StepMaker(declare, hardware, model_facts, bound.recipe.seed)
     requested = [(asked, (*asked.competing, *asked.beside)) for asked in entries(decisions)]
     columned = frozenset(entry.id for _, made in requested for entry in made if entry.request.transforms == "inside")
+    trained = frozenset(entry.id for _, made in requested for entry in made if _is_trained(entry))
     prepared, original = _prepare(bound, decisions, (model_facts, data_facts), files, maker)
-    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned)
+    answering = Answering(bound, decisions, maker, assumes_order(bound.recipe, data_facts), columned, trained)
     made: dict[str, tuple[Candidate, tuple[Step, ...]]] = {}
     beside: dict[str, tuple[TimedModel, tuple[Step, ...]]] = {}
     searches = []
@@ -95,6 +102,7 @@ def lower(
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
+            *answering.fine_tuned(original),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),
@@ -218,7 +226,7 @@ def _candidate(
 ) -> tuple[Candidate, tuple[Step, ...]]:
     chain = entry.chain
     allocation = allocation_step(entry) if chain.mix else ""
-    steps = _file_steps(entry, original, answering.maker, allocation)
+    steps = _file_steps(entry, original, answering, allocation)
     if chain.mix:
         steps = tuple(mixed_steps(entry, steps, answering))
     candidate = Candidate(
@@ -238,26 +246,37 @@ def _candidate(
         plain=plain,
         mends=entry.mends,
         allocation=allocation,
+        grows=entry.grows,
     )
-    asked = _executed(entry, candidate, answering)
+    asked = _executed(entry, candidate, steps, answering)
     return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
 
 
-def _file_steps(entry: RequestedCandidate, original: Original, maker: StepMaker, allocation: str) -> tuple[Step, ...]:
+def _file_steps(
+    entry: RequestedCandidate, original: Original, answering: Answering, allocation: str
+) -> tuple[Step, ...]:
     """Make a candidate's file of the original, or load it where it was optimized elsewhere."""
+    maker = answering.maker
     if (load := entry.chain.load) is not None:
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = links(entry, original, maker)
+    chained = tuple(_told(link, answering) for link in links(entry, original, maker))
     about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
     return tuple(file_steps(entry.id, chained, original, maker, **about))
 
 
-def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answering) -> Step:
+def _told(link: Link, answering: Answering) -> Link:
+    """Say how outputs are read to an operator that asks what a change does to the answers."""
+    if READING not in answering.maker.declare(link.operator).params.model_fields:
+        return link
+    return replace(link, params={**link.params, READING: answering.reading})
+
+
+def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
     """Ask a candidate's engine about its file as soon as it is made."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, possible_facts(chain, maker), answering.bound.recipe.quantization)
     params = {
         "engine": chain.engine,
         "threads": answering.decisions.settled.threads.timing,
@@ -268,12 +287,18 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, answering: Answer
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}
     inputs = {"model": candidate.model, **({"allocation": candidate.allocation} if candidate.allocation else {})}
+    removing = [step.id for step in steps if REMOVED in maker.declare(step.operator).outputs]
+    inputs |= {REMOVED: f"{removing[-1]}.{REMOVED}"} if removing else {}
     return maker.make(f"{entry.id}.executed", "validate.executed", params, inputs, **about)
 
 
 def _mended_at_most(bound: BoundRecipe, decisions: Decisions) -> int:
     settled = decisions.settled
     return room(settled.budget, settled.chains, written=bound.recipe.search.budget != "auto")
+
+
+def _is_trained(entry: RequestedCandidate) -> bool:
+    return any(step.name == RECOVERY or step.operator == GRADUAL for step in entry.chain.before)
 
 
 def _search(

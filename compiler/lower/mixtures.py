@@ -5,7 +5,7 @@ from typing import Any
 
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.repairs import estimates
-from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts
+from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts, possible_facts
 from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
@@ -63,7 +63,7 @@ def _module(model: PortSource, steps: Sequence[Step], answering: Answering) -> P
 def _quantized(entry: RequestedCandidate, answering: Answering) -> list[str]:
     """Name the layers that the method quantizes, and a mixture may leave alone."""
     chain, maker = entry.chain, answering.maker
-    planned = planned_layers(chain, maker.hardware, given_facts(chain, maker), answering.bound.recipe.quantization)
+    planned = planned_layers(chain, maker.hardware, possible_facts(chain, maker), answering.bound.recipe.quantization)
     lowered = f"int{chain.bits}"
     return [name for name, precision in zip(planned.layers, planned.planned, strict=True) if precision == lowered]
 

@@ -16,6 +16,8 @@ MARGIN, SAME_ENGINE_MARGIN = 2.0, 1.5
 SIZE_MARGIN, LEAST_BYTES = 0.06, 32 << 10
 # Limits by which a plain conversion may fail although nothing is lost in it, as its speed alone does not tell.
 FAST = ("latency", "throughput")
+# Methods with which smaller networks are tried.
+GROWN = 2
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,29 @@ class Aims:
 def leave_out(searches: Sequence[Sequence[Outlook]], aims: Aims) -> dict[str, LeftOut]:
     """Return the chains that no search makes, each with the reason; plain conversions are always made.
 
-    What one search drops stays where another, for a file of another format, may need it. What mends a chain goes with
-    it, and takes no room in the budget.
+    What one search drops stays where another, for a file of another format, may need it. What waits for a chain goes
+    with it, and takes no room in the budget; smaller networks are tried with the methods that promise most.
     """
     dropped = _of_all(searches, lambda search: hopeless(search, aims))
-    left = [[item for item in search if item.chain not in dropped and not item.mends] for search in searches]
+    left = [[item for item in search if item.chain not in dropped and not item.base] for search in searches]
     cut = _of_all(left, lambda search: beyond_budget(search, aims))
     out = {
         **{name: LeftOut(because) for name, because in dropped.items()},
         **{name: LeftOut(because, by_budget=True) for name, because in cut.items()},
     }
-    mending = {item.chain: item.mends for search in searches for item in search if item.mends in out}
-    return {**{name: out[base] for name, base in mending.items()}, **out}
+    waiting = {item.chain: item.base for search in searches for item in search if item.base in out}
+    out = {**{name: out[base] for name, base in waiting.items()}, **out}
+    grown = _of_all(searches, lambda search: _not_grown(search, aims, out))
+    return {**{name: LeftOut(because) for name, because in grown.items() if name not in out}, **out}
+
+
+def _not_grown(search: Sequence[Outlook], aims: Aims, out: Mapping[str, LeftOut]) -> dict[str, str]:
+    """Say with which methods smaller networks are not tried."""
+    bases = {item.base for item in search if item.grows}
+    kept = [item for item in search if item.chain in bases and item.chain not in out]
+    best = [item.chain for item in sorted(kept, key=lambda item: merit(item, aims.objective))][:GROWN]
+    because = f"smaller networks are tried with {' and '.join(best)}"
+    return {item.chain: because for item in search if item.grows and item.base not in best}
 
 
 def _of_all(

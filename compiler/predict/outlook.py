@@ -1,5 +1,6 @@
 """What is expected of every candidate of a plan by facts that stay: latency, size, and how long making takes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from titrant.compiler.decide.measuring import is_plain
@@ -22,8 +23,9 @@ class Outlook:
     """What is expected of one candidate: seconds of the batch that is judged, bytes of its file, seconds to make it.
 
     None where that does not follow from the facts. `chain` is what it is made by, `plain` that neither a method nor a
-    reduction did; one whose method does not say what it costs is of a `kind` of its own. One that `mends` another chain
-    is made only where that one loses too much.
+    reduction did; one whose method does not say what it costs is of a `kind` of its own. One that
+    waits for another is of a `base`, the candidate of the network as it is that it mends or goes on from, and `grows`
+    where it does the latter.
     """
 
     chain: str
@@ -34,7 +36,8 @@ class Outlook:
     seconds: float | None = None
     bytes: int | None = None
     making_seconds: float | None = None
-    mends: str = ""
+    base: str = ""
+    grows: bool = False
 
 
 def outlooks(
@@ -56,16 +59,21 @@ def outlooks(
     candidates = {candidate.id: candidate for candidate in priced.candidates}
     timed = model.flops is not None and decisions.settled.device == "cpu"
     return tuple(
-        tuple(
-            _outlook(candidates[name], chains[name], priced, search, declare, timed=timed) for name in search.candidates
-        )
+        tuple(_outlook(candidates[name], chains, priced, search, declare, timed=timed) for name in search.candidates)
         for search in priced.searches
     )
 
 
 def _outlook(
-    candidate: Candidate, chain: Chain, plan: Plan, search: CandidateSearch, declare: Declare, *, timed: bool
+    candidate: Candidate,
+    chains: Mapping[str, Chain],
+    plan: Plan,
+    search: CandidateSearch,
+    declare: Declare,
+    *,
+    timed: bool,
 ) -> Outlook:
+    chain = chains[candidate.id]
     method = None if chain.method == "none" else declare(catalog.method_operator(chain.method)).method
     priced = method is None or method.arithmetic is not None
     kind: CandidateKind = chain.id
@@ -83,5 +91,16 @@ def _outlook(
         seconds=cost.seconds[str(search.timing_batch)] if cost is not None and timed and priced else None,
         bytes=candidate.predicted_bytes,
         making_seconds=None if None in making else sum(filter(None, making)),
-        mends=chain.mends,
+        base=_base(chain, chains),
+        grows=bool(chain.grows),
     )
+
+
+def _base(chain: Chain, chains: Mapping[str, Chain]) -> str:
+    """Return the chain that one waits for at last; "" for one that waits for none."""
+    if not chain.grows:
+        return chain.mends
+    by_id = {each.id: each for each in chains.values()}
+    while chain.grows and chain.grows in by_id:
+        chain = by_id[chain.grows]
+    return chain.id

@@ -159,9 +159,9 @@ class Workload:
     _values_bytes: int = 0
 
     @cached_property
-    def _mending(self) -> frozenset[str]:
-        """Name the candidates that mend others: hardly ever are they made, so that no timing is expected of them."""
-        return frozenset(candidate.id for candidate in self.plan.candidates if candidate.mends)
+    def _waiting(self) -> frozenset[str]:
+        """Name the candidates that wait for others: many are never made, so that no timing is expected of them."""
+        return frozenset(candidate.id for candidate in self.plan.candidates if candidate.waits_for)
 
     def of(self, step: Step) -> Work:
         """Return what a step reads, as far as it is known."""
@@ -172,7 +172,7 @@ class Workload:
             models={
                 port: self._models[source]
                 for port, source in ports.items()
-                if source in self._models and (port not in self._mending or step.stage != "measure")
+                if source in self._models and (port not in self._waiting or step.stage != "measure")
             },
             data=self.data,
             threads=self.plan.threads,

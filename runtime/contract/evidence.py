@@ -52,6 +52,7 @@ class Evidence:
     executed: Mapping[str, Any] | None = None  # what the engine runs of the candidate's file (validate.executed)
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
+    fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
     places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)

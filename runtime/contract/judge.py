@@ -25,7 +25,7 @@ from titrant.runtime.contract.single_tests import (
 from titrant.runtime.contract.subgroup_harm import name_harmed
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
-from titrant.schema.gate import Contract, Gate, GateResult, Judgement
+from titrant.schema.gate import FINE_TUNED, Contract, Gate, GateResult, Judgement
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -70,8 +70,18 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
 
 def judgement(contract: Contract, candidate: str, evidence: Evidence, judge_gate: JudgeGate = judge) -> Judgement:
     """Judge every gate, put it to answers that it must refuse, and say whether the candidate may be released."""
-    results = name_harmed(contract.gates, tuple(judge_gate(gate, evidence) for gate in contract.gates), evidence)
+    judged = tuple(_beside(gate, evidence, judge_gate) for gate in contract.gates)
+    results = name_harmed(contract.gates, judged, evidence)
     return conclude(contract, candidate, put_to_controls(contract, results, evidence, judge_gate))
+
+
+def _beside(gate: Gate, evidence: Evidence, judge_gate: JudgeGate) -> GateResult:
+    """Judge a gate beside the model that it compares with: the original, or that one fine-tuned."""
+    if gate.preset != FINE_TUNED:
+        return judge_gate(gate, evidence)
+    if evidence.fine_tuned is None:
+        return open_result(gate, "the fine-tuned original was not answered")
+    return judge_gate(gate, evidence.fine_tuned)
 
 
 def result_of(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:

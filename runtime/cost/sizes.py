@@ -30,9 +30,10 @@ PROGRAM_DIRECTION_BYTES = 4_600  # of a recurrent layer's direction: four tensor
 CODE_LAYER_BYTES, CODE_BYTES = 8_000, 1_490_000
 PACKED_CHANNELS, PACKED_INT8_CHANNEL_BYTES = 64, 40
 TENSOR_BYTES, TORCH_BYTES = 90, 500
-# The some 130 nodes of an attention layer as exported, and what nodes take for each operation on tensors of a forward
-# pass, measured on transformers that reshape and mask by functions, which no layer shows.
-ATTENTION_BYTES, OPERATION_BYTES = 20_000, 130
+# What a node of an exported file takes, its name and those of what it reads, and for each letter of the path of its
+# module: least squares over five transformers and eight other networks, which reshape and mask by functions that no
+# layer shows. The thirty nodes of an attention layer whose operations are not known.
+FILE_NODE_BYTES, FILE_PATH_BYTES, ATTENTION_BYTES = 60, 4.4, 6_000
 # The same of a file that onnxruntime's methods write, which is folded and whose names are short: for each operation, or
 # layer, what an attention layer has besides, and once. Measured on five transformers and six networks of convolutions.
 SHORT_OPERATION_BYTES, SHORT_LAYER_BYTES, SHORT_ATTENTION_BYTES, SHORT_BYTES = 50, 90, 2_500, 300
@@ -64,11 +65,14 @@ def takes_none(model: ModelFacts, *types: str) -> bool:
 def onnx_bytes(model: ModelFacts) -> int:
     """Predict an fp32 ONNX file: the weights that are read, once, and batch normalization folded into what precedes.
 
-    Nodes are counted by layers or by operations, whichever comes to more.
+    Nodes are counted by layers or by the operations of a forward pass, whichever comes to more.
     """
-    nodes = ONNX_LAYER_BYTES * _read_layers(model) + ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
-    # A recurrent layer is one node in it, and an operation a step as torch counts.
-    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, OPERATION_BYTES * model.operations)
+    nodes = ONNX_LAYER_BYTES * _read_layers(model)
+    if model.file_nodes:
+        path = sum(len(layer.name) for layer in model.layers) / max(1, len(model.layers))
+        nodes = max(nodes, round(model.file_nodes * (FILE_NODE_BYTES + FILE_PATH_BYTES * path)))
+    else:
+        nodes += ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
     return _held_bytes(model) + nodes + ONNX_BYTES
 
 

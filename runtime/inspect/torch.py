@@ -127,9 +127,11 @@ def _facts(
         reads_values=reads_values,
         operations=seen.operations,
         exported_nodes=seen.exported.nodes,
+        file_nodes=seen.exported.file_nodes,
         multiplications=seen.exported.multiplications,
         mask_bytes=seen.exported.mask_bytes,
         work=seen.work,
+        blocks=seen.blocks,
     )
 
 

@@ -23,6 +23,7 @@ from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.backends.torch.determinism import without_dynamo
+from titrant.runtime.backends.torch.reduced.blocks import watched
 from titrant.runtime.inspect.exported_graph import ExportedGraph, causal_mask_bytes, exported_graph
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.operation_work import TorchWork
@@ -51,6 +52,7 @@ class ForwardPass:
     operations: int = 0  # that an exported file has a node or more for
     exported: ExportedGraph = field(default_factory=ExportedGraph)
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
+    blocks: tuple[str, ...] = ()  # parts that an identity can stand for
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -96,7 +98,7 @@ def run_forward(
     peak = ActivationPeak([*weights, *inputs], module, work)
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts:
+    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts, watched(module) as seen:
         try:
             answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
         except StepError as error:
@@ -132,6 +134,7 @@ def run_forward(
         peak.operations,
         exported_graph(peak.names, peak.mask_bytes),
         work.tally.work(cases),
+        tuple(block.name for block in seen.blocks()),
     )
 
 

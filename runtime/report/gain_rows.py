@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from titrant.runtime.report.record_view import NONE, ModelTimings, Record
+from titrant.runtime.report.record_view import NONE, ModelTimings, Record, fraction
 from titrant.schema.gain import speed_words
 from titrant.schema.gain_parts import (
     CONVERSION,
@@ -16,8 +16,10 @@ from titrant.schema.gain_parts import (
     fp32_files,
     timing_step,
 )
-from titrant.schema.plan import CandidateSearch
+from titrant.schema.plan import Candidate, CandidateSearch, Step
 
+# What operators that reduce measure, each a share of all parameters.
+REMOVED, MASKED = "parameters_removed", "weights_masked"
 _TONES = {"better": "good", "worse": "bad"}
 
 
@@ -36,26 +38,28 @@ class GainRow:
     tone: str
 
 
-def gain_rows(parts: GainParts | None, method: str) -> tuple[GainRow, ...]:
+def gain_rows(parts: GainParts | None, method: str, reduced: str = "") -> tuple[GainRow, ...]:
     """Lay a gain's parts out: each part, then the whole, then the comparison with the fastest fp32 file of any engine.
 
-    `method` is what made the candidate's precision. () where its parts cannot be told.
+    `method` is what made the candidate's precision, `reduced` says what is gone or zero. () where its parts cannot be
+    told.
     """
     if parts is None:
         return ()
-    rows = [_row(part.part, part, _what(part, method)) for part in parts.parts]
+    rows = [_row(part.part, part, _what(part, method, reduced)) for part in parts.parts]
     rows.append(_row("all together", parts.whole, "about their product"))
     if parts.over_fastest is not None:
         rows.append(_row("over the fastest fp32 file", parts.over_fastest, "of any engine timed"))
     return tuple(rows)
 
 
-def _what(part: GainPart, method: str) -> str:
+def _what(part: GainPart, method: str, reduced: str) -> str:
     if part.part == CONVERSION:
         return f"another file, still in {part.engine}"
     if part.part == ENGINE:
         return f"another engine, {part.engine}, and a file for it"
-    return f"{method}, in the same engine" if part.part == PRECISION else "fewer weights, in the same engine"
+    what = method if part.part == PRECISION else reduced or "fewer weights"
+    return f"{what}, in the same engine"
 
 
 def _row(name: str, part: GainPart, what: str) -> GainRow:
@@ -96,3 +100,40 @@ def beside(record: Record, search: CandidateSearch) -> Iterator[tuple[str, str, 
         result = done.get(step)
         size = result.outputs[port].size if result is not None and port in result.outputs else None
         yield name, engine, size
+
+
+def reduced_words(record: Record, candidate: Candidate) -> str:
+    """Say what share of the parameters is gone, and what share is zero and still there; "" where neither is."""
+    measured = _measured(record, candidate)
+    gone, zero = measured.get(REMOVED), measured.get(MASKED)
+    parts = []
+    if gone:
+        parts.append(f"{fraction(gone)} of the parameters are gone")
+    if zero:
+        parts.append(f"{fraction(zero)} of the weights are 0 and still there")
+    return ", and ".join(parts)
+
+
+def _measured(record: Record, candidate: Candidate) -> dict[str, float]:
+    results = {step.step: step.result for step in record.run.steps}
+    measured: dict[str, float] = {}
+    for step in _made_by(record, candidate.model):
+        result = results.get(step.id)
+        for item in result.measurements if result is not None else ():
+            # Of two reductions the second counts what the first left.
+            if item.name == REMOVED:
+                measured[REMOVED] = 1 - (1 - measured.get(REMOVED, 0.0)) * (1 - item.value)
+            elif item.name == MASKED:
+                measured[MASKED] = item.value
+    return measured
+
+
+def _made_by(record: Record, reference: str) -> Iterator[Step]:
+    """Yield the steps from model to model that made one, the first of them first."""
+    steps = {step.id: step for step in record.plan.steps}
+    step = steps.get(reference.rpartition(".")[0])
+    if step is not None:
+        before = step.inputs.get("model")
+        if isinstance(before, str):
+            yield from _made_by(record, before)
+        yield step

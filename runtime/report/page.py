@@ -26,7 +26,7 @@ from titrant.runtime.report.candidates import (
     shown_candidates,
 )
 from titrant.runtime.report.contract import ClassChanges, Judged, class_changes, judged, predicted_sentence
-from titrant.runtime.report.gain_rows import GainRow, gain_rows
+from titrant.runtime.report.gain_rows import GainRow, gain_rows, reduced_words
 from titrant.runtime.report.graph import graph_svg, lay_out
 from titrant.runtime.report.headline import Headline, advice, headline, looks_sentence
 from titrant.runtime.report.plots import pictures
@@ -36,7 +36,7 @@ from titrant.runtime.report.savings import Pair, Saving, loading, savings, total
 from titrant.runtime.report.search_path import SearchPath, search_paths
 from titrant.runtime.report.slices import SliceTable, slice_table, without_small_slices
 from titrant.runtime.report.small_cells import without_small_cells
-from titrant.runtime.report.steps import StepRow, step_rows
+from titrant.runtime.report.steps import StepRow, TrainingRow, step_rows, training_rows
 from titrant.schema.gate import Judgement
 from titrant.schema.min_cell import without_small_groups
 from titrant.schema.plan import CandidateSearch, Decision
@@ -81,6 +81,7 @@ class Page:
     precisions: tuple[PrecisionRow, ...]
     decisions: tuple[Decision, ...]
     steps: tuple[StepRow, ...]
+    trainings: tuple[TrainingRow, ...]
     totals: Pair
     loading: Pair
     environment: tuple[Fact, ...]
@@ -110,6 +111,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         precisions=precision_rows(candidates.values()),
         decisions=record.plan.decisions,
         steps=step_rows(record),
+        trainings=training_rows(record),
         totals=totals(record),
         loading=loading(record),
         environment=environment(record),
@@ -129,7 +131,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
-        gains=gain_rows(lead.record.parts, lead.planned.method),
+        gains=gain_rows(lead.record.parts, lead.planned.method, reduced_words(record, lead.planned)),
         contract=contract,
         predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from titrant.runtime.report.record_view import Curves, Record
+from titrant.runtime.report.record_view import Curves, RateSweep, Record
 from titrant.runtime.report.search_path import FP32, REPAIRED, UNIFORM, SearchPath
 from titrant.runtime.report.search_values import Sensitivity
 
@@ -66,11 +66,12 @@ def _training(training: Curves | None) -> tuple[Markup, ...]:
     panels = [("Loss", {name: values for name, values in losses.items() if values})]
     if training.tuning_accuracy:
         panels.append(("Accuracy on tuning rows", {"tuning rows": training.tuning_accuracy}))
-    return tuple(
+    drawn = [
         Markup(curves(title, series, training.best_epoch, name=f"curve{index}"))
         for index, (title, series) in enumerate(panels)
         if series
-    )
+    ]
+    return (*drawn, *([] if training.sweep is None else [Markup(sweep_picture(training.sweep))]))
 
 
 # role → (CSS variable, color where the page does not set it)
@@ -272,6 +273,20 @@ def curves(
         if len(series) > 1:
             axes.legend(frameon=False, fontsize=8)
         return svg_text(figure, name, f"{title}, one value an epoch")
+
+
+def sweep_picture(sweep: RateSweep) -> str:
+    """Draw the loss over the learning rates of a finder; the rate that was taken is marked by a line."""
+    with panel("Learning-rate finder") as (figure, axes):
+        axes.plot(sweep.rates, sweep.loss, linewidth=1.8, color=color("accent"))
+        axes.set_xscale("log")
+        axes.tick_params(axis="y", length=0)
+        label = "learning rate"
+        if sweep.chosen is not None:
+            axes.axvline(sweep.chosen, color=color("muted"), linewidth=1, linestyle=(0, (2, 2)))
+            label = f"learning rate (dashed: {sweep.chosen:.3g}, which was taken)"
+        axes.set_xlabel(label)
+        return svg_text(figure, "sweep", "Smoothed loss over the learning rate, one value a step")
 
 
 def bars(title: str, sensitivity: Sensitivity, name: str = "sensitivity") -> str:

@@ -13,7 +13,7 @@ from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
 from titrant.runtime.report.search_values import Proposal, Sensitivity, unreadable
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gate import EXECUTED, SMALLER_IS_BETTER, Gate, GateResult
+from titrant.schema.gate import EXECUTED, FINE_TUNED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
 from titrant.schema.record import Look, RunRecord
 from titrant.schema.values.units import format_size, format_time
@@ -74,6 +74,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class RateSweep:
+    """What a learning-rate finder saw: the smoothed loss at each rate, and the rate that was taken."""
+
+    rates: tuple[float, ...] = ()
+    loss: tuple[float, ...] = ()
+    chosen: float | None = None
+
+
+@dataclass(frozen=True)
 class Curves:
     """Training, one number an epoch; `best_epoch` counts from 1 and is the epoch whose weights were kept."""
 
@@ -81,6 +90,7 @@ class Curves:
     tuning_loss: tuple[float, ...] = ()
     tuning_accuracy: tuple[float, ...] = ()
     best_epoch: int | None = None
+    sweep: RateSweep | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,7 @@ COUNTED = ("accuracy", "sensitivity", "specificity", "agreement")
 # preset → how a gate of it is named; {} is the metric
 TITLES = {
     "retention": "retention of {}",
+    FINE_TUNED: "retention of {} of the fine-tuned original",
     EXECUTED: "executed as planned",
     "reference": "better than a constant answer ({})",
     "bias": "bias in {}",

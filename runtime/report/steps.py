@@ -1,12 +1,15 @@
-"""The report's table of steps: what was predicted of each beside what happened."""
+"""The report's table of steps, what was predicted of each beside what happened, and of how trainings computed."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from titrant.runtime.report.record_view import NONE, Record
+from titrant.runtime.report.record_view import NONE, Record, quantity
 from titrant.runtime.report.savings import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, pair
 from titrant.schema.plan import Prediction, Step, basis_words
 from titrant.schema.record import StepRecord
 
+# Measurements of runtime/training/trial.py and of several processes.
+_SPEEDUP, _PEAK, _EFFICIENCY = "precision_speedup", "activation_bytes", "scaling_efficiency"
 # status → symbol, words, tone
 STATUSES = {
     "finished": ("✓", "ran", "plain"),
@@ -67,3 +70,48 @@ def _row(step: Step, done: StepRecord) -> StepRow:
         because=step.because,
         error=done.error,
     )
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One thing that a training did otherwise: what it is without and with it, what was predicted, and in words."""
+
+    step: str
+    subject: str
+    before: str
+    after: str
+    predicted: str
+    words: str
+
+
+def training_rows(record: Record) -> tuple[TrainingRow, ...]:
+    """List what was measured of trainings, step by step; nothing where all were in fp32 and one process."""
+    rows: list[TrainingRow] = []
+    for step in record.run.steps:
+        measured = {} if step.result is None else {item.name: item.value for item in step.result.measurements}
+        rows += _rows(step.step, measured)
+    return tuple(rows)
+
+
+def _rows(step: str, measured: Mapping[str, float]) -> Iterator[TrainingRow]:
+    if _SPEEDUP in measured:
+        before, after = quantity(measured["step_seconds_fp32"], "s"), quantity(measured["step_seconds"], "s")
+        words = f"{measured[_SPEEDUP]:.2f}× as fast as fp32"
+        skipped = measured.get("skipped_steps")
+        words += f"; {skipped:,.0f} steps skipped" if skipped is not None else ""
+        yield TrainingRow(step, "16 bits: time of a step", before, after, NONE, words)
+    if _PEAK in measured:
+        whole = measured["activation_bytes_all"]
+        predicted = quantity(measured["activation_bytes_predicted"], "B")
+        words = f"{1 - measured[_PEAK] / whole:.0%} less" if whole else NONE
+        yield TrainingRow(
+            step, "recomputing: activations at the peak", quantity(whole, "B"), quantity(measured[_PEAK], "B"),
+            predicted, words,
+        )  # fmt: skip
+        lost, expected = measured["recompute_seconds"], measured["recompute_seconds_predicted"]
+        words = f"{quantity(lost, 's')} lost" if lost > 0 else "no time lost"
+        yield TrainingRow(step, "recomputing: time of a step", NONE, NONE, f"{quantity(expected, 's')} lost", words)
+    if _EFFICIENCY in measured:
+        before, after = quantity(measured["one_process_seconds"], "s"), quantity(measured["processes_seconds"], "s")
+        words = f"{measured[_EFFICIENCY]:.0%} of {measured['processes']:.0f} times as fast"
+        yield TrainingRow(step, "processes: time of a step", before, after, NONE, words)

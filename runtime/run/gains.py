@@ -8,7 +8,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.contract.statistics.paired_runs import GAP, compare_runs, timed_runs
 from titrant.runtime.run.walk import Walk
 from titrant.schema.gain import Gain
-from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts
+from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts, halfway
 from titrant.schema.plan import Candidate, CandidateSearch, Plan
 from titrant.schema.values.frozen import dataclass
 
@@ -67,7 +67,8 @@ def parts(walk: Walk, candidate: Candidate) -> GainParts | None:
     def speed(before: str, after: str) -> Gain | None:
         return _timed(measured, after, Gain("latency", True, before, before, before in files, 1.0, "alike"))
 
-    return gain_parts(candidate, files, _medians(walk, search), measured.sizes.get, speed=speed)
+    between = halfway(walk.plan, candidate)
+    return gain_parts(candidate, files, _medians(walk, search), measured.sizes.get, speed=speed, between=between)
 
 
 def latency_gain(walk: Walk, candidate: Candidate) -> Gain | None:

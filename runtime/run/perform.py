@@ -1,5 +1,6 @@
 """Perform steps in the worker: each under its lock, with its log, its result kept before it counts as finished."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -123,6 +124,7 @@ class WorkerPerformer:
         predicted = plain(step.prediction)
         result = result_from(answer, key=key, operator=step.operator, finished=finished, predicted=predicted)
         differs = self._keep(task, result)
+        self._settle_checkpoints(task, place)
         files.write_json(place / "result.json", without_file_names(result))
         self.executed.add(step.id)
         self._journal.add("finished", step=step.id, key=key, seconds=result.seconds, peak_bytes=result.peak_bytes)
@@ -141,6 +143,18 @@ class WorkerPerformer:
         self._history.add(result)
         return differs
 
+    def _settle_checkpoints(self, task: StepTask, place: Path) -> None:
+        """Move what a recipe asked to keep of a finished training into the step's folder, and remove the rest."""
+        saved = self._results.home.training / task.key.digest
+        if not saved.is_dir():
+            return
+        if task.step.params.get("checkpoints"):
+            saved.replace(place / "checkpoints")
+            text = f"{task.step.id}: its checkpoints are in {place / 'checkpoints'}"
+            self._journal.add("note", text=text, step=task.step.id)
+        else:
+            shutil.rmtree(saved, ignore_errors=True)
+
     def _message(self, task: StepTask, log: Path) -> Mapping[str, Any]:
         return self._worker.message(self._request(task, str(log)), self._listener(task.step.id, task.key.digest))
 
@@ -148,6 +162,7 @@ class WorkerPerformer:
         return {
             "do": "run",
             "step": task.step.id,
+            "key": task.key.digest,
             "operator": task.step.operator,
             "params": plain(task.step.params),
             "inputs": plain(task.inputs),

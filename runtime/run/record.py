@@ -64,11 +64,11 @@ def capture(planned: Planned) -> dict[str, str]:
         "threads": str(plan.threads),
         "timing_threads": str(plan.timing_threads),
         "deterministic": str(plan.deterministic).lower(),
-        **_git(planned.folder),
+        **git_state(planned.folder),
     }
 
 
-def _git(folder: str) -> dict[str, str]:
+def git_state(folder: str) -> dict[str, str]:
     """Return the commit of the recipe's folder and whether it has changes; nothing outside a repository."""
     commit = _ask_git(folder, "rev-parse", "HEAD")
     if not commit:

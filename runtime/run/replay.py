@@ -37,9 +37,9 @@ class Replay:
 
 
 def recorded_search(plan: Plan, record: RunRecord) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return which candidates of a run mended others, and the layers that each mixture left in higher precision."""
-    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
-    made = [each for each in record.candidates if each.candidate in mending and each.status != NOT_TRIED]
+    """Return which candidates a run tried that waited for others, and the layers that each mixture left alone."""
+    waiting = {candidate.id for candidate in plan.candidates if candidate.waits_for}
+    made = [each for each in record.candidates if each.candidate in waiting and each.status != NOT_TRIED]
     return tuple(each.candidate for each in made), {each.candidate: each.left for each in made if each.left}
 
 

@@ -51,8 +51,8 @@ def prepares_mending(step: Step) -> bool:
 def gentlest(plan: Plan) -> set[str]:
     """Return each search's gentlest candidate: the one to fall back on, made however late it is."""
     ranks: Mapping[str, int] = {candidate.id: candidate.rank for candidate in plan.candidates}
-    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
-    made = ([name for name in search.candidates if name not in mending] for search in plan.searches)
+    waiting = {candidate.id for candidate in plan.candidates if candidate.waits_for}
+    made = ([name for name in search.candidates if name not in waiting] for search in plan.searches)
     return {min(names, key=lambda name: ranks[name]) for names in made if names}
 
 
@@ -85,7 +85,7 @@ def making_order(plan: Plan) -> tuple[Candidate, ...]:
         for name in search.candidates:
             place = _merit(plan, search, candidates[name])
             places[name] = min(place, places.get(name, place))
-    made = [candidate for candidate in plan.candidates if not candidate.mends]
+    made = [candidate for candidate in plan.candidates if not candidate.waits_for]
     return tuple(sorted(made, key=lambda candidate: places.get(candidate.id, (1.0, float(candidate.rank)))))
 
 

@@ -13,7 +13,6 @@ from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
-from titrant.runtime.run.mend import mend
 from titrant.runtime.run.outcome import (
     Chosen,
     JudgedSearches,
@@ -26,6 +25,7 @@ from titrant.runtime.run.outcome import (
 from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import Replay, replayed
 from titrant.runtime.run.replay import judged as chosen_to_judge
+from titrant.runtime.run.search import grow, mend
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -66,6 +66,7 @@ def _titrate(walk: Walk, replay: Replay) -> Outcome:
     # Whether timings can be reused too is looked up where all that is timed is there.
     _require_performed(walk, ("prepare", "make"))
     untried = mend(walk, replay)
+    untried |= grow(walk, replay)
     rejected = _give_up(walk, untried)
     walk.settle_stage("measure")
     _require_performed(walk)

@@ -16,7 +16,7 @@ from titrant.schema.values.files import home_path
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text, os_reason
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OPEN = (errno.EMFILE, errno.ENFILE)
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 # With so many open files the worker, its pipes, the store and the libraries that it loads get by.
@@ -65,6 +65,11 @@ class Home:
     def looks(self) -> Path:
         """Which sets of models were judged on which evaluation rows."""
         return self.path / "looks"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoints of steps that are not finished, by step key."""
+        return self.path / "training"
 
     @property
     def unfinished(self) -> Path:
@@ -160,7 +165,7 @@ def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
     inside = not error.filename or str(error.filename).startswith(str(home.path))
     if error.errno in _OPEN:
         return few_files()
-    if error.errno in _FULL:
+    if error.errno in FULL:
         where = error.filename or home.path
         return Diagnostic(
             "X302",
@@ -214,7 +219,7 @@ def _no_folder(path: Path) -> Diagnostic:
 
 
 def _home_problem(path: Path, error: OSError) -> Diagnostic:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return Diagnostic("X302", f"the disk is full: cannot write {path}", help="free some space and run again")
     return Diagnostic(
         "X300",

@@ -46,6 +46,7 @@ class StepContext:
 
     row_key: Callable[[], bytes]
     attend: Callable[[str], None]
+    checkpoints: Path | None = None
 
     def __init__(self, seed: int, threads: int, scratch: Path, send: Callable[[Mapping[str, Any]], None]) -> None:
         self.seed = seed
@@ -78,6 +79,10 @@ class StepContext:
             return
         self._said_at = now
         self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+    def note(self, text: str) -> None:
+        """Tell whoever follows the run something that matters to them."""
+        self._send({"event": "note", "text": text})
 
     def do_not_reuse(self, because: str) -> None:
         """Let the result count for this run only; the first reason is told."""

@@ -96,6 +96,7 @@ class WorkerState:
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
                     context.row_key = partial(row_key, self.home)
                     context.attend = self._at_work.name
+                    context.checkpoints = self.home.training / request["key"] if "key" in request else None
                     values = declaration.run(params, context, **inputs)
                     _check_ports(declaration, values)
                 finally:

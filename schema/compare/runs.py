@@ -17,6 +17,8 @@ from titrant.schema.record import PACKAGE, RunRecord
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.frozen import dataclass
 
+# Units of what is timed, also by steps whose outputs are the same in every run: seconds, and times as fast.
+_TIMED_UNITS = ("s", "x")
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
 _ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")
 
@@ -124,7 +126,8 @@ def _metrics(old: RecordedRun, new: RecordedRun, moved: frozenset[str]) -> Itera
     for name in before:
         if name in after:
             for difference in named_differences(before[name], after[name], "metrics", f"{name}."):
-                yield replace(difference, measured=name in moved, unit=units.get(difference.path, ""))
+                unit = units.get(difference.path, "")
+                yield replace(difference, measured=name in moved or unit in _TIMED_UNITS, unit=unit)
     planned = (*old.plan.candidates, *new.plan.candidates)
     judges = {candidate.id: candidate.judgement.rpartition(".")[0] for candidate in planned}
     for owner, figures in candidate_figures(old.record).items():

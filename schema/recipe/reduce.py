@@ -22,7 +22,7 @@ from titrant.schema.recipe.terms import (
 )
 
 PruningName = Annotated[
-    Literal["auto", "magnitude", "structured", "activation", "n_m"],
+    Literal["auto", "blocks", "structured", "magnitude", "n_m", "activation"],
     installed("operators", "prune"),
     Added("operators", ("prune",)),
 ]
@@ -34,12 +34,33 @@ class Pruning(Section):
 
     method: PruningName = Field("auto", description="what is removed")
     sparsity: Auto | Annotated[float, Field(ge=0, lt=1)] = Field("auto", description="fraction of the weights removed")
+    blocks: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="whole blocks removed, in place of `sparsity`"
+    )
+    scope: Literal["layer", "global"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="magnitude: the share of each layer, or of all weights",
+    )
+    score: Literal["wanda", "apoz"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="activation: of weights by their inputs, or of filters",
+    )
+    n: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="n_m: weights of every `m` that stay; 2"
+    )
+    m: Count | None = Field(
+        None, exclude_if=lambda value: value is None, description="n_m: weights of a group, along the inputs; 4"
+    )
     schedule: Literal["one_shot", "gradual"] = Field(
-        "one_shot", description="at once, or in rounds with training between"
+        "one_shot", description="at once, or ever more weights set to zero while `train` fits the others"
     )
     skip: tuple[Pattern, ...] = Field((), description="module name patterns left dense")
     validate_with: Ref | None = Field(
-        None, alias="validate", description="`module:Name`, your own check of the pruned model"
+        None,
+        alias="validate",
+        description="`module:Name` of f(module, rows) → True, False, a number, or a reason: your own check",
     )
 
 

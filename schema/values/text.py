@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 # What a terminal obeys rather than shows: control characters but tab and line feed, what turns the direction of writing
@@ -105,3 +106,8 @@ def is_whole(text: str) -> bool:
 def device_title(kind: str) -> str:
     """Call a kind of device (cpu, cuda, mps) as people do."""
     return {"cpu": "CPU", "cuda": "CUDA", "mps": "Metal"}.get(kind, kind)
+
+
+def covered(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of some patterns covers a module: by its own name, or by that of a module that it lies in."""
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from titrant.api import checkpoints, debug, train
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
+    from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
+    from titrant.runtime.training.precision import autocast, create_scaler
+    from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
     from titrant.schema.diagnostics.diagnostics import TitrantError
@@ -65,15 +69,19 @@ _PUBLIC = {
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
+    "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "autocast": "titrant.runtime.training.precision",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
     "count_parameters": "titrant.runtime.inspect.summary",
+    "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
+    "estimate_memory_savings": "titrant.runtime.training.activation_memory",
     "explain": "titrant.api.explain",
     "export": "titrant.api.export",
     "get_device": "titrant.api.devices",
@@ -85,6 +93,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
+    "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
@@ -105,6 +114,9 @@ _PUBLIC = {
     "verify_store": "titrant.api.store",
 }
 
+# What is reached by two names, as `titrant.checkpoints.save`.
+_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug", "train": "titrant.api.train"}
+
 __all__ = [
     "Arithmetic",
     "Context",
@@ -117,15 +129,21 @@ __all__ = [
     "TitrantError",
     "Unmet",
     "apply",
+    "apply_gradient_checkpointing",
+    "autocast",
     "check",
     "check_model",
+    "checkpoints",
     "clean_store",
     "count_parameters",
+    "create_scaler",
+    "debug",
     "detect",
     "device_status",
     "diff",
     "doctor",
     "ensure_directories",
+    "estimate_memory_savings",
     "explain",
     "export",
     "get_device",
@@ -137,6 +155,7 @@ __all__ = [
     "load",
     "load_config",
     "lock",
+    "measure_activation_memory",
     "migrate",
     "move_to_device",
     "operator",
@@ -153,17 +172,18 @@ __all__ = [
     "status",
     "summary",
     "synchronize",
+    "train",
     "validate",
     "verify_store",
 ]
 
 
 def __getattr__(name: str) -> "Any":
-    if name not in _PUBLIC:
+    if name not in _PUBLIC and name not in _MODULES:
         raise AttributeError(f"module 'titrant' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_PUBLIC[name]), name)
+    value = import_module(_MODULES[name]) if name in _MODULES else getattr(import_module(_PUBLIC[name]), name)
     globals()[name] = value
     return value
 

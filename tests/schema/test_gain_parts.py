@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import (
     GainPart,
+    Halfway,
     fastest,
     fastest_words,
     fp32_files,
     gain_parts,
+    halfway,
     predicted_parts,
     product_words,
 )
@@ -36,11 +38,11 @@ SECONDS = {"original": 12.0, "script-fp32": 8.0, "onnx-fp32": 4.0, "other-fp32":
 BYTES = {"original": 400, "script-fp32": 410, "onnx-fp32": 420, "other-fp32": 430, "int8": 105}
 
 
-def told(one, seconds=SECONDS, files=FILES):
+def told(one, seconds=SECONDS, files=FILES, between=None):
     def speed(before, after):
         return Gain("latency", True, before, before, False, seconds[before] / seconds[after], "better")
 
-    return gain_parts(one, files, seconds.get, BYTES.get, speed=speed)
+    return gain_parts(one, files, seconds.get, BYTES.get, speed=speed, between=between)
 
 
 def way(parts):
@@ -162,3 +164,29 @@ def test_predicts_the_parts_of_a_plan_with_their_basis():
     assert isinstance(parts.whole, GainPart)
     unknown = replace(plan, searches=(CandidateSearch("auto", "x", ("onnx",), ("latency",), 4, "nobody.timings"),))
     assert predicted_parts(unknown, plan.candidates[0]) is None
+
+
+def test_tells_what_a_reduction_gave_from_what_fewer_bits_did():
+    smaller = replace(candidate("smaller+int8"), grows="int8")
+    smallest = replace(candidate("smallest+int8"), grows="smaller+int8")
+    plan = replace(plans.whole_plan(), candidates=(candidate("int8"), smaller, smallest))
+    assert halfway(plan, candidate("int8")) is None
+    assert halfway(plan, smallest) == Halfway("int8", "precision")
+    parts = told(smallest, SECONDS | {"smallest+int8": 0.5}, between=halfway(plan, smallest))
+    assert way(parts)[-2:] == [
+        ("precision", "onnx-fp32", "int8", 4.0),
+        ("reduction", "int8", "smallest+int8", 2.0),
+    ]
+
+
+def test_goes_over_the_reduced_network_in_fp32_where_all_candidates_are_reduced():
+    reduced = candidate("smaller+onnx-fp32", method="none")
+    both = candidate("smaller+int8")
+    plan = replace(plans.whole_plan(), candidates=(candidate("other+onnx-fp32", method="none"), reduced, both))
+    assert halfway(plan, reduced) is None
+    assert halfway(plan, both) == Halfway("smaller+onnx-fp32", "reduction")
+    seconds = SECONDS | {"smaller+onnx-fp32": 2.0, "smaller+int8": 0.5}
+    assert way(told(both, seconds, between=halfway(plan, both)))[-2:] == [
+        ("reduction", "onnx-fp32", "smaller+onnx-fp32", 2.0),
+        ("precision", "smaller+onnx-fp32", "smaller+int8", 4.0),
+    ]

@@ -28,7 +28,7 @@ def free_batch(model: onnx.ModelProto) -> tuple[str, ...]:
     names = _free_inputs(model)
     if not names:
         return ()
-    bare = _without_values(model)
+    bare = without_values(model)
     if _follows(bare, names) is not False:
         return ()
     by_row = _first_sizes(bare, names, _ONE) == [_ONE] * len(bare.graph.output)
@@ -87,10 +87,18 @@ def _shapes(model: onnx.ModelProto, names: frozenset[str], batch: int) -> Mappin
     for value in copy.graph.input:
         if value.name in names:
             value.type.tensor_type.shape.dim[0].dim_value = batch
-    for value in copy.graph.output:
+    return inferred_shapes(copy)
+
+
+def inferred_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
+    """Infer the shapes that follow from those of the inputs; none where they contradict each other.
+
+    What the graph says of its outputs is forgotten.
+    """
+    for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        graph = onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True).graph
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError):
         return {}
     return {
@@ -161,7 +169,7 @@ def _sizes(model: onnx.ModelProto, name: str) -> Sequence[int] | None:
     return numpy_helper.to_array(tensors[name]).reshape(-1).tolist()
 
 
-def _without_values(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_values(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a graph without the values of its weights."""
     bare = onnx.ModelProto()
     bare.CopyFrom(model)

@@ -175,7 +175,7 @@ def _refused(file: Path, error: Exception, zipped: bool) -> Diagnostic:
         message, help = f"{file.name} is not a torch checkpoint", "save one with torch.save(model.state_dict(), …)"
         return Diagnostic("X152", message, help=help)
     try:
-        whole = _pickled_object(file) if zipped else None
+        whole = pickled_object(file) if zipped else None
     except DAMAGED:
         return Diagnostic("X152", f"{file.name} is damaged: what it holds is not what was written", help=_AGAIN)
     loading = f'torch.load("{file.name}", weights_only=False, map_location="cpu")'
@@ -203,7 +203,7 @@ def _globals(file: Path) -> list[str]:
         return []
 
 
-def _pickled_object(file: Path) -> str | None:
+def pickled_object(file: Path) -> str | None:
     """Return the class of an archive's pickle where all of it is one object, None where it is a mapping or a list.
 
     The pickle is read as a list of instructions, and none is carried out.

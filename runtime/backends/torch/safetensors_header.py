@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 # The format's own limit.
 _MOST_HEADER_BYTES = 100_000_000
+_METADATA = "__metadata__"
 # The file's name of a dtype → torch's.
-_DTYPES: Mapping[str, str] = {
+DTYPES: Mapping[str, str] = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
     "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
@@ -45,6 +46,24 @@ def read_header(file: Path) -> tuple[HeldTensor, ...]:
     Raises ValueError for a header that is damaged or that the file's size contradicts, OSError for a file that cannot
     be read.
     """
+    entries, length = _entries(file)
+    placed = sorted(_placed(name, entry) for name, entry in entries.items() if name != _METADATA)
+    end = placed[-1][1] if placed else 0
+    if file.stat().st_size != 8 + length + end:
+        raise ValueError(f"it has {file.stat().st_size} bytes, and its header describes {8 + length + end}")
+    return tuple(tensor for *_, tensor in placed)
+
+
+def read_metadata(file: Path) -> Mapping[str, str]:
+    """Return what whoever wrote a file said of it; raises as `read_header`."""
+    metadata = _entries(file)[0].get(_METADATA, {})
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata is not a mapping")
+    return metadata
+
+
+def _entries(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the header, and how many bytes it has."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 2 <= length <= _MOST_HEADER_BYTES:
@@ -55,11 +74,7 @@ def read_header(file: Path) -> tuple[HeldTensor, ...]:
     entries = json.loads(text)
     if not isinstance(entries, dict):
         raise ValueError("its header is not a mapping")
-    placed = sorted(_placed(name, entry) for name, entry in entries.items() if name != "__metadata__")
-    end = placed[-1][1] if placed else 0
-    if file.stat().st_size != 8 + length + end:
-        raise ValueError(f"it has {file.stat().st_size} bytes, and its header describes {8 + length + end}")
-    return tuple(tensor for *_, tensor in placed)
+    return entries, length
 
 
 def meta_state(file: Path) -> "dict[str, torch.Tensor]":
@@ -75,7 +90,7 @@ def meta_state(file: Path) -> "dict[str, torch.Tensor]":
 def _placed(name: str, entry: Any) -> tuple[int, int, str, HeldTensor]:
     try:
         begin, end = entry["data_offsets"]
-        tensor = HeldTensor(name, _DTYPES[entry["dtype"]], tuple(map(int, entry["shape"])), end - begin)
+        tensor = HeldTensor(name, DTYPES[entry["dtype"]], tuple(map(int, entry["shape"])), end - begin)
     except (TypeError, KeyError, ValueError):
         raise ValueError(f"its header describes {name} in a way that is not known") from None
     return begin, end, name, tensor

@@ -87,7 +87,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=3,
+    version=4,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": ("torch", "torchscript", "exported"), "example": "rows"},
@@ -132,6 +132,7 @@ def export(
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return the written file, its operator set, and its parity over `params.rows` example rows."""
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
+    from titrant.runtime.backends.onnxruntime.compact.shape_values import fold_sizes
     from titrant.runtime.backends.onnxruntime.graph import note_recurrence, read, write
     from titrant.runtime.backends.session import check_parity, measure_parity
     from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
@@ -151,6 +152,7 @@ def export(
         opsets = range(lowest, HIGHEST_OPSET + 1) if params.opset is None else range(params.opset, params.opset + 1)
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw)
     graph = read(raw)
+    fold_sizes(graph)
     if model.recurrence is not None:
         note_recurrence(graph, model.recurrence)
     exported = write(graph, context.scratch / "model.onnx")
@@ -167,6 +169,7 @@ def export_file(
 ) -> "tuple[OnnxModel, int, dict[str, Any]]":
     """Return what `export` does, of a file of torch's: a script's branches stay branches, a program is traced."""
     from titrant.runtime.backends.onnxruntime import session as onnxruntime_session
+    from titrant.runtime.backends.onnxruntime.compact.shape_values import fold_sizes
     from titrant.runtime.backends.onnxruntime.graph import note_recurrence, read, write
     from titrant.runtime.backends.session import check_parity
     from titrant.runtime.backends.torch import BACKEND
@@ -185,6 +188,7 @@ def export_file(
     with fixed_settings(context.threads, context.seed):
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw, OF_FILE)
     graph = read(raw)
+    fold_sizes(graph)
     name_weights(graph, ready.tensors)
     if ready.recurrence is not None:
         note_recurrence(graph, ready.recurrence)

@@ -1,8 +1,9 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import field, replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -22,8 +23,8 @@ from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.recipe.terms import Watched
-from titrant.schema.recipe.train import Optimizer
+from titrant.schema.recipe.terms import Ref, Watched
+from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
@@ -31,15 +32,21 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.backends.torch.losses import LossFunction
+    from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
-LossName = Literal["cross_entropy", "binary_cross_entropy_with_logits", "nll_loss"]
+    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
 # Forward and backward pass, in forward passes; measured on the shipped models and ResNet-20.
 _TRAINING_PASSES = 3.5
+# Seconds of these passes in a precision, in those in fp32: an encoder, perceptrons and a CNN where bf16 is native.
+_PRECISION_SHARE = {"fp32": 1.0, "bf16": 0.7, "fp16": 0.7}
+# Of a layer's activations, what recomputing leaves out at the peak: a transformer's.
+_RECOMPUTED_BYTES = 0.87
+# Instruction sets that multiply in bf16, rather than convert to fp32 and back.
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 # Choosing a batch's rows, the loss, and keeping count.
 _BATCH_SECONDS = 0.0004
 # Of the epochs that early stopping allows, what it comes to on average.
@@ -47,6 +54,8 @@ _EPOCHS_SHARE = 0.8
 # What torch.optim takes when it is first used, and one epoch of the curves as JSON.
 _OPTIMIZER_BYTES = 12 << 20
 CURVES_BYTES = 65
+# The learning-rate finder's steps, of which the last third is left out as a rule, and what it saw as JSON.
+_SWEEP_STEPS, _SWEEP_BYTES = 70, 3000
 
 
 class FitParams(Params):
@@ -57,13 +66,33 @@ class FitParams(Params):
     optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
-    loss: LossName = Field("cross_entropy", description="a loss of torch.nn.functional, of the model's first output")
+    loss: Loss | Ref = Field(
+        "cross_entropy", description="a loss of torch.nn.functional, or `module:Name`, of the model's first output"
+    )
+    class_weights: tuple[float, ...] | None = Field(None, description="weight of each class in the loss")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread over all classes")
+    schedule: Schedule | None = Field(None, description="how the learning rate moves; none: it stays")
+    gradient_clip: float | None = Field(None, gt=0, description="largest global L2 norm of the gradients")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are added before a step")
+    find_learning_rate: bool = Field(False, description="find the step size by a sweep on train rows first")
+    keep_zeros: bool = Field(False, description="weights of layers that are 0 at the start stay 0")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="number format of the forward and backward pass; weights and optimizer stay fp32"
+    )
+    gradient_checkpointing: float = Field(
+        0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
+    )
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
     )
     metric: Watched = Field("tuning loss", description="what the best epoch is")
     deterministic: bool = Field(True, description="refuse torch operations whose result is not repeatable")
+    checkpoints: Checkpoints | None = Field(None, description="what is kept of the epochs; none: what a resume needs")
+    resume: bool = Field(True, description="go on where the same training was when it was ended")
+    watch_gradients: WatchGradients | None = Field(
+        WatchGradients(), description="when a gradient is unhealthy; none: they are not looked at"
+    )
 
 
 def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -72,7 +101,18 @@ def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) ->
     if model is not None and model.trainable == 0:
         remedy = "leave out train, or set requires_grad in the factory"
         weights = (Unmet("the model has no trainable parameters", remedy),)
-    return missing(hardware, "torch") + weights
+    return missing(hardware, "torch") + weights + precision_unmet(params.precision, hardware)
+
+
+def precision_unmet(precision: str, hardware: Hardware) -> tuple[Unmet, ...]:
+    """Say what training in a precision lacks here, where steps run on the processor."""
+    if precision == "fp16":
+        remedy = "set train.precision to bf16 or fp32; fp16 takes a GPU, on which no training step runs yet"
+        return (Unmet("no processor trains faster in fp16, whose gradients also need scaling", remedy),)
+    if precision == "bf16" and not {*NATIVE_BF16} & {*hardware.identity.instructions}:
+        cause = f"bf16 is emulated on this processor and slower than fp32 (it has none of {', '.join(NATIVE_BF16)})"
+        return (Unmet(cause, "set train.precision to fp32"),)
+    return ()
 
 
 def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
@@ -83,24 +123,28 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     tuning = work.rows.get("tuning", rows // 5)
     speed = speed_of(hardware, work.threads)
     forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
-    batch = _BATCH_SECONDS + _TRAINING_PASSES * forward + update_seconds(model, speed)
+    passes = _TRAINING_PASSES * _PRECISION_SHARE[params.precision] + params.gradient_checkpointing
+    batch = _BATCH_SECONDS + passes * forward + update_seconds(model, speed) / params.accumulate
     judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
+    if params.find_learning_rate:
+        seconds += _SWEEP_STEPS * (batch + update_seconds(model, speed))
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
     answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    answers = round(answers * (1 - _RECOMPUTED_BYTES * params.gradient_checkpointing))
     judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
     peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
     bases = {"output_bytes": "modelled"} | ({} if "train" in work.rows else {"seconds": "guess"})
-    size = torch_bytes(model) + CURVES_BYTES * params.epochs
+    size = torch_bytes(model) + CURVES_BYTES * params.epochs + (_SWEEP_BYTES if params.find_learning_rate else 0)
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases=bases)
 
 
 @operator(
     "train.fit",
-    version=3,
+    version=4,
     family="train",
     params=FitParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
@@ -108,8 +152,28 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     consumes=["model"],
     requires=requires,
     predict=predict,
-    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses"),
-    costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric"),
+    loads=(
+        "torch",
+        "torch._dynamo",
+        "titrant.runtime.backends.torch.losses",
+        "titrant.runtime.training.loop",
+        "titrant.runtime.training.watchers",
+    ),
+    costless=(
+        "learning_rate",
+        "weight_decay",
+        "loss",
+        "deterministic",
+        "metric",
+        "class_weights",
+        "label_smoothing",
+        "schedule",
+        "gradient_clip",
+        "keep_zeros",
+        "checkpoints",
+        "resume",
+        "watch_gradients",
+    ),
     libraries=("torch", "numpy"),
     user_code=True,
 )
@@ -121,9 +185,10 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
                 takes by name, float32 or int64, (rows, …); one logit a row is fitted to the positive class, or
                 without one to the second
     Outputs:    model - same structure, best weights, eval mode; curves - loss, tuning_loss and tuning_accuracy an
-                epoch, best_epoch (from 0)
+                epoch, best_epoch (from 0); sweep - rates, loss and the one chosen, of find_learning_rate
     Fails:      StepError when rows and model do not fit together (names both shapes), when labels are missing or out
-                of the output's range, and when the loss is no longer finite (says what to lower)
+                of the output's range, when the loss is no longer finite or diverges (says at which step, and what to
+                lower), and when a sweep finds no learning rate
     Cost:       epochs times three forward passes; memory is weights, gradients, optimizer state and the best weights
     """
     fitted, curves = fit(model, train, tuning, params, context)
@@ -144,125 +209,95 @@ class Batches:
         return [tensor[rows] for tensor in self.inputs], self.labels[rows]
 
 
-@dataclass
-class Course:
-    """The state of a training: its curves so far, and the weights of the best epoch."""
-
-    loss: list[float] = field(default_factory=list)
-    tuning_loss: list[float] = field(default_factory=list)
-    tuning_accuracy: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-    best_weights: "dict[str, torch.Tensor]" = field(default_factory=dict)
-
-    def curves(self) -> dict[str, Any]:
-        """Return the curves as JSON."""
-        return {
-            "loss": self.loss,
-            "tuning_loss": self.tuning_loss,
-            "tuning_accuracy": self.tuning_accuracy,
-            "best_epoch": self.best_epoch,
-        }
-
-
 def fit(
-    model: "TorchModel", train: "Rows", tuning: "Rows", params: FitParams, context: Context
+    model: "TorchModel",
+    train: "Rows",
+    tuning: "Rows",
+    params: FitParams,
+    context: Context,
+    *,
+    watchers: "Sequence[Watcher]" = (),
+    taught: "Taught | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
-    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves."""
+    """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
+
+    `taught` says what is learned besides, from a task and its train rows: a task of the same module, or of one that
+    holds it, for as long as it is entered.
+    """
     from titrant.runtime.backends.torch.determinism import fixed_settings
+    from titrant.runtime.training.loop import train as train_module
+    from titrant.runtime.training.trial import trial_steps
+    from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        rows, judged = _batches(model, train), _batches(model, tuning)
-        _try(model, rows, params.loss)
+        rows, judged = batches_of(model, train), batches_of(model, tuning)
+        _try(model, rows, params)
+        task = _task(model, rows, judged, params, context)
         try:
-            course = _run(model, rows, judged, params, context)
+            with nullcontext(task) if taught is None else taught(task, rows) as learning:
+                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
+                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
+                course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
+                learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise _explained(error) from error
-    model.module.load_state_dict(course.best_weights)
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
+    if params.precision == "fp16":
+        context.measure("skipped_steps", course.skipped_steps)
+    if course.sweep is not None:
+        context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
     return replace(model), course.curves()
 
 
-def _run(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> Course:
+def settings_of(params: FitParams) -> "TrainingSettings":
+    """Return what the training loop reads of the parameters."""
+    from titrant.runtime.training.task import TrainingSettings
+
+    return TrainingSettings(**{item.name: getattr(params, item.name) for item in fields(TrainingSettings)})
+
+
+def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> "TrainingTask":
     import torch
 
-    from titrant.runtime.backends.torch.losses import loss_of
+    from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
+    from titrant.runtime.training.task import TrainingTask
 
-    module, loss = model.module, loss_of(params.loss, train.positive)
-    optimizer = make_optimizer(params, [weight for weight in module.parameters() if weight.requires_grad])
-    patience = params.patience or max(1, params.epochs // 5)
-    course = Course()
-    for epoch in range(params.epochs):
-        module.train()
-        order = torch.from_numpy(context.generator.permutation(len(train.labels)))
-        course.loss.append(_epoch(model, train, loss, optimizer, torch.split(order, params.batch_size)))
-        module.eval()
-        tuning_loss, accuracy = _judge(model, tuning, loss)
-        course.tuning_loss.append(tuning_loss)
-        course.tuning_accuracy.append(accuracy)
-        _check_finite(course, epoch, params)
-        if epoch == 0 or _better(course, params.metric):
-            course.best_epoch = epoch
-            course.best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
-        note = f"loss {course.loss[-1]:.4f}, tuning loss {tuning_loss:.4f}, tuning accuracy {accuracy:.3f}"
-        context.progress(epoch + 1, params.epochs, note)
-        if params.early_stop and epoch - course.best_epoch >= patience:
-            break
-    return course
+    loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
+    boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
-
-def _epoch(
-    model: "TorchModel",
-    train: Batches,
-    loss: "LossFunction",
-    optimizer: "torch.optim.Optimizer",
-    order: "Sequence[torch.Tensor]",
-) -> float:
-    """Learn from every row once, batch by batch; return the mean loss."""
-    import torch
-
-    total = torch.zeros((), dtype=torch.float64)
-    for rows in _without_single(order):
-        inputs, labels = train.take(rows)
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(_first(model, train, inputs), labels)
-        value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total += value.detach().double() * len(labels)
-    return float(total) / len(train.labels)
-
-
-def _judge(model: "TorchModel", tuning: Batches, loss: "LossFunction") -> tuple[float, float]:
-    """Return mean loss and accuracy on tuning rows."""
-    import torch
-
-    from titrant.runtime.backends.torch.losses import correct
-
-    total, right, rows = 0.0, 0, len(tuning.labels)
-    with torch.inference_mode():
-        for start in range(0, rows, TUNING_ROWS):
-            inputs, labels = tuning.take(slice(start, start + TUNING_ROWS))
-            output = _first(model, tuning, inputs)
-            total += float(loss(output, labels)) * len(labels)
-            right += correct(output, labels, tuning.positive)
-    return total / rows, right / rows
-
-
-def make_optimizer(params: FitParams, weights: "list[torch.nn.Parameter]") -> "torch.optim.Optimizer":
-    """Create the named optimizer of torch.optim; its other settings are torch's."""
-    import torch
-
-    classes = {name.lower(): getattr(torch.optim, name) for name in torch.optim.__all__ if name[0].isupper()}
-    made: torch.optim.Optimizer = classes[params.optimizer](
-        weights, lr=params.learning_rate, weight_decay=params.weight_decay
+    return TrainingTask(
+        module=model.module,
+        train=lambda: map(train.take, shuffled(train, params, context)),
+        tuning=lambda: (
+            tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
+        ),
+        objective=lambda output, labels, _: loss(output, labels),
+        settings=settings_of(params),
+        generator=context.generator,
+        call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
+        right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
+        progress=context.progress,
+        batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
-    return made
 
 
-def _batches(model: "TorchModel", rows: "Rows") -> Batches:
+def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[torch.Tensor]":
+    """Return the numbers of all rows, batch by batch, in a new order."""
+    import torch
+
+    return _parts(torch.from_numpy(context.generator.permutation(len(train.labels))), params)
+
+
+def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
+    return _without_single(order.split(params.batch_size))
+
+
+def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
+    """Return a role's rows as a model takes them; StepError X202 where there are none, X201 where they do not fit."""
     from titrant.runtime.backends.session import checked
     from titrant.runtime.backends.torch.arguments import arguments_of
     from titrant.runtime.backends.torch.determinism import tensor_of
@@ -278,25 +313,26 @@ def _batches(model: "TorchModel", rows: "Rows") -> Batches:
     return Batches(arguments, tensors, labels_of(rows), rows.positive)
 
 
-def _try(model: "TorchModel", train: Batches, loss: str) -> None:
+def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     """Answer two rows first, so that a misfit is reported as such and not as a failure in mid-training."""
     import torch
 
-    from titrant.runtime.backends.torch.call import call, named
+    from titrant.runtime.backends.torch.call import call
     from titrant.runtime.backends.torch.losses import check_output
 
     inputs, labels = train.take(slice(0, 2))
     with torch.inference_mode():
         arrays = {name: tensor.numpy() for (name, _, _), tensor in zip(model.inputs, inputs, strict=True)}
         answer = call(model.module.eval(), arrays)
-    first = next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
-    check_output(loss, first, train.labels if len(first) == len(labels) else labels)
+    first = first_output(model, answer)
+    weights = None if params.class_weights is None else len(params.class_weights)
+    check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
 
 
-def _first(model: "TorchModel", batches: Batches, inputs: "list[torch.Tensor]") -> "torch.Tensor":
+def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
+    """Return the first output of what a module answers."""
     from titrant.runtime.backends.torch.call import named
 
-    answer = batches.arguments.call(model.module, inputs)
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
 
 
@@ -307,24 +343,6 @@ def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor
     if len(batches) < 2 or len(batches[-1]) > 1:
         return batches
     return (*batches[:-2], torch.cat(list(batches[-2:])))
-
-
-def _better(course: Course, metric: str) -> bool:
-    if metric == "tuning accuracy":
-        return course.tuning_accuracy[-1] > course.tuning_accuracy[course.best_epoch]
-    return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
-
-
-def _check_finite(course: Course, epoch: int, params: FitParams) -> None:
-    for name, value in (("loss", course.loss[-1]), ("tuning loss", course.tuning_loss[-1])):
-        if not math.isfinite(value):
-            raise StepError(
-                Diagnostic(
-                    "X205",
-                    f"the {name} is {value} after epoch {epoch + 1} of {params.epochs}",
-                    help=f"lower train.learning_rate (it is {params.learning_rate:g}), or standardize the inputs",
-                )
-            )
 
 
 def _explained(error: RuntimeError) -> StepError:

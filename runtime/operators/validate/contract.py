@@ -96,6 +96,7 @@ def predict(
         "timings": Port(("value",), optional=True),
         "invariance": Port(("value",), optional=True),
         "executed": Port(("value",), optional=True),
+        "fine_tuned": Port(("outputs",), optional=True),
         "unlabeled": Port(("rows",), optional=True),
         "unlabeled_original": Port(("outputs",), optional=True),
         "unlabeled_candidate": Port(("outputs",), optional=True),
@@ -120,6 +121,7 @@ def validate_contract(
     timings: Mapping[str, Any] | None = None,
     invariance: Mapping[str, Any] | None = None,
     executed: Mapping[str, Any] | None = None,
+    fine_tuned: Any = None,
     unlabeled: Any = None,
     unlabeled_original: Any = None,
     unlabeled_candidate: Any = None,
@@ -131,7 +133,8 @@ def validate_contract(
     Inputs:     rows - evaluation rows, never used for choosing; original, candidate - both models' outputs for them;
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
-                executed - what validate.executed gave of its file;
+                executed - what validate.executed gave of its file; fine_tuned - outputs of the original after the
+                training that the candidate had;
                 unlabeled - further rows without labels; unlabeled_original, unlabeled_candidate - both models'
                 outputs for them; labels - those that some of them have got, as data.labels gives them;
                 model - the candidate's file, for its size
@@ -158,6 +161,10 @@ def validate_contract(
         seed=context.seed,
         permuted_alike=permuted_alike(params, rows, original, context.seed),
     )
+    if fine_tuned is not None:
+        beside = gather(params, rows, fine_tuned, candidate, point)
+        beside = replace(beside, confidence=params.confidence, always_valid=params.always_valid, seed=context.seed)
+        evidence = replace(evidence, fine_tuned=beside)
     if unlabeled is not None:
         from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
 

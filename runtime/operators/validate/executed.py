@@ -57,7 +57,11 @@ def predict(
     version=2,
     family="validate",
     params=ExecutedParams,
-    inputs={"model": ANY_MODEL, "allocation": Port(("value",), optional=True)},
+    inputs={
+        "model": ANY_MODEL,
+        "allocation": Port(("value",), optional=True),
+        "removed": Port(("value",), optional=True),
+    },
     outputs={"executed": "value"},
     determinism="exact",
     requires=_needs,
@@ -68,19 +72,26 @@ def predict(
     user_code=True,
 )
 def validate_executed(
-    params: ExecutedParams, context: Context, *, model: Any, allocation: Mapping[str, Any] | None = None
+    params: ExecutedParams,
+    context: Context,
+    *,
+    model: Any,
+    allocation: Mapping[str, Any] | None = None,
+    removed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Ask the engine in which precision it runs each layer of a file, and set that beside the plan.
 
     Helps when: always; an engine may quantize again what a file leaves in float, or compute "fp32" in fewer bits.
     Inputs:     model - a file or live module that the engine loads; allocation - the layers that a mixture leaves in
-                fp32, planned so whatever the parameters say
+                fp32, planned so whatever the parameters say; removed - the blocks that were taken out with their
+                layers
     Outputs:    executed - {"layers": [{"name", "planned", "executed", "engine_op"}], "untold": why the engine could
                 not tell, or ""}; a layer that it runs in two ways has a line for each, "executed" is "unknown" for one
                 that was not found
     Fails:      never: what an engine cannot tell leaves the contract's row open
     Cost:       opening the file once more, with the engine's own optimization
     """
+    params = _there(params, removed)
     try:
         ran = backend.get(params.engine).executed(model, threads=params.threads, layers=params.layers)
     except StepError as error:
@@ -90,6 +101,16 @@ def validate_executed(
     rows = tuple(beside(params, ran, frozenset(allocation["leave"] if allocation else ())))
     context.measure("unlike_planned", sum(map(is_unlike, rows)))
     return {"executed": {"layers": plain(rows), "untold": ""}}
+
+
+def _there(params: ExecutedParams, removed: Mapping[str, Any] | None) -> ExecutedParams:
+    """Leave out the layers of blocks that were removed."""
+    gone = tuple(f"{block}." for block in (removed or {}).get("blocks", ()))
+    if not gone:
+        return params
+    kept = [place for place, name in enumerate(params.layers) if not name.startswith(gone)]
+    layers, planned = (tuple(values[place] for place in kept) for values in (params.layers, params.planned))
+    return params.model_copy(update={"layers": layers, "planned": planned})
 
 
 def beside(

@@ -263,9 +263,9 @@ def hold(planned: Planned) -> "Replay":
 
 
 def locked_search(entry: LockEntry, plan: Plan) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return which candidates of an entry mended others, and the layers that each mixture left in higher precision."""
-    mending = {candidate.id for candidate in plan.candidates if candidate.mends}
-    made = {name: each for name, each in entry.candidates.items() if name in mending and each.became != NOT_TRIED}
+    """Return which candidates of an entry waited for others and were tried, and the layers that mixtures left alone."""
+    waiting = {candidate.id for candidate in plan.candidates if candidate.waits_for}
+    made = {name: each for name, each in entry.candidates.items() if name in waiting and each.became != NOT_TRIED}
     return tuple(made), {name: each.left for name, each in made.items() if each.left}
 
 

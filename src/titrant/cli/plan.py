@@ -20,13 +20,13 @@ from titrant.cli.plan_rows import (
     gate_rows,
     group_text,
     machine_words,
-    mending_words,
     other_methods,
     power_line,
     rejected_rows,
     released_text,
     step_rows,
     totals_parts,
+    waiting_words,
 )
 from titrant.compiler.passes.passes import Change
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
@@ -249,7 +249,7 @@ def _candidates(rows: tuple[PlanCandidateRow, ...]) -> list[str]:
 
 
 def _mending(plan: Plan) -> Iterator[str]:
-    yield from (wrapped(line, "  ", "      ") for line in mending_words(plan))
+    yield from (wrapped(line, "  ", "      ") for line in waiting_words(plan))
 
 
 def _gate(row: PlanGateRow) -> str:

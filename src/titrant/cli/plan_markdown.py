@@ -14,13 +14,13 @@ from titrant.cli.plan_rows import (
     gate_rows,
     layers_text,
     machine_words,
-    mending_words,
     other_methods,
     power_line,
     rejected_rows,
     released_text,
     step_rows,
     totals_parts,
+    waiting_words,
 )
 from titrant.schema.plan import Coverage, Decision, Plan, plan_digest
 from titrant.schema.values.text import code, inline
@@ -54,7 +54,7 @@ def plan_markdown(
             ("candidate", "runs in", "size", "latency", "memory", "speed over the original"),
             [_candidate(row) for row in candidate_rows(plan)],
         ),
-        *(["\n".join(f"- {inline(line)}" for line in mending_words(plan))] if mending_words(plan) else []),
+        *(["\n".join(f"- {inline(line)}" for line in waiting_words(plan))] if waiting_words(plan) else []),
         f"### Contract\n\n{inline(' · '.join(contract_words(plan)))}",
         _table(("gate", "asks", "from", "cases needed", "cases there"), [_gate(row) for row in gate_rows(plan)]),
         *(["\n".join(f"- {inline(line)}" for line in control_lines(plan))] if control_lines(plan) else []),

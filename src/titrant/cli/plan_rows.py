@@ -96,25 +96,25 @@ class PlanCandidateRow:
 def step_rows(plan: Plan, previews: Previews, *, whole: bool = False) -> tuple[PlanStepRow, ...]:
     """List the steps in the order of the plan.
 
-    Those of a candidate that mends another stand in one row while none of them is asked for, unless `whole`.
+    Those of a candidate that waits for another stand in one row while none of them is asked for, unless `whole`.
     """
-    mending = {candidate.id: candidate.mends for candidate in plan.candidates if candidate.mends}
-    waiting: dict[str, list[Step]] = {name: [] for name in mending}
+    candidates = {candidate.id: candidate for candidate in plan.candidates if candidate.waits_for}
+    waiting: dict[str, list[Step]] = {name: [] for name in candidates}
     for step in plan.steps:
-        if step.candidate in mending:
+        if step.candidate in candidates:
             waiting[step.candidate].append(step)
     asked = {name for name, steps in waiting.items() if any(preview_of(step, previews).symbol != "?" for step in steps)}
     rows: list[PlanStepRow] = []
     for step in plan.steps:
-        if whole or step.candidate not in mending or step.candidate in asked:
+        if whole or step.candidate not in candidates or step.candidate in asked:
             rows.append(_step(step, preview_of(step, previews)))
         elif step is waiting[step.candidate][0]:
-            rows.append(_waiting(step.candidate, waiting[step.candidate], mending[step.candidate]))
+            rows.append(_waiting(candidates[step.candidate], waiting[step.candidate]))
     return tuple(rows)
 
 
-def _waiting(candidate: str, steps: list[Step], base: str) -> PlanStepRow:
-    """Put the steps of a candidate that mends another, which nobody asked for yet, into one row."""
+def _waiting(candidate: Candidate, steps: list[Step]) -> PlanStepRow:
+    """Put the steps of a candidate that waits for another, which nobody asked for yet, into one row."""
     total = totals(steps)
     seconds = UNKNOWN if total.seconds is None else format_time(total.seconds - total.loading_seconds)
     basis = max((step.prediction.basis_of("seconds") for step in steps), key=BASES.index)
@@ -122,9 +122,14 @@ def _waiting(candidate: str, steps: list[Step], base: str) -> PlanStepRow:
         "" if value is None else basis for value in (total.seconds, total.peak_bytes, total.output_bytes)
     )
     return PlanStepRow(
-        "?", candidate, counted(len(steps), "step"), seconds, _size(total.peak_bytes), _size(total.output_bytes),
-        (seconds_basis, peak_basis, output_basis), basis, f"if {base} loses too much on tuning rows",
+        "?", candidate.id, counted(len(steps), "step"), seconds, _size(total.peak_bytes), _size(total.output_bytes),
+        (seconds_basis, peak_basis, output_basis), basis, _condition(candidate),
     )  # fmt: skip
+
+
+def _condition(candidate: Candidate) -> str:
+    does = "loses too much" if candidate.mends else "keeps enough"
+    return f"if {candidate.waits_for} {does} on tuning rows"
 
 
 def preview_of(step: Step, previews: Previews) -> StepPreview:
@@ -231,19 +236,19 @@ def _too_few(gate: Gate) -> bool:
 def candidate_rows(plan: Plan) -> tuple[PlanCandidateRow, ...]:
     """List the candidates from gentle to aggressive, with the file, latency and memory that are expected of each.
 
-    Those that mend others are named by `mending_words`.
+    Those that wait for others are named by `waiting_words`.
     """
     ranked = sorted(plan.candidates, key=lambda candidate: candidate.rank)
-    return tuple(_candidate(candidate, plan) for candidate in ranked if not candidate.mends)
+    return tuple(_candidate(candidate, plan) for candidate in ranked if not candidate.waits_for)
 
 
-def mending_words(plan: Plan) -> tuple[str, ...]:
-    """Name, a line for each candidate that can be mended, what is made where it loses too much on tuning rows."""
-    mending: dict[str, list[str]] = {}
+def waiting_words(plan: Plan) -> tuple[str, ...]:
+    """Name, a line for each condition, the candidates that are made only where tuning rows ask for them."""
+    waiting: dict[str, list[str]] = {}
     for candidate in plan.candidates:
-        if candidate.mends:
-            mending.setdefault(candidate.mends, []).append(candidate.id)
-    return tuple(f"if {base} loses too much on tuning rows: {', '.join(names)}" for base, names in mending.items())
+        if candidate.waits_for:
+            waiting.setdefault(_condition(candidate), []).append(candidate.id)
+    return tuple(f"{condition}: {', '.join(names)}" for condition, names in waiting.items())
 
 
 def _candidate(candidate: Candidate, plan: Plan) -> PlanCandidateRow:

@@ -62,6 +62,33 @@ def test_refuses_a_single_class_and_too_many_for_a_binary_task():
     assert [(code, under) for code, under, _, _ in many] == [("R134", "binary_classification")]
 
 
+@pytest.mark.parametrize(
+    ("shape", "loss", "said"),
+    [
+        (("batch", 2), "binary_cross_entropy_with_logits", "takes one number a case, and the model gives (batch, 2)"),
+        (("batch", 1), "cross_entropy", "takes a number for each class, and the model gives (batch, 1)"),
+        (("batch",), "cross_entropy", "takes a number for each class, and the model gives (batch)"),
+    ],
+)
+def test_refuses_a_loss_of_other_outputs(shape, loss, said):
+    model = replace(case.MODEL, outputs=(TensorSpec("logits", shape, "float32"),))
+    ((code, under, message, _),) = findings(case.RECIPE, f"train.loss={loss}", model=model)
+    assert (code, under, message) == ("R190", loss, f"`{loss}` {said}")
+
+
+def test_takes_the_loss_that_fits_the_outputs():
+    one = replace(case.MODEL, outputs=(TensorSpec("logits", ("batch", 1), "float32"),))
+    bce = "train.loss=binary_cross_entropy_with_logits"
+    assert check_facts(case.bound(case.RECIPE, bce), one, case.DATA) == ()
+    assert check_facts(case.bound(case.RECIPE, "train.loss=cross_entropy"), case.MODEL, case.DATA) == ()
+
+
+def test_names_the_class_that_a_weight_misspells():
+    text = case.RECIPE.replace("{epochs: 3}", "{epochs: 3, class_weights: {malignat: 3.0, benign: 1.0}}")
+    found = findings(text)
+    assert found == [("R193", "malignat", "the label has no class `malignat`", "did you mean `malignant`?")]
+
+
 def test_names_the_class_that_a_slice_misspells():
     gates = "validation: {gates: [{metric: accuracy, slice: class malign, comparison: at_least, threshold: 0.9}]}\n"
     found = findings(case.RECIPE + gates)

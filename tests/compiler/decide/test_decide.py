@@ -333,7 +333,9 @@ def test_fits_the_original_with_what_the_optimizer_starts_well_with():
 def test_gives_the_fit_operator_parameters_that_it_takes():
     from titrant.runtime import catalog
 
-    for changes in ((), ("train.early_stop=none",), ("train.early_stop.patience=2",)):
+    told = ("class_weights=balanced", "label_smoothing=0.1", "gradient_clip=1.0", "accumulate=4", "schedule=step")
+    every = tuple(f"train.{key}" for key in told)
+    for changes in ((), ("train.early_stop=none",), ("train.early_stop.patience=2",), every):
         assert catalog.get("train.fit").params.model_validate(dict(decided(case.RECIPE, *changes).settled.training))
 
 
@@ -341,6 +343,62 @@ def test_chooses_the_loss_by_the_outputs():
     one = replace(case.MODEL, outputs=(TensorSpec("logit", ("batch", 1), "float32"),))
     assert decided(model=one).settled.training["loss"] == "binary_cross_entropy_with_logits"
     assert decided().settled.training["loss"] == "cross_entropy"
+
+
+def test_tells_training_what_the_recipe_asks_for_and_says_so():
+    found = decided(
+        case.RECIPE,
+        "train.schedule=cosine",
+        "train.gradient_clip=1.5",
+        "train.accumulate=4",
+        "train.label_smoothing=0.1",
+    )
+    settled = found.settled.training
+    asked = {"schedule": "cosine", "gradient_clip": 1.5, "accumulate": 4, "label_smoothing": 0.1}
+    assert {key: settled[key] for key in asked} == asked
+    lines = {one.subject: one.chosen for one in found.decisions}
+    assert lines["train.accumulate"] == "a step after 4 batches: 256 cases"
+    assert lines["train.schedule"] == "down to 0 at the last step, as half a cosine"
+    assert lines["train.gradient_clip"] == "gradients with an L2 norm above 1.5 are scaled down to it"
+    assert not {"class_weights", "find_learning_rate"} & set(settled)
+
+
+def test_has_words_for_every_schedule_of_the_language():
+    from typing import get_args
+
+    from titrant.compiler.decide.training import SCHEDULES
+    from titrant.schema.recipe.train import Schedule
+
+    assert tuple(SCHEDULES) == get_args(Schedule)
+
+
+def test_looks_for_the_learning_rate_instead_of_taking_one():
+    found = decided(case.RECIPE, "train.find_learning_rate=true")
+    assert found.settled.training["find_learning_rate"] is True
+    assert "learning_rate" not in found.settled.training
+    (line,) = (one for one in found.decisions if one.subject == "train.learning_rate")
+    assert line.rule == "learning_rate.found"
+    assert "from 1e-07 to 10" in line.because
+
+
+def test_weighs_classes_by_their_train_rows_or_as_the_recipe_says():
+    train = replace(case.DATA.roles["train"], classes={"malignant": 10, "benign": 30})
+    data = replace(case.DATA, roles={**case.DATA.roles, "train": train})
+    order = {name: place for place, name in enumerate(data.classes)}
+    balanced = decided(case.RECIPE, "train.class_weights=balanced", data=data).settled.training["class_weights"]
+    assert balanced[order["malignant"]] == 2
+    assert balanced[order["benign"]] == pytest.approx(2 / 3)
+    written = decided(case.RECIPE, "train.class_weights={malignant: 3.0}", data=data)
+    assert written.settled.training["class_weights"][order["malignant"]] == 3
+    assert written.settled.training["class_weights"][order["benign"]] == 1
+    (line,) = (one for one in written.decisions if one.subject == "train.class_weights")
+    assert "malignant 3" in line.chosen
+
+
+def test_gives_a_class_without_train_rows_the_weight_of_a_plain_one():
+    train = replace(case.DATA.roles["train"], classes={"benign": 30})
+    data = replace(case.DATA, roles={**case.DATA.roles, "train": train})
+    assert decided(case.RECIPE, "train.class_weights=balanced", data=data).settled.training["class_weights"] == (1, 1)
 
 
 def test_takes_given_weights_as_they_are():

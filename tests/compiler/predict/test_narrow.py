@@ -206,18 +206,18 @@ def test_what_mends_a_chain_takes_no_room_and_goes_with_it(search, aims, data):
     alone = leave_out([search], aims)
     bases = [item for item in search if not item.plain]
     mending = [
-        replace(base, chain=f"{base.chain}.again", mends=base.chain, rank=data.draw(st.integers(0, 9)), plain=False)
+        replace(base, chain=f"{base.chain}.again", base=base.chain, rank=data.draw(st.integers(0, 9)), plain=False)
         for base in bases
     ]
     together = leave_out([[*mending, *search]], aims)
     assert {name: because for name, because in together.items() if not name.endswith(".again")} == alone
     for item in mending:
-        if item.mends in alone:
-            assert together[item.chain].by_budget == alone[item.mends].by_budget
+        if item.base in alone:
+            assert together[item.chain].by_budget == alone[item.base].by_budget
 
 
 def test_makes_a_method_although_what_mends_it_is_gentler_and_as_fast():
-    mixed = replace(INT8, chain="int8.mix1", mends="int8", rank=0)
+    mixed = replace(INT8, chain="int8.mix1", base="int8", rank=0)
     other = replace(INT8, chain="other", kind=("openvino", 8, True, False))
     aims = replace(SPEED, budget=SearchBudget(evaluations=2))
     assert leave_out([[PLAIN, mixed, INT8, other]], aims) == {}
@@ -226,3 +226,12 @@ def test_makes_a_method_although_what_mends_it_is_gentler_and_as_fast():
     out = leave_out([[PLAIN, mixed, INT8, slow]], only)
     assert set(out) == {"int8", "int8.mix1"}
     assert all(each.by_budget for each in out.values())
+
+
+def test_tries_smaller_networks_with_the_methods_that_promise_most():
+    methods = [replace(INT8, chain=name, seconds=seconds) for name, seconds in (("a", 0.3), ("b", 0.1), ("c", 0.2))]
+    grown = [replace(item, chain=f"smaller+{item.chain}", base=item.chain, grows=True) for item in methods]
+    out = leave_out([[*methods, *grown]], SPEED)
+    assert {name: each.because for name, each in out.items()} == {
+        "smaller+a": "smaller networks are tried with b and c"
+    }

@@ -1,6 +1,6 @@
-"""A tiny case for every operator of the catalog, run in the order in which they feed each other.
+"""A tiny case for every operator of the catalog, run when something of what it makes is asked for.
 
-Run as a program it prints the artifact digest of every output: `python conformance_cases.py HOME`.
+Run as a program it prints the artifact digest of every output of some: `python conformance_cases.py HOME NAME…`.
 """
 
 import json
@@ -86,6 +86,16 @@ def _wide(made):
     return replace(model, module=TinyNet(channels=64).eval(), args={"channels": 64})
 
 
+def _deep(made):
+    """A model with a layer wide enough that two thinner ones pay for it, on the cases' images."""
+    import torch
+    from operator_nets import WideHead
+
+    torch.manual_seed(5)
+    model = made["model.load:model"]
+    return replace(model, module=WideHead().eval(), factory="operator_nets:WideHead", args={})
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -123,6 +133,30 @@ CASES = {
     "train.fit": Case(
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
+    ),
+    "distill.fit": Case(
+        {"epochs": 2, "batch_size": 8},
+        {
+            "model": "model.load:model",
+            "teacher": "train.fit:model",
+            "train": "data.transform:train",
+            "tuning": "data.transform:tuning",
+        },
+    ),
+    "prune.blocks": Case({"blocks": 1}, {"model": "net:blocks", "tuning": "data.transform:tuning"}),
+    "prune.magnitude": Case({}, {"model": "model.load:model"}),
+    "prune.n_m": Case({}, {"model": "net:layers"}),
+    "prune.activation": Case({}, {"model": "model.load:model", "calibration": "data.transform:calibration"}),
+    "prune.gradual": Case(
+        {"epochs": 2, "batch_size": 8},
+        {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
+    ),
+    "validate.reduced": Case(
+        {"check": "operator_nets:keeps_enough"}, {"model": "prune.blocks:model", "tuning": "data.transform:tuning"}
+    ),
+    "factorize.svd": Case({"rank": 12}, {"model": _deep, "calibration": "data.transform:calibration"}),
+    "prune.structured": Case(
+        {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
     ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
@@ -310,14 +344,14 @@ def wide():
     return OnnxModel(path)
 
 
-def layers():
-    """A model of linear layers that takes the rows of the cases, for what needs more than one."""
+def network(name):
+    """A model that takes the rows of the cases, for what needs more than one layer, or blocks."""
     import torch
 
     from titrant.runtime.backends.torch.factory import build, source_digest
     from titrant.runtime.values import TorchModel
 
-    factory = "operator_nets:Flattened"
+    factory = f"operator_nets:{name}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         module = build(factory, {}).eval()
@@ -360,13 +394,25 @@ def run(name, made, scratch):
     return apply(name, inputs, params_of(name, made), seed=7, scratch=scratch).outputs
 
 
-def run_all(scratch):
-    """Run every case once: {"operator:port": value}."""
-    made = {"record:record": record(), "wide:model": wide(), "net:layers": layers()}
-    for name in filter(runs_here, CASES):
-        for port, value in run(name, made, scratch / name).items():
-            made[f"{name}:{port}"] = value
-    return made
+class Made(dict):
+    """What the cases make, {"operator:port": value}: each runs once, when something of it is first asked for."""
+
+    def __init__(self, scratch):
+        nets = {"net:layers": network("Flattened"), "net:blocks": network("ResidualBlocks")}
+        super().__init__({"record:record": record(), "wide:model": wide(), **nets})
+        self._scratch, self._ran = scratch, set()
+
+    def __missing__(self, place):
+        outputs = self.of(place.partition(":")[0])
+        return outputs[place.partition(":")[2]]
+
+    def of(self, name):
+        """Return what one case makes, by port; nothing of one that does not run here."""
+        if name not in self._ran and name in CASES and runs_here(name):
+            outputs = run(name, self, self._scratch / name)
+            self.update({f"{name}:{port}": value for port, value in outputs.items()})
+            self._ran.add(name)
+        return {place.partition(":")[2]: value for place, value in self.items() if place.startswith(f"{name}:")}
 
 
 def digests(made, home):
@@ -386,5 +432,6 @@ def digests(made, home):
 add_what_is_installed()
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    print(json.dumps(digests(run_all(folder / "scratch"), folder / "home")))
+    folder, made = Path(sys.argv[1]), Made(Path(sys.argv[1]) / "scratch")
+    asked = {f"{name}:{port}": value for name in sys.argv[2:] for port, value in made.of(name).items()}
+    print(json.dumps(digests(asked, folder / "home")))

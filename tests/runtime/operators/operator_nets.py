@@ -471,6 +471,30 @@ class Flattened(nn.Module):
         return self.head(torch.relu(self.first(image.flatten(1))))
 
 
+class WideHead(nn.Module):
+    """A square layer that two thinner ones are faster than, and a head: (batch, 1, 6, 6) → logits (batch, 2)."""
+
+    def __init__(self, width=512):
+        super().__init__()
+        self.first = nn.Linear(36, width)
+        self.square = nn.Linear(width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, image):
+        return self.head(torch.relu(self.square(torch.relu(self.first(image.flatten(1))))))
+
+
+class ReadsWeight(nn.Module):
+    """A linear layer that is called, and whose weight the forward reads as well: (batch, 5) → (batch, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.layer(x) + self.layer.weight.sum()
+
+
 class NormedRows(nn.Module):
     """Batch normalization of rows, and an activation that lets no scale through: (batch, 5) → (batch, 2)."""
 
@@ -524,3 +548,36 @@ class LastStep(nn.Module):
 
     def forward(self, x):
         return self.head(self.layers(x)[0][:, -1])
+
+
+class ResidualBlocks(nn.Module):
+    """A stem, residual blocks, and a head: (batch, 1, 6, 6) → logits (batch, 2); the last block changes the width."""
+
+    def __init__(self, blocks=3):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.stage = nn.Sequential(*(Block(4, 4) for _ in range(blocks)), Block(4, 8))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, image):
+        return self.head(self.stage(self.stem(image)).mean((2, 3)))
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut: (batch, channels, height, width) → (batch, planes, height, width)."""
+
+    def __init__(self, channels, planes):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(channels, planes, 3, padding=1), nn.BatchNorm2d(planes)
+        self.second = nn.Conv2d(planes, planes, 3, padding=1)
+        self.planes = planes
+
+    def forward(self, x):
+        made = self.second(torch.relu(self.norm(self.first(x))))
+        return made + x.repeat(1, self.planes // x.shape[1], 1, 1)
+
+
+def keeps_enough(module, rows):
+    """A check of a reduced model: the share of rows that it answers at all."""
+    answers = module(torch.from_numpy(rows.inputs["image"]))
+    return float(answers.isfinite().all(1).float().mean())

@@ -19,6 +19,11 @@ def separable(rows):
     return {"train": make(128, "train"), "tuning": make(64, "tuning")}
 
 
+def squared(output, labels):
+    """Return a loss of the user's own."""
+    return (output.gather(1, labels[:, None]) - 1).square().mean()
+
+
 def state(model):
     return {name: value.numpy().tobytes() for name, value in model.module.state_dict().items()}
 
@@ -176,7 +181,58 @@ def test_refuses_rows_without_labels_or_without_rows(missing, torch_model, separ
         apply("train.fit", {"model": torch_model("Stack", 5, widths=[5, 2]), **empty})
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"schedule": "one_cycle"},
+        {"gradient_clip": 0.01},
+        {"accumulate": 3},
+        {"class_weights": (1.0, 5.0)},
+        {"label_smoothing": 0.2},
+        {"loss": f"{__name__}:squared"},
+        {"find_learning_rate": True},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_reads_everything_that_it_is_told(said, torch_model, separable, apply):
+    def fitted(**params):
+        inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2]), **separable}
+        return apply("train.fit", inputs, {"epochs": 3, "batch_size": 16, **params})
+
+    done = fitted(**said)
+    assert state(done.outputs["model"]) != state(fitted().outputs["model"])
+    assert state(done.outputs["model"]) == state(fitted(**said).outputs["model"])
+
+
+def test_measures_the_learning_rate_that_it_finds(torch_model, separable, apply):
+    inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2]), **separable}
+    done = apply("train.fit", inputs, {"epochs": 3, "find_learning_rate": True})
+    sweep = done.outputs["curves"]["sweep"]
+    assert done.measurements["learning_rate"] == sweep["chosen"]
+    inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2]), **separable}
+    written = apply("train.fit", inputs, {"epochs": 3, "learning_rate": sweep["chosen"]})
+    assert state(written.outputs["model"]) == state(done.outputs["model"])
+
+
+def test_keeps_the_zeros_of_a_masked_model(torch_model, separable, apply):
+    model = torch_model("Stack", 5, widths=[5, 16, 2])
+    weight = model.module.layers[0].weight
+    weight.data[:8] = 0
+    fitted = apply("train.fit", {"model": model, **separable}, {"epochs": 2, "keep_zeros": True}).outputs["model"]
+    assert int((fitted.module.layers[0].weight == 0).sum()) == 8 * 5
+
+
+def test_fits_log_probabilities_and_probabilities_by_losses_of_their_own(torch_model, separable, apply):
+    from torch import nn
+
+    for kind, loss in (("log_probabilities", "nll_loss"), ("probabilities", "mse_loss")):
+        model = torch_model("Stack", 5, widths=[5, 16, 2])
+        ended = nn.Sequential(model.module, nn.LogSoftmax(1) if kind == "log_probabilities" else nn.Softmax(1))
+        inputs = {"model": dataclasses.replace(model, module=ended), **separable}
+        assert apply("train.fit", inputs, {"loss": loss, "learning_rate": 0.05}).measurements["tuning_accuracy"] > 0.9
+
+
 def test_stops_with_advice_when_the_loss_is_no_longer_finite(torch_model, separable, apply):
     inputs = {"model": torch_model("Stack", 5, widths=[5, 16, 2]), **separable}
-    with pytest.raises(StepError, match=r"X205.*learning_rate"):
+    with pytest.raises(StepError, match=r"X536.*at step 2.*learning_rate"):
         apply("train.fit", inputs, {"learning_rate": 1e30, "optimizer": "sgd"})

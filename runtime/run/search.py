@@ -1,6 +1,7 @@
-"""Try what mends a candidate that loses too much on tuning rows: repairs in turn, then mixtures of precisions.
+"""Try what waits for tuning rows: what mends a candidate that loses too much, and networks smaller than one that keeps.
 
-All of it stands in the plan, and runs only where what was measured asks for it. Who mends is judged like any other.
+Repairs come in turn, then mixtures of precisions; stages of a reduction one after the other. All of it stands in the
+plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -104,9 +105,14 @@ def _make(walk: Walk, candidate: Candidate, replay: Replay, files: dict[str, str
         same = files.setdefault(made.digest, candidate.id)
         if same != candidate.id:
             return same
+    settle_candidate(walk, candidate)
+    return ""
+
+
+def settle_candidate(walk: Walk, candidate: Candidate) -> None:
+    """Make a candidate that waited for another, and measure it on tuning rows."""
     for reference in making_references(candidate):
         _settle(walk, reference)
-    return ""
 
 
 def _settle(walk: Walk, reference: str) -> None:
@@ -114,3 +120,39 @@ def _settle(walk: Walk, reference: str) -> None:
         walk.settle(step)
         if step.id in walk.unperformed:
             raise UnperformedError(step.id)
+
+
+def grow(walk: Walk, replay: Replay) -> dict[str, str]:
+    """Make the smaller networks that are asked for, and return which of the others was not tried, and why.
+
+    Where a run is replayed, what it tried is tried. Raises UnperformedError as soon as what comes next needs a step
+    that the performer only looked at.
+    """
+    return dict(_grow(walk, replay))
+
+
+def _grow(walk: Walk, replay: Replay) -> Iterator[tuple[str, str]]:
+    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
+    ended: dict[str, str] = {}
+    for candidate in candidates.values():
+        if not candidate.grows:
+            continue
+        if replay.tried is not None:
+            reason = "" if candidate.id in replay.tried else "the recorded run did not try it"
+        else:
+            reason = ended.get(candidate.grows) or _against(walk, candidates[candidate.grows])
+        if reason:
+            ended[candidate.id] = reason
+            yield candidate.id, reason
+            continue
+        settle_candidate(walk, candidate)
+
+
+def _against(walk: Walk, before: Candidate) -> str:
+    """Say why nothing goes on from a candidate; "" where it keeps enough, by itself or by what mended it."""
+    mending = [each for each in walk.plan.candidates if each.mends == before.id]
+    made = [each for each in (before, *mending) if each.quality in walk.artifacts]
+    if not made:
+        return f"{before.id} could not be made"
+    lost = [lost_on_tuning(walk.plan.contract, tuning_quality(walk.value(each.quality))) for each in made]
+    return f"{before.id} loses too much on tuning rows: {lost[0]}" if all(lost) else ""

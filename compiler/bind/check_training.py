@@ -1,0 +1,123 @@
+"""Check that the keys of `train` fit the task, the outputs, the classes and each other."""
+
+from collections.abc import Iterator, Mapping
+
+from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.train import Train
+
+ONE_LOGIT = "binary_cross_entropy_with_logits"
+_OF_PROBABILITIES: tuple[OutputKind, ...] = ("probabilities",)
+# What a loss computes with; a user's own takes whatever it likes.
+LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
+    "cross_entropy": ("logits", "log_probabilities"),
+    ONE_LOGIT: ("logits",),
+    "nll_loss": ("log_probabilities",),
+    "mse_loss": _OF_PROBABILITIES,
+    "l1_loss": _OF_PROBABILITIES,
+    "smooth_l1_loss": _OF_PROBABILITIES,
+    "huber_loss": _OF_PROBABILITIES,
+}
+_KIND_ADVICE: Mapping[OutputKind, str] = {
+    "logits": "write `loss: cross_entropy`; or `model.output.kind`, where the outputs are something else",
+    "probabilities": "write `loss: mse_loss`, or leave the last softmax or sigmoid out of the model",
+    "log_probabilities": "write `loss: nll_loss`, or leave the last softmax out of the model",
+}
+
+
+def training_fits(given: CheckInput) -> Iterator[Finding]:
+    """Refuse training where there are no labels, and a loss that does not take the outputs."""
+    train = given.recipe.train
+    if train is None:
+        return
+    if not given.labelled:
+        message = f"training needs labels, and `task: {given.recipe.task}` has none"
+        advice = "take `train` out, or choose a labelled task"
+        yield given.finding("R117", ("train",), message, advice, part="key")
+    elif train.loss is None:
+        yield from _takes_logits(given)
+    else:
+        yield from _takes_outputs(given, train.loss)
+    yield from _terms_fit(given, train)
+    if train.find_learning_rate and train.learning_rate != "auto":
+        message = f"a sweep shall find the learning rate, and it is written: {train.learning_rate:g}"
+        path = ("train", "find_learning_rate")
+        yield given.finding("R192", path, message, "take `learning_rate` out, or `find_learning_rate`")
+    if given.recipe.model.args.get("vocabulary") == "auto":
+        vocabulary = ("model", "args", "vocabulary")
+        yield given.finding(
+            "R101", vocabulary, "`vocabulary: auto` is not available in this version", "write the number"
+        )
+
+
+def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
+    """Refuse to save the activations of a training where nothing is trained."""
+    if given.recipe.train is None and given.recipe.memory.gradient_checkpointing is not None:
+        message = "activations are computed again in a backward pass, and nothing is trained"
+        path = ("memory", "gradient_checkpointing")
+        yield given.finding("R194", path, message, "take it out, or add a `train` section", part="key")
+
+
+def _output_kind(given: CheckInput) -> OutputKind:
+    """Return what the first output is said to be; logits where nothing is said, as judging has it."""
+    outputs = given.recipe.model.output or ()
+    return (outputs[0].kind if outputs else None) or "logits"
+
+
+def _takes_logits(given: CheckInput) -> Iterator[Finding]:
+    kind = _output_kind(given)
+    if kind in ("probabilities", "log_probabilities"):
+        message = f"training needs logits, and the model gives {kind}"
+        loss = "mse_loss" if kind == "probabilities" else "nll_loss"
+        advice = (
+            f"leave the last softmax or sigmoid out of the model, and write `kind: logits`; or `train.loss: {loss}`"
+        )
+        path = ("model", "output", 0, "kind") if given.written("model", "output", 0) else ("model", "output", "kind")
+        yield given.finding("R117", path, message, advice)
+
+
+def _takes_outputs(given: CheckInput, loss: str) -> Iterator[Finding]:
+    kind, takes = _output_kind(given), LOSS_KINDS.get(loss)
+    if takes is None or kind in takes or kind not in _KIND_ADVICE:
+        return
+    said = "are" if given.recipe.model.output and given.recipe.model.output[0].kind else "are taken for"
+    message = f"`{loss}` computes with {' or '.join(takes)}, and the model's outputs {said} {kind}"
+    yield given.finding("R190", ("train", "loss"), message, _KIND_ADVICE[kind])
+
+
+def _terms_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """Refuse label smoothing and class weights for a loss that has no place for them."""
+    loss = train.loss or ""
+    own, of_numbers = ":" in loss, LOSS_KINDS.get(loss) == _OF_PROBABILITIES
+    if train.label_smoothing and (own or of_numbers):
+        reason = "is called with output and labels alone" if own else "has no label that is spread"
+        advice = "smooth in the loss itself" if own else "write `loss: cross_entropy`, or take it out"
+        yield given.finding("R191", ("train", "label_smoothing"), f"`{loss}` {reason}", advice)
+    if train.class_weights is not None and own:
+        message = f"`{loss}` is called with output and labels alone"
+        yield given.finding("R191", ("train", "class_weights"), message, "weigh the classes in the loss itself")
+
+
+def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse a loss that cannot compare the outputs with as many classes, and weights of classes that are not there."""
+    train, classes = given.recipe.train, data.class_values or data.classes
+    if train is None or not classes:
+        return
+    shape = model.outputs[0].shape if model.outputs else ()
+    single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    path: KeyPath = ("train", "loss")
+    shown = f"({', '.join(map(str, shape))})"
+    if train.loss == ONE_LOGIT and shape and not single:
+        message = f"`{ONE_LOGIT}` takes one number a case, and the model gives {shown}"
+        yield given.finding("R190", path, message, "write `loss: cross_entropy`")
+    elif train.loss in ("cross_entropy", "nll_loss") and single:
+        message = f"`{train.loss}` takes a number for each class, and the model gives {shown}"
+        yield given.finding("R190", path, message, f"write `loss: {ONE_LOGIT}`")
+    if isinstance(train.class_weights, Mapping):
+        for name in train.class_weights:
+            if name not in classes:
+                advice = meant(name, classes, "the label has")
+                message = f"the label has no class `{name}`"
+                yield given.finding("R193", ("train", "class_weights", name), message, advice, part="key")

@@ -1,0 +1,117 @@
+"""How a reduced network is trained again, and the same training of the original that it is compared with."""
+
+from titrant.compiler.bind.check_reduction import GRADUAL
+from titrant.compiler.decide.levels import is_medical
+from titrant.compiler.decide.reductions import CHECK, RECOVERY
+from titrant.compiler.decide.rule import Question, ReductionStep, RuleAnswer, decision
+from titrant.compiler.decide.training import fit_params
+from titrant.runtime import catalog
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.plan import Decision
+
+_FIT, _DISTILL, _CHECK = "train.fit", "distill.fit", "validate.reduced"
+# The output of a reduction that leaves weights in place and sets them to 0.
+MASKED = "masked"
+
+
+def recovery(question: Question) -> RuleAnswer:
+    """Settle the training of what the reductions leave: by labels, or by a teacher's answers as well; None for none."""
+    reduction = question.recipe.reduction
+    taught = None if reduction is None else reduction.distillation
+    steps = _steps(question)
+    if not steps and taught is None:
+        return RuleAnswer(None)
+    if question.recipe.train is None:
+        return RuleAnswer(None, (_untrained(question),))
+    if _rises(question) and taught is None:
+        return RuleAnswer(None, (_within(question),))
+    params, _ = fit_params(question)
+    if any(MASKED in catalog.get(step.operator).outputs for step in steps):
+        params["keep_zeros"] = True
+    operator, because = _FIT, "what a reduction loses is learned again from train rows"
+    if taught is not None:
+        operator, because = _DISTILL, "what a reduction loses is learned again from train rows and from the teacher"
+        params |= {"temperature": taught.temperature, "weight": taught.weight, "layers": taught.layers}
+    line = decision(
+        question,
+        RECOVERY,
+        "recovery.distilled" if taught is not None else "recovery.trained",
+        asked="",
+        chosen=f"{operator}, {params['epochs']} epochs at most",
+        because=because,
+        path=("train",),
+    )
+    return RuleAnswer(ReductionStep(operator, params, RECOVERY, RECOVERY), (line,))
+
+
+def fine_tuning(question: Question) -> RuleAnswer:
+    """Settle the training that the original gets beside; None where no candidate is trained."""
+    if question.settled.recovery is None and not _rises(question):
+        return RuleAnswer(None)
+    line = decision(
+        question,
+        "control",
+        "control.fine_tuned",
+        asked="",
+        chosen="the original, fine-tuned as the candidates are",
+        because="training alone may gain what a reduction loses",
+        path=("train",),
+    )
+    return RuleAnswer(fit_params(question)[0], (line,))
+
+
+def check(question: Question) -> RuleAnswer:
+    """Settle the user's own check of each reduced network; None where the recipe names none."""
+    reduction = question.recipe.reduction
+    pruning = None if reduction is None else reduction.pruning
+    if pruning is None or pruning.validate_with is None:
+        return RuleAnswer(None)
+    line = decision(
+        question,
+        "reduction.pruning.validate",
+        "check.written",
+        asked=pruning.validate_with,
+        chosen="asked about each reduced model",
+        because="the recipe names it; a candidate that it refuses is left",
+        path=("reduction", "pruning", "validate"),
+    )
+    return RuleAnswer(ReductionStep(_CHECK, {"check": pruning.validate_with}, line.subject, CHECK), (line,))
+
+
+def _steps(question: Question) -> tuple[ReductionStep, ...]:
+    settled = question.settled
+    return (*settled.reductions, *(step for stage in settled.growth for step in stage.reductions))
+
+
+def _rises(question: Question) -> bool:
+    """Whether the reduction is the training itself."""
+    return any(step.operator == GRADUAL for step in _steps(question))
+
+
+def _within(question: Question) -> Decision:
+    return decision(
+        question,
+        RECOVERY,
+        "recovery.within",
+        asked="",
+        chosen=f"within {GRADUAL}",
+        because="the network is trained while the masks rise",
+        path=("reduction", "pruning", "schedule"),
+    )
+
+
+def _untrained(question: Question) -> Decision:
+    if is_medical(question):
+        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+        where = question.bound.parsed.source.place(("reduction",), "key")
+        message = f"{reason} allows a reduction only where what it loses is learned again"
+        raise InfeasibleError(Diagnostic("P120", message, where, "add a `train` section"))
+    return decision(
+        question,
+        RECOVERY,
+        "recovery.none",
+        asked="",
+        chosen="none",
+        because="the recipe has no train section",
+        path=("reduction",),
+    )

@@ -1,0 +1,1 @@
+"""Operators that let one network learn from another."""

@@ -1,0 +1,1 @@
+"""Operators that replace weight matrices by products of thinner ones."""

@@ -1,0 +1,98 @@
+"""Take a few steps before a training: what its precision gains, and what recomputing layers saves and costs."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch  # noqa: TID253 - its very subject
+from torch import nn  # noqa: TID253
+
+from titrant.runtime.training.activation_memory import measured_step, predicted_savings, untouched
+from titrant.runtime.training.precision import arithmetic
+from titrant.runtime.training.recompute import apply_gradient_checkpointing
+from titrant.runtime.training.task import Batch, TrainingTask
+
+MeasureFunction = Callable[[str, float, str], None]
+# Turns in which two precisions are timed, one after the other.
+_TURNS = 5
+
+
+def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    """Measure what the settings of a training do to a step with one batch; nothing where they are the usual ones.
+
+    Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
+    forward and a backward pass in fp32 and in the precision that is asked for) and precision_speedup, their quotient;
+    activation_bytes_all and activation_bytes (the peaks without and with recomputing), each with _predicted, and
+    recompute_seconds (what a step takes longer) with _predicted.
+    """
+    settings = task.settings
+    if settings.precision == "fp32" and not settings.gradient_checkpointing:
+        return
+    mode = task.module.training
+    task.module.train()
+    try:
+        if settings.gradient_checkpointing:
+            _recomputing(task, batch, measure)
+        if settings.precision != "fp32":
+            _precision(task, batch, measure)
+    finally:
+        task.module.train(mode)
+
+
+def _recomputing(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    model, ratio = task.module, task.settings.gradient_checkpointing
+
+    def run() -> torch.Tensor:
+        return _loss(task, batch, task.settings.precision)
+
+    before = measured_step(model, run, batch)
+    predicted = predicted_savings(model, run, batch, ratio)
+    with _recomputed(model, ratio):
+        after = measured_step(model, run, batch)
+    measure("activation_bytes_all_predicted", predicted.peak_bytes_before, "B")
+    measure("activation_bytes_all", before.peak_bytes, "B")
+    measure("activation_bytes_predicted", predicted.peak_bytes, "B")
+    measure("activation_bytes", after.peak_bytes, "B")
+    measure("recompute_seconds_predicted", predicted.seconds_lost, "s")
+    measure("recompute_seconds", after.seconds - before.seconds, "s")
+
+
+def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    seconds: dict[str, list[float]] = {"fp32": [], task.settings.precision: []}
+    with untouched(task.module), _recomputed(task.module, task.settings.gradient_checkpointing):
+        for turn in range(_TURNS + 1):
+            for precision, timed in seconds.items():
+                began = _clock(batch[1].device)
+                _loss(task, batch, precision).backward()  # type: ignore[no-untyped-call]
+                if turn:  # the first chooses kernels
+                    timed.append(_clock(batch[1].device) - began)
+    plain, chosen = map(statistics.median, seconds.values())
+    measure("step_seconds_fp32", plain, "s")
+    measure("step_seconds", chosen, "s")
+    measure("precision_speedup", plain / chosen, "x")
+
+
+def _loss(task: TrainingTask, batch: Batch, precision: str) -> torch.Tensor:
+    inputs, labels = batch
+    with arithmetic(precision, labels.device.type):
+        output = task.call(task.module, inputs)
+    return task.objective(output.float(), labels, inputs)
+
+
+def _clock(device: torch.device) -> float:
+    """Return a time in seconds: of this process on a CPU, whose cores may be shared, once a GPU is done else."""
+    if device.type == "cpu":
+        return time.process_time()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@contextmanager
+def _recomputed(model: nn.Module, ratio: float) -> Iterator[None]:
+    apply_gradient_checkpointing(model, ratio)
+    try:
+        yield
+    finally:
+        apply_gradient_checkpointing(model, 0)

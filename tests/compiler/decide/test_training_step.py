@@ -1,0 +1,87 @@
+"""What a step of training computes in, and what it computes again: said where it is asked for."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from titrant.runtime import catalog
+from titrant.schema.facts import Layer
+
+HERE = Path(__file__).parents[1]
+specification = importlib.util.spec_from_file_location("case", HERE / "case.py")
+case = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(case)
+
+TRAINED = case.RECIPE + "level: balanced\n"
+# Twelve convolutions whose answers take 7 MiB a case: with gradients, 64 cases take about 8 GiB.
+CONVOLUTION = Layer("conv", "Conv2d", 36_864, 147_456, (64, 64, 3, 3), flops=2 * 576 * (7 << 18), trainable=36_864)
+DEEP = replace(
+    case.MODEL,
+    layers=tuple(replace(CONVOLUTION, name=f"conv{place}") for place in range(12)),
+    flops=12 * CONVOLUTION.flops,
+    activation_bytes=2 << 20,
+)
+KEYS = ("precision", "gradient_checkpointing")
+
+
+def settled(*changes, **facts):
+    """Return what the decided training has of the two parameters, and their lines by subject."""
+    decisions = case.decided(TRAINED, *changes, **facts)
+    lines = {line.subject: line for line in decisions.decisions if line.subject.endswith(KEYS)}
+    return {key: value for key, value in decisions.settled.training.items() if key in KEYS}, lines
+
+
+def test_says_nothing_where_nothing_is_asked():
+    assert settled() == ({}, {})
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp16"), ("auto", "fp32")])
+def test_takes_the_precision_that_is_written_and_fp32_on_a_processor_for_auto(asked, chosen):
+    native = case.machine("avx2", "avx512_bf16")
+    params, lines = settled(f"train.precision={asked}", hardware=native)
+    line = lines["train.precision"]
+    assert params == {"precision": chosen}
+    assert (line.asked, line.chosen) == (asked, chosen)
+    assert bool(line.rejected) is (asked == "auto")
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions", "unmet"),
+    [
+        ("fp32", (), False),
+        ("bf16", ("avx2",), True),
+        ("bf16", ("avx512_bf16",), False),
+        ("bf16", ("amx_bf16",), False),
+        ("bf16", ("bf16",), False),
+        ("fp16", ("avx512_fp16",), True),
+    ],
+)
+def test_needs_a_processor_that_computes_in_the_precision(precision, instructions, unmet):
+    fit = catalog.get("train.fit")
+    found_unmet = fit.requires(fit.params(precision=precision), case.machine(*instructions), case.MODEL)
+    assert bool(found_unmet) is unmet
+    assert all("train.precision" in one.remedy for one in found_unmet)
+
+
+def test_recomputes_the_share_that_is_written():
+    params, lines = settled("memory.gradient_checkpointing=0.25")
+    assert params == {"gradient_checkpointing": 0.25}
+    assert lines["memory.gradient_checkpointing"].chosen.startswith("25%")
+
+
+@pytest.mark.parametrize(("gibibytes", "ratio"), [(None, 0.0), (64, 0.0), (9, 0.25), (6, 0.5), (5, 0.75), (0.1, 1.0)])
+def test_recomputes_by_itself_the_least_share_that_fits(gibibytes, ratio):
+    total = None if gibibytes is None else int(gibibytes * (1 << 30))
+    hardware = replace(case.AVX2, identity=replace(case.AVX2.identity, memory_bytes=total))
+    params, lines = settled("memory.gradient_checkpointing=auto", hardware=hardware, model=DEEP)
+    assert params == {"gradient_checkpointing": ratio}
+    assert ("GiB" in lines["memory.gradient_checkpointing"].because) is (gibibytes is not None)
+
+
+def test_predicts_less_memory_and_more_time_for_recomputing():
+    fit = catalog.get("train.fit")
+    plain, half = (fit.predict(fit.params(gradient_checkpointing=ratio), case.AVX2, DEEP) for ratio in (0.0, 0.5))
+    assert half.peak_bytes < 0.7 * plain.peak_bytes
+    assert plain.seconds < half.seconds < 1.3 * plain.seconds
