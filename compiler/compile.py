@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.decide import decide
-from titrant.compiler.decide.rule import Decisions, LeftOut
+from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep
 from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import OtherLoad
 from titrant.compiler.given.file import GivenFile
 from titrant.compiler.given.rules import rules
 from titrant.compiler.lower.lower import lower
@@ -21,6 +22,8 @@ from titrant.schema.diagnostics.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import GIVEN, Plan, Step
 
+NONE_BESIDE: Mapping[str, OtherLoad] = {}
+
 
 def compile_plan(
     bound: BoundRecipe,
@@ -32,22 +35,26 @@ def compile_plan(
     trace: Callable[[passes.Change], None] | None = None,
     history: History = NO_HISTORY,
     optimized: GivenFile | None = None,
+    others: Mapping[str, OtherLoad] = NONE_BESIDE,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
     `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
     `trace` is told what each pass changed; `history` is what predictions are learned from. `optimized` is a file to
-    judge in place of all that the recipe would make. Raises InfeasibleError when the plan cannot be carried out on
-    `hardware`.
+    judge in place of all that the recipe would make; `others` load the models beside the original. Raises
+    InfeasibleError when the plan cannot be carried out on `hardware`.
     """
-    decisions = decide(bound, hardware, model, data, instead={} if optimized is None else rules(optimized))
+    instead = {} if optimized is None else rules(optimized)
+    loads = {key: LoadStep("model.load", other.params, other.model) for key, other in others.items()}
+    decisions = decide(bound, hardware, model, data, instead=instead, others=loads)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     left_out = {} if optimized else _left_out(bound, decisions, lowered, hardware, (model, data))
     if left_out:
-        decisions = decide(bound, hardware, model, data, left_out=left_out)
+        decisions = decide(bound, hardware, model, data, left_out=left_out, others=loads)
         lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
-    plan = price(plan, hardware, model, data, history=history, declare=catalog.get)
+    loaded = {key: load.model for key, load in others.items()}
+    plan = price(plan, hardware, model, data, history=history, declare=catalog.get, others=loaded)
     check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
     return plan if optimized is None else _sized(plan, optimized)
 

@@ -212,7 +212,7 @@ class ModelFacts:
     exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
     file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
     multiplications: int = 0  # in that forward pass, of activations one by one
-    mask_bytes: int = 0  # of its causal attention over a fixed number of places
+    mask_bytes: int = 0  # of masks and other arrays that it makes of neither inputs nor weights
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied
     blocks: tuple[str, ...] = ()  # modules that an identity can stand for, as they are called
@@ -227,10 +227,9 @@ class ModelFacts:
 class RoleFacts:
     """The rows of one role (train, tuning, calibration, evaluation).
 
-    `classes` counts rows by class; `subgroups` by subgroup and value; `positives` likewise, of the positive class
-    only. These count rows; `units` counts what `split.by` keeps together, or different inputs, and so do the five that
-    end in `_units`, empty where every row is a unit of its own: by class, by class the units with rows of others, by
-    subgroup and value, and there with rows that are, and that are not, of the positive class.
+    `classes` counts rows by class; `subgroups` by subgroup and value; `positives` likewise, of the positive class only.
+    `units` counts what `split.by` keeps together, or different inputs, as do the five that end in `_units`, empty where
+    every row is a unit: by class, by class those with rows of others, by value, of the positive class and not.
     """
 
     rows: int

@@ -143,7 +143,6 @@ PLACES = {
     "task": "task: {}",
     "target.engine": "target: {{engine: {}}}",
     "target.latency.scenario": "target: {{latency: {{p95: 5 ms, scenario: {}}}}}",
-    "train.loss": "train: {{loss: {}}}",
     "quantization.method": "quantization: {{method: {}}}",
     "validation.gates.metric": "validation: {{gates: [{{metric: {}, comparison: drop_at_most, threshold: 0.02}}]}}",
 }

@@ -6,11 +6,12 @@ from pathlib import Path as File
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.check_transforms import TRANSFORM_FROM, shipped_transforms, wrong_transforms
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
-from titrant.schema.recipe.model import WeightsFile
+from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, shards_of
 from titrant.schema.values.text import is_text
@@ -27,6 +28,8 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
 FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
 INCLUDED = "included"
 WEIGHTS: KeyPath = ("model", "weights")
+# Where the models beside the original stand, each with a key of its own.
+DISTILLATION: KeyPath = ("reduction", "distillation")
 # What the shards that a weights index names are called among the recipe's files.
 SHARDS = "model.weights.shards."
 
@@ -46,6 +49,10 @@ def bound_files(given: CheckInput) -> dict[str, File]:
         if path[:2] == WEIGHTS:
             files["model.weights"] = file
             files |= {f"{SHARDS}{place}": shard for place, shard in enumerate(shards_of(file))}
+        elif path[:2] == DISTILLATION:
+            key = ".".join(str(part) for part in path[:4])
+            files[key] = file
+            files |= {f"{key}.shards.{place}": shard for place, shard in enumerate(shards_of(file))}
         else:
             files[".".join(str(part) for part in path)] = file
     return files
@@ -57,10 +64,13 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     for key in ("onnx", "torchscript", "exported"):
         if (text := getattr(model, key)) is not None:
             yield ("model", key), text
-    if isinstance(model.weights, WeightsFile):
-        yield (*WEIGHTS, "path"), model.weights.path
-    elif model.weights is not None and model.weights != INCLUDED:
-        yield WEIGHTS, model.weights
+    models: list[tuple[KeyPath, Model]] = [(("model",), model)]
+    models += [((*DISTILLATION, key), other) for key, other in other_models(given.recipe).items()]
+    for place, each in models:
+        if isinstance(each.weights, WeightsFile):
+            yield (*place, "weights", "path"), each.weights.path
+        elif each.weights is not None and each.weights != INCLUDED:
+            yield (*place, "weights"), each.weights
     if data.transform_from is not None:
         yield TRANSFORM_FROM, data.transform_from
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]

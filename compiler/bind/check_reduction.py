@@ -7,6 +7,7 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.runtime import catalog
 from titrant.runtime.catalog import Declaration
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
@@ -59,6 +60,13 @@ def reduction_parts(recipe: Recipe) -> tuple[ReductionPart, ...]:
 def reduces(recipe: Recipe) -> bool:
     """Whether the recipe makes the network itself smaller, or another one of it."""
     return recipe.reduction is not None and (bool(reduction_parts(recipe)) or recipe.reduction.distillation is not None)
+
+
+def other_models(recipe: Recipe) -> dict[str, Model]:
+    """Return the models beside the original that distillation names: `student`, `teacher`."""
+    taught = None if recipe.reduction is None else recipe.reduction.distillation
+    named = {} if taught is None else {"student": taught.student, "teacher": taught.teacher}
+    return {key: model for key, model in named.items() if isinstance(model, Model)}
 
 
 def reductions_fit(given: CheckInput) -> Iterator[Finding]:

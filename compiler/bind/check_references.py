@@ -10,6 +10,7 @@ from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, Pat
 from pathlib import Path
 
 from titrant.compiler.bind.bound_recipe import CheckInput, CodeOrigin, Finding, UserReference, meant
+from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.factory_kind import OWN, Role, builds, in_standard_library
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
@@ -42,6 +43,9 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield ("data", "sources", name, "factory"), source.factory
     if data.unlabeled is not None and data.unlabeled.factory is not None:
         yield ("data", "unlabeled", "factory"), data.unlabeled.factory
+    for key, model in other_models(recipe).items():
+        if model.factory is not None:
+            yield ("reduction", "distillation", key, "factory"), model.factory
     if recipe.train is not None and ":" in (recipe.train.loss or ""):
         yield ("train", "loss"), str(recipe.train.loss)
     pruning = None if recipe.reduction is None else recipe.reduction.pruning
@@ -89,7 +93,7 @@ def bad_references(given: CheckInput) -> Iterator[Finding]:
 def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, reference: str) -> Iterator[Finding]:
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
-    role: Role = "model" if path[0] == "model" else "data"
+    role: Role = "data" if path[0] == "data" else "model"
     for key, what in _CALLED.items():
         if path == key and in_standard_library(module, located.path):
             message = f"`{reference}` is part of Python's standard library, of which nothing is {what}"

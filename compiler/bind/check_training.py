@@ -45,6 +45,7 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"a sweep shall find the learning rate, and it is written: {train.learning_rate:g}"
         path = ("train", "find_learning_rate")
         yield given.finding("R192", path, message, "take `learning_rate` out, or `find_learning_rate`")
+    yield from _checkpoints_fit(given, train)
     if given.recipe.model.args.get("vocabulary") == "auto":
         vocabulary = ("model", "args", "vocabulary")
         yield given.finding(
@@ -58,6 +59,35 @@ def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
         message = "activations are computed again in a backward pass, and nothing is trained"
         path = ("memory", "gradient_checkpointing")
         yield given.finding("R194", path, message, "take it out, or add a `train` section", part="key")
+
+
+def processes_fit(given: CheckInput) -> Iterator[Finding]:
+    """Refuse what training in several processes does not do."""
+    train = given.recipe.train
+    if train is None or train.distributed is None:
+        return
+    processes, at = train.distributed.processes, ("train", "distributed")
+    if train.distributed.strategy == "fsdp":
+        message = "shards of a model are for several GPUs, and training runs on the processor"
+        yield given.finding("R196", (*at, "strategy"), message, "write `strategy: ddp`")
+    if train.batch_size < 2 * processes:
+        message = f"{processes} processes share a batch of {train.batch_size}, and each needs two cases"
+        yield given.finding("R195", (*at, "processes"), message, f"set `batch_size` to {2 * processes} or more")
+    reduction = given.recipe.reduction
+    pruning = None if reduction is None else reduction.pruning
+    refused: Mapping[KeyPath, bool] = {
+        ("train", "accumulate"): train.accumulate > 1,
+        ("train", "find_learning_rate"): train.find_learning_rate,
+        ("train", "checkpoints"): given.written("train", "checkpoints"),
+        ("train", "resume"): given.written("train", "resume") and train.resume,
+        ("train", "watch_gradients"): given.written("train", "watch_gradients") and bool(train.watch_gradients),
+        ("reduction", "distillation"): reduction is not None and reduction.distillation is not None,
+        ("reduction", "pruning", "schedule"): pruning is not None and pruning.schedule == "gradual",
+    }
+    for path, asked in refused.items():
+        if asked:
+            message = f"`{path[-1]}` is not done in several processes"
+            yield given.finding("R195", path, message, "take it out, or `train.distributed`", part="key")
 
 
 def _output_kind(given: CheckInput) -> OutputKind:
@@ -98,6 +128,31 @@ def _terms_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
     if train.class_weights is not None and own:
         message = f"`{loss}` is called with output and labels alone"
         yield given.finding("R191", ("train", "class_weights"), message, "weigh the classes in the loss itself")
+
+
+def _checkpoints_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """Refuse checkpoints of which the worst are kept, and such as are never saved."""
+    saved = train.checkpoints
+    right, word = ("max", "largest") if saved.metric == "tuning accuracy" else ("min", "smallest")
+    if saved.mode != right:
+        at = "mode" if given.written("train", "checkpoints", "mode") else "metric"
+        message = f"the best {saved.metric} is the {word}, and `mode` is `{saved.mode}`"
+        yield given.finding("R197", ("train", "checkpoints", at), message, f"write `mode: {right}`")
+    if saved.every > train.epochs:
+        message = f"{train.epochs} epochs end before the first checkpoint, after {saved.every}"
+        yield given.finding("R198", ("train", "checkpoints", "every"), message, f"write {train.epochs} or less")
+
+
+def watched_parameters_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse a pattern that is the name of a layer: parameters are watched, whose names go on after it."""
+    watched = None if given.recipe.train is None else given.recipe.train.watch_gradients
+    if watched is None or isinstance(watched, bool):
+        return
+    name = watched.pattern
+    if any(layer.name == name or layer.name.startswith(f"{name}.") for layer in model.layers):
+        message = f"`{name}` is a layer, and parameters are watched by their names, such as `{name}.weight`"
+        path = ("train", "watch_gradients", "pattern")
+        yield given.finding("R199", path, message, f"write `pattern: {name}.*`")
 
 
 def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from titrant.compiler.decide import (
     thresholds,
     training,
 )
-from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
+from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 
@@ -79,6 +79,8 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("training", "training", training.training),
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
+    ("student", "student", recovery.student),
+    ("teacher", "teacher", recovery.teacher),
     ("reductions", "reductions", reductions.reductions),
     ("sparsity", "growth", reductions.growth),
     ("recovery", "recovery", recovery.recovery),
@@ -102,6 +104,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
 
 NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}
 NOTHING_INSTEAD: Mapping[str, DecisionRule] = {}
+NO_OTHERS: Mapping[str, LoadStep] = {}
 
 
 def decide(
@@ -112,15 +115,16 @@ def decide(
     *,
     left_out: Mapping[str, LeftOut] = NOTHING_LEFT_OUT,
     instead: Mapping[str, DecisionRule] = NOTHING_INSTEAD,
+    others: Mapping[str, LoadStep] = NO_OTHERS,
 ) -> Decisions:
     """Settle everything that the recipe leaves open, each choice with its reason and its rejected alternatives.
 
     A function of its arguments; `left_out` are candidates not to make, `instead` holds rules that take the place of
-    others, by subject. Raises RecipeError where model and data contradict the recipe, InfeasibleError where the recipe
-    cannot be carried out on `hardware`.
+    others, by subject, and `others` load the models beside the original. Raises RecipeError where model and data
+    contradict the recipe, InfeasibleError where the recipe cannot be carried out on `hardware`.
     """
     warnings = list(check_facts(bound, model, data))
-    question = Question(bound, hardware, model, data, left_out=left_out)
+    question = Question(bound, hardware, model, data, left_out=left_out, others=others)
     lines: list[Decision] = []
     for subject, name, rule in RULES:
         answer = instead.get(subject, rule)(question)

@@ -209,7 +209,8 @@ def _conversions(question: Question) -> Iterator[Offer]:
             if not is_theirs and _is_for_here(question, form) and backend.conversion(given.name, kind.name) is not None:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
-                chain = Chain(identifier, "none", None, engine, form, 0, before=question.settled.before)
+                before, begun = question.settled.before, question.settled.student
+                chain = Chain(identifier, "none", None, engine, form, 0, before=before, student=begun)
                 hard = (*_unfit(question, engine, form), *_unquantized(question))
                 yield Offer(named_by(chain), hard, tuple(_unasked(question, kind)))
 
@@ -244,7 +245,8 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     before = question.settled.before
     identifier = f"{name}-{width}bit" if width else name
     identifier = f"{identifier}.{variant.suffix}" if variant else identifier
-    chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before))
+    begun = question.settled.student
+    chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before, student=begun))
     device = question.settled.device
     if not method.runs_on(device):
         # Neither another engine nor another width would help it.

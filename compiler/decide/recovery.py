@@ -1,17 +1,76 @@
-"""How a reduced network is trained again, and the same training of the original that it is compared with."""
+"""How what a reduction leaves, or a student, is trained, by whom, and the same training of the original beside."""
 
 from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.levels import is_medical
-from titrant.compiler.decide.reductions import CHECK, RECOVERY
+from titrant.compiler.decide.reductions import CHECK, MOST_MEDICAL, RECOVERY
 from titrant.compiler.decide.rule import Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.training import fit_params
 from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import Decision
 
 _FIT, _DISTILL, _CHECK = "train.fit", "distill.fit", "validate.reduced"
 # The output of a reduction that leaves weights in place and sets them to 0.
 MASKED = "masked"
+_TAUGHT = ("reduction", "distillation")
+
+
+def student(question: Question) -> RuleAnswer:
+    """Settle the student that takes the original's place; None where what is reduced is the original.
+
+    Raises InfeasibleError P107 where its outputs are not the original's, P108 where the medical safeguards allow no
+    network that is so much smaller.
+    """
+    load = question.others.get("student")
+    if load is None:
+        return RuleAnswer(None)
+    _check_outputs(question, "student", load.model)
+    share = load.model.parameters / max(question.model.parameters, 1)
+    if is_medical(question) and share < 1 - MOST_MEDICAL:
+        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+        message = f"{reason} allows {MOST_MEDICAL:.0%} of the parameters to go, and the student has {share:.0%} of them"
+        where = question.bound.parsed.source.place((*_TAUGHT, "student"), "key")
+        raise InfeasibleError(Diagnostic("P108", message, where, "name a student that is nearly as large"))
+    weights = "weights as given" if load.params["weights"] is not None else "weights drawn from the seed"
+    line = decision(
+        question,
+        "reduction.distillation.student",
+        "student.written",
+        asked=str(load.params["factory"]),
+        chosen=f"{load.model.parameters:,} parameters, {weights}",
+        because=f"the recipe names it: {share:.0%} of the original's {question.model.parameters:,}",
+        path=(*_TAUGHT, "student"),
+    )
+    return RuleAnswer(load, (line,))
+
+
+def teacher(question: Question) -> RuleAnswer:
+    """Settle who is imitated, where that is not the original; InfeasibleError P107 where its outputs are others."""
+    load = question.others.get("teacher")
+    if load is None:
+        return RuleAnswer(None)
+    _check_outputs(question, "teacher", load.model)
+    line = decision(
+        question,
+        "reduction.distillation.teacher",
+        "teacher.written",
+        asked=str(load.params["factory"]),
+        chosen=f"{load.model.parameters:,} parameters",
+        because="the recipe names it in place of the original",
+        path=(*_TAUGHT, "teacher"),
+    )
+    return RuleAnswer(load, (line,))
+
+
+def _check_outputs(question: Question, key: str, model: ModelFacts) -> None:
+    own, original = ((facts.outputs[0].shape if facts.outputs else ()) for facts in (model, question.model))
+    if own != original:
+        shown, expected = (f"({', '.join(map(str, shape))})" for shape in (own, original))
+        message = f"the {key} answers {shown}, and the original {expected}: nothing compares them"
+        where = question.bound.parsed.source.place((*_TAUGHT, key), "key")
+        advice = "give it as many outputs, such as `args: {classes: auto}`"
+        raise InfeasibleError(Diagnostic("P107", message, where, advice))
 
 
 def recovery(question: Question) -> RuleAnswer:
@@ -31,6 +90,8 @@ def recovery(question: Question) -> RuleAnswer:
     operator, because = _FIT, "what a reduction loses is learned again from train rows"
     if taught is not None:
         operator, because = _DISTILL, "what a reduction loses is learned again from train rows and from the teacher"
+        if question.settled.student is not None:
+            because = "the student learns from train rows and from the teacher"
         params |= {"temperature": taught.temperature, "weight": taught.weight, "layers": taught.layers}
     line = decision(
         question,

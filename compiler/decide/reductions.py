@@ -11,7 +11,7 @@ from typing import Any
 from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
 from titrant.compiler.decide.levels import is_medical
 from titrant.compiler.decide.measuring import is_plain
-from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, Question, ReductionStage, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.compiler.decide.training import fit_params
 from titrant.runtime import catalog
@@ -57,7 +57,7 @@ def growth(question: Question) -> RuleAnswer:
         stages = _stages(question, part, reduction)
         if stages:
             settled = tuple(
-                Growth(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
+                ReductionStage(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
                 for stage in stages
             )
             line = decision(
@@ -112,13 +112,14 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
 def reduced_kind(question: Question) -> ModelKind:
     """Return the kind of model that the last settled reduction gives; the original's where there is none."""
     if not question.settled.reductions:
-        return original_kind(question.model)
+        return original_kind(reduced_facts(question))
     return backend.kinds()[catalog.get(question.settled.reductions[-1].operator).outputs["model"]]
 
 
 def reduced_facts(question: Question) -> ModelFacts:
     """Return the facts of the model that the settled reductions make of the original."""
-    model = question.model
+    begun = question.settled.student
+    model = question.model if begun is None else begun.model
     for reduction in question.settled.reductions:
         declaration = catalog.get(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)
@@ -131,6 +132,7 @@ def named_by(chain: Chain, stage: str = "") -> Chain:
     A `stage` of a reduction that is found out by trying is called by its own name.
     """
     before = [stage] if stage else [step.operator for step in chain.before if step.name not in (RECOVERY, CHECK)]
+    before = before if chain.student is None else ["student", *before]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
     return replace(chain, id="+".join([*before, *own]))
 
@@ -248,7 +250,7 @@ def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
     yield from quantized or uniform
 
 
-def _grown(question: Question, base: str, before: Chain, stage: Growth) -> Chain:
+def _grown(question: Question, base: str, before: Chain, stage: ReductionStage) -> Chain:
     """Return the candidate of a stage that goes on from the one before it, of the network as it is by its id."""
     steps = question.settled.followed(stage.reductions)
     named = named_by(replace(before, id=base.rpartition("+")[2], before=steps), stage.name)

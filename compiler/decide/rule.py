@@ -26,7 +26,7 @@ class ReductionStep:
 
 
 @dataclass(frozen=True)
-class Growth:
+class ReductionStage:
     """One stage of a reduction that is found out by trying: what its candidates are called, and their reductions."""
 
     name: str
@@ -35,7 +35,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class LoadStep:
-    """What loads a file that was optimized elsewhere, and what is in it."""
+    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
 
     operator: str
     params: Mapping[str, Any]
@@ -50,7 +50,8 @@ class Chain:
     "none" for a plain conversion. `rank` orders from gentle (0) to aggressive. A chain that `mends` another, by its id,
     is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
     number `mix`, 0 for none. One that `grows` from another, by its id, reduces the network further, and is made only
-    where that one keeps enough. `load` is all that there is of a file that was optimized elsewhere (method GIVEN).
+    where that one keeps enough. `load` is all that there is of a file that was optimized elsewhere (method GIVEN). One
+    with a `student` begins with that in place of the original.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Chain:
     mix: int = 0
     grows: str = ""
     load: LoadStep | None = None
+    student: LoadStep | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ class Settled:
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
-    growth: tuple[Growth, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
+    growth: tuple[ReductionStage, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
+    student: LoadStep | None = None  # what candidates begin with in place of the original
+    teacher: LoadStep | None = None  # whom what is reduced learns from, where that is not the original
     recovery: ReductionStep | None = None  # the training of what they leave
     check: ReductionStep | None = None  # the user's own judgement of what that made
     fine_tuning: Mapping[str, Any] | None = None  # parameters of train.fit; the original gets the same training beside
@@ -163,7 +167,7 @@ class Settled:
     @property
     def before(self) -> tuple[ReductionStep, ...]:
         """All that comes before the method: the reductions, the training of what they leave, and the user's check."""
-        return self.followed(self.reductions) if self.reductions else ()
+        return self.followed(self.reductions) if self.reductions or self.student else ()
 
     def followed(self, steps: tuple[ReductionStep, ...]) -> tuple[ReductionStep, ...]:
         """Add to some reductions what comes after them."""
@@ -191,7 +195,7 @@ class LeftOut:
 class Question:
     """Everything that a rule may look at; `settled` is what the rules before it settled.
 
-    `left_out` are candidates that could be made and are not, by their id.
+    `left_out` are candidates that could be made and are not, by their id; `others` load the models beside the original.
     """
 
     bound: BoundRecipe
@@ -200,6 +204,7 @@ class Question:
     data: DataFacts
     settled: Settled = Settled()
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    others: Mapping[str, LoadStep] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

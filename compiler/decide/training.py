@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.train import Train
+from titrant.schema.recipe.train import Distributed, Train
 from titrant.schema.values.units import format_size
 
 # The step size that each optimizer starts well with, for a network of moderate size.
@@ -84,8 +84,9 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
     if stop is not None:
         params |= {"patience": stop.patience, "metric": stop.metric}
     terms = (*_terms(question, train), *step_terms(question, train, params))
-    params |= {key: value for key, value, _ in terms}
-    return params, (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
+    params |= {key: value for key, value, _ in terms} | _watched(question, train)
+    lines = (rate_line, loss_line, *dict.fromkeys(line for _, _, line in terms), _stop_line(question, train))
+    return params, (*lines, *_saved_lines(question, train))
 
 
 def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decision]]:
@@ -145,6 +146,32 @@ def _class_weights(
     total = sum(rows[name] for name in seen)
     weights = tuple(total / (len(seen) * rows[name]) if name in seen else 1.0 for name in names)
     return weights, "every class weighs as much as another: rows / (classes · rows of the class), of train rows"
+
+
+def _watched(question: Question, train: Train) -> dict[str, Any]:
+    """Return what is kept and watched while training, where the recipe says more than train.fit does by itself."""
+    params: dict[str, Any] = {} if train.resume else {"resume": False}
+    if question.bound.written("train", "checkpoints"):
+        params["checkpoints"] = train.checkpoints.model_dump()
+    if not isinstance(train.watch_gradients, bool):
+        params["watch_gradients"] = train.watch_gradients.model_dump()
+    elif not train.watch_gradients:
+        params["watch_gradients"] = None
+    return params
+
+
+def _saved_lines(question: Question, train: Train) -> Iterator[Decision]:
+    if question.bound.written("train", "checkpoints"):
+        saved = train.checkpoints
+        yield decision(
+            question,
+            "train.checkpoints",
+            "checkpoints.written",
+            asked="written",
+            chosen=f"the best {saved.keep_best} by {saved.metric} and the latest, of every {saved.every} epochs",
+            because="the recipe says so; they stay in the run's folder",
+            path=("train", "checkpoints"),
+        )
 
 
 def _weights_line(question: Question) -> Decision:
@@ -230,6 +257,10 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     """Yield what differs from fp32 and all activations kept: the parameter of train.fit, its value and its line."""
     if question.bound.written("train", "precision"):
         yield "precision", *_precision(question, train)
+    if train.distributed is not None:
+        line = _processes(question, train.distributed)
+        yield from (("processes", train.distributed.processes, line), ("resume", False, line))
+        yield "watch_gradients", None, line
     if question.recipe.memory.gradient_checkpointing is not None:
         yield "gradient_checkpointing", *_recomputing(question, params)
 
@@ -252,6 +283,22 @@ def _precision(question: Question, train: Train) -> tuple[str, Decision]:
         because=because,
         path=("train", "precision"),
         rejected=rejected,
+    )
+
+
+def _processes(question: Question, asked: Distributed) -> Decision:
+    processes, cores = asked.processes, question.hardware.identity.cores
+    because = "the recipe says so; how it scales is measured, and no checkpoints are kept"
+    if processes * question.settled.threads.making > cores:
+        because += f"; the machine has {cores} cores for them"
+    return decision(
+        question,
+        "train.distributed",
+        "distributed.written",
+        asked=f"{processes} processes",
+        chosen=f"{processes} processes share each batch over gloo",
+        because=because,
+        path=("train", "distributed"),
     )
 
 

@@ -12,11 +12,15 @@ from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, head
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
     DigestedFiles,
+    OtherLoad,
+    OtherModel,
     data_load,
     data_split,
     data_transform,
     data_unlabeled,
     model_load,
+    other_loads,
+    other_params,
 )
 from titrant.compiler.facts.user_operators import Ask, enter_user_operators
 from titrant.compiler.machine.detect import installed
@@ -39,6 +43,7 @@ class Facts:
     model: ModelFacts
     data: DataFacts
     files: Mapping[str, DigestedFile] = field(default_factory=dict)
+    others: Mapping[str, OtherLoad] = field(default_factory=dict)  # the models beside the original, by key
 
 
 def digest_files(
@@ -70,7 +75,13 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
         steps["data.unlabeled"] = unlabeled
     outputs = bound.recipe.model.output or ()
     judged = outputs[0].name if outputs else None
-    return {"seed": bound.recipe.seed, "steps": steps, **({"judged": judged} if judged else {})}
+    others = other_params(bound, files)
+    return {
+        "seed": bound.recipe.seed,
+        "steps": steps,
+        **({"judged": judged} if judged else {}),
+        **({"others": others} if others else {}),
+    }
 
 
 def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:
@@ -126,7 +137,7 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -
             model = replace(model, digest=sha256({"model": model.digest, "files": changed}))
     digests.save()
     assert answer.data is not None
-    return Facts(model, answer.data, files)
+    return Facts(model, answer.data, files, other_loads(bound, files, answer.others))
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ class _Answer:
     model: ModelFacts
     data: DataFacts | None
     parts: tuple[str, ...] = ()
+    others: Mapping[str, OtherModel] = field(default_factory=dict)
 
 
 def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, question: dict[str, Any]) -> _Answer:
@@ -155,6 +167,7 @@ def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, que
         asked = located(bound, lambda: ask({"do": "inspect", **question}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
+        kept |= {"others": asked["others"]} if "others" in asked else {}
         kept = json.loads(canonical_json(kept))
         remember(place, kept)
         if folder:

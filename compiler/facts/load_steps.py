@@ -1,15 +1,18 @@
 """The parameters of the steps that load, split and transform data and load the model: for inspection and plan."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
+from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
-from titrant.schema.recipe.model import WeightsFile
+from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
@@ -268,6 +271,49 @@ def _kept_columns(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
+@dataclass(frozen=True)
+class OtherLoad:
+    """The parameters of model.load for a model beside the original, and what is known of it."""
+
+    params: Mapping[str, Any]
+    model: ModelFacts
+
+
+@dataclass(frozen=True)
+class OtherModel:
+    """A model beside the original as inspected, and its factory's arguments, `auto` resolved."""
+
+    facts: ModelFacts
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def other_loads(bound: BoundRecipe, files: DigestedFiles, inspected: Mapping[str, OtherModel]) -> dict[str, OtherLoad]:
+    """Return how the models beside the original are loaded, as inspection found them: `student`, `teacher`."""
+    loads = {}
+    for key, params in other_params(bound, files).items():
+        other = inspected[key]
+        specs = {"inputs": other.facts.inputs, "outputs": other.facts.outputs}
+        settled: dict[str, Any] = {name: [_spec(spec) for spec in held] for name, held in specs.items()}
+        if other.facts.weights is not None:
+            settled |= {"key": other.facts.weights.key, "prefix": other.facts.weights.prefix}
+        loads[key] = OtherLoad({**params, "args": dict(other.args), **settled}, other.facts)
+    return loads
+
+
+def other_params(bound: BoundRecipe, files: DigestedFiles) -> dict[str, dict[str, Any]]:
+    """Return the parameters of model.load of each model beside the original, as the recipe has them."""
+    every = {}
+    for key, model in other_models(bound.recipe).items():
+        place = f"reduction.distillation.{key}.weights"
+        every[key] = {
+            "factory": model.factory,
+            "args": dict(model.args),
+            **_weights_of(model, place, f"{place}.shards.", files),
+            "inputs": _taken(bound.recipe),
+        }
+    return every
+
+
 def model_load(
     bound: BoundRecipe,
     files: DigestedFiles,
@@ -325,19 +371,22 @@ def _taken(recipe: Recipe) -> list[dict[str, Any]]:
 
 def _weights(bound: BoundRecipe, files: DigestedFiles, facts: ModelFacts | None) -> dict[str, Any]:
     """Say which file, its shards, and where in it: as the recipe says, or in a plan as inspection found."""
-    written = bound.recipe.model.weights
+    params = _weights_of(bound.recipe.model, "model.weights", SHARDS, files)
+    if facts is not None and facts.weights is not None and params["weights"] != INCLUDED:
+        params |= {"key": facts.weights.key, "prefix": facts.weights.prefix}
+    return params
+
+
+def _weights_of(model: Model, place: str, shards_place: str, files: DigestedFiles) -> dict[str, Any]:
+    written = model.weights
     if written is None or written == INCLUDED:
         return {"weights": written}
-    shards = [file.as_param() for key, file in files.items() if key.startswith(SHARDS)]
-    settled: Mapping[str, str | None] = {}
-    if facts is not None and facts.weights is not None:
-        settled = {"key": facts.weights.key, "prefix": facts.weights.prefix}
-    elif isinstance(written, WeightsFile):
-        settled = {"key": written.key, "prefix": written.prefix}
+    shards = [file.as_param() for key, file in files.items() if key.startswith(shards_place)]
+    said = {"key": written.key, "prefix": written.prefix} if isinstance(written, WeightsFile) else {}
     return {
-        "weights": files["model.weights"].as_param(),
+        "weights": files[place].as_param(),
         **({"shards": shards} if shards else {}),
-        **{name: text for name, text in settled.items() if text is not None},
+        **{name: text for name, text in said.items() if text is not None},
     }
 
 

@@ -23,16 +23,22 @@ _ROWS = {"train": "transform.train", "tuning": "transform.tuning"}
 READING = "reading"
 # The output of a reduction that says what it took out.
 REMOVED = "removed"
+# What the step is called that loads a student.
+STUDENT = "student"
 # Rows as raw columns, which a file with its transforms inside takes.
 RAW = "raw"
 
 
 @dataclass(frozen=True)
 class Original:
-    """The model that candidates are made from and compared with: "step.port", and its kind."""
+    """The model that candidates are made from and compared with: "step.port", and its kind.
+
+    `teacher` is whom a reduced network learns from, where that is another.
+    """
 
     reference: str
     kind: str
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,7 +264,7 @@ def file_steps(
             inputs["allocation"] = allocation
         inputs |= {port: reference for port, reference in _ROWS.items() if port in ports}
         if "teacher" in ports:
-            inputs["teacher"] = original.reference
+            inputs["teacher"] = original.teacher or original.reference
         if declaration.method is not None:
             unquantized = model
         if "example" in ports:
@@ -279,9 +285,23 @@ def file_steps(
         model = f"{identifier}.model"
 
 
+def begun(
+    entry: RequestedCandidate, original: Original, maker: StepMaker, about: Mapping[str, Any]
+) -> tuple[tuple[Step, ...], Original]:
+    """Return what a candidate begins with: the original, or a student that learns from it, and the step for that."""
+    load = entry.chain.student
+    if load is None:
+        return (), original
+    because = "reduction.distillation.student"
+    step = maker.make(f"{entry.id}.{STUDENT}", load.operator, load.params, {}, because=because, **about)
+    kind = maker.declare(load.operator).outputs["model"]
+    return (step,), Original(f"{step.id}.model", kind, original.teacher or original.reference)
+
+
 def given_facts(chain: Chain, maker: StepMaker) -> ModelFacts:
     """Return the facts of what the method of a chain is given; of a file that was made elsewhere its own."""
-    model = maker.model if chain.load is None else chain.load.model
+    loaded = chain.load or chain.student
+    model = maker.model if loaded is None else loaded.model
     for reduction in chain.before:
         declaration = maker.declare(reduction.operator)
         model = declaration.model_after(full_params(declaration.params, reduction.options), model)

@@ -15,7 +15,7 @@ from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_pe
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import GIVEN, Candidate, Step
+from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
@@ -26,7 +26,7 @@ UNLABELED = "unlabeled.unlabeled"
 POINT = "point.point"
 TIMINGS = "latency.timings"
 # The step that trains the original as candidates are.
-FINE_TUNING = "control"
+CONTROL = "control"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
 # Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
 _TRIED_WITH_SCALES, _TRIED = 256, 32
@@ -134,7 +134,13 @@ class Answering:
                 f"{name}.quality",
                 "validate.measure",
                 {**self.reading, **self._beyond_chance(candidate)},
-                {"rows": TUNING, "original": "baseline.tuning.outputs", "candidate": candidate.answers, "point": POINT},
+                {
+                    "rows": TUNING,
+                    "original": "baseline.tuning.outputs",
+                    "candidate": candidate.answers,
+                    "point": POINT,
+                    **self._beside(candidate, "tuning"),
+                },
                 stage=stage,
                 candidate=name,
                 because="to choose",
@@ -166,8 +172,7 @@ class Answering:
         more, read = self._without_labels(candidate)
         steps += more
         inputs |= read
-        if name in self.trained:
-            inputs["fine_tuned"] = f"{FINE_TUNING}.evaluation.outputs"
+        inputs |= self._beside(candidate, "evaluation")
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))
@@ -234,17 +239,24 @@ class Answering:
             ),
         )
 
-    def fine_tuned(self, original: Original) -> tuple[Step, ...]:
-        """Train the original as candidates are, and answer evaluation rows with it; () where none is trained."""
+    def _beside(self, candidate: Candidate, role: str) -> dict[str, str]:
+        """Say what a candidate that is trained is compared with beside the original, on the rows of a role."""
+        return {FINE_TUNED: f"{CONTROL}.{role}.outputs"} if candidate.id in self.trained else {}
+
+    def fine_tuned(self, original: Original, candidates: Sequence[Candidate]) -> tuple[Step, ...]:
+        """Train the original as candidates are, made anyhow or once a search asks; () where none is trained."""
         params = self.decisions.settled.fine_tuning
         if params is None:
             return ()
+        anyhow = any(candidate.id in self.trained and not candidate.waits_for for candidate in candidates)
+        stage = "make" if anyhow else MENDING_STAGE
         because = "training alone may gain what a reduction loses"
         inputs = {"model": original.reference, "train": TRAIN, "tuning": TUNING}
-        trained = Original(f"{FINE_TUNING}.model", original.kind)
+        trained = Original(f"{CONTROL}.model", original.kind)
         return (
-            self.maker.make(FINE_TUNING, "train.fit", params, inputs, stage="judge", because=because),
-            self._original(f"{FINE_TUNING}.evaluation", trained, EVALUATION, "judge"),
+            self.maker.make(CONTROL, "train.fit", params, inputs, stage=stage, because=because),
+            self._original(f"{CONTROL}.tuning", trained, TUNING, stage),
+            self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
         )
 
     def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:

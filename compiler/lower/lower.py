@@ -21,6 +21,7 @@ from titrant.compiler.lower.chains import (
     Link,
     Original,
     RequestedCandidate,
+    begun,
     entries,
     file_steps,
     links,
@@ -99,10 +100,10 @@ def lower(
             *answering.fitness(original),
             *answering.baseline(original),
             *limited,
+            *answering.fine_tuned(original, candidates),
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
-            *answering.fine_tuned(original),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),
@@ -156,6 +157,9 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: 
     if loads:  # nothing of what the recipe would make is
         made = {name: part for name, part in made.items() if name in {"model", "train", "seed"}} | {"given": loads}
     judged = {"made": made, "data": prepared, "model": model.digest, "gates": gates, "point": point}
+    others = [load.model.digest for load in (decisions.settled.student, decisions.settled.teacher) if load is not None]
+    if others:
+        judged["others"] = others
     return sha256({**judged, **looks})
 
 
@@ -185,12 +189,16 @@ def _prepare(
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
+    teacher = ""
+    if (load := decisions.settled.teacher) is not None:
+        because, teacher = "reduction.distillation.teacher", "teacher.model"
+        steps.append(maker.make("teacher", load.operator, load.params, {}, stage="prepare", because=because))
     if decisions.settled.training is None:
-        return tuple(steps), Original("model.model", kind)
+        return tuple(steps), Original("model.model", kind, teacher)
     rows = {"train": "transform.train", "tuning": "transform.tuning"}
     inputs = {"model": "model.model", **rows}
     steps.append(maker.make("fit", "train.fit", decisions.settled.training, inputs, stage="prepare", because="train"))
-    return tuple(steps), Original("fit.model", kind)
+    return tuple(steps), Original("fit.model", kind, teacher)
 
 
 def _unlabeled(
@@ -217,7 +225,8 @@ def _raw(maker: StepMaker, columned: frozenset[str]) -> tuple[Step, ...]:
 
 def _beside(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tuple[TimedModel, tuple[Step, ...]]:
     """Make a file that is timed and nothing else."""
-    steps = tuple(file_steps(entry.id, links(entry, original, maker), original, maker))
+    loaded, start = begun(entry, original, maker, {"stage": "make"})
+    steps = (*loaded, *file_steps(entry.id, links(entry, start, maker), start, maker))
     return TimedModel(entry.id, entry.chain.engine, f"{steps[-1].id}.model" if steps else original.reference), steps
 
 
@@ -261,12 +270,13 @@ def _file_steps(
         because = "optimized elsewhere, and judged as it is"
         about = {"stage": entry.stage, "because": because, "candidate": entry.id}
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
-    chained = tuple(_told(link, answering) for link in links(entry, original, maker))
-    about = {"candidate": entry.id, "stage": entry.stage, "allocation": allocation}
-    return tuple(file_steps(entry.id, chained, original, maker, **about))
+    about = {"candidate": entry.id, "stage": entry.stage}
+    loaded, start = begun(entry, original, maker, about)
+    chained = tuple(_with_reading(link, answering) for link in links(entry, start, maker))
+    return (*loaded, *file_steps(entry.id, chained, start, maker, **about, allocation=allocation))
 
 
-def _told(link: Link, answering: Answering) -> Link:
+def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link

@@ -17,6 +17,7 @@ from titrant.compiler.lower.plan_graph import (
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Port
+from titrant.schema.gate import FINE_TUNED
 from titrant.schema.plan import STAGES, Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.canonical import canonical_json
 
@@ -133,12 +134,12 @@ def _params(plan: Plan, declare: Declare) -> Iterator[str]:
 
 
 def _consumption(plan: Plan, declare: Declare) -> Iterator[str]:
-    """What a step consumes nobody may read after it."""
+    """What a step consumes nobody may read after it; but the original, which is read from the store again."""
     consumed: dict[str, str] = {}
     for step in plan.steps:
         consumes = declare(step.operator).consumes
         for port, reference in references(step):
-            if reference in consumed:
+            if reference in consumed and reference != plan.original:
                 yield f"{step.id}: its {port} comes from {reference}, which {consumed[reference]} consumed"
             if port in consumes:
                 consumed[reference] = step.id
@@ -199,7 +200,8 @@ def _judged(candidate: Candidate, plan: Plan, steps: dict[str, Step]) -> Iterato
     step = steps[producer]
     judged = {gate["id"] for gate in step.params.get("gates", ())}
     for gate in plan.contract.gates:
-        if gate.id not in judged:
+        # What is not trained again owes nothing to the original that was.
+        if gate.id not in judged and (gate.preset != FINE_TUNED or FINE_TUNED in step.inputs):
             yield f"{candidate.id}: nothing judges gate {gate.id}"
         elif gate.metric in TIMED and "timings" not in step.inputs:
             yield f"{candidate.id}: gate {gate.id} needs timings, and {step.id} is given none"

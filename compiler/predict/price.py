@@ -39,6 +39,8 @@ _WORKER_SECONDS = 3.0
 # The module that the bench loads when it times how long a worker takes to start.
 _WORKER_LOADS = "torch"
 
+NO_OTHERS: Mapping[str, ModelFacts] = {}
+
 
 def price(
     plan: Plan,
@@ -48,15 +50,20 @@ def price(
     *,
     history: History = NO_HISTORY,
     declare: Declare = catalog.get,
+    others: Mapping[str, ModelFacts] = NO_OTHERS,
 ) -> Plan:
-    """Return the plan with a prediction for every step and a size for every candidate; nothing else changes."""
-    workload = Workload(plan, data, declare, model)
+    """Return the plan with a prediction for every step and a size for every candidate; nothing else changes.
+
+    `others` are the facts of models that steps of these names, within a candidate, load beside the original.
+    """
+    workload = Workload(plan, data, declare, model, others)
     mending = {candidate.id: candidate for candidate in plan.candidates if candidate.mends}
     steps = []
     for step in plan.steps:
         declaration = declare(step.operator)
         work = workload.of(step)
-        formula = _formula(declaration, step, hardware, work.models.get("model", ModelUse()).facts or model, work)
+        seen = work.models.get("model", ModelUse()).facts or others.get(_local(step)) or model
+        formula = _formula(declaration, step, hardware, seen, work)
         shape = _shape(declaration, step, model, work, plan)
         device = str(step.params.get("device", "cpu")).partition(":")[0]
         prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
@@ -153,6 +160,7 @@ class Workload:
     data: DataFacts
     declare: Declare
     model: ModelFacts
+    others: Mapping[str, ModelFacts] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
     _bytes: dict[str, int] = field(default_factory=dict)
     _models: dict[str, ModelUse] = field(default_factory=dict)
@@ -209,7 +217,7 @@ class Workload:
         made = replace(before, kind=kind, bytes=prediction.output_bytes)
         method = declaration.method
         if method is None:
-            return made
+            return replace(made, facts=self.others.get(_local(step), made.facts))
         named = method.name if before.method == ModelUse().method else f"{before.method}+{method.name}"
         own = arithmetic_with(method, step.params)
         priced = before.arithmetic is not None and own is not None
@@ -223,6 +231,11 @@ class Workload:
             # What makes a network smaller does so by its parameters: all behind it costs otherwise with others.
             made_by=before.made_by if method.bits else sha256([before.made_by, step.operator, plain(step.params)])[:16],
         )
+
+
+def _local(step: Step) -> str:
+    """Return what a step is called within its candidate."""
+    return step.id.rpartition(".")[2]
 
 
 def _references(step: Step) -> Iterator[tuple[str, str]]:

@@ -34,9 +34,9 @@ TENSOR_BYTES, TORCH_BYTES = 90, 500
 # module: least squares over five transformers and eight other networks, which reshape and mask by functions that no
 # layer shows. The thirty nodes of an attention layer whose operations are not known.
 FILE_NODE_BYTES, FILE_PATH_BYTES, ATTENTION_BYTES = 60, 4.4, 6_000
-# The same of a file that onnxruntime's methods write, which is folded and whose names are short: for each operation, or
-# layer, what an attention layer has besides, and once. Measured on five transformers and six networks of convolutions.
-SHORT_OPERATION_BYTES, SHORT_LAYER_BYTES, SHORT_ATTENTION_BYTES, SHORT_BYTES = 50, 90, 2_500, 300
+# The same of a file that onnxruntime's methods write, which is folded and whose names are short: for each node, or
+# layer, what an attention layer has besides where its operations are not known, and once.
+SHORT_NODE_BYTES, SHORT_LAYER_BYTES, SHORT_ATTENTION_BYTES, SHORT_BYTES = 70, 90, 2_500, 300
 # What quantize and dequantize nodes around a layer take.
 QDQ_LAYER_BYTES = 430
 # Of a weight in fp32, and the axes of a matrix.
@@ -78,10 +78,10 @@ def onnx_bytes(model: ModelFacts) -> int:
 
 def short_onnx_bytes(model: ModelFacts) -> int:
     """Predict what onnxruntime's methods would write if they quantized nothing: see `onnx_bytes`."""
-    nodes = SHORT_LAYER_BYTES * _read_layers(model)
-    nodes = nodes if layers_of(model, *STEPWISE) else max(nodes, SHORT_OPERATION_BYTES * model.operations)
-    attention = SHORT_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
-    return _held_bytes(model) - model.repeated_bytes + nodes + attention + SHORT_BYTES
+    nodes = max(SHORT_LAYER_BYTES * _read_layers(model), SHORT_NODE_BYTES * model.file_nodes)
+    if not model.file_nodes:
+        nodes += SHORT_ATTENTION_BYTES * len(layers_of(model, "MultiheadAttention"))
+    return _held_bytes(model) - model.repeated_bytes + nodes + model.mask_bytes + SHORT_BYTES
 
 
 def _held_bytes(model: ModelFacts) -> int:

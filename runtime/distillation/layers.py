@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
@@ -10,8 +9,9 @@ from torch import nn  # noqa: TID253
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import covers_module
 
-Seen = dict[str, torch.Tensor]  # by name of the layer, what it answered last
+LayerAnswers = dict[str, torch.Tensor]  # by name of the layer, what it answered last
 _EVEN = 1e-6
 
 
@@ -25,12 +25,7 @@ class LayerPair:
 
 def matching(module: nn.Module, pattern: str) -> tuple[str, ...]:
     """Name the modules that a pattern covers, part by part: `blocks.*` is every block, and nothing inside of one."""
-    parts = pattern.split(".")
-    return tuple(
-        name
-        for name, _ in module.named_modules()
-        if name and len(steps := name.split(".")) == len(parts) and all(map(fnmatchcase, steps, parts))
-    )
+    return tuple(name for name, _ in module.named_modules() if name and covers_module(pattern, name))
 
 
 def pairs(student: nn.Module, teacher: nn.Module, patterns: Sequence[str]) -> tuple[LayerPair, ...]:
@@ -57,12 +52,12 @@ def pairs(student: nn.Module, teacher: nn.Module, patterns: Sequence[str]) -> tu
 
 
 @contextmanager
-def watched(module: nn.Module, names: Sequence[str]) -> Iterator[Seen]:
+def watched(module: nn.Module, names: Sequence[str]) -> Iterator[LayerAnswers]:
     """Keep what the named layers answer last; of torch's attention its map (batch, queries, keys), mean of its heads.
 
     Raises StepError X562, when it is called, for a layer that answers with no tensor of floating-point numbers.
     """
-    seen: Seen = {}
+    seen: LayerAnswers = {}
     hooks: list[Any] = []
     for name in names:
         layer = module.get_submodule(name)
@@ -80,7 +75,7 @@ def _with_map(_layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) 
     return given, {**named, "need_weights": True, "average_attn_weights": True}
 
 
-def _keep(seen: Seen, name: str) -> Any:
+def _keep(seen: LayerAnswers, name: str) -> Any:
     def left(layer: nn.Module, _given: tuple[Any, ...], answer: Any) -> None:
         if isinstance(layer, nn.MultiheadAttention):
             answer = answer[1]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
@@ -11,6 +10,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.cost.forward import Speed, forward_seconds, is_convolution
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.text import covered
 
 # What is factorized, as torch modules are called; an attention layer reads the weights of its products itself.
 FACTORIZED = ("Linear", "Conv1d", "Conv2d", "Conv3d")
@@ -124,7 +124,7 @@ def _tied(layers: Sequence[Layer]) -> frozenset[str]:
 
 
 def _left(layer: Layer, most: int, rank: int | None, skip: Sequence[str], tied: frozenset[str]) -> str:
-    pattern = next((pattern for pattern in skip if covers(pattern, layer.name)), None)
+    pattern = next((pattern for pattern in skip if covered(layer.name, (pattern,))), None)
     if pattern is not None:
         return f"skip has {pattern}"
     if layer.unread or layer.flops is None:
@@ -148,11 +148,6 @@ def rank_left(layer: Layer, most: int, rank: int | None) -> str:
     if rank is not None and rank > most:
         return f"two int8 products pay up to rank {most} of {full}, and this would be {rank}"
     return ""
-
-
-def covers(pattern: str, name: str) -> bool:
-    """Whether a pattern names a layer, or a module that it lies in."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def with_factors(model: ModelFacts, ranks: Mapping[str, int]) -> ModelFacts:

@@ -3,7 +3,7 @@
 The request is what `titrant.compiler.facts.inspect.request` gives:
 {"seed": int, "steps": {"data.load": params, "data.split": params, "data.transform": params,
 "model.load", or "model.load_onnx" and the like for another file: params}}, each params the JSON of that operator's
-parameter model.
+parameter model; "others" has those of model.load for the models beside the original, by key.
 """
 
 import json
@@ -61,12 +61,14 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     unlabeling = None if further is None else DataUnlabeledParams.model_validate_json(further)
     data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling)
     model = _model(steps, data, transforming.task, seed)
+    others = {key: _other(params, data, seed) for key, params in request.get("others", {}).items()}
     data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))
     return {
         "model": plain(model),
         "data": plain(data),
-        "dependencies": _dependencies(request["steps"]),
+        "dependencies": _dependencies({**request["steps"], **request.get("others", {})}),
         "parts": _parts(request["steps"]),
+        **({"others": others} if others else {}),
     }
 
 
@@ -90,6 +92,15 @@ def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: in
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
 
 
+def _other(params: Mapping[str, Any], data: DataFacts, seed: int) -> dict[str, Any]:
+    """Look at a model beside the original, which takes the same rows."""
+    from titrant.runtime.inspect.torch import describe_torch, resolve_args
+
+    loading = ModelLoadParams.model_validate_json(json.dumps(params))
+    facts = describe_torch(loading, data, "unlabeled", seed=seed)
+    return {"facts": plain(facts), "args": resolve_args(loading.args, data)}
+
+
 def _outputs(model: ModelFacts, judged: str | None) -> int:
     """Return how many numbers a case the judged output has; 0 where that is not known, or is no list of numbers."""
     output = next((spec for spec in model.outputs if judged in (None, spec.name)), None)
@@ -105,7 +116,8 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
         *steps.get("data.load", {}).get("sources", {}).values(),
         steps.get("data.unlabeled", {}).get("source", {}),
     ]
-    for factory in [steps.get("model.load", {}).get("factory"), *(source.get("factory") for source in sources)]:
+    loads = [params.get("factory") for name, params in steps.items() if name in ("model.load", "student", "teacher")]
+    for factory in [*loads, *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             digests[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
     for _, file in files_in(steps):

@@ -116,6 +116,7 @@ class TorchWork:
 
     `inputs` are the model's, `weights` its parameters and buffers. `counting` has a formula for each operation that
     multiplies, and knows in which modules one runs: `flops_in` are the FLOPs without weights by module, of all cases.
+    `made` are arrays that were made of neither and read with an input, such as masks, by what a file can share them by.
     """
 
     def __init__(
@@ -126,6 +127,8 @@ class TorchWork:
     ) -> None:
         self.tally = OperationTally()
         self.flops_in: dict[str, int] = {}
+        self.made: dict[tuple[object, ...], int] = {}
+        self._made: set[int] = set()
         self._computed = {_storage(tensor)._cdata for tensor in inputs}
         self._weights = {_storage(tensor)._cdata for tensor in weights}
         self._counting = counting
@@ -138,15 +141,19 @@ class TorchWork:
         One `inside` a recurrent layer is that layer's, and only followed.
         """
         computed = [tensor for tensor in given if _storage(tensor)._cdata in self._computed]
+        weighted = any(_storage(tensor)._cdata in self._weights for tensor in given)
         for tensor in results:
-            self._follow(tensor, self._computed if computed else self._weights)
+            self._follow(tensor, self._computed if computed else self._weights if weighted else self._made)
+        for tensor in given if computed else ():
+            if _storage(tensor)._cdata in self._made:
+                self.made[tuple(tensor.shape), tensor.dtype] = min(_bytes(tensor), _storage(tensor).nbytes())
         if inside or not computed or not results:
             return
         name = function.overloadpacket.__name__.removesuffix("_")
         formula = self._counting.flop_registry.get(function.overloadpacket)
         written = sum(map(_bytes, results))
         if formula is not None:
-            if not any(_storage(tensor)._cdata in self._weights for tensor in given):
+            if not weighted:
                 positional, named = arguments
                 first = results[0] if len(results) == 1 else tuple(results)
                 self._product(name, computed, written, formula(*positional, **named, out_val=first))
@@ -157,6 +164,10 @@ class TorchWork:
             kind = "scattered"
         read = written if name in _LOOK_UPS else sum(map(_bytes, computed))
         self.tally.add(kind, read, written)
+
+    def constant_bytes(self, cases: int) -> int:
+        """Return the bytes of arrays of neither inputs nor weights, which a file holds; not those of a row a case."""
+        return sum(size for (shape, _), size in self.made.items() if isinstance(shape, tuple) and shape[:1] != (cases,))
 
     def _product(self, name: str, given: "list[torch.Tensor]", written: int, flops: int) -> None:
         self.tally.add("product", sum(map(_bytes, given)), written, flops)

@@ -132,7 +132,7 @@ def run_forward(
         unread,
         uncalled,
         peak.operations,
-        exported_graph(peak.names, peak.mask_bytes),
+        exported_graph(peak.names, peak.mask_bytes + work.constant_bytes(cases)),
         work.tally.work(cases),
         tuple(block.name for block in seen.blocks()),
     )

@@ -68,6 +68,7 @@ def _in_turn(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: 
             continue
         same = _make(walk, candidate, replay, files)
         if same:
+            walk.leave_out(candidate.id)  # its runs would be the other's, timed twice
             yield candidate.id, f"it is the same file as {same}"
         elif candidate.quality in walk.artifacts:
             room -= 1

@@ -73,7 +73,7 @@ class UnperformedError(Exception):
 class Walk:
     """Where a plan stands: artifacts by "step.port", records and errors by step, and tasks that were only looked at.
 
-    Others read it; only `settle` and `provide` change it. `set_aside` holds, by step, the models that ended the worker
+    Others read it; only its own methods change it. `set_aside` holds, by step, the models that ended the worker
     while the step took several at once, and how: it was done again without them. Without `believe_refusals` a chain
     that refused its inputs before is tried again.
     """
@@ -99,6 +99,7 @@ class Walk:
         self.unperformed: dict[str, StepTask] = {}
         self._results = results
         self._declarations = declarations
+        self._left_out: set[str] = set()
         self._crashes: dict[str, str] = {}  # candidate → how it ended the worker: nothing else of it is tried
         self._believe_refusals = believe_refusals
 
@@ -124,6 +125,10 @@ class Walk:
             self._give(step, stored.result, "reused")
             return True
         return self._performed(StepTask(step, key, inputs, stored.because))
+
+    def leave_out(self, candidate: str) -> None:
+        """Let no step that takes several models take that of a candidate from now on."""
+        self._left_out.add(candidate)
 
     def settle_stage(self, stage: str) -> None:
         """Settle all steps of a stage, in the plan's order."""
@@ -233,11 +238,11 @@ class Walk:
                     return None
                 inputs[port] = self.artifacts[source]
             else:
-                aside = self.set_aside.get(step.id, ())
+                aside = {*self.set_aside.get(step.id, ()), *self._crashes, *self._left_out}
                 some = {
                     name: self.artifacts[ref]
                     for name, ref in source.items()
-                    if ref in self.artifacts and name not in aside and name not in self._crashes
+                    if ref in self.artifacts and name not in aside
                 }
                 if not some:
                     return None

@@ -127,7 +127,7 @@ class EpochCheckpoints(Watcher):
                 setattr(state.course, name, value)
             state.epoch, state.step = brief.epoch or 0, brief.step or 0
             self._last = f"what it was after epoch {state.epoch} is kept in {file}"
-            self._tell(f"it goes on after epoch {state.epoch}")
+            self._tell(f"the training goes on after epoch {state.epoch}")
             return
 
 

@@ -59,7 +59,7 @@ def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
     try:
         for watcher in watching:
             watcher.started(state)
-        clock = TrainingClock(task, state.epoch)
+        clock = TrainingClock(task, course, state.epoch)
         while state.epoch < settings.epochs and not _waited(state):
             _epoch(state, watching, clock)
     finally:
@@ -139,7 +139,7 @@ def _loss(state: TrainingState, inputs: Inputs, labels: torch.Tensor) -> torch.T
         return task.objective(task.call(state.module, inputs), labels, inputs)
     with arithmetic(task.settings.precision, labels.device.type):
         output = task.call(state.module, inputs)
-    return task.objective(output.float(), labels, inputs)
+    return task.objective(output.float() if isinstance(output, torch.Tensor) else output, labels, inputs)
 
 
 def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:

@@ -32,7 +32,7 @@ class CubicRise:
 
         They come every so many steps, and at the first at which the end is reached.
         """
-        last = max(math.ceil(self.end * steps), math.ceil(self.begin * steps + 1))
+        last = min(steps, max(math.ceil(self.end * steps), math.ceil(self.begin * steps + 1)))
         return last if step >= last else step - step % self.every
 
 

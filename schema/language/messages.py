@@ -204,7 +204,8 @@ def _fitting(options: list[str], inside: KeyPath, node: Leaf) -> str | None:
         matches = [option for option in options if node.value in words(expected((*inside, option))) or option == suffix]
         if matches:
             return matches[0]
-    for option in options:
+    # A share that is written alone is one that is asked for.
+    for option in sorted(options, key=lambda name: name != "at_least"):
         if takes(tuple(kind for kind in expected((*inside, option)) if _free(kind, node)), type(node.value)):
             return option
     return None

@@ -184,7 +184,18 @@ def pressure_rises(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.value("R022", message, ("memory", "guard", high), "the levels rise: .70, .85, .95")
 
 
-SECTION_RULES = (exports_differ, search_ends, checks_what_is_searched, factors_are_chosen, pressure_rises)
+def repairs_differ(draft: Draft) -> Iterator[Diagnostic]:
+    """A repair is tried once."""
+    repairs = draft.get("quantization").repair
+    for place, name in enumerate(repairs if isinstance(repairs, tuple) else ()):
+        if name in repairs[:place]:
+            path = ("quantization", "repair", place)
+            yield draft.value("R022", f"the repair `{name}` stands here twice", path, "keep one of them")
+
+
+SECTION_RULES = (
+    exports_differ, search_ends, checks_what_is_searched, factors_are_chosen, pressure_rises, repairs_differ,
+)  # fmt: skip
 
 # Files that hold their own weights and cannot be trained.
 # The formats of the language that take no option of ONNX.

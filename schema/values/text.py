@@ -111,3 +111,9 @@ def device_title(kind: str) -> str:
 def covered(name: str, patterns: Iterable[str]) -> bool:
     """Whether one of some patterns covers a module: by its own name, or by that of a module that it lies in."""
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)
+
+
+def covers_module(pattern: str, name: str) -> bool:
+    """Whether a pattern covers a module's name part by part: `blocks.*` is each block, and nothing inside of one."""
+    parts, steps = pattern.split("."), name.split(".")
+    return len(parts) == len(steps) and all(map(fnmatchcase, steps, parts))

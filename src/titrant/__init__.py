@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
+    from titrant.api.prune import prune
     from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from titrant.runtime.seed import set_seed
     from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
     from titrant.runtime.training.precision import autocast, create_scaler
+    from titrant.runtime.training.processes.ranks import distributed
     from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
@@ -79,6 +81,7 @@ _PUBLIC = {
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
+    "distributed": "titrant.runtime.training.processes.ranks",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
     "estimate_memory_savings": "titrant.runtime.training.activation_memory",
@@ -99,6 +102,7 @@ _PUBLIC = {
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
     "plan": "titrant.api.plan",
+    "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
@@ -141,6 +145,7 @@ __all__ = [
     "detect",
     "device_status",
     "diff",
+    "distributed",
     "doctor",
     "ensure_directories",
     "estimate_memory_savings",
@@ -161,6 +166,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "prune",
     "read",
     "report",
     "rerun",

@@ -1,8 +1,8 @@
 """Keep n of every m weights that follow each other along a layer's inputs, and set the others to zero."""
 
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.method import Method
@@ -14,14 +14,15 @@ class NMParams(Params):
     """How many of how many weights stay."""
 
     n: int = Field(2, ge=1, description="weights of each group that stay")
-    m: int = Field(4, ge=2, description="weights of a group, along the inputs")
+    m: int = Field(4, ge=2, validate_default=True, description="weights of a group, along the inputs")
     skip: tuple[str, ...] = Field((), description="module name patterns left dense")
 
-    @model_validator(mode="after")
-    def _fewer(self) -> Self:
-        if self.n >= self.m:
-            raise ValueError(f"n must be below m, and {self.n} is not below {self.m}")
-        return self
+    @field_validator("m")
+    @classmethod
+    def _more_than_stay(cls, m: int, others: ValidationInfo) -> int:
+        if m <= others.data.get("n", 0):
+            raise ValueError(f"of {m} weights fewer than {m} can stay, and n is {others.data['n']}")
+        return m
 
 
 @operator(

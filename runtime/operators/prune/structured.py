@@ -31,7 +31,7 @@ class StructuredParams(Params):
     round_to: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
         description="channels or neurons that are removed together; auto: 16 channels of convolutions that have at "
-        "least 32, others are left whole, 8 neurons of linear layers",
+        "least 32, others are left whole; 8 neurons of linear layers that have at least 64, else 1",
     )
     importance: Literal["magnitude", "taylor"] = Field(
         "magnitude",
@@ -111,7 +111,7 @@ def rewrite(module: Any, record: Any) -> Any:
     loads=("torch", "torch_pruning", "titrant.runtime.backends.torch.pruning.prune"),
     libraries=("torch", _LIBRARY, "scipy", "numpy"),
     user_code=True,
-    method=Method("structured", takes="torch", rank=3, arithmetic=Arithmetic()),
+    method=Method("prune.structured", takes="torch", rank=3, arithmetic=Arithmetic()),
 )
 def prune_structured(
     params: StructuredParams, context: Context, *, model: Any, train: Any = None, tuning: Any = None
@@ -126,8 +126,8 @@ def prune_structured(
                 is measured, and to try the model on; random numbers without
     Outputs:    model - narrower, outputs as wide as before; its rewrite record says what is kept of each tensor, and is
                 replayed without torch-pruning. removed - JSON: groups with their units and how many are kept, layers
-                left whole and why, parameters, multiply-adds of a row, KL of the answers. The measurements
-                parameters_removed and weights_masked (0) count; compression is parameters before over after
+                left whole and why, parameters, multiply-adds of a row, KL of the answers. The measurement
+                parameters_removed is their share, compression what was over what is left
     Fails:      PreconditionError where nothing can be removed (X540) or the forward cannot be traced (X542); StepError
                 for taylor without labels (X541), for heterogeneous without tuning rows (X543)
     Cost:       a few forward passes for each layer; beyond a sparsity of 0.2, five passes over `rows` rows for each
@@ -138,20 +138,22 @@ def prune_structured(
     from titrant.runtime.operators.model.fold import with_plain_weights
 
     _check_installed(model)
-    from titrant.runtime.backends.torch.pruning.prune import Asked, prune
+    from titrant.runtime.backends.torch.pruning.prune import PruningRequest, prune
 
-    asked = Asked(params.sparsity, params.skip, params.round_to, params.importance, params.distribution, params.rows)
+    asked = PruningRequest(
+        params.sparsity, params.skip, params.round_to, params.importance, params.distribution, params.rows
+    )
     plain = with_plain_weights(model)
     with fixed_settings(context.threads, deterministic=False):
         pruned = prune(plain, train, tuning, asked, context)
         made = rewritten(plain, "prune.structured", pruned.record)
-    before, after = pruned.told["parameters_before"], pruned.told["parameters_after"]
-    context.measure("parameters_removed", before - after)
-    context.measure("weights_masked", 0)
+    before, after = pruned.summary["parameters_before"], pruned.summary["parameters_after"]
+    context.measure("parameters_removed", 1 - after / before)
+    context.measure("weights_masked", 0.0)
     context.measure("compression", before / after)
-    for name, distance in pruned.told["kl"].items():
+    for name, distance in pruned.summary["kl"].items():
         context.measure(f"kl.{name}", distance)
-    return {"model": made, "removed": dict(pruned.told)}
+    return {"model": made, "removed": dict(pruned.summary)}
 
 
 def _check_installed(model: Any) -> None:

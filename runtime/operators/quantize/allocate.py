@@ -12,8 +12,8 @@ from titrant.runtime.mixture.proposal import WORTH, TriedMix, propose, to_beat
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.gain import factor_words
 from titrant.schema.plan import Prediction
-from titrant.schema.values.units import format_time
 
 _SECONDS, _BYTES = 0.4, 4000
 
@@ -40,7 +40,7 @@ def predict(
 
 @operator(
     "quantize.allocate",
-    version=2,
+    version=3,
     family="quantize",
     params=AllocateParams,
     inputs={
@@ -184,16 +184,20 @@ def _swept(priced: Priced, prices: Mapping[str, Any]) -> Frontier:
 
 
 def _nothing_left(retention: float, priced: Priced, swept: Frontier, mixes: Sequence[TriedMix]) -> str:
-    """Say what ends the search: what is to be beaten, and why nothing does."""
-    fastest, beaten = swept.mixes[0].seconds, to_beat(priced, swept, mixes)
-    beats = "all layers in float" if beaten == to_beat(priced, swept, ()) else "the fastest that was kept"
+    """Say what ends the search: what is to be beaten, and why nothing does.
+
+    As speeds over all in float: prices are CPU time of one moment, and what is reported beside is wall time of another.
+    """
+    fastest, beaten, plain = swept.mixes[0].seconds, to_beat(priced, swept, mixes), to_beat(priced, swept, ())
+    kept = f"the fastest that was kept ({factor_words(plain / beaten)} all layers in float)"
+    beats = "all layers in float" if beaten == plain else kept
     why = (
         "those that are were tried, cannot be made, or do as much damage as one that lost too much"
         if fastest * (1 + WORTH) <= beaten
-        else f"the fastest is predicted at {format_time(fastest)}"
+        else f"the fastest is predicted at {factor_words(plain / fastest)} the speed of all layers in float"
     )
     return (
-        f"no mixture is left that is predicted 5 % faster than {beats} ({format_time(beaten)}): {why}; "
+        f"no mixture is left that is predicted 5 % faster than {beats}: {why}; "
         f"of {len(mixes)} tried, {sum(mix.kept for mix in mixes)} kept {retention:g}"
     )
 

@@ -53,7 +53,7 @@ def idle(params: EqualizeParams, model: ModelFacts) -> bool:
 
 @operator(
     "quantize.equalize",
-    version=1,
+    version=2,
     family="quantize",
     params=EqualizeParams,
     inputs={"model": "onnx"},

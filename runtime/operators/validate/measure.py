@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from titrant.runtime.catalog import Context, operator
+from titrant.runtime.catalog import Context, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
 from titrant.runtime.operators.validate.contract import gather
@@ -51,7 +51,13 @@ def predict(
     version=2,
     family="validate",
     params=MeasureParams,
-    inputs={"rows": "rows", "original": "outputs", "candidate": "outputs", "point": "value"},
+    inputs={
+        "rows": "rows",
+        "original": "outputs",
+        "candidate": "outputs",
+        "point": "value",
+        "fine_tuned": Port(("outputs",), optional=True),
+    },
     outputs={"quality": "value"},
     determinism="exact",
     predict=predict,
@@ -59,17 +65,25 @@ def predict(
     libraries=("numpy",),
 )
 def validate_measure(
-    params: MeasureParams, context: Context, *, rows: Any, original: Any, candidate: Any, point: Mapping[str, Any]
+    params: MeasureParams,
+    context: Context,
+    *,
+    rows: Any,
+    original: Any,
+    candidate: Any,
+    point: Mapping[str, Any],
+    fine_tuned: Any = None,
 ) -> dict[str, Any]:
     """Compute every metric that the task has, for both models, with their agreement and the retention.
 
     Helps when: candidates are compared on tuning rows before any is judged; a figure here proves nothing.
     Inputs:     rows - with labels unless the task is unlabeled; original, candidate - both models' outputs for
-                exactly these rows; point - the operating point
+                exactly these rows; point - the operating point; fine_tuned - outputs of the original after the
+                training that the candidate had
     Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention",
                 "pairs": {"both", "lost", "gained", "neither": how many rows either model has right, or, without labels,
                 answers alike, "units": {size: how many units have so many rows}, where any has several}}; null is a
-                metric that these rows do not define
+                metric that these rows do not define; "fine_tuned": the retention against that original
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
     Cost:       a few passes over the outputs
     """
@@ -79,6 +93,8 @@ def validate_measure(
 
         bound = tuning_bound(measured, params.asked, params.confidence)
         measured["lower"] = None if bound is None else bound.lower
+    if fine_tuned is not None:
+        measured["fine_tuned"] = quality(params, rows, fine_tuned, candidate, point)["retention"]
     context.measure("agreement", measured["agreement"])
     if measured["retention"] is not None:
         context.measure("retention", measured["retention"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, timed_runs
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, Contract
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, FINE_TUNED, Contract
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.values.frozen import dataclass
 
@@ -13,7 +13,7 @@ from titrant.schema.values.frozen import dataclass
 Z = 1.645
 _SHOWN = ("latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory", "quality")
 # Gates on answers of which tuning rows tell.
-_ASKED = ("retention", "clinical_relevance")
+_ASKED = ("retention", FINE_TUNED, "clinical_relevance")
 _LIMITED = ("size", "latency_p50", "latency_p95", "latency_p99", "throughput", "peak_memory")
 
 
@@ -37,7 +37,8 @@ class CandidateTiming:
 class TuningQuality:
     """What one candidate's answers on `rows` tuning rows are worth, None where they were not compared.
 
-    `kept` is the share of the original's main metric (the agreement where there are no labels), `agreement` the share
+    `kept` is the share of the original's main metric (the agreement where there are no labels), `fine_tuned` that of
+    the original after the training that the candidate had, `agreement` the share
     of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept.
     `as_planned` is the share of the layers, of those that were found, that gave these answers in the precision that was
     planned.
@@ -49,6 +50,12 @@ class TuningQuality:
     rows: int = 0
     as_planned: float | None = None
     lower: float | None = None
+    fine_tuned: float | None = None
+
+    @property
+    def least(self) -> float | None:
+        """The smaller of the shares that are kept, of the original's and of the fine-tuned original's quality."""
+        return self.kept if self.kept is None or self.fine_tuned is None else min(self.kept, self.fine_tuned)
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,7 @@ def tuning_quality(quality: Mapping[str, Any]) -> TuningQuality:
         original=original if metric else None,
         rows=int(quality.get("rows", 0)),
         lower=quality.get("lower"),
+        fine_tuned=quality.get("fine_tuned"),
     )
 
 
@@ -179,9 +187,10 @@ def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
         "same_decision": ("decides {:.4f} of the cases as the original does", tuning.agreement),
         "agreement": ("answers {:.4f} of the cases as the original does", tuning.agreement),
     }
+    beside = ("keeps {:.4f} of the fine-tuned original's quality", tuning.fine_tuned)
     for gate in contract.gates:
         if gate.preset in _ASKED and gate.test != "not_assessable":
-            text, value = by_metric[gate.metric]
+            text, value = beside if gate.preset == FINE_TUNED else by_metric[gate.metric]
             if value is not None and value < gate.threshold:
                 return f"it {text.format(value)} on {tuning.rows:,} tuning rows, and {gate.threshold:g} is asked"
     return ""

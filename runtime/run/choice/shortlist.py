@@ -92,12 +92,14 @@ def _beyond(item: Figures, limits: Sequence[Limit]) -> Iterator[str]:
 
 def _hopeless(item: Figures, retention: float | None) -> str:
     tuning, chance = item.tuning, Z * noise(item.tuning)
-    if retention is None or tuning.kept is None or tuning.kept + chance >= retention:
+    least = tuning.least
+    if retention is None or least is None or least + chance >= retention:
         return ""
     if tuning.original is None:
-        seen = f"{tuning.kept:.4f} of its answers to {tuning.rows} tuning rows agree with the original's; "
+        seen = f"{least:.4f} of its answers to {tuning.rows} tuning rows agree with the original's; "
     else:
-        seen = f"it keeps {tuning.kept:.4f} of the original's quality on {tuning.rows} tuning rows; "
+        whose = "original's" if least == tuning.kept else "fine-tuned original's"
+        seen = f"it keeps {least:.4f} of the {whose} quality on {tuning.rows} tuning rows; "
     return seen + f"{retention:g} is asked, and chance explains at most {chance:.4f}"
 
 
@@ -230,7 +232,7 @@ def _nearest(
     """Return the candidate that misses least, each miss as a share of what was asked."""
 
     def missed(item: Figures) -> float:
-        total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.tuning.kept or 0.0)
+        total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.tuning.least or 0.0)
         for limit in limits:
             value = item.value(limit.metric)
             if value is not None and next(_beyond(item, (limit,)), ""):

@@ -98,6 +98,7 @@ def _planning(
             trace=trace,
             history=history(home, machine),
             optimized=given,
+            others=inspected.others,
         )
         compiled = with_power(compiled, inspected.data, ask, home.path / "facts")
         yield Planned(

@@ -75,7 +75,7 @@ def test_holds_what_is_trained_against_the_original_after_the_same_training():
     plan = lower(bound, decisions, case.AVX2, model, case.DATA, files={})
     steps = {step.id: step for step in plan.steps}
     control = steps["control"]
-    assert (control.operator, control.stage, control.inputs["model"]) == ("train.fit", "judge", plan.original)
+    assert (control.operator, control.stage, control.inputs["model"]) == ("train.fit", "search", plan.original)
     assert {gate.id: gate.threshold for gate in decisions.settled.contract.gates}["fine_tuned"] == 0.95
     judged = {name: steps[f"{name}.contract"] for name in ("ort.static", "prune.blocks-2+ort.static")}
     presets = {name: [gate["preset"] for gate in step.params["gates"]] for name, step in judged.items()}
@@ -83,6 +83,13 @@ def test_holds_what_is_trained_against_the_original_after_the_same_training():
     assert "fine_tuned" not in presets["ort.static"]
     assert "fine_tuned" not in judged["ort.static"].inputs
     assert judged["prune.blocks-2+ort.static"].inputs["fine_tuned"] == "control.evaluation.outputs"
+    assert steps["prune.blocks-1+ort.static.quality"].inputs["fine_tuned"] == "control.tuning.outputs"
+
+
+def test_trains_the_original_too_at_once_where_every_candidate_is_reduced():
+    bound, decisions, model = asked("reduction.pruning={method: blocks, blocks: 1}")
+    plan = lower(bound, decisions, case.AVX2, model, case.DATA, files={})
+    assert {step.id: step.stage for step in plan.steps}["control"] == "make"
 
 
 def test_trains_nothing_again_without_a_train_section():

@@ -206,7 +206,30 @@ def test_estimates_no_nodes_for_what_only_brings_operands_into_shape():
     batched = ("expand", "clone", "_unsafe_view", "expand", "view", "bmm", "view")
     assert exported_graph(product, 0).nodes == exported_graph(("mm",), 0).nodes == 2
     assert exported_graph(batched, 0).nodes == exported_graph(("bmm",), 0).nodes == 1
-    assert exported_graph(("view", "relu", "view", "mul", "mul"), 5) == ExportedGraph(8, 2, 5)
+    assert exported_graph(("view", "relu", "view", "mul", "mul"), 5) == ExportedGraph(6, 5, 2, 5)
+
+
+def test_a_bias_is_a_node_of_its_own_behind_a_view():
+    assert exported_graph(("t", "addmm"), 0).file_nodes == 1
+    assert exported_graph(("view", "t", "addmm", "view"), 0).file_nodes == 2
+
+
+class Biased(nn.Module):
+    """Adds what it makes of no input: by places, of its own weights, and a row a case."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(40, 4)
+
+    def forward(self, x):
+        places = torch.arange(x.shape[1])
+        far = (places[None] - places[:, None]).float()
+        return x @ far.T + far + self.table(places).sum() + torch.zeros(len(x), 1, 1)
+
+
+def test_counts_the_bytes_of_what_is_made_of_neither_inputs_nor_weights():
+    inputs = [TensorSpec("x", ("batch", 30, 30), "float32")]
+    assert run_forward("m", Biased().eval(), inputs, "unlabeled").exported.mask_bytes == 4 * 30 * 30
 
 
 class Refused:

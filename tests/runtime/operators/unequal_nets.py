@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253 - its very subject
 
 PASSED = (
-    "Relu", "LeakyRelu", "PRelu", "Identity", "MaxPool", "AveragePool", "Scale", "Gate", "Concat", "Slice", "Split",
-    "Pad", "Transposed", "Abs", "Add_constant", "Resize", "Relu_as_Clip", "Max",
+    "Relu", "LeakyRelu", "PRelu", "Identity", "MaxPool", "AveragePool", "Scale", "Gate", "Concat", "Concat_input",
+    "Slice", "Split", "Pad", "Transposed", "Abs", "Add_constant", "Resize", "Relu_as_Clip", "Max",
 )  # fmt: skip
 LEAVING = ("Relu6", "HardSwish", "Sigmoid", "Output", "Shared", "Shuffle")
 LAYERS = ("Conv", "Pointwise", "Depthwise", "Grouped", "ConvTranspose", "Normalized", "Residual", "Residual_relu")
@@ -82,6 +82,8 @@ class Net:
             return self.node("Mul", [x, gate]), width
         if kind == "Concat":
             return self.node("Concat", [x, self.conv(x, width, 4)], axis=1), width + 4
+        if kind == "Concat_input":
+            return self.node("Concat", ["x", x], axis=1), width + 3
         if kind == "Slice":
             return self.node("Slice", [x, integers(1), integers(width), integers(1)]), width - 1
         if kind == "Split":

@@ -155,6 +155,13 @@ def test_counts_what_is_the_same_file_as_one_before_it_as_no_evaluation(toy, men
     assert record.released == ("c2",)
 
 
+def test_times_no_file_twice(toy, mended, change):
+    plan = change(change(mended(c4=0.5, c2=1.0), "c3", level=4, padding=25), "latency", do={"c3": "crash"})
+    record = toy.run(plan)
+    assert became(record)["c3"] == "not tried"
+    assert not [event for event in toy.events if "at work" in event.get("text", "")]
+
+
 def test_shows_what_only_the_search_may_ask_for(toy, mended):
     plan = mended(c4=0.5, c3=0.97)
     before, _ = toy.previews(plan)

@@ -22,8 +22,8 @@ _MOST_NUMBERS = 64
 _INT64, _FLOAT = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT
 
 # The shapes of tensors at one batch; the numbers of a small tensor at each of the batches.
-Shapes = Mapping[str, tuple[int, ...]]
-Values = tuple[np.ndarray, ...]
+ShapesByName = Mapping[str, tuple[int, ...]]
+ValuesByBatch = tuple[np.ndarray, ...]
 
 
 def fold_sizes(model: onnx.ModelProto) -> None:
@@ -41,23 +41,23 @@ def fold_sizes(model: onnx.ModelProto) -> None:
     _drop_unread(model.graph)
 
 
-def _measured_at_batches(bare: onnx.ModelProto) -> tuple[Sequence[Shapes], dict[str, Values]]:
+def _measured_at_batches(bare: onnx.ModelProto) -> tuple[Sequence[ShapesByName], dict[str, ValuesByBatch]]:
     """Return the shapes of tensors at each of the batches, and the numbers of small ones.
 
     Inference cannot compute all the sizes that it needs: those that were found are given to it again.
     """
-    shapes: Sequence[Shapes] = [_shapes_at(bare, batch) for batch in _BATCHES]
-    values: dict[str, Values] = {}
+    shapes: Sequence[ShapesByName] = [_shapes_at(bare, batch) for batch in _BATCHES]
+    values: dict[str, ValuesByBatch] = {}
     while all(shapes):
-        found = _values(bare.graph, shapes)
-        if len(found) == len(values):
+        computed = _values(bare.graph, shapes)
+        if len(computed) == len(values):
             break
-        values = found
+        values = computed
         shapes = [_shapes_at(_given(bare, values, place), batch) for place, batch in enumerate(_BATCHES)]
     return shapes, values
 
 
-def _given(bare: onnx.ModelProto, values: Mapping[str, Values], place: int) -> onnx.ModelProto:
+def _given(bare: onnx.ModelProto, values: Mapping[str, ValuesByBatch], place: int) -> onnx.ModelProto:
     """Copy a graph with constants for what is computed of sizes."""
     copy = onnx.ModelProto()
     copy.CopyFrom(bare)
@@ -70,7 +70,7 @@ def _given(bare: onnx.ModelProto, values: Mapping[str, Values], place: int) -> o
     return copy
 
 
-def _fold(graph: onnx.GraphProto, shapes: Sequence[Shapes], values: Mapping[str, Values]) -> None:
+def _fold(graph: onnx.GraphProto, shapes: Sequence[ShapesByName], values: Mapping[str, ValuesByBatch]) -> None:
     outputs = {value.name for value in graph.output}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -79,7 +79,7 @@ def _fold(graph: onnx.GraphProto, shapes: Sequence[Shapes], values: Mapping[str,
             nodes.append(_constant(node.output[0], numbers[0], node.name))
             continue
         if node.op_type == "Reshape" and node.domain in STANDARD:
-            sizes = _taken_over(node, values.get(node.input[1]), [known.get(node.input[0]) for known in shapes])
+            sizes = _taken_over(node, values.get(node.input[1]), [at_batch.get(node.input[0]) for at_batch in shapes])
             if sizes is not None:
                 name = f"{node.output[0]}_sizes"
                 nodes.append(_constant(name, sizes, name))
@@ -89,7 +89,7 @@ def _fold(graph: onnx.GraphProto, shapes: Sequence[Shapes], values: Mapping[str,
     graph.node.extend(nodes)
 
 
-def _shapes_at(bare: onnx.ModelProto, batch: int) -> Shapes:
+def _shapes_at(bare: onnx.ModelProto, batch: int) -> ShapesByName:
     """Infer the shapes with a batch; none where another size of an input is not known."""
     copy = onnx.ModelProto()
     copy.CopyFrom(bare)
@@ -103,7 +103,7 @@ def _shapes_at(bare: onnx.ModelProto, batch: int) -> Shapes:
     return inferred_shapes(copy)
 
 
-def _same(numbers: Values) -> bool:
+def _same(numbers: ValuesByBatch) -> bool:
     whole = numbers[0].dtype == np.int64
     scalar = numbers[0].dtype == np.float32 and numbers[0].size == 1
     return (whole or scalar) and all(np.array_equal(numbers[0], other) for other in numbers[1:])
@@ -114,7 +114,7 @@ def _constant(output: str, numbers: np.ndarray, name: str) -> onnx.NodeProto:
 
 
 def _taken_over(
-    node: onnx.NodeProto, sizes: Values | None, given: Sequence[tuple[int, ...] | None]
+    node: onnx.NodeProto, sizes: ValuesByBatch | None, given: Sequence[tuple[int, ...] | None]
 ) -> np.ndarray | None:
     """Return constant sizes for a Reshape of which one or more follow the batch; None where there are none."""
     if sizes is None or _same(sizes) or any(item.name == "allowzero" and item.i for item in node.attribute):
@@ -129,9 +129,9 @@ def _taken_over(
     return np.array(taken, np.int64) if taken.count(-1) <= 1 else None
 
 
-def _values(graph: onnx.GraphProto, shapes: Sequence[Shapes]) -> dict[str, Values]:
+def _values(graph: onnx.GraphProto, shapes: Sequence[ShapesByName]) -> dict[str, ValuesByBatch]:
     """Return the whole numbers of small tensors that follow from constants and from the shapes of others."""
-    values: dict[str, Values] = {
+    values: dict[str, ValuesByBatch] = {
         tensor.name: (numpy_helper.to_array(tensor),) * len(shapes)
         for tensor in graph.initializer
         if tensor.data_type == _INT64 and math.prod(tensor.dims) <= _MOST_NUMBERS
@@ -140,7 +140,7 @@ def _values(graph: onnx.GraphProto, shapes: Sequence[Shapes]) -> dict[str, Value
         if node.domain not in STANDARD or len(node.output) != 1 or node.op_type not in (*_COMPUTED, "Shape"):
             continue
         if node.op_type == "Shape":
-            given = [known.get(node.input[0]) for known in shapes]
+            given = [at_batch.get(node.input[0]) for at_batch in shapes]
             if None not in given:
                 values[node.output[0]] = tuple(_measured(node, shape) for shape in given if shape is not None)
             continue
@@ -156,7 +156,7 @@ def _values(graph: onnx.GraphProto, shapes: Sequence[Shapes]) -> dict[str, Value
     return values
 
 
-def _at_each(operands: Sequence[Values | None], count: int) -> Iterator[list[np.ndarray]]:
+def _at_each(operands: Sequence[ValuesByBatch | None], count: int) -> Iterator[list[np.ndarray]]:
     for place in range(count):
         yield [operand[place] for operand in operands if operand is not None]
 

@@ -179,16 +179,34 @@ class Follower:
         return True
 
     def _concat(self, node: onnx.NodeProto) -> bool:
+        """Lay channels side by side; those of a part that is not noted, such as an input's, have the scale 1."""
         held = [self._tensors[name] for name in node.input if name in self._tensors]
         rank = self._rank(node.output[0])
         if not held:
             return True
-        if rank is None or len(held) < len(node.input) or any(part.axis != held[0].axis for part in held):
+        axis = held[0].axis
+        if rank is None or any(part.axis != axis for part in held):
             return False
-        if setting(node, "axis", 0) % rank == held[0].axis:
-            self._tensors[node.output[0]] = Tracked(np.concatenate([part.channels for part in held]), held[0].axis)
-            return True
-        return self._joined(node)
+        if setting(node, "axis", 0) % rank != axis:
+            return len(held) == len(node.input) and self._joined(node)
+        parts = [self._beside(name, axis, node.op_type) for name in node.input]
+        if any(part is None for part in parts):
+            return False
+        self._tensors[node.output[0]] = Tracked(np.concatenate([part for part in parts if part is not None]), axis)
+        return True
+
+    def _beside(self, name: str, axis: int, reason: str) -> np.ndarray | None:
+        """Return a part's channels along an axis, new ones of scale 1 if it has none; None if their number is free."""
+        if name in self._tensors:
+            return self._tensors[name].channels
+        shape = self._shapes.get(name)
+        if name in self._constants:
+            shape = tuple(self._constants[name].dims)
+        if shape is None or shape[axis] is None:
+            return None
+        channels = self.channels.new(int(shape[axis] or 0))
+        self.channels.fixed.append((channels, reason))
+        return channels
 
     def _slice(self, node: onnx.NodeProto) -> bool:
         tracked, rank = self._first(node), self._rank(node.input[0])

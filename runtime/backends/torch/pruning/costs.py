@@ -36,22 +36,22 @@ class Products:
 
 def products_of(module: torch.nn.Module, call: Callable[[], Any], rows: int) -> dict[str, Products]:
     """Return {layer: its products for one row}, by calling the module on `rows` rows."""
-    found: dict[str, Products] = {}
+    counted: dict[str, Products] = {}
     hooks = []
     attention = tuple(f"{name}." for name, layer in module.named_modules() if isinstance(layer, _ATTENTION))
     for name, layer in module.named_modules():
         if isinstance(layer, (*_ATTENTION, CONVOLUTION, torch.nn.Linear)) and not name.startswith(attention):
-            hooks.append(layer.register_forward_hook(_counting(name, found, rows), with_kwargs=True))
+            hooks.append(layer.register_forward_hook(_counting(name, counted, rows), with_kwargs=True))
     try:
         with torch.inference_mode():
             call()
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return counted
 
 
-def _counting(name: str, found: dict[str, Products], rows: int) -> Callable[..., None]:
+def _counting(name: str, counted: dict[str, Products], rows: int) -> Callable[..., None]:
     def hook(layer: Any, given: tuple[Any, ...], named: dict[str, Any], answer: Any) -> None:
         if isinstance(layer, _ATTENTION):
             heads = Heads.of(layer)
@@ -59,7 +59,7 @@ def _counting(name: str, found: dict[str, Products], rows: int) -> Callable[...,
             steps = query.shape[1 if layer.batch_first else 0] if query.dim() > 2 else len(query)
             others = key.shape[1 if layer.batch_first else 0] if key.dim() > 2 else len(key)
             each = steps * heads.parameters + 2.0 * steps * others * heads.width
-            found[name] = Products((), 1.0, each, len(heads.numbers))
+            counted[name] = Products((), 1.0, each, len(heads.numbers))
             return
         layout, weight = layout_of(layer), layer.weight
         places = answer.numel() / rows / (weight.shape[0] if isinstance(layer, torch.nn.Linear) else answer.shape[1])
@@ -68,8 +68,8 @@ def _counting(name: str, found: dict[str, Products], rows: int) -> Callable[...,
         sides = layout.tensors["weight"] if layout is not None else ()
         by_dimension = [sides[place] if place < len(sides) else None for place in range(weight.dim())]
         sizes = tuple(zip(by_dimension, weight.shape, strict=True))
-        before = found.get(name)
-        found[name] = Products(sizes, places + (before.times if before is not None else 0.0))
+        before = counted.get(name)
+        counted[name] = Products(sizes, places + (before.times if before is not None else 0.0))
 
     return hook
 

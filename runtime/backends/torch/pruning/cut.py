@@ -87,19 +87,32 @@ def record_of(module: torch.nn.Module, removed: Removed, attributes: Attributes)
         kept = [place for place in range(width_of(layer, side)) if place not in gone]
         if side == HEADS:
             heads[name] = kept
+            for parent in _encoders(module, name):  # they would hand nested tensors to the fused kernel of torch's own
+                layers.setdefault(parent, _entry())["attributes"]["use_nested_tensor"] = False
             continue
         layout = layout_of(layer)
         assert layout is not None
-        entry = layers.setdefault(name, {"kept": {}, "tensors": {}, "attributes": {}})
+        entry = layers.setdefault(name, _entry())
         entry["kept"][side] = kept
         there = [tensor for tensor in layout.tensors if isinstance(getattr(layer, tensor, None), torch.Tensor)]
         entry["tensors"] = {tensor: list(layout.tensors[tensor]) for tensor in there}
         counting = [attribute for attribute, counted in layout.attributes.items() if counted == side]
         entry["attributes"] |= {attribute: _counted(layer, attribute, len(kept)) for attribute in counting}
     for (name, attribute), value in sorted(attributes.items()):
-        entry = layers.setdefault(name, {"kept": {}, "tensors": {}, "attributes": {}})
-        entry["attributes"][attribute] = value
+        layers.setdefault(name, _entry())["attributes"][attribute] = value
     return {"layers": layers, "heads": heads}
+
+
+def _entry() -> dict[str, Any]:
+    return {"kept": {}, "tensors": {}, "attributes": {}}
+
+
+def _encoders(module: torch.nn.Module, name: str) -> Iterator[str]:
+    """Yield the stacks of torch's own encoder layers in which a module lies."""
+    while name:
+        name = name.rpartition(".")[0]
+        if isinstance(module.get_submodule(name), torch.nn.TransformerEncoder):
+            yield name
 
 
 def _counted(layer: torch.nn.Module, attribute: str, kept: int) -> int:

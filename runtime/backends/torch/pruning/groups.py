@@ -54,7 +54,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Group:
+class Coupled:
     """What goes together: removing a unit takes its places from every member.
 
     `name` is the layer that makes the units. `counts` are (module, attribute, of one unit): numbers that a module of
@@ -85,7 +85,7 @@ class Left:
     because: str
 
 
-def record_without(module: torch.nn.Module, removed: Sequence[tuple[Group, Sequence[int]]]) -> dict[str, Any]:
+def record_without(module: torch.nn.Module, removed: Sequence[tuple[Coupled, Sequence[int]]]) -> dict[str, Any]:
     """Return the record of what is left without some units of some groups."""
     places: dict[tuple[str, str], list[int]] = {}
     counts: dict[tuple[str, str], int] = {}
@@ -97,7 +97,7 @@ def record_without(module: torch.nn.Module, removed: Sequence[tuple[Group, Seque
     return record_of(module, places, counts)
 
 
-def own_attention(module: torch.nn.Module) -> Iterator[Group]:
+def own_attention(module: torch.nn.Module) -> Iterator[Coupled]:
     """Yield each way in which a module may have heads: torch's own layer, or linear layers below one with a count."""
     for name, part in module.named_modules():
         if isinstance(part, (torch.nn.MultiheadAttention, NarrowAttention)):
@@ -107,7 +107,7 @@ def own_attention(module: torch.nn.Module) -> Iterator[Group]:
                 and getattr(part, "bias_k", None) is None
                 and not getattr(part, "add_zero_attn", False)
             ):
-                yield Group(name, ATTENTION, (Member(name, HEADS, tuple((head,) for head in range(part.num_heads))),))
+                yield Coupled(name, ATTENTION, (Member(name, HEADS, tuple((head,) for head in range(part.num_heads))),))
             continue
         heads = [(key, vars(part).get(key)) for key in _HEAD_COUNTS]
         for attribute, count in heads:
@@ -115,7 +115,7 @@ def own_attention(module: torch.nn.Module) -> Iterator[Group]:
                 yield from _linear_heads(name, part, attribute, count)
 
 
-def _linear_heads(name: str, part: torch.nn.Module, attribute: str, count: int) -> Iterator[Group]:
+def _linear_heads(name: str, part: torch.nn.Module, attribute: str, count: int) -> Iterator[Coupled]:
     """Yield the ways in which linear layers may be projections to heads and the one that reads them."""
     prefix = f"{name}." if name else ""
     children = {f"{prefix}{key}": child for key, child in part.named_children() if isinstance(child, torch.nn.Linear)}
@@ -139,7 +139,7 @@ def _linear_heads(name: str, part: torch.nn.Module, attribute: str, count: int) 
         ]
         blocks = tuple(tuple(range(head * each, (head + 1) * each)) for head in range(count))
         whole = tuple((name, key, each) for key in _ALL_HEADS if vars(part).get(key) == width)
-        group = Group(name or reading, ATTENTION, (*members, Member(reading, IN, blocks)))
+        group = Coupled(name or reading, ATTENTION, (*members, Member(reading, IN, blocks)))
         yield replace(group, counts=((name, attribute, 1),))
         if whole:
             yield replace(group, counts=((name, attribute, 1), *whole))
@@ -163,7 +163,7 @@ class Traced:
                 raise untraced(first_line(error) or type(error).__name__) from error
         self.shared = _shared(module)
 
-    def groups(self, skipped: Collection[str]) -> Iterator[Group | Left]:
+    def groups(self, skipped: Collection[str]) -> Iterator[Coupled | Left]:
         """Yield every group that linear layers and convolutions begin, or why it stays whole."""
         for items in self._graph.get_all_groups():
             root = items[0].dep.target.module
@@ -191,7 +191,7 @@ class Traced:
                 return because
         return ""
 
-    def _group(self, name: str, root: torch.nn.Module, items: Sequence[tuple[Any, Any, Any]]) -> Group | Left:
+    def _group(self, name: str, root: torch.nn.Module, items: Sequence[tuple[Any, Any, Any]]) -> Coupled | Left:
         width = width_of(root, BOTH if is_depthwise(root) else OUT)
         sides: dict[tuple[str, str], list[list[int]]] = {}
         for dependency, places, units in items:
@@ -208,7 +208,7 @@ class Traced:
             for (layer, side), by_unit in sides.items()
         )
         convolution = any(isinstance(self._module(layer), CONVOLUTION) for layer, _ in sides)
-        return Group(name, CHANNELS if convolution else NEURONS, members)
+        return Coupled(name, CHANNELS if convolution else NEURONS, members)
 
     def _module(self, name: str) -> torch.nn.Module:
         return self._graph.model.get_submodule(name)  # type: ignore[no-any-return]
@@ -223,7 +223,7 @@ class Traced:
         outputs = self._graph.is_out_channel_pruning_fn(dependency.handler)
         return self._names[part], BOTH if BOTH in sides else OUT if outputs else IN
 
-    def closed(self, group: Group) -> Group | None:
+    def closed(self, group: Coupled) -> Coupled | None:
         """Return a group whose units are all that goes together, asked for one by one; None where they are too many."""
         root = self._module(group.name)
         if group.units > _MOST_CLOSURES:
@@ -270,7 +270,7 @@ def _merged(
     return list(joined.values())
 
 
-def in_whole_groups(module: torch.nn.Module, group: Group) -> Group:
+def in_whole_groups(module: torch.nn.Module, group: Coupled) -> Coupled:
     """Return a group whose units are whole groups of every group normalization in it: only these go without a trace."""
     for member in group.members:
         layer = module.get_submodule(member.layer)

@@ -6,44 +6,44 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.session import insisted_batch
-from titrant.runtime.backends.torch.arguments import arguments_of
-from titrant.runtime.backends.torch.call import call, example_arrays, named, zeros
+from titrant.runtime.backends.torch.call import call, example_arrays, zeros
+from titrant.runtime.backends.torch.pruning.answers import AnswerDistances
 from titrant.runtime.backends.torch.pruning.costs import Products, multiply_adds, products_of
-from titrant.runtime.backends.torch.pruning.cut import cut_for_now, parameters_without
-from titrant.runtime.backends.torch.pruning.distances import moved
-from titrant.runtime.backends.torch.pruning.groups import ATTENTION, CHANNELS, Group, Left, record_without
+from titrant.runtime.backends.torch.pruning.cut import parameters_without
+from titrant.runtime.backends.torch.pruning.groups import ATTENTION, CHANNELS, Coupled, Left, record_without
 from titrant.runtime.backends.torch.pruning.scores import group_l2, ranked, taylor
 from titrant.runtime.backends.torch.pruning.shares import (
+    MOST_COUNTS,
+    MOST_MEASURED,
     Choices,
     Kept,
-    Priced,
+    PricedCounts,
+    between,
     by_damage,
     filled,
-    tried_counts,
+    some_counts,
     uniform,
 )
 from titrant.runtime.backends.torch.pruning.trial import removable
 from titrant.runtime.catalog import Context
-from titrant.runtime.mixture.damage import spread
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.frozen import dataclass
 
 # Channels of a convolution that kernels compute at once: fewer take as long.
 KERNEL_BLOCK = 16
-# Neurons of a linear layer that go together, of layers with at least two such blocks.
-_NEURONS = 8
+# Neurons that go together, of linear layers that are wide enough for their kernels to gain by it.
+_NEURONS, _WIDE = 8, 64
 # Up to this share all groups lose alike.
 EVEN_UP_TO = 0.2
-_BATCH = 64
 _TRIED_ROWS = 2
+# What another distribution has to remove of what the same share of all does.
+_NEARLY = 0.97
 
 
 @dataclass(frozen=True)
-class Asked:
+class PruningRequest:
     """What is asked of a pruning; see the operator's parameters."""
 
     sparsity: float
@@ -59,10 +59,12 @@ class Pruned:
     """The record of a pruning, and what is told of it."""
 
     record: Mapping[str, Any]
-    told: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
-def prune(model: TorchModel, train: Rows | None, tuning: Rows | None, asked: Asked, context: Context) -> Pruned:
+def prune(
+    model: TorchModel, train: Rows | None, tuning: Rows | None, asked: PruningRequest, context: Context
+) -> Pruned:
     """Decide what is removed from a model; the model itself stays as it is.
 
     Raises PreconditionError X540 where nothing can be removed, X542 where the forward cannot be traced; StepError X541
@@ -72,8 +74,8 @@ def prune(model: TorchModel, train: Rows | None, tuning: Rows | None, asked: Ask
         message = "distribution heterogeneous weighs what each group does to the answers, and there are no tuning rows"
         raise StepError(Diagnostic("X543", message, help="hand over tuning rows, or write distribution: uniform"))
     arrays = example_arrays(model, tuning, _TRIED_ROWS) if tuning is not None else _numbers(model, context)
-    found, left = removable(model.module, arrays, model.outputs, asked.skip)
-    work = _Work(model, found, left, asked, arrays)
+    groups, left = removable(model.module, arrays, model.outputs, asked.skip)
+    work = _Work(model, groups, left, asked, arrays)
     if not work.groups:
         raise _nothing(work)
     work.score(train if train is not None else tuning)
@@ -81,20 +83,21 @@ def prune(model: TorchModel, train: Rows | None, tuning: Rows | None, asked: Ask
     alike = filled(work.choices, even, work.removes, work.limit)
     kept, kl = alike, {}
     if tuning is not None:
-        answers = _Answers(model, tuning, asked.rows)
+        answers = AnswerDistances(model, tuning, asked.rows)
         kl["uniform"] = answers.moved(work.record(alike))
         # Blocks may be too coarse for the same share of all.
         uneven = asked.sparsity > EVEN_UP_TO or work.removes(even) < work.limit / 2
         if asked.distribution == "heterogeneous" or (asked.distribution == "auto" and uneven):
             priced = work.priced(answers, context)
-            other = by_damage(priced, even, work.removes, work.removes(alike), work.limit)
+            least = math.floor(_NEARLY * work.removes(alike))
+            other = by_damage(priced, even, work.removes, least, work.limit)
             if other is not None and other != alike:
                 kl["heterogeneous"] = answers.moved(work.record(other))
                 kept = other if kl["heterogeneous"] < kl["uniform"] else alike
     if kept == work.whole:
         raise _nothing(work)
     record = work.record(kept)
-    return Pruned(record, work.told(kept, alike, kl, record))
+    return Pruned(record, work.summary(kept, alike, kl, record))
 
 
 class _Work:
@@ -103,16 +106,16 @@ class _Work:
     def __init__(
         self,
         model: TorchModel,
-        found: Sequence[Group],
+        groups: Sequence[Coupled],
         left: Sequence[Left],
-        asked: Asked,
+        asked: PruningRequest,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
         self.model, self.module, self.asked = model, model.module, asked
-        self.groups: tuple[Group, ...] = ()
+        self.groups: tuple[Coupled, ...] = ()
         self.left = list(left)
         self.blocks: list[int] = []
-        for group in found:
+        for group in groups:
             block, because = _block(group, asked.round_to)
             if because:
                 self.left.append(Left(group.name, because))
@@ -160,24 +163,25 @@ class _Work:
         """Return what is kept where one group alone keeps fewer units."""
         return (*self.whole[:place], count, *self.whole[place + 1 :])
 
-    def priced(self, answers: "_Answers", context: Context) -> list[Priced]:
+    def priced(self, answers: "AnswerDistances", context: Context) -> list[PricedCounts]:
         """Measure what each group's counts do to the answers, and count what they save."""
         full = multiply_adds(self.products, self.record(self.whole), KERNEL_BLOCK)
-        tried = [tried_counts(each.counts) for each in self.choices]
-        total, done = sum(map(len, tried)), itertools.count(1)
+        measured = [some_counts(each.counts, MOST_MEASURED) for each in self.choices]
+        total, done = sum(map(len, measured)), itertools.count(1)
         made = []
-        for place, counts in enumerate(tried):
-            records = [self.record(self.alone(place, count)) for count in counts]
+        for place, tried in enumerate(measured):
             damage = [0.0]
-            for record in records[1:]:
+            for count in tried[1:]:
                 context.progress(next(done), total, f"what {self.groups[place].name} does to the answers")
-                damage.append(answers.moved(record))
+                damage.append(answers.moved(self.record(self.alone(place, count))))
+            counts = some_counts(self.choices[place].counts, MOST_COUNTS)
+            records = [self.record(self.alone(place, count)) for count in counts]
             gone = tuple(float(self.parameters - parameters_without(self.module, record)) for record in records)
             saved = tuple(full - multiply_adds(self.products, record, KERNEL_BLOCK) for record in records)
-            made.append(Priced(counts, tuple(itertools.accumulate(damage, max)), gone, saved))
+            made.append(PricedCounts(counts, between(counts, tried, damage), gone, saved))
         return made
 
-    def told(self, kept: Kept, alike: Kept, kl: Mapping[str, float], record: Mapping[str, Any]) -> dict[str, Any]:
+    def summary(self, kept: Kept, alike: Kept, kl: Mapping[str, float], record: Mapping[str, Any]) -> dict[str, Any]:
         """Return as JSON what was removed, and what was left whole and why."""
         nothing: dict[str, Any] = {"layers": {}, "heads": {}}
         return {
@@ -197,7 +201,7 @@ class _Work:
         }
 
 
-def _block(group: Group, round_to: int | str) -> tuple[int, str]:
+def _block(group: Coupled, round_to: int | str) -> tuple[int, str]:
     """Return the units of a group that go together, or why it stays whole."""
     each = len(group.members[0].places[0])
     width = each * group.units
@@ -209,7 +213,7 @@ def _block(group: Group, round_to: int | str) -> tuple[int, str]:
                 0,
                 f"{width} channels: convolutions of fewer than {KERNEL_BLOCK} are no faster; round_to: 4 prunes it",
             )
-        block = KERNEL_BLOCK if group.kind == CHANNELS else _NEURONS if width >= 2 * _NEURONS else 1
+        block = KERNEL_BLOCK if group.kind == CHANNELS else _NEURONS if width >= _WIDE else 1
     else:
         assert isinstance(round_to, int)
         block = round_to
@@ -217,37 +221,6 @@ def _block(group: Group, round_to: int | str) -> tuple[int, str]:
     if units >= group.units:
         return 0, f"of its {width} {group.kind} one block of {block} stays, and there is no other"
     return units, ""
-
-
-class _Answers:
-    """What a model answers to some tuning rows, and how far that moves with a cut."""
-
-    def __init__(self, model: TorchModel, rows: Rows, count: int) -> None:
-        self._model = model
-        self._size = insisted_batch(model.inputs) or _BATCH
-        places = spread(len(rows), count)
-        self._arrays = {name: rows.inputs[name][places] for name, _, _ in model.inputs if name in rows.inputs}
-        self._arguments = arguments_of(model.module, tuple(self._arrays))
-        self._before = self._answer()
-
-    def moved(self, record: Mapping[str, Any]) -> float:
-        """Return the KL divergence of the cut model's answers from the whole one's, in nats."""
-        with cut_for_now(self._model.module, record):
-            after = self._answer()
-        return float(sum(moved(self._before[name], array) for name, array in after.items()))
-
-    def _answer(self) -> dict[str, np.ndarray]:
-        parts: dict[str, list[np.ndarray]] = {}
-        rows = len(next(iter(self._arrays.values())))
-        insisted = insisted_batch(self._model.inputs) or 1
-        with torch.inference_mode():
-            for start in range(0, rows - insisted + 1, self._size):
-                batch = {name: array[start : start + self._size] for name, array in self._arrays.items()}
-                answer = call(self._model.module, batch, arguments=self._arguments)
-                for name, tensor in named(answer, self._model.outputs).items():
-                    if tensor.is_floating_point():
-                        parts.setdefault(name, []).append(tensor.float().numpy())
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def _numbers(model: TorchModel, context: Context) -> dict[str, np.ndarray]:

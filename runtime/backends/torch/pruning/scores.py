@@ -6,22 +6,23 @@ from functools import partial
 import numpy as np
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import named
 from titrant.runtime.backends.torch.losses import LossTerms, check_output, loss_of
 from titrant.runtime.backends.torch.pruning.attention import NarrowAttention, stacked
 from titrant.runtime.backends.torch.pruning.cut import HEADS, layout_of
-from titrant.runtime.backends.torch.pruning.groups import Group, Member
+from titrant.runtime.backends.torch.pruning.groups import Coupled, Member
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 # Rows whose loss is differentiated at once.
 _BATCH = 64
 
-Values = Callable[[torch.Tensor], torch.Tensor]
+WeightValues = Callable[[torch.Tensor], torch.Tensor]
 
 
-def group_l2(module: torch.nn.Module, group: Group) -> np.ndarray:
+def group_l2(module: torch.nn.Module, group: Coupled) -> np.ndarray:
     """Return the squared L2 norm of every unit's weights in all layers of its group, (units,) in double precision.
 
     DepGraph's group norm (Fang et al. 2023, equation 4): the sum over the layers of the squares of the weights of a
@@ -30,8 +31,8 @@ def group_l2(module: torch.nn.Module, group: Group) -> np.ndarray:
     return _summed(module, group, lambda weight: weight.detach().double().square())
 
 
-def taylor(model: TorchModel, groups: tuple[Group, ...], rows: Rows, count: int) -> list[np.ndarray]:
-    """Return the first-order Taylor score of every unit of every group, on the first `count` rows in the given order.
+def taylor(model: TorchModel, groups: tuple[Coupled, ...], rows: Rows, count: int) -> list[np.ndarray]:
+    """Return the first-order Taylor score of every unit of every group, on `count` rows at most.
 
     Of a unit whose weights are w and their gradients g it is Σ (g·w)², the squares of what the loss would change
     without each, as a mean over batches (Molchanov et al. 2019, importance of a set of parameters). Raises StepError
@@ -65,9 +66,13 @@ def _gradients(model: TorchModel, rows: Rows, count: int) -> Iterator[dict[int, 
     for weight in frozen:
         weight.requires_grad_(True)
     try:
-        for start in range(0, min(count, len(rows)), _BATCH):
-            piece = slice(start, min(start + _BATCH, count, len(rows)))
-            tensors = [torch.from_numpy(rows.inputs[name][piece].copy()) for name in names]
+        # Files are often sorted by class, and batches shall hold several.
+        chosen = np.random.default_rng(0).permutation(len(rows))[:count]
+        size = insisted_batch(model.inputs) or _BATCH
+        for piece in np.split(chosen, range(size, len(chosen), size)):
+            if len(piece) < size and insisted_batch(model.inputs):
+                break
+            tensors = [torch.from_numpy(rows.inputs[name][piece]) for name in names]
             labels = torch.from_numpy(rows.labels[piece].astype(np.int64))
             with torch.enable_grad():
                 answer = arguments.call(module, tensors)
@@ -83,7 +88,7 @@ def _gradients(model: TorchModel, rows: Rows, count: int) -> Iterator[dict[int, 
             weight.requires_grad_(False)
 
 
-def _summed(module: torch.nn.Module, group: Group, values: Values) -> np.ndarray:
+def _summed(module: torch.nn.Module, group: Coupled, values: WeightValues) -> np.ndarray:
     """Sum a value of each weight over the weights of every unit."""
     total = torch.zeros(group.units, dtype=torch.float64)
     for member in group.members:
@@ -94,7 +99,7 @@ def _summed(module: torch.nn.Module, group: Group, values: Values) -> np.ndarray
     return total.numpy()
 
 
-def _by_place(module: torch.nn.Module, member: Member, values: Values) -> Iterator[torch.Tensor]:
+def _by_place(module: torch.nn.Module, member: Member, values: WeightValues) -> Iterator[torch.Tensor]:
     """Yield the sums of values over everything but the side that a member cuts."""
     layer = module.get_submodule(member.layer)
     if member.side == HEADS:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from titrant.schema.values.frozen import dataclass
 
-# Counts of a group that are tried at most, spread evenly.
-MOST_COUNTS = 6
+# Counts of a group whose damage is measured, and that can be chosen, at most; spread evenly.
+MOST_MEASURED, MOST_COUNTS = 6, 48
 _PATIENCE = 5.0
 _STEPS = 12
 
@@ -76,7 +76,7 @@ def filled(choices: Sequence[Choices], kept: Kept, removes: Removes, limit: int)
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedCounts:
     """A group's counts with what each does alone: its damage, the parameters it removes, the work it saves."""
 
     counts: tuple[int, ...]
@@ -85,14 +85,22 @@ class Priced:
     work: tuple[float, ...]
 
 
-def tried_counts(counts: Sequence[int]) -> tuple[int, ...]:
-    """Return the counts whose damage is measured: all of them, or some at even distances."""
-    if len(counts) <= MOST_COUNTS:
+def some_counts(counts: Sequence[int], most: int) -> tuple[int, ...]:
+    """Return all counts, or `most` at even distances with the first and the last."""
+    if len(counts) <= most:
         return tuple(counts)
-    return tuple(counts[round(place * (len(counts) - 1) / (MOST_COUNTS - 1))] for place in range(MOST_COUNTS))
+    return tuple(counts[round(place * (len(counts) - 1) / (most - 1))] for place in range(most))
 
 
-def by_damage(priced: Sequence[Priced], even: Kept, removes: Removes, least: int, limit: int) -> Kept | None:
+def between(counts: Sequence[int], measured: Sequence[int], damage: Sequence[float]) -> tuple[float, ...]:
+    """Return the damage of counts on straight lines between those measured, which fall; less kept is never less."""
+    import numpy as np
+
+    rising = np.maximum.accumulate(damage)
+    return tuple(np.interp(counts, measured[::-1], rising[::-1]).tolist())
+
+
+def by_damage(priced: Sequence[PricedCounts], even: Kept, removes: Removes, least: int, limit: int) -> Kept | None:
     """Return what each group keeps for the least damage, removing `least` to `limit` parameters; None for no answer.
 
     With x_gc = 1 where group g keeps count c it solves, for a number P of parameters,
@@ -101,25 +109,25 @@ def by_damage(priced: Sequence[Priced], even: Kept, removes: Removes, least: int
         subject to  Σ_c x_gc = 1,  Σ parameters_gc x_gc ≥ P,  Σ work_gc x_gc ≥ what the same counts as `even` save
 
     by `scipy.optimize.milp`. Groups share layers, so that less goes than the sum says: P is found by bisection, as the
-    largest with which no more than `limit` go.
+    smallest with which at least `least` go.
     """
     saved = _work(priced, even)
-    low, high = float(least), 2.0 * limit
-    best, removed = None, least - 1
+    low, high = 0.0, 2.0 * limit
+    best: Kept | None = None
     for _ in range(_STEPS):
         middle = (low + high) / 2
         kept = _solved(priced, middle, saved)
         gone = None if kept is None else removes(kept)
-        if kept is None or gone is None or gone > limit:
-            high = middle
+        if gone is not None and gone < least:
+            low = middle
             continue
-        low = middle
-        if gone > removed:
-            best, removed = kept, gone
+        high = middle
+        if gone is not None and gone <= limit:
+            best = kept
     return best
 
 
-def _work(priced: Sequence[Priced], kept: Kept) -> float:
+def _work(priced: Sequence[PricedCounts], kept: Kept) -> float:
     """Return the work that some counts save, as a straight line between those that were tried."""
     total = 0.0
     for each, count in zip(priced, kept, strict=True):
@@ -133,18 +141,18 @@ def _work(priced: Sequence[Priced], kept: Kept) -> float:
     return total
 
 
-def _solved(priced: Sequence[Priced], parameters: float, work: float) -> Kept | None:
+def _solved(priced: Sequence[PricedCounts], parameters: float, work: float) -> Kept | None:
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     damages = np.array([damage for each in priced for damage in each.damage])
     width = len(damages)
-    one = np.zeros((len(priced), width))
+    single = np.zeros((len(priced), width))
     start = 0
     for row, each in enumerate(priced):
-        one[row, start : start + len(each.counts)] = 1
+        single[row, start : start + len(each.counts)] = 1
         start += len(each.counts)
-    rows = [LinearConstraint(one, 1, 1)]
+    rows = [LinearConstraint(single, 1, 1)]
     for asked, figures in ((parameters, [each.parameters for each in priced]), (work, [each.work for each in priced])):
         flat = np.array([figure for every in figures for figure in every])
         if asked > 0:  # brought to about 1, since the solver's tolerances are absolute

@@ -15,7 +15,7 @@ from titrant.runtime.backends.torch.pruning.attention import NarrowAttention
 from titrant.runtime.backends.torch.pruning.cut import HEADS, IN, cut_for_now, layout_of
 from titrant.runtime.backends.torch.pruning.groups import (
     FAILURES,
-    Group,
+    Coupled,
     Left,
     Traced,
     in_whole_groups,
@@ -36,7 +36,7 @@ _UNREAD = "it makes an output of the model, which keeps its width"
 
 def removable(
     module: torch.nn.Module, arrays: Mapping[str, np.ndarray], outputs: tuple[str, ...], skip: Sequence[str]
-) -> tuple[tuple[Group, ...], tuple[Left, ...]]:
+) -> tuple[tuple[Coupled, ...], tuple[Left, ...]]:
     """Return the groups whose units can be removed, in the order of the model, and what is left whole.
 
     `arrays` are some rows, by the names of the model's inputs. Raises PreconditionError X542 for a forward that takes
@@ -49,7 +49,7 @@ def removable(
     trial = _Trial(module, arrays, outputs)
     skipped = matching(module, skip)
     traced = Traced(copy.deepcopy(trial.module), trial.tensors, trial.call)
-    fit: list[Group] = []
+    fit: list[Coupled] = []
     left: dict[str, str] = {}
     for group in own_attention(module):
         layers = {member.layer for member in group.members}
@@ -64,23 +64,23 @@ def removable(
             left[group.name] = _APART_REASON
     heads = {layer for group in fit for layer, _ in group.sides}
     inside = tuple(f"{layer}." for group in fit for layer, side in group.sides if side == HEADS)
-    for found in traced.groups(skipped):
-        if isinstance(found, Left):
-            if found.name not in heads and not found.name.startswith(inside):
-                left.setdefault(found.name, found.because)
+    for traced_group in traced.groups(skipped):
+        if isinstance(traced_group, Left):
+            if traced_group.name not in heads and not traced_group.name.startswith(inside):
+                left.setdefault(traced_group.name, traced_group.because)
             continue
-        if taken(fit, found) or any(layer.startswith(inside) for layer, _ in found.sides):
+        if taken(fit, traced_group) or any(layer.startswith(inside) for layer, _ in traced_group.sides):
             continue
-        tried, because = _tried(trial, traced, in_whole_groups(module, found))
+        tried, because = _tried(trial, traced, in_whole_groups(module, traced_group))
         if because:
-            left.setdefault(found.name, because)
+            left.setdefault(traced_group.name, because)
         else:
             fit.append(tried)
     order = {name: place for place, (name, _) in enumerate(module.named_modules())}
     return tuple(sorted(fit, key=lambda group: order[group.name])), tuple(Left(*item) for item in left.items())
 
 
-def taken(fit: Sequence[Group], group: Group) -> bool:
+def taken(fit: Sequence[Coupled], group: Coupled) -> bool:
     """Whether a group cuts places that another one cuts already."""
     return any(
         {*member.removed(range(group.units))} & {*other.removed(range(each.units))}
@@ -101,7 +101,7 @@ def _against(layers: set[str], skipped: frozenset[str], shared: Mapping[str, str
     return ""
 
 
-def _tried(trial: "_Trial", traced: Traced, group: Group) -> tuple[Group, str]:
+def _tried(trial: "_Trial", traced: Traced, group: Coupled) -> tuple[Coupled, str]:
     """Return a group that can be cut, with units that are joined where they must be, or why none can."""
     because = trial.objection(group)
     if not because:
@@ -134,7 +134,7 @@ class _Trial:
         with torch.inference_mode():
             return list(named(self.call(self.module, self.tensors), self._outputs).values())
 
-    def objection(self, group: Group) -> str:
+    def objection(self, group: Coupled) -> str:
         """Say why a group cannot be cut; "" where it can."""
         if group.units < 2:
             return "all of it goes together"
@@ -146,7 +146,7 @@ class _Trial:
             with cut_for_now(self.module, record_without(self.module, [(group, units)])):
                 made = self._answers()
         except FAILURES as error:
-            return f"the model cannot run without some of it ({type(error).__name__})"
+            return f"shapes cannot follow: the model does not run without a part of it ({type(error).__name__})"
         with _reading_zeros(self.module, group, units):
             asked = self._answers()
         if [answer.shape for answer in made] != [answer.shape for answer in asked]:
@@ -159,7 +159,7 @@ class _Trial:
 
 
 @contextmanager
-def _reading_zeros(module: torch.nn.Module, group: Group, units: Sequence[int]) -> Iterator[None]:
+def _reading_zeros(module: torch.nn.Module, group: Coupled, units: Sequence[int]) -> Iterator[None]:
     """Let the layers that read some units multiply them by zero."""
     before: list[tuple[torch.Tensor, torch.Tensor]] = []
     for member in group.members:

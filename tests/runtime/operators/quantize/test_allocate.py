@@ -127,10 +127,14 @@ def test_counts_the_uniform_candidate_that_is_likest_to_a_mixture():
 @pytest.mark.parametrize(
     ("beaten", "why", "given"),
     [
-        ("the fastest that was kept", "; of 1 tried, 1 kept 0.99", {"tried": {"static": quality(0)}}),
         (
-            "all layers in float",
-            "the fastest is predicted at",
+            "the fastest that was kept (2.0× all layers in float)",
+            "; of 1 tried, 1 kept 0.99",
+            {"tried": {"static": quality(0)}},
+        ),
+        (
+            "all layers in float: ",
+            "the fastest is predicted at 1.",
             {"tried": FAILED, "price": prices(regions=[{**r, "int8": 1.99e-4} for r in prices()["regions"]])},
         ),
     ],
@@ -138,7 +142,7 @@ def test_counts_the_uniform_candidate_that_is_likest_to_a_mixture():
 def test_ends_the_search_where_nothing_is_left_that_is_worth_it(beaten, why, given):
     ended = allocate(**given)["allocation"]
     assert ended["leave"] is None
-    assert ended["ended"].startswith(f"no mixture is left that is predicted 5 % faster than {beaten} (")
+    assert ended["ended"].startswith(f"no mixture is left that is predicted 5 % faster than {beaten}")
     assert why in ended["ended"]
 
 
