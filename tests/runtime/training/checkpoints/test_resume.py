@@ -11,9 +11,9 @@ import torch  # noqa: TID253 - its very subject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from same_states import same
-from titrant.runtime.training.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
 
 from titrant import checkpoints
+from titrant.runtime.training.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
 from titrant.runtime.training.loop import train
