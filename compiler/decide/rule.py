@@ -26,7 +26,7 @@ class ReductionStep:
 
 
 @dataclass(frozen=True)
-class Growth:
+class ReductionStage:
     """One stage of a reduction that is found out by trying: what its candidates are called, and their reductions."""
 
     name: str
@@ -149,7 +149,7 @@ class Settled:
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
-    growth: tuple[Growth, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
+    growth: tuple[ReductionStage, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
     student: LoadStep | None = None  # what candidates begin with in place of the original
     teacher: LoadStep | None = None  # whom what is reduced learns from, where that is not the original
     recovery: ReductionStep | None = None  # the training of what they leave

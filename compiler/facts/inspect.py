@@ -8,11 +8,11 @@ from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe, located
 from titrant.compiler.bind.check_files import SHARDS
-from titrant.compiler.decide.rule import LoadStep
 from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, header_digest, movable, moved
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
     DigestedFiles,
+    OtherLoad,
     OtherModel,
     data_load,
     data_split,
@@ -43,7 +43,7 @@ class Facts:
     model: ModelFacts
     data: DataFacts
     files: Mapping[str, DigestedFile] = field(default_factory=dict)
-    others: Mapping[str, LoadStep] = field(default_factory=dict)  # the models beside the original, by key
+    others: Mapping[str, OtherLoad] = field(default_factory=dict)  # the models beside the original, by key
 
 
 def digest_files(

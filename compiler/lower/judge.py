@@ -244,10 +244,7 @@ class Answering:
         return {FINE_TUNED: f"{CONTROL}.{role}.outputs"} if candidate.id in self.trained else {}
 
     def fine_tuned(self, original: Original, candidates: Sequence[Candidate]) -> tuple[Step, ...]:
-        """Train the original as candidates are, and answer the same rows with it; () where none of them is trained.
-
-        It is made with those that are made anyhow, where any of these is trained, else as soon as a search asks.
-        """
+        """Train the original as candidates are, made anyhow or once a search asks; () where none is trained."""
         params = self.decisions.settled.fine_tuning
         if params is None:
             return ()
