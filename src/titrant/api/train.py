@@ -45,9 +45,10 @@ def fit(
     Without `tuning` the last weights are kept. A named loss reads the first tensor of the answer, one of your own all
     of it; then there is no tuning accuracy.
 
-    Raises RecipeError X231 for settings that are out of range, ValueError for settings that need `tuning` or
-    `len(loader)` where that is not there, StepError X205 for a loss that diverges, X510 and X511 for a loss and a
-    learning-rate search that do not work, X512 for a loader that is empty or can be read only once.
+    Raises RecipeError X231 for settings that are out of range; ValueError for a model without trainable parameters, and
+    for settings that need `tuning` or `len(loader)` where that is not there; StepError X205 for a loss that diverges,
+    X510 and X511 for a loss and a learning-rate search that do not work, X512 for batches that are empty or can be read
+    only once.
     """
     return run_task(live_task(model, loader, tuning=tuning, loss=loss, settings=settings), model, watchers)
 
@@ -71,11 +72,13 @@ def live_task(
     _refuse_missing(said, batches, judged=tuning is not None, accuracy=isinstance(loss, str))
     compare = loss_of(loss, LossTerms()) if isinstance(loss, str) else loss
     boundary = 0.5 if loss in OF_NUMBERS else 0.0
-    place = next(model.parameters()).device
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not weights:
+        raise ValueError("the model has no trainable parameters")
     return TrainingTask(
         module=model,
-        train=lambda: (_batch(batch, place) for batch in loader),
-        tuning=None if tuning is None else lambda: (_batch(batch, place) for batch in tuning),
+        train=lambda: (_batch(batch, weights[0].device) for batch in loader),
+        tuning=None if tuning is None else lambda: (_batch(batch, weights[0].device) for batch in tuning),
         objective=lambda output, labels, _: compare(output, labels),
         settings=said,
         generator=None,
