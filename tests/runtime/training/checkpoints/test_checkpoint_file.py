@@ -62,6 +62,16 @@ def test_takes_no_damaged_file_for_a_whole_one(whole, tmp_path_factory, data):
         assert torch.equal(net.weight, weight)
 
 
+@pytest.mark.parametrize("back", [1, 5, 9, 13, 500, 5000])
+def test_refuses_content_that_is_not_what_was_written(whole, tmp_path, back):
+    content = bytearray(whole[1])
+    content[-back] ^= 1
+    file = tmp_path / "checkpoint-0000000007.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(StepError, match=r"X532.*not what was written"):
+        checkpoints.load(file, {})
+
+
 def test_refuses_a_later_format(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_file, "FORMAT", 2)
     checkpoints.save(tmp_path, {"model": torch.nn.Linear(1, 1)})
