@@ -11,7 +11,7 @@ from typing import Any
 from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
 from titrant.compiler.decide.levels import is_medical
 from titrant.compiler.decide.measuring import is_plain
-from titrant.compiler.decide.rule import Chain, Growth, Question, ReductionStep, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, Question, ReductionStage, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
 from titrant.compiler.decide.training import fit_params
 from titrant.runtime import catalog
@@ -57,7 +57,7 @@ def growth(question: Question) -> RuleAnswer:
         stages = _stages(question, part, reduction)
         if stages:
             settled = tuple(
-                Growth(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
+                ReductionStage(f"{reduction.operator}-{stage.suffix}", (_with(reduction, stage.options), *shared))
                 for stage in stages
             )
             line = decision(
@@ -250,7 +250,7 @@ def _bases(chains: Sequence[Chain]) -> Iterator[Chain]:
     yield from quantized or uniform
 
 
-def _grown(question: Question, base: str, before: Chain, stage: Growth) -> Chain:
+def _grown(question: Question, base: str, before: Chain, stage: ReductionStage) -> Chain:
     """Return the candidate of a stage that goes on from the one before it, of the network as it is by its id."""
     steps = question.settled.followed(stage.reductions)
     named = named_by(replace(before, id=base.rpartition("+")[2], before=steps), stage.name)

@@ -5,7 +5,6 @@ from dataclasses import field, replace
 from typing import Any, Literal
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.facts.load_steps import LoadStep
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Rejected
@@ -27,11 +26,20 @@ class ReductionStep:
 
 
 @dataclass(frozen=True)
-class Growth:
+class ReductionStage:
     """One stage of a reduction that is found out by trying: what its candidates are called, and their reductions."""
 
     name: str
     reductions: tuple[ReductionStep, ...]
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
+
+    operator: str
+    params: Mapping[str, Any]
+    model: ModelFacts
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ class Settled:
     exports: tuple[ExportRequest, ...] = ()
     presets: Presets = Presets({}, None, 0, "", 0.0)
     reductions: tuple[ReductionStep, ...] = ()  # what every candidate is made of, before it is quantized
-    growth: tuple[Growth, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
+    growth: tuple[ReductionStage, ...] = ()  # further reductions that are tried in turn, as long as enough is kept
     student: LoadStep | None = None  # what candidates begin with in place of the original
     teacher: LoadStep | None = None  # whom what is reduced learns from, where that is not the original
     recovery: ReductionStep | None = None  # the training of what they leave

@@ -272,11 +272,11 @@ def _file_steps(
         return (maker.make(entry.id, load.operator, load.params, {}, **about),)
     about = {"candidate": entry.id, "stage": entry.stage}
     loaded, start = begun(entry, original, maker, about)
-    chained = tuple(_told(link, answering) for link in links(entry, start, maker))
+    chained = tuple(_with_reading(link, answering) for link in links(entry, start, maker))
     return (*loaded, *file_steps(entry.id, chained, start, maker, **about, allocation=allocation))
 
 
-def _told(link: Link, answering: Answering) -> Link:
+def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link

@@ -11,7 +11,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import covers_module
 
-Seen = dict[str, torch.Tensor]  # by name of the layer, what it answered last
+LayerAnswers = dict[str, torch.Tensor]  # by name of the layer, what it answered last
 _EVEN = 1e-6
 
 
@@ -52,12 +52,12 @@ def pairs(student: nn.Module, teacher: nn.Module, patterns: Sequence[str]) -> tu
 
 
 @contextmanager
-def watched(module: nn.Module, names: Sequence[str]) -> Iterator[Seen]:
+def watched(module: nn.Module, names: Sequence[str]) -> Iterator[LayerAnswers]:
     """Keep what the named layers answer last; of torch's attention its map (batch, queries, keys), mean of its heads.
 
     Raises StepError X562, when it is called, for a layer that answers with no tensor of floating-point numbers.
     """
-    seen: Seen = {}
+    seen: LayerAnswers = {}
     hooks: list[Any] = []
     for name in names:
         layer = module.get_submodule(name)
@@ -75,7 +75,7 @@ def _with_map(_layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) 
     return given, {**named, "need_weights": True, "average_attn_weights": True}
 
 
-def _keep(seen: Seen, name: str) -> Any:
+def _keep(seen: LayerAnswers, name: str) -> Any:
     def left(layer: nn.Module, _given: tuple[Any, ...], answer: Any) -> None:
         if isinstance(layer, nn.MultiheadAttention):
             answer = answer[1]

@@ -14,13 +14,13 @@ from torch import nn  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import plain_attention
-from titrant.runtime.distillation.layers import LayerPair, Seen, distance, pairs, projection, watched
+from titrant.runtime.distillation.layers import LayerAnswers, LayerPair, distance, pairs, projection, watched
 from titrant.runtime.training.task import Inputs, TrainingTask
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
 # What outputs are: a score for each class, one logit a case, or plain values.
-Form = Literal["classes", "one_logit", "values"]
+AnswerForm = Literal["classes", "one_logit", "values"]
 # Of a teacher's answers, those of its layers included, that are kept for all train rows.
 CACHE_BYTES = 512 << 20
 
@@ -29,7 +29,7 @@ CACHE_BYTES = 512 << 20
 class Terms:
     """How the teacher's part is made: `weight` is its share of the loss, `layers` name modules that are imitated."""
 
-    form: Form
+    form: AnswerForm
     temperature: float = 2.0
     weight: float = 0.5
     layers: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Taught:
+class TaughtInputs:
     """Inputs of a batch with what finds the teacher's answers to them: row numbers, or inputs in its own form."""
 
     inputs: Inputs
@@ -52,17 +52,17 @@ class Taught:
 
 
 # From what was `asked` to the teacher's first output.
-Ask = Callable[[Any], torch.Tensor]
+AskTeacher = Callable[[Any], torch.Tensor]
 
 
-def form_of(output: torch.Tensor, *, classes: bool) -> Form:
+def form_of(output: torch.Tensor, *, classes: bool) -> AnswerForm:
     """Say what an output (cases, …) is: of a task with classes scores, or one logit a case."""
     if not classes:
         return "values"
     return "one_logit" if output.numel() == len(output) else "classes"
 
 
-def imitation(form: Form, temperature: float, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def imitation(form: AnswerForm, temperature: float, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Return how far a student's outputs are from the teacher's, a mean over cases.
 
     Of classes T² times the Kullback-Leibler divergence of both at temperature T, of one logit that of the two classes
@@ -77,7 +77,7 @@ def imitation(form: Form, temperature: float, student: torch.Tensor, teacher: to
     return divergence * temperature**2
 
 
-def _logits(form: Form, output: torch.Tensor) -> torch.Tensor:
+def _logits(form: AnswerForm, output: torch.Tensor) -> torch.Tensor:
     if form == "classes":
         return output
     logit = output.reshape(-1, 1)
@@ -96,34 +96,34 @@ class Beside(nn.Module):
 class Following:
     """A student that follows a teacher: its `task`, and `teach`, which answers what was asked as the teacher does."""
 
-    def __init__(self, task: TrainingTask, terms: Terms, names: Sequence[str], seen: Seen) -> None:
+    def __init__(self, task: TrainingTask, terms: Terms, names: Sequence[str], seen: LayerAnswers) -> None:
         self._labels, self._terms, self._names, self._seen = task, terms, names, seen
         self._projections: list[nn.Module] = []
         self.task = task
         self.teach: Callable[[Any], Lesson]
 
-    def begin(self, found: Sequence[LayerPair], example: Taught) -> None:
+    def begin(self, paired: Sequence[LayerPair], example: TaughtInputs) -> None:
         """Compare both answers to two rows, and make what brings those of layers to one shape."""
         module = self._labels.module
         mode = module.training
         with torch.no_grad(), plain_attention():
             output = self._call(module.eval(), example)
-            own = tuple(_seen(self._seen, pair.student, "student") for pair in found)
+            own = tuple(_seen(self._seen, pair.student, "student") for pair in paired)
         module.train(mode)
         lesson = self.teach(example.asked)
         check_outputs(output, lesson.output)
-        self._projections = [projection(*each) for each in zip(found, own, lesson.layers, strict=True)]
+        self._projections = [projection(*each) for each in zip(paired, own, lesson.layers, strict=True)]
         if any(True for project in self._projections for _ in project.parameters()):
             module = Beside(module, self._projections)
         self.task = replace(self._labels, module=module, objective=self._objective, call=self._call)
 
     def _call(self, _module: nn.Module, inputs: Inputs) -> torch.Tensor:
         self._seen.clear()
-        return self._labels.call(self._labels.module, inputs.inputs if isinstance(inputs, Taught) else inputs)
+        return self._labels.call(self._labels.module, inputs.inputs if isinstance(inputs, TaughtInputs) else inputs)
 
     def _objective(self, output: torch.Tensor, labels: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         """Return the whole loss of a batch that the teacher is asked about, and that of the labels of any other."""
-        if not isinstance(inputs, Taught):
+        if not isinstance(inputs, TaughtInputs):
             return self._labels.objective(output, labels, inputs)
         weight, lesson = self._terms.weight, self.teach(inputs.asked)
         taught = imitation(self._terms.form, self._terms.temperature, output.float(), lesson.output)
@@ -138,28 +138,30 @@ class Following:
 
 
 @contextmanager
-def following(task: TrainingTask, teacher: nn.Module, ask: Ask, terms: Terms, example: Taught) -> Iterator[Following]:
+def following(
+    task: TrainingTask, teacher: nn.Module, ask: AskTeacher, terms: Terms, example: TaughtInputs
+) -> Iterator[Following]:
     """Give a student that follows a teacher, as long as it is entered; `ask` answers with the teacher's first output.
 
-    The task's `train` is to give `Taught` inputs; of others, such as tuning rows, the loss is that of the labels. Where
+    The task's `train` is to give `TaughtInputs`; of others, such as tuning rows, the loss is that of the labels. Where
     projections are trained beside, its module holds the student. `example` are two rows. Raises StepError X561 and X562
     for layers that cannot be imitated, X563 where both answer in other shapes.
     """
-    found = pairs(task.module, teacher, terms.layers)
+    paired = pairs(task.module, teacher, terms.layers)
     with ExitStack() as entered:
-        others = entered.enter_context(watched(teacher, tuple(dict.fromkeys(pair.teacher for pair in found))))
-        own = entered.enter_context(watched(task.module, tuple(pair.student for pair in found)))
-        follow = Following(task, terms, tuple(pair.student for pair in found), own)
+        others = entered.enter_context(watched(teacher, tuple(dict.fromkeys(pair.teacher for pair in paired))))
+        own = entered.enter_context(watched(task.module, tuple(pair.student for pair in paired)))
+        follow = Following(task, terms, tuple(pair.student for pair in paired), own)
 
         def teach(asked: Any) -> Lesson:
             others.clear()
             with torch.no_grad(), plain_attention():
                 output = ask(asked).float()
-            return Lesson(output, tuple(_seen(others, pair.teacher, "teacher") for pair in found))
+            return Lesson(output, tuple(_seen(others, pair.teacher, "teacher") for pair in paired))
 
         follow.teach = teach
         teacher.eval()
-        follow.begin(found, example)
+        follow.begin(paired, example)
         yield follow
 
 
@@ -198,7 +200,7 @@ def check_outputs(student: torch.Tensor, teacher: torch.Tensor) -> None:
         raise StepError(Diagnostic("X563", message, help=advice))
 
 
-def _seen(seen: Seen, name: str, whose: str) -> torch.Tensor:
+def _seen(seen: LayerAnswers, name: str, whose: str) -> torch.Tensor:
     if name not in seen:
         message = f"layer {name} of the {whose} is not called when it answers"
         raise StepError(Diagnostic("X562", message, help="name a layer that the forward calls"))

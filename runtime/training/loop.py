@@ -59,7 +59,7 @@ def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
     try:
         for watcher in watching:
             watcher.started(state)
-        clock = TrainingClock(task, state.epoch)
+        clock = TrainingClock(task, course, state.epoch)
         while state.epoch < settings.epochs and not _waited(state):
             _epoch(state, watching, clock)
     finally:

@@ -2,10 +2,11 @@
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.training.task import TrainingState, TrainingTask
+from titrant.runtime.training.task import Course, TrainingState, TrainingTask
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.units import format_time
 
@@ -14,6 +15,7 @@ _READ_EVERY = 32
 # A loss that has never been below where it began, and is this many times it, diverges; small losses count as 1.
 _DIVERGED = 100
 _PROGRESS_SECONDS = 1.0
+_BARS, _BARS_SHOWN = "▁▂▃▄▅▆▇█", 12
 
 
 class EpochLosses:
@@ -60,11 +62,19 @@ class EpochLosses:
         self._first = self._state.step + 1
 
 
+def sparkline(values: Sequence[float]) -> str:
+    """Draw the last numbers of a curve, the lowest and the highest of them as the lowest and the highest bar."""
+    last = values[-_BARS_SHOWN:]
+    lowest, span = min(last), max(last) - min(last)
+    return "".join(_BARS[round((value - lowest) / span * (len(_BARS) - 1)) if span else 0] for value in last)
+
+
 class TrainingClock:
     """Says how far a training is and how long it takes at most, about once a second and after each epoch."""
 
-    def __init__(self, task: TrainingTask, epoch: int) -> None:
+    def __init__(self, task: TrainingTask, course: Course, epoch: int) -> None:
         self._task = task
+        self._course = course
         self._first = epoch
         self._began = self._said_at = time.monotonic()
 
@@ -79,7 +89,9 @@ class TrainingClock:
         left = (self._said_at - self._began) / (done - self._first) * (epochs - done)
         limit = "at most " if self._task.settings.early_stop else "about "
         tail = f", {limit}{format_time(left)} left" if left >= _PROGRESS_SECONDS else ""
-        self._task.progress(done, epochs, note + tail)
+        curve = self._course.tuning_loss or self._course.loss
+        drawn = f" {sparkline(curve)}" if len(curve) > 1 else ""
+        self._task.progress(done, epochs, note + tail + drawn)
 
 
 def not_finite(state: TrainingState, name: str, value: float, step: int) -> StepError:

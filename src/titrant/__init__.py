@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
+    from titrant.api.distill import TeacherTerms, distill
     from titrant.api.doctor import doctor
     from titrant.api.explain import explain
     from titrant.api.export import export
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
+    from titrant.api.prune import prune
     from titrant.api.report import report
     from titrant.api.rerun import rerun
     from titrant.api.run import run
@@ -67,6 +69,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
@@ -80,6 +83,7 @@ _PUBLIC = {
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
+    "distill": "titrant.api.distill",
     "distributed": "titrant.runtime.training.processes.ranks",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
@@ -101,6 +105,7 @@ _PUBLIC = {
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
     "plan": "titrant.api.plan",
+    "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
@@ -128,6 +133,7 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "TeacherTerms",
     "TitrantError",
     "Unmet",
     "apply",
@@ -143,6 +149,7 @@ __all__ = [
     "detect",
     "device_status",
     "diff",
+    "distill",
     "distributed",
     "doctor",
     "ensure_directories",
@@ -164,6 +171,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "prune",
     "read",
     "report",
     "rerun",

@@ -66,7 +66,6 @@ def predict(
         "torch",
         "torch._dynamo",
         "titrant.runtime.backends.torch.losses",
-        "titrant.runtime.training.loop",
         "titrant.runtime.distillation.teaching",
     ),
     costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric", "temperature", "weight"),
@@ -130,7 +129,7 @@ def _following(
     import torch
 
     from titrant.runtime.backends.torch.losses import OF_NUMBERS
-    from titrant.runtime.distillation.teaching import Taught, Terms, following, form_of, kept
+    from titrant.runtime.distillation.teaching import TaughtInputs, Terms, following, form_of, kept
 
     (student, teacher), (train, rows) = models, given
     asked = batches_of(teacher, train)
@@ -139,9 +138,9 @@ def _following(
         inputs, _ = asked.take(places)
         return first_output(teacher, asked.arguments.call(teacher.module, inputs))
 
-    def lesson(places: "torch.Tensor") -> "tuple[Taught, torch.Tensor]":
+    def lesson(places: "torch.Tensor") -> "tuple[TaughtInputs, torch.Tensor]":
         inputs, labels = rows.take(places)
-        return Taught(inputs, places), labels
+        return TaughtInputs(inputs, places), labels
 
     two = torch.arange(min(2, len(rows.labels)))
     with torch.no_grad():

@@ -67,7 +67,7 @@ def predict(
     outputs={"model": "torch", "masked": "value", "curves": "value"},
     requires=requires,
     predict=predict,
-    loads=("torch", "torch._dynamo", "titrant.runtime.backends.torch.losses", "titrant.runtime.training.rising_masks"),
+    loads=("torch", "torch._dynamo", "titrant.runtime.training.rising_masks"),
     libraries=("torch", "numpy"),
     user_code=True,
     method=Method("prune.gradual", takes="torch", rank=_RANK, arithmetic=Arithmetic(), by_name=magnitude.BY_NAME),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
-    Taught = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
+    TeachTask = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -213,7 +213,7 @@ def fit(
     context: Context,
     *,
     watchers: "Sequence[Watcher]" = (),
-    taught: "Taught | None" = None,
+    taught: "TeachTask | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
 
@@ -323,7 +323,13 @@ def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[t
 
 
 def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
-    return _without_single(order.split(params.batch_size), 2 * params.processes)
+    """Part rows into batches; too few left over join the batch before: batch norm needs two in each process."""
+    import torch
+
+    batches = order.split(params.batch_size)
+    if len(batches) < 2 or len(batches[-1]) >= 2 * params.processes:
+        return batches
+    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
@@ -364,15 +370,6 @@ def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
-
-
-def _without_single(batches: "Sequence[torch.Tensor]", least: int = 2) -> "Sequence[torch.Tensor]":
-    """Let fewer rows than `least` left over join the batch before: batch normalization needs two in each process."""
-    import torch
-
-    if len(batches) < 2 or len(batches[-1]) >= least:
-        return batches
-    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def _explained(error: RuntimeError) -> StepError:

@@ -69,7 +69,7 @@ def ranked_task(task: TrainingTask, ranks: Ranks) -> tuple[TrainingTask, WholeLo
 def shared(batch: Batch, ranks: Ranks) -> Batch:
     """Return a rank's part of a batch whose inputs are a sequence of tensors."""
     inputs, labels = batch
-    return SharedInputs([ranks.share(one) for one in inputs], len(labels)), ranks.share(labels)
+    return SharedInputs([ranks.share(tensor) for tensor in inputs], len(labels)), ranks.share(labels)
 
 
 def step_seconds(task: TrainingTask, batch: Batch) -> float:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.nn import functional  # noqa: TID253
 from torch.optim import lr_scheduler  # noqa: TID253
 
 from titrant.runtime.training.loop import train
+from titrant.runtime.training.progress import sparkline
 from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
 from titrant.schema.diagnostics.diagnostics import StepError
 
@@ -317,3 +319,16 @@ def test_says_how_far_it_is_and_how_long_it_takes(monkeypatch):
     assert all(said[1] == 2 for said in heard)
     assert "so far, about" in heard[0][2]
     assert "left" not in heard[-1][2]
+    assert heard[-1][2].endswith(" █▁")  # the loss fell
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_draws_the_last_numbers_of_a_curve(values):
+    drawn, last = sparkline(values), values[-12:]
+    assert len(drawn) == len(last)
+    assert drawn[last.index(min(last))] == "▁"
+    if max(last) - min(last) > 1e-3:
+        assert drawn[last.index(max(last))] == "█"
+    assert all(
+        before >= after for (_, before), (_, after) in pairwise(sorted(zip(last, drawn, strict=True), reverse=True))
+    )

@@ -65,7 +65,7 @@ class _Seen:
 
 
 @dataclass
-class Watched:
+class BlockCalls:
     """The calls of a module's composite parts in one forward pass, by name."""
 
     module: torch.nn.Module
@@ -123,7 +123,7 @@ def _around(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def watched(module: torch.nn.Module) -> Iterator[Watched]:
+def watched(module: torch.nn.Module) -> Iterator[BlockCalls]:
     """Watch the calls of a module's parts while something runs it; scripted modules and parts with two names are left.
 
     The values of tensors are not read: they may be without any.
@@ -137,7 +137,7 @@ def watched(module: torch.nn.Module) -> Iterator[Watched]:
         and names[id(part)] == 1
         and not isinstance(part, torch.jit.ScriptModule)
     }
-    result = Watched(module)
+    result = BlockCalls(module)
     hooks = [part.register_forward_hook(_noted(result, name), with_kwargs=True) for name, part in parts.items()]
     try:
         yield result
@@ -146,7 +146,7 @@ def watched(module: torch.nn.Module) -> Iterator[Watched]:
             hook.remove()
 
 
-def _noted(result: Watched, name: str) -> Callable[..., None]:
+def _noted(result: BlockCalls, name: str) -> Callable[..., None]:
     def note(_part: torch.nn.Module, given: tuple[Any, ...], named: Mapping[str, Any], answer: Any) -> None:
         seen = result.seen.setdefault(name, _Seen())
         seen.calls += 1
