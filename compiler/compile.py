@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.decide import NO_OTHERS, decide
-from titrant.compiler.decide.rule import Decisions, LeftOut
+from titrant.compiler.decide.decide import decide
+from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep
 from titrant.compiler.facts.cache import DigestedFile
-from titrant.compiler.facts.load_steps import LoadStep
+from titrant.compiler.facts.load_steps import OtherLoad
 from titrant.compiler.given.file import GivenFile
 from titrant.compiler.given.rules import rules
 from titrant.compiler.lower.lower import lower
@@ -22,6 +22,8 @@ from titrant.schema.diagnostics.diagnostics import Place
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import GIVEN, Plan, Step
 
+NONE_BESIDE: Mapping[str, OtherLoad] = {}
+
 
 def compile_plan(
     bound: BoundRecipe,
@@ -33,7 +35,7 @@ def compile_plan(
     trace: Callable[[passes.Change], None] | None = None,
     history: History = NO_HISTORY,
     optimized: GivenFile | None = None,
-    others: Mapping[str, LoadStep] = NO_OTHERS,
+    others: Mapping[str, OtherLoad] = NONE_BESIDE,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
@@ -43,11 +45,12 @@ def compile_plan(
     InfeasibleError when the plan cannot be carried out on `hardware`.
     """
     instead = {} if optimized is None else rules(optimized)
-    decisions = decide(bound, hardware, model, data, instead=instead, others=others)
+    loads = {key: LoadStep("model.load", other.params, other.model) for key, other in others.items()}
+    decisions = decide(bound, hardware, model, data, instead=instead, others=loads)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     left_out = {} if optimized else _left_out(bound, decisions, lowered, hardware, (model, data))
     if left_out:
-        decisions = decide(bound, hardware, model, data, left_out=left_out, others=others)
+        decisions = decide(bound, hardware, model, data, left_out=left_out, others=loads)
         lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
     loaded = {key: load.model for key, load in others.items()}

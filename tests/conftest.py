@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -38,35 +40,90 @@ HEAVY = (
 )  # fmt: skip
 
 
+class Warm:
+    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others."""
+
+    def __init__(self, place):
+        self._place, self._server, self._socket = place, None, None
+
+    def __call__(self, *arguments, cwd, env, timeout=600):
+        """Run a module or a script to its end."""
+        files = [self._place / "out", self._place / "err"]
+        with files[0].open("wb") as out, files[1].open("wb") as err:
+            environment = {**os.environ, "PYTHONPATH": self._path, "CI": "true", **env}
+            process = self.start(
+                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err
+            )
+            code = process.wait(timeout)
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text("utf-8") for file in files))
+
+    def start(self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False):
+        """Start a process as `subprocess.Popen` does, without input."""
+        request = {
+            "options": arguments[1:], "folder": str(cwd or Path.cwd()), "environment": dict(env), "passed": pass_fds,
+            "session": start_new_session,
+        }  # fmt: skip
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+            streams = [end if isinstance(end, int) else end.fileno() for end in (nothing, stdout, stderr)]
+            return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
+
+    def ask(self, request, descriptors=()):
+        if self._server is None:
+            self._serve()
+        socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+        return json.loads(self._socket.recv(64))
+
+    @property
+    def _path(self):
+        return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
+
+    def _serve(self):
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "warm.py"), str(theirs.fileno()), *HEAVY], cwd=self._place,
+            env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+
+    def close(self):
+        if self._server is not None:
+            self._socket.close()
+            self._server.wait()
+
+
+class WarmProcess:
+    """A process that `tests/warm.py` forked."""
+
+    def __init__(self, warm, pid):
+        self.pid, self.returncode, self._warm = pid, None, warm
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            self.returncode = self._warm.ask({"wait": self.pid, "seconds": timeout})
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("python", timeout)
+        return self.returncode
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory):
-    """Return a function that runs `python ARGUMENTS` in a process that `tests/warm.py` forks, which starts sooner."""
-    place = tmp_path_factory.mktemp("warm")
-    path = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "warm.py"), *HEAVY], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        cwd=place, text=True, env={
-            **os.environ, "PYTHONPATH": path, "PYDANTIC_DISABLE_PLUGINS": "__all__", "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-    )  # fmt: skip
+    """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
+    made = Warm(tmp_path_factory.mktemp("warm"))
+    yield made
+    made.close()
 
-    def run(*arguments, cwd, env, timeout=600):
-        environment = {**os.environ, "PYTHONPATH": path, "CI": "true", **env}
-        asked = {"arguments": list(map(str, arguments)), "folder": str(cwd), "environment": environment}
-        files = {"out": str(place / "out"), "err": str(place / "err")}
-        server.stdin.write(f"{json.dumps({**asked, **files, 'seconds': timeout})}\n")
-        server.stdin.flush()
-        code = json.loads(server.stdout.readline())
-        if code is None:
-            raise subprocess.TimeoutExpired(asked["arguments"], timeout)
-        texts = (Path(file).read_text("utf-8") for file in files.values())
-        return subprocess.CompletedProcess(asked["arguments"], code, *texts)
 
-    yield run
-    server.stdin.close()
-    server.wait()
-    server.stdout.close()
+@pytest.fixture(scope="module")
+def warm_workers(warm):
+    """Let the workers that a module's tests start begin with what is heavy loaded."""
+    from titrant.runtime.worker import parent
+
+    parts = {"Popen": warm.start, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parent, "subprocess", SimpleNamespace(**parts))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Start Python processes that begin with modules loaded: `python tests/warm.py MODULE…` serves requests.
+"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves requests.
 
 Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
 is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
@@ -6,8 +6,9 @@ are the first two that it starts itself, as its worker, from what it was at its 
 thread, no session. What a test says of how a process starts, of what it loads, of signals or of Python's own options
 needs `subprocess`.
 
-A request is a line of JSON: {"arguments", "folder", "environment", "out", "err", "seconds"}; the answer is the exit
-code, or null when it took too long.
+A request is JSON: {"options", "folder", "environment", "session", "passed"}, with three streams and the descriptors
+that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the exit code, or
+by null where it takes longer.
 """
 
 import atexit
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -129,29 +131,40 @@ def take(descriptors, numbers):
         os.close(place)
 
 
-def serve():
+def serve(asked):
     """Answer requests until there are no more."""
-    for line in sys.stdin:
-        asked = json.loads(line)
-        Started.spares = [Spare()]
-        with Path(asked["out"]).open("wb") as out, Path(asked["err"]).open("wb") as err:
-            process = Started(
-                [sys.executable, *asked["arguments"]], cwd=asked["folder"], env=asked["environment"],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            )  # fmt: skip
-            try:
-                code = process.wait(asked["seconds"])
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                code = None
-        os.write(1, f"{json.dumps(code)}\n".encode())
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(asked, LONGEST, 16)
+        if not text:
+            return
+        request = json.loads(text)
+        if "wait" in request:
+            answer = waited(request["wait"], request["seconds"])
+        else:
+            spare = Spare()
+            spare.be(request, descriptors)
+            answer = spare.pid
+            for descriptor in descriptors:
+                os.close(descriptor)
+        asked.send(json.dumps(answer).encode())
+
+
+def waited(process, seconds):
+    """Return the exit code of a process, or None where it goes on for longer."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(process, 0 if end is None else os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.002)
 
 
 if __name__ == "__main__":
-    for loaded in sys.argv[1:]:
+    for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
     subprocess.Popen = Started
     gc.collect()
     gc.freeze()
-    serve()
+    serve(socket.socket(fileno=int(sys.argv[1])))

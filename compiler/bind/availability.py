@@ -26,7 +26,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
     ("data", "transform", "*", "tokenize"): (),
-    ("train", "distributed"): ("none",),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "offload"): ("none",),

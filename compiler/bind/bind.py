@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.roles_have_rows,
     check_training.training_fits,
     check_training.recomputing_trains,
+    check_training.processes_fit,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
     check_contract.agreement_fits,

@@ -77,12 +77,12 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
             yield from _can_rise(given, part, path)
         if not part.operators:
             at = (*path, "method") if given.written(*path, "method") else path
-            there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key])]
+            there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key]) if name != GRADUAL]
             names = (*((AUTO,) if part.key == "pruning" else ()), *there)
             advice = f"this version has {', '.join(f'`{name}`' for name in names)}" if there else _LATER
             message = f"`reduction.{part.key}.method: {part.method}` is not available in this version"
             yield given.finding("R101", at, message, advice)
-        elif len(part.operators) == 1:
+        elif len(part.operators) == 1 and (not part.gradual or part.method in _RISING):
             operator = catalog.get(part.operators[0])
             yield from option_findings(given, operator, part.options, path, operator.name)
 

@@ -61,6 +61,35 @@ def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R194", path, message, "take it out, or add a `train` section", part="key")
 
 
+def processes_fit(given: CheckInput) -> Iterator[Finding]:
+    """Refuse what training in several processes does not do."""
+    train = given.recipe.train
+    if train is None or train.distributed is None:
+        return
+    processes, at = train.distributed.processes, ("train", "distributed")
+    if train.distributed.strategy == "fsdp":
+        message = "shards of a model are for several GPUs, and training runs on the processor"
+        yield given.finding("R196", (*at, "strategy"), message, "write `strategy: ddp`")
+    if train.batch_size < 2 * processes:
+        message = f"{processes} processes share a batch of {train.batch_size}, and each needs two cases"
+        yield given.finding("R195", (*at, "processes"), message, f"set `batch_size` to {2 * processes} or more")
+    reduction = given.recipe.reduction
+    pruning = None if reduction is None else reduction.pruning
+    refused: Mapping[KeyPath, bool] = {
+        ("train", "accumulate"): train.accumulate > 1,
+        ("train", "find_learning_rate"): train.find_learning_rate,
+        ("train", "checkpoints"): given.written("train", "checkpoints"),
+        ("train", "resume"): given.written("train", "resume") and train.resume,
+        ("train", "watch_gradients"): given.written("train", "watch_gradients") and bool(train.watch_gradients),
+        ("reduction", "distillation"): reduction is not None and reduction.distillation is not None,
+        ("reduction", "pruning", "schedule"): pruning is not None and pruning.schedule == "gradual",
+    }
+    for path, asked in refused.items():
+        if asked:
+            message = f"`{path[-1]}` is not done in several processes"
+            yield given.finding("R195", path, message, "take it out, or `train.distributed`", part="key")
+
+
 def _output_kind(given: CheckInput) -> OutputKind:
     """Return what the first output is said to be; logits where nothing is said, as judging has it."""
     outputs = given.recipe.model.output or ()

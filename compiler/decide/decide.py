@@ -19,8 +19,7 @@ from titrant.compiler.decide import (
     thresholds,
     training,
 )
-from titrant.compiler.decide.rule import Decisions, LeftOut, Question, RuleAnswer, decision, settle
-from titrant.compiler.facts.load_steps import LoadStep
+from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep, Question, RuleAnswer, decision, settle
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 

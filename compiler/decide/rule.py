@@ -5,7 +5,6 @@ from dataclasses import field, replace
 from typing import Any, Literal
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.facts.load_steps import LoadStep
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Rejected
@@ -32,6 +31,15 @@ class ReductionStage:
 
     name: str
     reductions: tuple[ReductionStep, ...]
+
+
+@dataclass(frozen=True)
+class LoadStep:
+    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
+
+    operator: str
+    params: Mapping[str, Any]
+    model: ModelFacts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.train import Train
+from titrant.schema.recipe.train import Distributed, Train
 from titrant.schema.values.units import format_size
 
 # The step size that each optimizer starts well with, for a network of moderate size.
@@ -85,7 +85,7 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
         params |= {"patience": stop.patience, "metric": stop.metric}
     terms = (*_terms(question, train), *step_terms(question, train, params))
     params |= {key: value for key, value, _ in terms} | _watched(question, train)
-    lines = (rate_line, loss_line, *(line for _, _, line in terms), _stop_line(question, train))
+    lines = (rate_line, loss_line, *dict.fromkeys(line for _, _, line in terms), _stop_line(question, train))
     return params, (*lines, *_saved_lines(question, train))
 
 
@@ -257,6 +257,10 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     """Yield what differs from fp32 and all activations kept: the parameter of train.fit, its value and its line."""
     if question.bound.written("train", "precision"):
         yield "precision", *_precision(question, train)
+    if train.distributed is not None:
+        line = _processes(question, train.distributed)
+        yield from (("processes", train.distributed.processes, line), ("resume", False, line))
+        yield "watch_gradients", None, line
     if question.recipe.memory.gradient_checkpointing is not None:
         yield "gradient_checkpointing", *_recomputing(question, params)
 
@@ -279,6 +283,22 @@ def _precision(question: Question, train: Train) -> tuple[str, Decision]:
         because=because,
         path=("train", "precision"),
         rejected=rejected,
+    )
+
+
+def _processes(question: Question, asked: Distributed) -> Decision:
+    processes, cores = asked.processes, question.hardware.identity.cores
+    because = "the recipe says so; how it scales is measured, and no checkpoints are kept"
+    if processes * question.settled.threads.making > cores:
+        because += f"; the machine has {cores} cores for them"
+    return decision(
+        question,
+        "train.distributed",
+        "distributed.written",
+        asked=f"{processes} processes",
+        chosen=f"{processes} processes share each batch over gloo",
+        because=because,
+        path=("train", "distributed"),
     )
 
 

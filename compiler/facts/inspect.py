@@ -12,7 +12,7 @@ from titrant.compiler.facts.cache import PREFIX, DigestedFile, FileDigests, head
 from titrant.compiler.facts.load_steps import (
     ONNX_PARTS,
     DigestedFiles,
-    LoadStep,
+    OtherLoad,
     OtherModel,
     data_load,
     data_split,
@@ -43,7 +43,7 @@ class Facts:
     model: ModelFacts
     data: DataFacts
     files: Mapping[str, DigestedFile] = field(default_factory=dict)
-    others: Mapping[str, LoadStep] = field(default_factory=dict)  # the models beside the original, by key
+    others: Mapping[str, OtherLoad] = field(default_factory=dict)  # the models beside the original, by key
 
 
 def digest_files(

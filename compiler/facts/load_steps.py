@@ -36,15 +36,6 @@ TRANSFORM_FROM = "data.transform_from"
 ONNX_PARTS = "model.onnx.parts."
 
 
-@dataclass(frozen=True)
-class LoadStep:
-    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
-
-    operator: str
-    params: Mapping[str, Any]
-    model: ModelFacts
-
-
 def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     """Say what to read: every source with its files, and the columns that later steps need beside the inputs."""
     recipe = bound.recipe
@@ -281,6 +272,14 @@ def _kept_columns(recipe: Recipe) -> list[str]:
 
 
 @dataclass(frozen=True)
+class OtherLoad:
+    """The parameters of model.load for a model beside the original, and what is known of it."""
+
+    params: Mapping[str, Any]
+    model: ModelFacts
+
+
+@dataclass(frozen=True)
 class OtherModel:
     """A model beside the original as inspected, and its factory's arguments, `auto` resolved."""
 
@@ -288,16 +287,16 @@ class OtherModel:
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def other_loads(bound: BoundRecipe, files: DigestedFiles, others: Mapping[str, OtherModel]) -> dict[str, LoadStep]:
+def other_loads(bound: BoundRecipe, files: DigestedFiles, inspected: Mapping[str, OtherModel]) -> dict[str, OtherLoad]:
     """Return how the models beside the original are loaded, as inspection found them: `student`, `teacher`."""
     loads = {}
     for key, params in other_params(bound, files).items():
-        other = others[key]
+        other = inspected[key]
         specs = {"inputs": other.facts.inputs, "outputs": other.facts.outputs}
         settled: dict[str, Any] = {name: [_spec(spec) for spec in held] for name, held in specs.items()}
         if other.facts.weights is not None:
             settled |= {"key": other.facts.weights.key, "prefix": other.facts.weights.prefix}
-        loads[key] = LoadStep("model.load", {**params, "args": dict(other.args), **settled}, other.facts)
+        loads[key] = OtherLoad({**params, "args": dict(other.args), **settled}, other.facts)
     return loads
 
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from titrant.compiler.decide.measuring import search_budget
-from titrant.compiler.decide.rule import Chain, ExportRequest, Question, RuleAnswer, decision
+from titrant.compiler.decide.rule import Chain, ExportRequest, LoadStep, Question, RuleAnswer, decision
 from titrant.compiler.decide.target import DEFAULT_NAME
-from titrant.compiler.facts.load_steps import LoadStep
 from titrant.compiler.given.file import GivenFile
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend

@@ -20,7 +20,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
 # What outputs are: a score for each class, one logit a case, or plain values.
-OutputForm = Literal["classes", "one_logit", "values"]
+AnswerForm = Literal["classes", "one_logit", "values"]
 # Of a teacher's answers, those of its layers included, that are kept for all train rows.
 CACHE_BYTES = 512 << 20
 
@@ -29,7 +29,7 @@ CACHE_BYTES = 512 << 20
 class Terms:
     """How the teacher's part is made: `weight` is its share of the loss, `layers` name modules that are imitated."""
 
-    form: OutputForm
+    form: AnswerForm
     temperature: float = 2.0
     weight: float = 0.5
     layers: tuple[str, ...] = ()
@@ -55,14 +55,14 @@ class TaughtInputs:
 AskTeacher = Callable[[Any], torch.Tensor]
 
 
-def form_of(output: torch.Tensor, *, classes: bool) -> OutputForm:
+def form_of(output: torch.Tensor, *, classes: bool) -> AnswerForm:
     """Say what an output (cases, …) is: of a task with classes scores, or one logit a case."""
     if not classes:
         return "values"
     return "one_logit" if output.numel() == len(output) else "classes"
 
 
-def imitation(form: OutputForm, temperature: float, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+def imitation(form: AnswerForm, temperature: float, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Return how far a student's outputs are from the teacher's, a mean over cases.
 
     Of classes T² times the Kullback-Leibler divergence of both at temperature T, of one logit that of the two classes
@@ -77,7 +77,7 @@ def imitation(form: OutputForm, temperature: float, student: torch.Tensor, teach
     return divergence * temperature**2
 
 
-def _logits(form: OutputForm, output: torch.Tensor) -> torch.Tensor:
+def _logits(form: AnswerForm, output: torch.Tensor) -> torch.Tensor:
     if form == "classes":
         return output
     logit = output.reshape(-1, 1)
@@ -102,17 +102,17 @@ class Following:
         self.task = task
         self.teach: Callable[[Any], Lesson]
 
-    def begin(self, imitated: Sequence[LayerPair], example: TaughtInputs) -> None:
+    def begin(self, paired: Sequence[LayerPair], example: TaughtInputs) -> None:
         """Compare both answers to two rows, and make what brings those of layers to one shape."""
         module = self._labels.module
         mode = module.training
         with torch.no_grad(), plain_attention():
             output = self._call(module.eval(), example)
-            own = tuple(_seen(self._seen, pair.student, "student") for pair in imitated)
+            own = tuple(_seen(self._seen, pair.student, "student") for pair in paired)
         module.train(mode)
         lesson = self.teach(example.asked)
         check_outputs(output, lesson.output)
-        self._projections = [projection(*each) for each in zip(imitated, own, lesson.layers, strict=True)]
+        self._projections = [projection(*each) for each in zip(paired, own, lesson.layers, strict=True)]
         if any(True for project in self._projections for _ in project.parameters()):
             module = Beside(module, self._projections)
         self.task = replace(self._labels, module=module, objective=self._objective, call=self._call)
@@ -147,21 +147,21 @@ def following(
     projections are trained beside, its module holds the student. `example` are two rows. Raises StepError X561 and X562
     for layers that cannot be imitated, X563 where both answer in other shapes.
     """
-    imitated = pairs(task.module, teacher, terms.layers)
+    paired = pairs(task.module, teacher, terms.layers)
     with ExitStack() as entered:
-        others = entered.enter_context(watched(teacher, tuple(dict.fromkeys(pair.teacher for pair in imitated))))
-        own = entered.enter_context(watched(task.module, tuple(pair.student for pair in imitated)))
-        follow = Following(task, terms, tuple(pair.student for pair in imitated), own)
+        others = entered.enter_context(watched(teacher, tuple(dict.fromkeys(pair.teacher for pair in paired))))
+        own = entered.enter_context(watched(task.module, tuple(pair.student for pair in paired)))
+        follow = Following(task, terms, tuple(pair.student for pair in paired), own)
 
         def teach(asked: Any) -> Lesson:
             others.clear()
             with torch.no_grad(), plain_attention():
                 output = ask(asked).float()
-            return Lesson(output, tuple(_seen(others, pair.teacher, "teacher") for pair in imitated))
+            return Lesson(output, tuple(_seen(others, pair.teacher, "teacher") for pair in paired))
 
         follow.teach = teach
         teacher.eval()
-        follow.begin(imitated, example)
+        follow.begin(paired, example)
         yield follow
 
 

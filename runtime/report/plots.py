@@ -66,6 +66,9 @@ def _training(training: Curves | None) -> tuple[Markup, ...]:
     panels = [("Loss", {name: values for name, values in losses.items() if values})]
     if training.tuning_accuracy:
         panels.append(("Accuracy on tuning rows", {"tuning rows": training.tuning_accuracy}))
+    gradients = training.gradients
+    if gradients is not None and (gradients.above or gradients.layers):
+        panels.append(("Largest global norm of the gradients", {"all layers": gradients.global_norm}))
     drawn = [
         Markup(curves(title, series, training.best_epoch, name=f"curve{index}"))
         for index, (title, series) in enumerate(panels)

@@ -83,6 +83,25 @@ class RateSweep:
 
 
 @dataclass(frozen=True)
+class UnhealthyLayer:
+    """In how many steps a layer's gradient vanished or exploded, and the extreme L2 norms in these steps."""
+
+    vanishing: int = 0
+    exploding: int = 0
+    least: float = 0.0
+    most: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The largest global norm of each epoch, in how many steps it was above the limit, and unhealthy layers."""
+
+    global_norm: tuple[float, ...] = ()
+    above: int = 0
+    layers: Mapping[str, UnhealthyLayer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Curves:
     """Training, one number an epoch; `best_epoch` counts from 1 and is the epoch whose weights were kept."""
 
@@ -91,6 +110,7 @@ class Curves:
     tuning_accuracy: tuple[float, ...] = ()
     best_epoch: int | None = None
     sweep: RateSweep | None = None
+    gradients: Gradients | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from titrant.runtime.report.record_view import NONE, Record, quantity
+from titrant.runtime.report.record_view import NONE, Gradients, Record, quantity
 from titrant.runtime.report.savings import FILE_BYTES, MEMORY_BYTES, SECONDS, Pair, pair
 from titrant.schema.plan import Prediction, Step, basis_words
 from titrant.schema.record import StepRecord
@@ -90,7 +90,23 @@ def training_rows(record: Record) -> tuple[TrainingRow, ...]:
     for step in record.run.steps:
         measured = {} if step.result is None else {item.name: item.value for item in step.result.measurements}
         rows += _rows(step.step, measured)
-    return tuple(rows)
+    curves = record.values.curves
+    return (*rows, *(() if curves is None or curves.gradients is None else _gradients(curves.gradients)))
+
+
+def _gradients(gradients: Gradients) -> Iterator[TrainingRow]:
+    """Name the layers that did not learn, and say how often all gradients together were too large."""
+    if gradients.above:
+        words = f"above the limit in {_steps(gradients.above)}, up to {max(gradients.global_norm):.3g}"
+        yield TrainingRow(NONE, "gradients: global norm", NONE, NONE, NONE, words)
+    for name, layer in gradients.layers.items():
+        said = [f"vanishes in {_steps(layer.vanishing)}, down to {layer.least:.3g}"] * bool(layer.vanishing)
+        said += [f"explodes in {_steps(layer.exploding)}, up to {layer.most:.3g}"] * bool(layer.exploding)
+        yield TrainingRow(NONE, f"gradients: {name}", NONE, NONE, NONE, "; ".join(said))
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step" + ("" if count == 1 else "s")
 
 
 def _rows(step: str, measured: Mapping[str, float]) -> Iterator[TrainingRow]:

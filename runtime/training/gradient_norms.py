@@ -120,15 +120,13 @@ def advice_on(
     if norms.not_finite:
         advice.append(f"{lower}, write `train: {{gradient_clip: {_CLIP:g}}}`, or standardize the inputs")
     elif norms.exploding and clip is None:
-        advice.append(f"write `train: {{gradient_clip: {_CLIP:g}}}`: {named(norms.exploding)} jumped")
+        advice.append(f"write `train: {{gradient_clip: {_CLIP:g}}}`")
     elif norms.exploding:
-        advice.append(f"{lower}: {named(norms.exploding)} jumped, which clipping to {clip:g} only shortens")
+        advice.append(f"{lower}: clipping to {clip:g} only shortens the step")
     elif norms.global_norm > limits.global_norm and clip is None:
-        size = f"the gradients' global norm is {norms.global_norm:.3g}"
-        advice.append(f"write `train: {{gradient_clip: {_CLIP:g}}}`, or {lower}: {size}")
+        advice.append(f"write `train: {{gradient_clip: {_CLIP:g}}}`, or {lower}")
     if norms.vanishing:
-        where = f"nothing reaches {named(norms.vanishing)}"
-        advice.append(f"standardize the inputs (`data: {{transform: [standardize]}}`) and {lower}: {where}")
+        advice.append(f"standardize the inputs (`data: {{transform: [standardize]}}`), or {lower}")
     return tuple(advice)
 
 

@@ -111,7 +111,7 @@ class GradientWatcher(Watcher):
         if said:
             settings = state.task.settings
             advice = advice_on(norms, self._limits, clip=settings.gradient_clip, rate=settings.learning_rate)
-            self._tell("; ".join([f"step {state.step + 1}: {' and '.join(said)}", *advice]))
+            self._tell("; ".join([f"training, step {state.step + 1}: {' and '.join(said)}", *advice]))
 
     def _not_finite(self, state: TrainingState, norms: GradientNorms) -> StepError:
         import torch

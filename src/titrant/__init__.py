@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
+    from titrant.api.distill import TeacherTerms, distill
     from titrant.api.doctor import doctor
     from titrant.api.explain import explain
     from titrant.api.export import export
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from titrant.runtime.seed import set_seed
     from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
     from titrant.runtime.training.precision import autocast, create_scaler
+    from titrant.runtime.training.processes.ranks import distributed
     from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
@@ -67,6 +69,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
@@ -80,6 +83,8 @@ _PUBLIC = {
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
+    "distill": "titrant.api.distill",
+    "distributed": "titrant.runtime.training.processes.ranks",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
     "estimate_memory_savings": "titrant.runtime.training.activation_memory",
@@ -128,6 +133,7 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "TeacherTerms",
     "TitrantError",
     "Unmet",
     "apply",
@@ -143,6 +149,8 @@ __all__ = [
     "detect",
     "device_status",
     "diff",
+    "distill",
+    "distributed",
     "doctor",
     "ensure_directories",
     "estimate_memory_savings",

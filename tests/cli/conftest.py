@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -53,6 +53,14 @@ profile: {batches: [1], iterations: 60, warmup: 2}
 export: [{format: onnx}]
 """
 
+# What the fixture `warm` gives: it runs `python ARGUMENTS` in a folder.
+Warm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm_workers(warm_workers: None) -> None:
+    """Verbs that are called here have workers that start as soon as those of other commands."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -73,6 +81,7 @@ class Place:
 
     folder: Path
     home: Path
+    warm: Warm
 
     def write(self, name: str, text: str) -> Path:
         (self.folder / name).write_text(text, "utf-8")
@@ -86,16 +95,9 @@ class Place:
         return self.write("recipe.yaml", text)
 
     def titrant(self, *arguments: str | Path, **environment: str) -> Answer:
-        done = subprocess.run(
-            [sys.executable, "-m", "titrant", *map(str, arguments)],
-            cwd=self.folder,
-            env={**os.environ, "TITRANT_HOME": str(self.home), "CI": "true", **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        """Call a verb in a process of its own, which begins with what is heavy loaded."""
+        env = {"TITRANT_HOME": str(self.home), **environment}
+        done = self.warm("-m", "titrant", *arguments, cwd=self.folder, env=env)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def here(self, *arguments: str | Path) -> Answer:
@@ -126,27 +128,27 @@ def rows(count: int = 400, seed: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def place_in(path: Path) -> Place:
+def place_in(path: Path, warm: Warm) -> Place:
     folder = path / "user"
     folder.mkdir()
-    made = Place(folder, path / "home")
+    made = Place(folder, path / "home", warm)
     made.write("net.py", NET)
     made.write("rows.csv", rows())
     return made
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return place_in(tmp_path)
+def place(tmp_path: Path, warm: Warm) -> Place:
+    return place_in(tmp_path, warm)
 
 
 @pytest.fixture(scope="module")
-def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return place_in(tmp_path_factory.mktemp("shared"))
+def shared_place(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Place:
+    return place_in(tmp_path_factory.mktemp("shared"), warm)
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Path:
     """A place in which the small recipe ran, made once for all the processes of a test session; to be copied."""
     base = tmp_path_factory.getbasetemp()
     made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-run"
@@ -154,7 +156,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (made / "answer.json").exists():
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir()
-            place = place_in(made)
+            place = place_in(made, warm)
             answer = place.titrant("run", place.recipe())
             assert answer.code == 0, answer.all
             (made / "answer.json").write_text(json.dumps([answer.code, answer.out, answer.err]), "utf-8")
@@ -162,10 +164,10 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Answer]:
+def finished(small_run: Path, tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> tuple[Place, Answer]:
     """A place of the module's own in which the small recipe ran once, and what that printed."""
     base = tmp_path_factory.mktemp("finished")
     shutil.copytree(small_run, base, dirs_exist_ok=True)
-    place = Place(base / "user", base / "home")
+    place = Place(base / "user", base / "home", warm)
     assert place.titrant("plan", "recipe.yaml").code == 0  # what is known of model and data is known by their place
     return place, Answer(*json.loads((base / "answer.json").read_text("utf-8")))

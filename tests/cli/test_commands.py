@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -259,7 +260,7 @@ def test_runs_a_saved_plan_of_an_extended_recipe_from_another_folder(finished, t
     value = json.loads(saved.read_text())
     assert "csv: rows.csv" in value["recipe_text"]
     assert "extends" not in value["recipe_text"]
-    away = type(place)(tmp_path, place.home)
+    away = replace(place, folder=tmp_path)
     answer = away.titrant("run", saved)
     assert answer.code == 0, answer.all
 

@@ -1,8 +1,6 @@
 """The pages on checkpoints and recurrent state: what they show happens, with the recipes as they stand there."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +61,12 @@ def blocks(page, language):
 
 
 @pytest.fixture(scope="module")
-def voice(tmp_path_factory):
+def voice(tmp_path_factory, warm):
     folder = tmp_path_factory.mktemp("voice")
-    place = Place(folder, folder / "home")
+    place = Place(folder, folder / "home", warm)
     place.write("voice.py", VOICE)
     place.write("make.py", MAKE)
-    subprocess.run([sys.executable, "make.py"], cwd=folder, check=True, capture_output=True)
+    assert warm("make.py", cwd=folder, env={}).returncode == 0
     recipe, factory = blocks("stateful-model.md", "yaml")
     place.write("voice.yaml", recipe)
     start, rest = recipe.index("model:"), recipe.index("data:")

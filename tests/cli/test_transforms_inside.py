@@ -1,9 +1,6 @@
 """A recipe that puts its transforms into the file: plain onnxruntime decides on raw columns as titrant does."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,18 +54,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["none", "ort.dynamic", "ort.static"])
-def test_decides_in_plain_onnxruntime_as_beside_titrant(method, folder):
+def test_decides_in_plain_onnxruntime_as_beside_titrant(method, warm, folder):
     frame, runs = table(), set((folder / "home").glob("runs/*"))
     (folder / "recipe.yaml").write_text(RECIPE.replace("METHOD", method))
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", "run", "-q", "recipe.yaml"],
-        cwd=folder,
-        env={**os.environ, "TITRANT_HOME": str(folder / "home"), "CI": "true"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    home = {"TITRANT_HOME": str(folder / "home")}
+    done = warm("-m", "titrant", "run", "-q", "recipe.yaml", cwd=folder, env=home)
     assert done.returncode == 0, done.stdout + done.stderr
     [run] = set((folder / "home").glob("runs/*")) - runs
     raw = frame.drop(columns="sick")

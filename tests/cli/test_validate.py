@@ -38,11 +38,11 @@ def linear(file, weights=WEIGHTS, taken="x", given="logits"):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, warm):
     """Return a folder with an original, what onnxruntime made of it, and files that are wrong in several ways."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    place = place_in(tmp_path_factory.mktemp("validate"))
+    place = place_in(tmp_path_factory.mktemp("validate"), warm)
     linear(place.folder / "original.onnx", WEIGHTS[:, ::-1])
     quantize_dynamic(place.folder / "original.onnx", place.folder / "int8.onnx", weight_type=QuantType.QInt8)
     linear(place.folder / "broken.onnx", WEIGHTS)

@@ -82,17 +82,17 @@ train: {epochs: 1}
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory):
+def planned(tmp_path_factory, warm):
     """A home that knows the recipe's model and data."""
     place = tmp_path_factory.mktemp("planned")
     (place / "any.yaml").write_text(RECIPE, "utf-8")
-    environment = {**os.environ, "TITRANT_HOME": str(place / "home")}
-    subprocess.run([sys.executable, "-m", "titrant", "plan", "-q", "any.yaml"], cwd=place, env=environment, check=True)
+    done = warm("-m", "titrant", "plan", "-q", "any.yaml", cwd=place, env={"TITRANT_HOME": str(place / "home")})
+    assert done.returncode == 0, done.stderr
     return place / "home"
 
 
 @pytest.fixture
-def package(tmp_path):
+def package(warm, tmp_path):
     """Install a package of one module, and run a command beside it."""
 
     def install(entry, source):
@@ -105,14 +105,8 @@ def package(tmp_path):
 
         def run(*command):
             path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
-            return subprocess.run(
-                [sys.executable, "-m", "titrant", *command],
-                capture_output=True,
-                text=True,
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": path, "TITRANT_HOME": str(tmp_path / "home"), "COLUMNS": "300"},
-                check=False,
-            )
+            environment = {"PYTHONPATH": path, "TITRANT_HOME": str(tmp_path / "home"), "COLUMNS": "300"}
+            return warm("-m", "titrant", *command, cwd=tmp_path, env=environment)
 
         return run
 

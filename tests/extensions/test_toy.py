@@ -35,17 +35,26 @@ def environment(home, **others):
     return {**os.environ, "PYTHONPATH": path, "TITRANT_HOME": str(home), "COLUMNS": "200", **others}
 
 
-def titrant(home, *arguments, exits=0, **others):
-    """Run a command with the toy installed, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment(home, **others),
-        check=False,
-    )
-    assert done.returncode == exits, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def command(warm, folder):
+    """Return a function that runs a command with the toy installed."""
+
+    def run(home, *arguments, **others):
+        return warm("-m", "titrant", *arguments, cwd=folder, env=environment(home, **others))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def titrant(command):
+    """Return a function that runs a command with the toy installed, and returns what it printed."""
+
+    def run(home, *arguments, exits=0, **others):
+        done = command(home, *arguments, **others)
+        assert done.returncode == exits, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 def python(home, code, **others):
@@ -74,7 +83,7 @@ def latest(home):
 
 
 @pytest.fixture(scope="module")
-def released(folder, home):
+def released(titrant, folder, home):
     """Release a model in the toy's format: the folder of the run."""
     titrant(home, "run", folder / "toy.yaml", "--set", "target.engine=toy")
     return latest(home)
@@ -84,7 +93,7 @@ def released(folder, home):
 EVERYTHING = ("--set", "search.objective=[size]", "--set", "search.budget.evaluations=99")
 
 
-def test_is_offered_by_auto_beside_everything_else(folder, home):
+def test_is_offered_by_auto_beside_everything_else(titrant, folder, home):
     saved = folder / "everything.json"
     titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
     plan = json.loads(saved.read_text("utf-8"))["plan"]
@@ -101,13 +110,13 @@ def test_is_offered_by_auto_beside_everything_else(folder, home):
     assert {"export.toybox", "quantize.toy_round"} <= {step["operator"] for step in plan["steps"]}
 
 
-def test_is_converted_and_not_quantized_by_auto_where_its_engine_is_too_slow_to_win(folder, home):
+def test_is_converted_and_not_quantized_by_auto_where_its_engine_is_too_slow_to_win(titrant, folder, home):
     plan = " ".join(titrant(home, "plan", folder / "toy.yaml").split())
     assert "toybox-fp32" in plan.partition("quantization.method: auto → ")[2].partition(" each is made")[0]
     assert "toy.round: it is expected to take" in plan
 
 
-def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(folder, home):
+def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(titrant, folder, home):
     saved = folder / "gpu.json"
     titrant(
         home, "plan", folder / "toy.yaml", "--hardware", "nvidia-h100", "--set", "target.device=cuda", "--out", saved
@@ -121,7 +130,7 @@ def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(folder, home):
     assert {item["value"] for item in rejected} >= {"onnx-fp32", "ort.static"}
 
 
-def test_predicts_a_slow_engine_to_be_slow(folder, home):
+def test_predicts_a_slow_engine_to_be_slow(titrant, folder, home):
     saved = folder / "here.json"
     titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
     steps = json.loads(saved.read_text("utf-8"))["plan"]["steps"]
@@ -167,11 +176,11 @@ def test_says_which_engine_a_released_model_needs_where_it_is_not_installed(rele
     assert "runs in toy" in done.stderr
 
 
-def test_reuses_everything_in_a_second_run(folder, home, released):
+def test_reuses_everything_in_a_second_run(titrant, folder, home, released):
     assert "up to date, nothing executed" in titrant(home, "run", folder / "toy.yaml", "--set", "target.engine=toy")
 
 
-def test_answers_anew_where_the_engine_was_edited_without_another_version(folder, tmp_path):
+def test_answers_anew_where_the_engine_was_edited_without_another_version(titrant, folder, tmp_path):
     """A package that is installed where it is edited: its engine's code is part of the keys of all that it answers."""
     shutil.copytree(TOY, tmp_path / "site")
     home = tmp_path / "home"
@@ -186,7 +195,7 @@ def test_answers_anew_where_the_engine_was_edited_without_another_version(folder
     assert symbols["toybox-fp32"] == "~"
 
 
-def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(folder, home, released, tmp_path):
+def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(titrant, folder, home, released, tmp_path):
     """The method's file says int8, which its engine unpacks: the row fails, and nothing lies in `outputs/`."""
     shutil.copytree(TOY, tmp_path / "site")
     method = tmp_path / "site" / "titrant_toy" / "quantize_toy_round.py"
@@ -205,18 +214,12 @@ def test_is_not_released_where_its_layers_run_otherwise_than_its_method_says(fol
     assert "✕ fp32" in titrant(home, "inspect", "latest", **site)
 
 
-def test_names_what_is_installed_where_a_name_is_wrong(folder, home):
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", "check", str(folder / "toy.yaml"), "--set", "target.engine=toyy"],
-        capture_output=True,
-        text=True,
-        env=environment(home),
-        check=False,
-    )
+def test_names_what_is_installed_where_a_name_is_wrong(command, folder, home):
+    done = command(home, "check", folder / "toy.yaml", "--set", "target.engine=toyy")
     assert "did you mean `toy`?" in done.stderr
 
 
-def test_takes_its_names_in_a_recipe_and_none_that_nobody_brings(folder, home):
+def test_takes_its_names_in_a_recipe_and_none_that_nobody_brings(titrant, folder, home):
     recipe = folder / "toy.yaml"
     for change in ("target.engine=toy", "quantization.method=toy.round", "export=[{format: toybox}]"):
         titrant(home, "check", recipe, "--set", change)
@@ -229,7 +232,7 @@ def test_takes_its_names_in_a_recipe_and_none_that_nobody_brings(folder, home):
 CHAIN = ("--set", "target.engine=toy", "--set", "validation.retention=0.8")
 
 
-def test_makes_a_model_by_a_chain_of_two_reductions(folder, home, released):
+def test_makes_a_model_by_a_chain_of_two_reductions(titrant, folder, home, released):
     """Each is a keyed step, predicted, and the narrower module is built again from its record."""
     pruned = ("--set", "reduction={pruning: {method: toy, sparsity: 0.25}}", "--set", "quantization.method=toy.round")
     titrant(home, "run", folder / "toy.yaml", *CHAIN, *pruned)
@@ -256,7 +259,7 @@ def test_makes_a_model_by_a_chain_of_two_reductions(folder, home, released):
     assert answer == ["prune.toy", [96, 30]]
 
 
-def test_goes_on_where_a_chain_was_cut_short(folder, home, released):
+def test_goes_on_where_a_chain_was_cut_short(titrant, folder, home, released):
     """What the first reduction made is found again when another is asked for behind it."""
     pruned = ("--set", "reduction={pruning: {method: toy, sparsity: 0.4}}")
     titrant(home, "run", folder / "toy.yaml", *CHAIN, *pruned, "--set", "quantization.method=none")
@@ -276,14 +279,8 @@ def test_goes_on_where_a_chain_was_cut_short(folder, home, released):
         ("{factorize: {rank: 4}}", "R101"),
     ],
 )
-def test_refuses_reductions_and_options_that_nobody_brings(reduction, code, folder, home):
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", "check", str(folder / "toy.yaml"), "--set", f"reduction={reduction}"],
-        capture_output=True,
-        text=True,
-        env=environment(home),
-        check=False,
-    )
+def test_refuses_reductions_and_options_that_nobody_brings(command, reduction, code, folder, home):
+    done = command(home, "check", folder / "toy.yaml", "--set", f"reduction={reduction}")
     assert done.returncode == 2
     assert f"[{code}" in done.stderr
 
@@ -304,7 +301,7 @@ def test_keeps_the_promises_of_every_operator_and_engine(home):
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 40
 
 
-def test_is_seen_by_the_doctor(home):
+def test_is_seen_by_the_doctor(titrant, home):
     rows = titrant(home, "doctor")
     assert "titrant_toy" in rows
     assert "toy.round" in rows

@@ -126,7 +126,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "prune.blocks",
-    version=1,
+    version=2,
     family="prune",
     params=BlocksParams,
     inputs={"model": "torch", "tuning": "rows"},
@@ -159,7 +159,8 @@ def prune_blocks(params: BlocksParams, context: Context, *, model: Any, tuning: 
                 "left": [{"block", "because"}], "parameters_before", "parameters_after", "rows"}. `kl` is the mean
                 divergence KL(before || after) in nats of class probabilities with that block alone gone, in `steps`
                 with it and all before it; for outputs that are no logits or probabilities the squared error relative
-                to the squares of the answers. `left` are blocks that the forward cannot do without
+                to the squares of the answers. Of blocks that these cannot tell apart (a paired difference within two
+                standard errors) the smallest goes first. `left` are blocks that the forward cannot do without
     Fails:      PreconditionError X550 where no block can be removed or fewer than asked for; StepError X404 without
                 tuning rows, X420 where the outputs do not fit the task
     Cost:       a forward pass over the rows for each block, and for each one that is removed; memory of two models

@@ -8,7 +8,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, layers_of, takes_none
-from titrant.runtime.method import Method
+from titrant.runtime.method import Method, Repair
 from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed, unfit
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -121,6 +121,7 @@ def predict(
         layers=QUANTIZED,
         named="convolutions, matrix products, embeddings and LSTMs",
         chooses=chooses,
+        repairs=(Repair("equalize", "equalized", before="quantize.equalize", exact=True),),
     ),
 )
 def quantize_openvino_ptq(

@@ -37,8 +37,8 @@ _WIDTHS = (4, 8)
 ADAROUND = "adaround"
 # Calibration rows that are answered at once.
 ROWS_AT_ONCE = 64
-# Steps by vectors in each of them, of one layer.
-TRAINED = 600 * 64
+# Steps by vectors in each of them, of one layer, and what a step takes besides its products.
+STEPS, VECTORS, STEP_SECONDS = 600, 64, 0.9e-3
 
 # Names, shapes and attributes of what takes the place of a product.
 NODES_BYTES = 140
@@ -129,8 +129,9 @@ def predict(
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / rate
     if params.rounding == ADAROUND:
         # A step multiplies its vectors by a weight three times, forward and backward.
-        multiplied = sum(matrix.inputs * matrix.outputs for matrix in matrices if matrix.is_product)
-        seconds += TRAINED * 6 * multiplied / speed_of(hardware, work.threads).flops
+        products = [matrix.inputs * matrix.outputs for matrix in matrices if matrix.is_product]
+        seconds += STEPS * VECTORS * 6 * sum(products) / speed_of(hardware, work.threads).flops
+        seconds += STEPS * STEP_SECONDS * len(products)
         rows = min(params.rows, work.rows.get("calibration", params.rows))
         forward = forward_seconds(model, speed_of(hardware, work.threads), run_cost("torch", "torch"), max(rows, 1))
         seconds += 2 * len(matrices) * forward

@@ -1,9 +1,10 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -29,10 +30,13 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from titrant.runtime.backends.torch.arguments import Arguments
-    from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
+    from titrant.runtime.training.processes.ranks import Ranks
+    from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
     TeachTask = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
@@ -82,6 +86,7 @@ class FitParams(Params):
     gradient_checkpointing: float = Field(
         0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
     )
+    processes: int = Field(1, ge=1, description="processes that share each batch, each with a copy of the model")
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
         None, ge=1, description="epochs without improvement before it stops; none: a fifth of the epochs, at least 1"
@@ -230,6 +235,8 @@ def fit(
     from titrant.runtime.training.watchers import watchers_of
 
     seed = int(context.generator.integers(2**63))
+    if params.processes > 1:
+        return _in_processes((model, train, tuning), params, context, seed)
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         rows, judged = batches_of(model, train), batches_of(model, tuning)
         _try(model, rows, params)
@@ -251,6 +258,39 @@ def fit(
         context.measure("learning_rate", course.sweep["chosen"])
     context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
     return replace(model), course.curves()
+
+
+def _in_processes(
+    given: "tuple[TorchModel, Rows, Rows]", params: FitParams, context: Context, seed: int
+) -> "tuple[TorchModel, dict[str, Any]]":
+    """Fit in several processes, and measure how well they scale."""
+    from titrant.runtime.backends.torch.determinism import fixed_settings
+    from titrant.runtime.training.processes.fitting import fit_in_processes
+    from titrant.runtime.training.processes.ranked_task import step_seconds
+
+    with fixed_settings(context.threads, seed, deterministic=params.deterministic):
+        alone = step_seconds(*_ready(params, *given, context))
+    values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
+    options = {"params": params.model_dump(mode="json")}
+    request = {"module": __name__, "function": fit_rank.__name__, "seed": seed, "options": options}
+    return fit_in_processes(values, request, context, size=params.processes, alone=alone)
+
+
+def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None:
+    """Fit as one of several ranks what lies in a folder."""
+    from titrant.runtime.training.processes.fitting import fit_as_rank
+
+    params = FitParams.model_validate(options["params"], strict=False)
+    fit_as_rank(folder, options, ranks, partial(_ready, params), deterministic=params.deterministic)
+
+
+def _ready(
+    params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
+) -> "tuple[TrainingTask, Batch]":
+    """Return what is trained, checked, and its first rows as a batch."""
+    rows, judged = batches_of(model, train), batches_of(model, tuning)
+    _try(model, rows, params)
+    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size))
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":
@@ -293,7 +333,13 @@ def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[t
 
 
 def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
-    return _without_single(order.split(params.batch_size))
+    """Part rows into batches; too few left over join the batch before: batch norm needs two in each process."""
+    import torch
+
+    batches = order.split(params.batch_size)
+    if len(batches) < 2 or len(batches[-1]) >= 2 * params.processes:
+        return batches
+    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
@@ -334,15 +380,6 @@ def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
-
-
-def _without_single(batches: "Sequence[torch.Tensor]") -> "Sequence[torch.Tensor]":
-    """Let a single row left over join the batch before it: batch normalization needs two."""
-    import torch
-
-    if len(batches) < 2 or len(batches[-1]) > 1:
-        return batches
-    return (*batches[:-2], torch.cat(list(batches[-2:])))
 
 
 def _explained(error: RuntimeError) -> StepError:

@@ -27,9 +27,9 @@ METADATA_KEY = "titrant"
 STATE = "json"
 # How a file begins that is being written; whoever lists a folder passes such names over.
 UNFINISHED = ".unfinished-"
-_SCANNED_BYTES = 1 << 16
+_SCANNED_BYTES = 1 << 11
 _BLOCK_BYTES = 16 << 20
-_METADATA = '{"__metadata__":'
+_METADATA = b'{"__metadata__":'
 _CODES = {getattr(torch, name): code for code, name in DTYPES.items()}
 
 
@@ -108,7 +108,7 @@ def read_checkpoint(file: Path) -> tuple[Brief, dict[str, Any]]:
         raise StepError(Diagnostic("X532", message, help="take the checkpoint before it, or copy it again")) from None
 
 
-def brief_of(file: Path) -> Brief:
+def brief_of(file: Path | str) -> Brief:
     """Return what a checkpoint says of itself, without its tensors.
 
     Raises NotWholeError for another file or a part of one, OSError for one that cannot be read, StepError X531.
@@ -121,30 +121,38 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(UNFINISHED)
 
 
-def _said(file: Path) -> tuple[Brief, dict[str, Any]]:
+def _said(file: Path | str) -> tuple[Brief, dict[str, Any]]:
     """Read the metadata alone, which stands first in the header: of a large model the rest is long."""
-    with file.open("rb") as opened:
-        start = opened.read(_SCANNED_BYTES)
+    place = os.open(file, os.O_RDONLY)
+    try:
+        size = os.fstat(place).st_size
+        start = os.pread(place, _SCANNED_BYTES, 0)
         length = int.from_bytes(start[:8], "little")
-        size = os.fstat(opened.fileno()).st_size
-        text = start[8 : 8 + length].decode("ascii", "replace")
-        if size < 8 + length or not text.startswith(_METADATA):
+        if size < 8 + length or not start.startswith(_METADATA, 8):
             raise NotWholeError("it has no header of a checkpoint")
         try:
-            metadata, _ = json.JSONDecoder().raw_decode(text, len(_METADATA))
+            metadata = _first_value(start[8 : 8 + length])
         except ValueError:  # longer than what was read of it
-            text += opened.read(8 + length - len(start)).decode("ascii", "replace")
-            metadata, _ = json.JSONDecoder().raw_decode(text, len(_METADATA))
+            metadata = _first_value(os.pread(place, length, 8))
+    finally:
+        os.close(place)
     said = json.loads(metadata.get(METADATA_KEY, "{}"))
     if "checkpoint" not in said:
         raise NotWholeError("it is no checkpoint of titrant's")
     if said["checkpoint"] != FORMAT:
-        message = f"{file.name} is a checkpoint of format {said['checkpoint']}, and this version reads format {FORMAT}"
+        message = (
+            f"{Path(file).name} is a checkpoint of format {said['checkpoint']}, and this version reads format {FORMAT}"
+        )
         raise StepError(Diagnostic("X531", message, help="load it with the version of titrant that wrote it"))
     if size != 8 + length + said["bytes"]:
         raise NotWholeError(f"it has {size} bytes of {8 + length + said['bytes']}")
     metrics = put_together(said["metrics"], _no_tensor)
     return Brief(said["epoch"], said["step"], metrics, said["made"]), said
+
+
+def _first_value(header: bytes) -> dict[str, str]:
+    value: dict[str, str] = json.JSONDecoder().raw_decode(header.decode("ascii", "replace"), len(_METADATA))[0]
+    return value
 
 
 def _no_tensor(name: str) -> torch.Tensor:

@@ -46,13 +46,19 @@ _OLD_PICKLES = 5
 class Listed:
     """A file of a folder: its own checkpoints have a number, by which they are ordered; others have None."""
 
-    path: Path
+    folder: str
+    name: str
     number: int | None
     state: tuple[int, int, int]  # inode, bytes, and nanoseconds of its last change
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, self.name)
+
 
 _lock = threading.Lock()
-_briefs: dict[tuple[str, tuple[int, int, int]], Brief | None] = {}
+_briefs: dict[tuple[str, str, tuple[int, int, int]], Brief | None] = {}
 
 
 def name_of(number: int) -> str:
@@ -77,7 +83,7 @@ def latest_checkpoint(folder: Path, pattern: str | None = None) -> Path | None:
     for file in sorted(own, key=lambda file: file.number or 0, reverse=True):
         if _brief(file) is not None:
             return file.path
-    others = sorted((file for file in files if file.number is None), key=lambda file: (file.state[2], file.path.name))
+    others = sorted((file for file in files if file.number is None), key=lambda file: (file.state[2], file.name))
     return next((file.path for file in reversed(others) if _is_whole(file.path)), None)
 
 
@@ -87,11 +93,15 @@ def whole_checkpoints(folder: Path) -> list[Path]:
     return [file.path for file in files if _brief(file) is not None]
 
 
-def best_checkpoints(folder: Path, metric: str, mode: Mode = "min") -> list[Path]:
-    """List titrant's own checkpoints of a folder, the best first; of equal ones the earlier comes first.
+def best_checkpoint(folder: Path, metric: str, mode: Mode = "min") -> Path | None:
+    """Return titrant's own checkpoint of a folder with the best value of a metric; of equal ones the earliest.
 
-    One that has no such metric, or whose value is no finite number, is left out.
+    One that has no such metric, or whose value is no finite number, never wins.
     """
+    return next((file.path for file in _ranked(folder, metric, mode)), None)
+
+
+def _ranked(folder: Path, metric: str, mode: Mode) -> list[Listed]:
     check_mode(mode)
     sign = 1.0 if mode == "min" else -1.0
     ranked = []
@@ -99,8 +109,8 @@ def best_checkpoints(folder: Path, metric: str, mode: Mode = "min") -> list[Path
         brief = _brief(file)
         value = math.nan if brief is None else brief.metrics.get(metric, math.nan)
         if math.isfinite(value):
-            ranked.append((sign * value, file.number or 0, file.path))
-    return [path for *_, path in sorted(ranked)]
+            ranked.append((sign * value, file.number or 0, file))
+    return [file for *_, file in sorted(ranked, key=lambda item: item[:2])]
 
 
 def prune_checkpoints(
@@ -114,8 +124,8 @@ def prune_checkpoints(
     if keep_best < 0:
         raise ValueError(f"keep_best is a number of checkpoints, 0 or more, not {keep_best}")
     whole = whole_checkpoints(folder)
-    ranked = whole if metric is None else best_checkpoints(folder, metric, mode)
-    kept = {path.name for path in (*whole[:1], *ranked[:keep_best])}
+    kept = {path.name for path in whole[: max(1, keep_best) if metric is None else 1]}
+    kept |= {file.name for file in ([] if metric is None else _ranked(folder, metric, mode))[:keep_best]}
     kept |= {path.name for path in keep if path.resolve().parent == folder.resolve()}
     gone = [path for path in whole if path.name not in kept]
     for path in [*gone, *_abandoned(folder)]:
@@ -143,8 +153,7 @@ def check_mode(mode: str) -> None:
 
 
 def _matches(file: Listed, pattern: str | None) -> bool:
-    name = file.path.name
-    return fnmatch.fnmatch(name, pattern) if pattern is not None else name.lower().endswith(FOREIGN)
+    return fnmatch.fnmatch(file.name, pattern) if pattern is not None else file.name.lower().endswith(FOREIGN)
 
 
 def _own(folder: Path) -> list[Listed]:
@@ -155,7 +164,7 @@ def _listed(folder: Path) -> list[Listed]:
     """List the files of a folder; [] where there is none."""
     try:
         with os.scandir(folder) as entries:
-            return list(_files(entries))
+            return list(_files(os.fspath(folder.absolute()), entries))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -163,7 +172,7 @@ def _listed(folder: Path) -> list[Listed]:
         raise StepError(Diagnostic("X535", message, help="name a folder that you can read")) from error
 
 
-def _files(entries: "Iterable[os.DirEntry[str]]") -> Iterator[Listed]:
+def _files(folder: str, entries: "Iterable[os.DirEntry[str]]") -> Iterator[Listed]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -174,19 +183,18 @@ def _files(entries: "Iterable[os.DirEntry[str]]") -> Iterator[Listed]:
         except FileNotFoundError:  # removed since it was listed, or a link that leads nowhere
             continue
         number = _NAME.fullmatch(entry.name)
-        yield Listed(
-            Path(entry.path), int(number[1]) if number else None, (state.st_ino, state.st_size, state.st_mtime_ns)
-        )
+        place = int(number[1]) if number else None
+        yield Listed(folder, entry.name, place, (state.st_ino, state.st_size, state.st_mtime_ns))
 
 
 def _brief(file: Listed) -> Brief | None:
     """Return what a checkpoint says of itself, None for one that is not whole; a file that stays is read once."""
-    key = (str(file.path.absolute()), file.state)
+    key = (file.folder, file.name, file.state)
     with _lock:
         if key in _briefs:
             return _briefs[key]
     try:
-        brief: Brief | None = brief_of(file.path)
+        brief: Brief | None = brief_of(os.path.join(file.folder, file.name))  # noqa: PTH118 - no Path each
     except FileNotFoundError:
         return None
     except (NotWholeError, OSError, StepError, KeyError, TypeError, ValueError):

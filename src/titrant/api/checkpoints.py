@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+if TYPE_CHECKING:
+    from titrant.runtime.training.task import Watcher
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,42 @@ def best(folder: str | Path, metric: str, mode: Literal["min", "max"] = "min") -
 
     A missing value, NaN and infinity never win. None where no checkpoint has such a metric.
     """
-    from titrant.runtime.training.checkpoints.checkpoint_folder import best_checkpoints
+    from titrant.runtime.training.checkpoints.checkpoint_folder import best_checkpoint
 
-    return next(iter(best_checkpoints(Path(folder), metric, mode)), None)
+    return best_checkpoint(Path(folder), metric, mode)
+
+
+def each_epoch(
+    folder: str | Path,
+    *,
+    every: int = 1,
+    metric: Literal["tuning loss", "tuning accuracy"] = "tuning loss",
+    mode: Literal["min", "max"] = "min",
+    keep_best: int = 3,
+    resume: bool = True,
+) -> "Watcher":
+    """Return a watcher for `titrant.train.fit` that saves after every `every` epochs, while the training goes on.
+
+    Kept are the `keep_best` best by `metric` and the latest. With `resume` a training goes on from the latest
+    checkpoint of the folder, which must be of the same training: what it is given is not compared. It raises
+    StepError X533 in the training where the disk refuses. Raises ValueError for `every` below 1 and for another mode.
+    """
+    from titrant.runtime.training.checkpoints.checkpoint_folder import check_mode
+    from titrant.runtime.training.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
+
+    check_mode(mode)
+    if every < 1:
+        raise ValueError(f"every is a number of epochs, 1 or more, not {every}")
+    plan = CheckpointPlan(
+        Path(folder),
+        every=every,
+        keep_best=keep_best,
+        metric=metric,
+        mode=mode,
+        resume=resume,
+        commit_of=str(Path.cwd()),
+    )
+    return EpochCheckpoints(plan, lambda _: None)
 
 
 def prune(

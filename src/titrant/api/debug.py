@@ -1,11 +1,13 @@
 """Look into a training that runs: the gradients of a live model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+    from titrant.runtime.training.task import Watcher
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,7 @@ def gradients(
     """
     from titrant.runtime.training.gradient_norms import GradientLimits, WatchedGradients, advice_on, applied_scale
 
-    given = dict(limits or {})
-    unknown = sorted(set(given) - {"vanishing", "exploding", "global_norm"})
-    if unknown or not all(value > 0 for value in given.values()):
-        raise ValueError(f"limits are vanishing, exploding and global_norm, each above 0, not {limits}")
-    watched = WatchedGradients(model, GradientLimits(pattern, **given))
+    watched = WatchedGradients(model, GradientLimits(pattern, **_checked(limits)))
     if not len(watched):
         raise ValueError(f"no trainable parameter of the model is named like {pattern!r}")
     norms = watched.measure(applied_scale(scaler, optimizer))
@@ -60,3 +58,25 @@ def gradients(
         norms.not_finite,
         advice_on(norms, watched.limits),
     )
+
+
+def watch_gradients(
+    tell: Callable[[str], None], *, pattern: str = "*", limits: Mapping[str, float] | None = None
+) -> "Watcher":
+    """Return a watcher for `titrant.train.fit` that tells of each layer once, and stops at NaN and infinity.
+
+    `pattern` and `limits` are those of `gradients`; what was seen is in `curves["gradients"]` of the result. In the
+    training it raises StepError X536 for a gradient that is not finite, X537 where the pattern fits no parameter.
+    """
+    from titrant.runtime.training.gradient_norms import GradientLimits
+    from titrant.runtime.training.gradient_watcher import GradientWatcher
+
+    return GradientWatcher(GradientLimits(pattern, **_checked(limits)), tell)
+
+
+def _checked(limits: Mapping[str, float] | None) -> dict[str, float]:
+    given = dict(limits or {})
+    unknown = set(given) - {"vanishing", "exploding", "global_norm"}
+    if unknown or not all(value > 0 for value in given.values()):
+        raise ValueError(f"limits are vanishing, exploding and global_norm, each above 0, not {limits}")
+    return given

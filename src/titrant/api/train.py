@@ -49,10 +49,21 @@ def fit(
     `len(loader)` where that is not there, StepError X205 for a loss that diverges, X510 and X511 for a loss and a
     learning-rate search that do not work, X512 for a loader that is empty or can be read only once.
     """
+    return run_task(live_task(model, loader, tuning=tuning, loss=loss, settings=settings), model, watchers)
+
+
+def live_task(
+    model: "torch.nn.Module",
+    loader: "Iterable[Any]",
+    *,
+    tuning: "Iterable[Any] | None",
+    loss: "str | Callable[[Any, torch.Tensor], torch.Tensor]",
+    settings: TrainingSettings | None,
+) -> TrainingTask:
+    """Return what `fit` trains; it raises what is wrong with the settings."""
     from titrant.runtime import catalog
     from titrant.runtime.api import check_params
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
-    from titrant.runtime.training.loop import train
 
     said = settings or TrainingSettings()
     check_params(catalog.get("train.fit"), asdict(said))
@@ -61,22 +72,28 @@ def fit(
     compare = loss_of(loss, LossTerms()) if isinstance(loss, str) else loss
     boundary = 0.5 if loss in OF_NUMBERS else 0.0
     place = next(model.parameters()).device
-    task = TrainingTask(
+    return TrainingTask(
         module=model,
         train=lambda: (_batch(batch, place) for batch in loader),
         tuning=None if tuning is None else lambda: (_batch(batch, place) for batch in tuning),
         objective=lambda output, labels, _: compare(output, labels),
         settings=said,
         generator=None,
-        call=partial(_call, first=isinstance(loss, str)),
+        call=partial(answer, first=isinstance(loss, str)),
         right=partial(correct, positive=None, boundary=boundary) if isinstance(loss, str) else None,
         progress=lambda *_: None,
         batches=batches,
     )
+
+
+def run_task(task: TrainingTask, model: "torch.nn.Module", watchers: Sequence[Watcher]) -> FitResult:
+    """Train a task's module, which is the model or holds it, and keep the best weights."""
+    from titrant.runtime.training.loop import train
+
     began = time.monotonic()
     course = train(task, watchers)
     if course.best_weights:
-        model.load_state_dict(course.best_weights)
+        task.module.load_state_dict(course.best_weights)
     model.eval()
     return FitResult(model, course.curves(), time.monotonic() - began)
 
@@ -115,11 +132,12 @@ def _moved(value: Any, place: "torch.device") -> Any:
     return value.to(place, non_blocking=True)
 
 
-def _call(module: "torch.nn.Module", inputs: Any, *, first: bool) -> Any:
+def answer(module: "torch.nn.Module", inputs: Any, *, first: bool) -> Any:
+    """Answer a batch's inputs, taken by place or by name; with `first` by the first tensor of the answer alone."""
     from titrant.runtime.backends.torch.call import named
 
     if isinstance(inputs, Mapping):
-        answer = module(**inputs)
+        answered = module(**inputs)
     else:
-        answer = module(*inputs) if isinstance(inputs, tuple) else module(inputs)
-    return next(iter(named(answer, ("output",)).values())) if first else answer
+        answered = module(*inputs) if isinstance(inputs, tuple) else module(inputs)
+    return next(iter(named(answered, ("output",)).values())) if first else answered

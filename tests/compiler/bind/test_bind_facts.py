@@ -50,12 +50,11 @@ def test_names_the_nearest_column():
 
 
 def test_refuses_a_layer_where_parameters_are_named():
-    text = case.TRAINED.replace("train: {", "train: {watch_gradients: {pattern: PATTERN}, ")
-    assert text != case.TRAINED
-    found = findings(text.replace("PATTERN", "head"), model=case.DIGITS, data=case.DIGIT_DATA)
-    assert [(code, under, advice) for code, under, _, advice in found] == [("R199", "head", "write `pattern: head.*`")]
-    fitting = case.bound(text.replace("PATTERN", "head.*"))
-    assert check_facts(fitting, case.DIGITS, case.DIGIT_DATA) == ()
+    text, name = case.RECIPE + "  watch_gradients: {pattern: PATTERN}\n", case.MODEL.layers[0].name
+    text = text.replace("train: {epochs: 3}", "train:\n  epochs: 3")
+    found = findings(text.replace("PATTERN", name))
+    assert [(code, under, advice) for code, under, _, advice in found] == [("R199", name, f"write `pattern: {name}.*`")]
+    assert check_facts(case.bound(text.replace("PATTERN", f"{name}.*")), case.MODEL, case.DATA) == ()
 
 
 def test_names_the_nearest_class_for_the_critical_one():

@@ -25,10 +25,10 @@ CONVOLUTION = Layer("c", "Conv2d", 9216, 36864, (32, 32, 3, 3), 10**6)
 PRODUCT = Layer("p", "Linear", 8256, 33024, (64, 128), 2 * 8192)
 
 
-def asked(*changes, layers=(CONVOLUTION, CONVOLUTION, PRODUCT)):
+def asked(*changes, layers=(CONVOLUTION, CONVOLUTION, PRODUCT), machine=case.AVX2):
     model = replace(case.MODEL, layers=tuple(replace(each, name=f"{each.name}{at}") for at, each in enumerate(layers)))
     bound = case.bound(case.RECIPE, "level=balanced", "search.mix_layers=false", *changes)
-    return case.decide(bound, case.AVX2, model, case.DATA)
+    return case.decide(bound, machine, model, case.DATA)
 
 
 def mending(decisions):
@@ -45,6 +45,12 @@ def test_equalizes_first_and_keeps_it_for_what_is_tried_later():
     assert [chain.id for chain in chains] == ["ort.static.equalized", "ort.static.clipped"]
     assert {chain.first for chain in chains} == {("quantize.equalize",)}
     assert chains[1].options["calibration"] == "mse"
+
+
+def test_equalizes_before_a_method_of_another_engine_too():
+    machine = case.machine("avx2", packages={**case.PACKAGES, "openvino": "2026.4.0", "nncf": "3.4.0"})
+    [chain] = mending(asked("quantization.method=openvino.ptq", "target.engine=openvino", machine=machine))
+    assert (chain.id, chain.first) == ("openvino.ptq.equalized", ("quantize.equalize",))
 
 
 def test_leaves_to_be_named_what_gained_least():

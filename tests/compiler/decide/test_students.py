@@ -13,8 +13,9 @@ from case import DATA, MODEL, RECIPE, VNNI, bound
 
 from titrant.compiler.compile import compile_plan
 from titrant.compiler.decide.decide import decide
+from titrant.compiler.decide.rule import LoadStep
 from titrant.compiler.facts.inspect import request
-from titrant.compiler.facts.load_steps import LoadStep, OtherModel, other_loads
+from titrant.compiler.facts.load_steps import OtherLoad, OtherModel, other_loads
 from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 from titrant.schema.facts import Layer, TensorSpec
 from titrant.schema.values.canonical import read_back
@@ -39,7 +40,7 @@ def recipe(*parts, factorize=""):
 
 
 def load(model, **params):
-    return LoadStep("model.load", {"factory": "titrant.recipes.models:TabularNet", "weights": None, **params}, model)
+    return OtherLoad({"factory": "titrant.recipes.models:TabularNet", "weights": None, **params}, model)
 
 
 def plan_of(text, *changes, student=SMALL, teacher=None):
@@ -101,8 +102,8 @@ def test_allows_no_much_smaller_student_under_the_medical_safeguards():
     with pytest.raises(InfeasibleError, match="P108: level medical_critical allows 10% of the parameters to go"):
         plan_of(text, *medical)
     near = replace(SMALL, parameters=3600, trainable=3600)
-    decided = decide(bound(text, *medical), VNNI, MODEL, DATA, others={"student": load(near)})
-    assert decided.settled.student.model == near
+    step = LoadStep("model.load", load(near).params, near)
+    assert decide(bound(text, *medical), VNNI, MODEL, DATA, others={"student": step}).settled.student == step
 
 
 def test_names_the_pattern_that_no_module_of_the_original_has():

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from titrant.runtime.report.page import html_text, markdown_text, page
-from titrant.runtime.report.record_view import read_record
+from titrant.runtime.report.record_view import Curves, Gradients, UnhealthyLayer, read_record
 from titrant.runtime.report.steps import training_rows
 from titrant.schema.record import Measurement
 from titrant.schema.values.canonical import plain
@@ -51,3 +51,27 @@ def test_says_nothing_of_a_training_in_fp32_that_keeps_everything(records):
     record = measuring(records, {"final_loss": 0.1})
     assert training_rows(record) == ()
     assert 'id="training"' not in html_text(page(replace(record, values=replace(record.values, curves=None))))
+
+
+def test_names_layers_that_did_not_learn(records):
+    record = measuring(records, {})
+    gradients = Gradients(
+        global_norm=(30.0, 12.0),
+        above=1234,
+        layers={
+            "stem": UnhealthyLayer(vanishing=1, least=1e-12),
+            "head": UnhealthyLayer(vanishing=2, exploding=3, least=0.0, most=4e5),
+        },
+    )
+    unhealthy = replace(record, values=replace(record.values, curves=Curves(loss=(1.0, 0.5), gradients=gradients)))
+    assert [(row.subject, row.words) for row in training_rows(unhealthy)] == [
+        ("gradients: global norm", "above the limit in 1,234 steps, up to 30"),
+        ("gradients: stem", "vanishes in 1 step, down to 1e-12"),
+        ("gradients: head", "vanishes in 2 steps, down to 0; explodes in 3 steps, up to 4e+05"),
+    ]
+    assert "Largest global norm of the gradients" in html_text(page(unhealthy))
+    healthy = replace(
+        record, values=replace(record.values, curves=Curves(loss=(1.0,), gradients=Gradients(global_norm=(1.0,))))
+    )
+    assert training_rows(healthy) == ()
+    assert "Largest global norm" not in html_text(page(healthy))

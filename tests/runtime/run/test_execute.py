@@ -161,6 +161,20 @@ def test_goes_on_with_the_other_candidates_when_the_worker_dies(toy, make_plan, 
     assert record.released == ("c2",)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_keeps_what_a_killed_step_saved_until_it_is_finished(toy, make_plan, asked):
+    plan = make_plan((1, 2), make={1: {"saves": True, "checkpoints": asked}})
+    assert toy.run(plan).candidates[0].status == "rejected"
+    (saved,) = (toy.home.path / "training").iterdir()
+    assert [file.name for file in saved.iterdir()] == ["saved"]
+    record = toy.run(plan)
+    assert record.candidates[0].status != "rejected"
+    assert not list((toy.home.path / "training").iterdir())
+    kept = list(folder_of(toy, record).glob("steps/*/checkpoints/saved"))
+    assert [file.read_text() for file in kept] == (["1"] if asked else [])
+    assert bool([event for event in toy.events if "its checkpoints are in" in event.get("text", "")]) is asked
+
+
 def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy, make_plan):
     with pytest.raises(StepError, match="No such file or directory"):
         toy.run(make_plan(load={"opens": str(toy.folder / "missing")}))

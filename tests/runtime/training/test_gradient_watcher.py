@@ -65,7 +65,7 @@ def test_is_silent_about_what_is_healthy():
 def test_tells_of_a_layer_once_and_counts_its_steps():
     notes, gradients = trained([1.0, 1e-12, 1e-13, 1.0])
     assert len(notes) == 1
-    assert notes[0].startswith("step 2: the gradient of first vanishes (norm ")
+    assert notes[0].startswith("training, step 2: the gradient of first vanishes (norm ")
     assert "standardize" in notes[0]
     seen = gradients["layers"]["first"]
     assert (seen["vanishing"], seen["exploding"]) == (2, 0)

@@ -1,10 +1,12 @@
 """Remove the blocks whose removal alone moves a network's answers least."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.session import answer_rows, check_rows, open_session, taken
@@ -18,8 +20,10 @@ from titrant.runtime.user_code import describe
 from titrant.runtime.values import Outputs, Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import StepError
 
-# Rows answered at once.
-_BATCH = 64
+# Rows answered at once, and parts of the rows that tell by how much a figure varies.
+_BATCH, _PARTS = 64, 16
+# Standard errors within which two blocks cost the same.
+_ERRORS = 2
 
 
 @dataclass
@@ -59,16 +63,7 @@ class Remover:
     def __init__(self, model: TorchModel, rows: Rows, most: int, reading: Reading | None, context: Context) -> None:
         """At most `most` rows are answered, at even distances."""
         check_rows(rows)
-        places = spread(len(rows), most)
-        self.rows = replace(
-            rows,
-            inputs={name: array[places] for name, array in rows.inputs.items()},
-            labels=None if rows.labels is None else rows.labels[places],
-            units=rows.units[places],
-            ids=rows.ids[places],
-            subgroups={},
-            subgroup_values={},
-        )
+        self.rows = _chosen(rows, spread(len(rows), most))
         self._reading = reading or read_by(rows)
         self._context = context
         self._model = replace(model, module=copy.deepcopy(model.module).eval())
@@ -81,23 +76,31 @@ class Remover:
         removal that makes every answer uncertain hides what the next one does, and costs accuracy.
         """
         removal = Removal()
+        parts: dict[str, np.ndarray] = {}
         for place, block in enumerate(blocks):
             self._context.progress(place, len(blocks), block.name)
             if (moved := self._moved(block, removal)) is not None:
-                removal.alone[block.name] = moved
-        able = sorted((block for block in blocks if block.name in removal.alone), key=lambda b: removal.alone[b.name])
+                removal.alone[block.name], parts[block.name] = moved
+        able = ordered([block for block in blocks if block.name in parts], removal.alone, parts)
         for block in able[:count] if count is not None else _within(able, parameters):
             if (moved := self._moved(block, removal)) is not None:
-                removal.removed[block.name] = moved
+                removal.removed[block.name] = moved[0]
                 self._model.module.set_submodule(block.name, stand_in(block.form()))
         return removal
 
-    def _moved(self, block: Block, removal: Removal) -> float | None:
-        """Return how far the answers move without one more block; None, with the reason kept, where there are none."""
+    def _moved(self, block: Block, removal: Removal) -> tuple[float, np.ndarray] | None:
+        """Return how far the answers move without one more block, on all rows and on parts of them.
+
+        None, with the reason kept, where there are no answers.
+        """
         part = self._model.module.get_submodule(block.name)
         self._model.module.set_submodule(block.name, stand_in(block.form()))
         try:
-            return damage(self._reading, self.rows, self._original, self._answers())
+            answers = self._answers()
+            every = np.arange(len(self.rows))
+            count = min(_PARTS, len(every))
+            parts = [self._damage(answers, every[first::count]) for first in range(count)]
+            return self._damage(answers, every), np.array(parts)
         except StepError as error:
             removal.refused[block.name] = error.diagnostics[0].message
         except (AttributeError, KeyError, AssertionError) as error:  # others look into the block
@@ -105,6 +108,13 @@ class Remover:
         finally:
             self._model.module.set_submodule(block.name, part)
         return None
+
+    def _damage(self, answers: Outputs, places: np.ndarray) -> float:
+        before, after = (
+            Outputs(outputs.role, {name: array[places] for name, array in outputs.arrays.items()})
+            for outputs in (self._original, answers)
+        )
+        return damage(self._reading, _chosen(self.rows, places), before, after)
 
     def _answers(self) -> Outputs:
         with (
@@ -114,6 +124,38 @@ class Remover:
         ):
             inputs = {name: taken(self.rows, name) for name in session.input_names}
             return Outputs(self.rows.role, answer_rows(session, inputs, len(self.rows), _BATCH))
+
+
+def ordered(blocks: Sequence[Block], cost: Mapping[str, float], parts: Mapping[str, np.ndarray]) -> list[Block]:
+    """Order blocks by what their removal costs; of those whose costs cannot be told apart the smallest goes first.
+
+    `parts` are the costs on equal parts of the rows. Two are told apart where their mean difference is beyond two of
+    its standard errors. What holds less is learned again more easily.
+    """
+    left, order = list(blocks), list[Block]()
+    while left:
+        cheapest = min(left, key=lambda block: cost[block.name])
+        alike = [block for block in left if _alike(parts[block.name] - parts[cheapest.name])]
+        chosen = min(alike, key=lambda block: (block.parameters, cost[block.name]))
+        order.append(chosen)
+        left.remove(chosen)
+    return order
+
+
+def _alike(differences: np.ndarray) -> bool:
+    """Whether paired differences, one a part of the rows, leave open which of two costs more; equal ones do."""
+    if len(differences) < 2:
+        return not differences.any()
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return abs(float(differences.mean())) <= _ERRORS * error
+
+
+def _chosen(rows: Rows, places: np.ndarray) -> Rows:
+    """Return some of the rows, without their subgroups."""
+    inputs = {name: array[places] for name, array in rows.inputs.items()}
+    labels = None if rows.labels is None else rows.labels[places]
+    picked = {"units": rows.units[places], "ids": rows.ids[places], "labels": labels}
+    return replace(rows, inputs=inputs, subgroups={}, subgroup_values={}, **picked)
 
 
 def _within(blocks: Sequence[Block], room: int) -> list[Block]:

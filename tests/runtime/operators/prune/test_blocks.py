@@ -13,7 +13,8 @@ from titrant.runtime.api import PlainContext
 from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends.torch.factory import build, source_digest
 from titrant.runtime.backends.torch.module import load_torch, save_torch
-from titrant.runtime.backends.torch.reduced.blocks import watched
+from titrant.runtime.backends.torch.reduced.blocks import Block, watched
+from titrant.runtime.backends.torch.reduced.removal import ordered
 from titrant.runtime.operators.prune import blocks as operator
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import PreconditionError
@@ -150,6 +151,26 @@ def test_refuses_more_blocks_than_can_go_and_says_how_many_can():
     assert refused.value.diagnostics[0].help == "write reduction.pruning.blocks: 2 or less"
     with pytest.raises(PreconditionError, match="X550: a block is to be removed, and 0 can be"):
         pruned(model("Mixed", kinds=["wider", "lone"]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 8)), min_size=1, max_size=6), st.floats(0, 2))
+def test_takes_the_smallest_of_blocks_that_cannot_be_told_apart(made, noise):
+    """Costs are whole numbers and what varies: beyond noise the cheaper goes first, within it the smaller."""
+    rng = np.random.default_rng(len(made))
+    blocks = [Block(str(place), size) for place, (size, _) in enumerate(made)]
+    parts = {str(place): cost + noise * rng.normal(size=16) for place, (_, cost) in enumerate(made)}
+    cost = {name: float(values.mean()) for name, values in parts.items()}
+    order = ordered(blocks, cost, parts)
+    assert sorted(block.name for block in order) == sorted(cost)
+    for place, block in enumerate(order):
+        cheapest = min(order[place:], key=lambda other: cost[other.name])
+        gap = parts[block.name] - parts[cheapest.name]
+        assert gap.mean() <= 2 * gap.std(ddof=1) / 4 + 1e-12
+        for other in order[place:]:
+            apart = parts[other.name] - parts[cheapest.name]
+            if apart.mean() <= 2 * apart.std(ddof=1) / 4:
+                assert (block.parameters, cost[block.name]) <= (other.parameters, cost[other.name])
 
 
 SIZES = {"a": 10, "b": 30, "c": 20}

@@ -38,7 +38,7 @@ def test_returns_what_it_was_given(whole):
     assert {"time", "titrant_version", "torch_version"} <= set(restored.made)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_takes_no_damaged_file_for_a_whole_one(whole, tmp_path_factory, data):
     _, content, weight = whole

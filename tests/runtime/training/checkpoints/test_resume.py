@@ -11,7 +11,7 @@ import torch  # noqa: TID253 - its very subject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from same_states import same
-from titrant.runtime.training.checkpoints.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
+from titrant.runtime.training.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
 
 from titrant import checkpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
@@ -121,7 +121,7 @@ def test_goes_on_after_the_epoch_that_was_saved(tmp_path):
         trained(tmp_path, kill=11)
     notes = []
     trained(tmp_path, notes=notes)
-    assert "it goes on after epoch 2" in notes
+    assert "the training goes on after epoch 2" in notes
 
 
 def test_begins_anew_where_that_is_asked_for(tmp_path):
@@ -144,7 +144,7 @@ def test_takes_the_one_before_a_damaged_one(tmp_path, harm):
         checkpoints.save(tmp_path, {"model": torch.nn.Linear(1, 1)}, epoch=3)
     notes = []
     assert same(trained(tmp_path, notes=notes)["module"], trained(None)["module"])
-    assert "it goes on after epoch 2" in notes
+    assert "the training goes on after epoch 2" in notes
 
 
 def test_keeps_the_best_and_the_latest(tmp_path):
