@@ -7,6 +7,9 @@ from titrant.runtime.backends.backend import distribution
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 
+# Instruction sets that multiply in bf16, rather than convert to fp32 and back.
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+
 # Layer types, as torch modules and as ONNX nodes.
 CONVOLUTIONS = (
     "Conv1d", "Conv2d", "Conv3d", "Conv", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "ConvTranspose",
@@ -229,6 +232,17 @@ def _without_bias(layer: Layer) -> bool:
 
 def _elements(layer: Layer) -> int:
     return math.prod(layer.weight_shape) if layer.weight_shape else layer.parameters
+
+
+def precision_unmet(precision: str, hardware: Hardware) -> tuple[Unmet, ...]:
+    """Say what training in a precision lacks here, where steps run on the processor."""
+    if precision == "fp16":
+        remedy = "set train.precision to bf16 or fp32; fp16 takes a GPU, on which no training step runs yet"
+        return (Unmet("no processor trains faster in fp16, whose gradients also need scaling", remedy),)
+    if precision == "bf16" and not {*NATIVE_BF16} & {*hardware.identity.instructions}:
+        cause = f"bf16 is emulated on this processor and slower than fp32 (it has none of {', '.join(NATIVE_BF16)})"
+        return (Unmet(cause, "set train.precision to fp32"),)
+    return ()
 
 
 def missing(hardware: Hardware, *packages: str) -> tuple[Unmet, ...]:

@@ -103,29 +103,22 @@ def beside(record: Record, search: CandidateSearch) -> Iterator[tuple[str, str, 
 
 
 def reduced_words(record: Record, candidate: Candidate) -> str:
-    """Say what share of the parameters is gone, and what share is zero and still there; "" where neither is."""
-    measured = _measured(record, candidate)
-    gone, zero = measured.get(REMOVED), measured.get(MASKED)
-    parts = []
-    if gone:
-        parts.append(f"{fraction(gone)} of the parameters are gone")
-    if zero:
-        parts.append(f"{fraction(zero)} of the weights are 0 and still there")
-    return ", and ".join(parts)
+    """Say of each reduction what share of the parameters that it was given is gone, or zero and still there.
 
-
-def _measured(record: Record, candidate: Candidate) -> dict[str, float]:
+    What is gone is also told as the ratio of before to after; "" where nothing is gone or zero.
+    """
     results = {step.step: step.result for step in record.run.steps}
-    measured: dict[str, float] = {}
+    parts = []
     for step in _made_by(record, candidate.model):
         result = results.get(step.id)
-        for item in result.measurements if result is not None else ():
-            # Of two reductions the second counts what the first left.
-            if item.name == REMOVED:
-                measured[REMOVED] = 1 - (1 - measured.get(REMOVED, 0.0)) * (1 - item.value)
-            elif item.name == MASKED:
-                measured[MASKED] = item.value
-    return measured
+        measured = {item.name: item.value for item in result.measurements} if result is not None else {}
+        gone, zero = measured.get(REMOVED, 0.0), measured.get(MASKED, 0.0)
+        if gone:
+            ratio = 1 / (1 - gone)
+            parts.append(f"{step.operator}: {fraction(gone)} of the parameters are gone, compressed {ratio:.2f} times")
+        if zero:
+            parts.append(f"{step.operator}: {fraction(zero)} of the weights are 0 and still there")
+    return "; ".join(parts)
 
 
 def _made_by(record: Record, reference: str) -> Iterator[Step]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from titrant.runtime.contract.company import batch_sentence
+from titrant.runtime.report.ablation import AblationRow, ablation
 from titrant.runtime.report.candidates import (
     CandidateRow,
     LadderRow,
@@ -57,6 +58,7 @@ class Story:
     title: str
     savings: tuple[Saving, ...]
     gains: tuple[GainRow, ...]  # where the speed-up comes from
+    ablation: tuple[AblationRow, ...]  # what each step gave and cost, where the network was reduced
     contract: Judged | None
     predicted: str  # how likely all gates together were to pass, and what came; "" where nobody said
     batch: str  # in which batches it was judged, and whether its answers hold in others; "" where nobody asked
@@ -132,6 +134,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         title=title,
         savings=savings(record, search, lead),
         gains=gain_rows(lead.record.parts, lead.planned.method, reduced_words(record, lead.planned)),
+        ablation=ablation(record, search, lead, shown_candidates(record)),
         contract=contract,
         predicted=predicted_sentence(record, contract),
         batch=batch_sentence(lead.id, seen) if (seen := record.values.invariance.get(lead.id)) else "",
@@ -231,6 +234,7 @@ def _story_values(story: Story) -> dict[str, Any]:
         "gains": [
             {name: getattr(row, name) for name in ("name", "files", "what", "speed", "size")} for row in story.gains
         ],
+        **({"ablation": [plain(row) for row in story.ablation]} if story.ablation else {}),
         "verdict": contract.verdict if contract else None,
         "gates": [{"gate": row.margin.gate, "verdict": row.verdict, "left": row.margin.left} for row in rows],
         "predicted": story.predicted,

@@ -62,6 +62,7 @@ class Quality:
     agreement: float | None = None
     retention: float | None = None
     lower: float | None = None  # what a mixture keeps at least, beyond chance
+    fine_tuned: float | None = None  # the retention against the original after the training that the candidate had
 
 
 @dataclass(frozen=True)

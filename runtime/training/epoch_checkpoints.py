@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,12 @@ class EpochCheckpoints(Watcher):
 
     def _brief(self, state: TrainingState) -> Brief:
         metrics = {name: values[-1] for name in _METRICS if (values := getattr(state.course, name))}
-        return Brief(state.epoch, state.step, metrics, made_with(self._plan.commit_of))
+        return Brief(state.epoch, state.step, metrics)
 
     def _write(self, epoch: int, brief: Brief, taken: Taken) -> None:
         plan = self._plan
+        # Here and not in the loop: the first time git is asked.
+        brief = replace(brief, made=made_with(plan.commit_of))
         write_checkpoint(plan.folder / name_of(epoch), brief, taken)
         metric = plan.metric.replace(" ", "_")
         prune_checkpoints(plan.folder, metric=metric, mode=plan.mode, keep_best=plan.keep_best)

@@ -8,7 +8,7 @@ from itertools import islice
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.training.precision import Scaler, arithmetic
-from titrant.runtime.training.progress import EpochLosses, TrainingClock, not_finite, refuse_diverged
+from titrant.runtime.training.progress import EpochLosses, TrainingClock, no_batches, not_finite, refuse_diverged
 from titrant.runtime.training.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.schedules import EACH_EPOCH, EACH_STEP, RateSchedule, make_optimizer, make_schedule
 from titrant.runtime.training.task import (
@@ -159,6 +159,8 @@ def _judge(state: TrainingState, batches: Iterable[Batch]) -> str:
             total += float(task.objective(output, labels, inputs)) * len(labels)
             right += 0 if task.right is None else task.right(output, labels)
             rows += len(labels)
+    if not rows:
+        raise no_batches("tuning")
     course.tuning_loss.append(total / rows)
     if not math.isfinite(course.tuning_loss[-1]):
         raise not_finite(state, "tuning loss", course.tuning_loss[-1], state.step - 1)

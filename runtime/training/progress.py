@@ -44,9 +44,7 @@ class EpochLosses:
         """Return the mean loss of a row so far; StepError X205 where it is not finite, or there is no row."""
         self._read()
         if not self._rows:
-            raise StepError(
-                Diagnostic("X512", "an epoch has no batches", help="give batches that can be passed over again, a list")
-            )
+            raise no_batches("train")
         return self._total / self._rows
 
     def _read(self) -> None:
@@ -92,6 +90,12 @@ class TrainingClock:
         curve = self._course.tuning_loss or self._course.loss
         drawn = f" {sparkline(curve)}" if len(curve) > 1 else ""
         self._task.progress(done, epochs, note + tail + drawn)
+
+
+def no_batches(role: str) -> StepError:
+    """Say that an epoch has nothing to learn from, or to be judged on."""
+    advice = "give batches that can be passed over again: a list, or a DataLoader"
+    return StepError(Diagnostic("X512", f"an epoch has no {role} batches", help=advice))
 
 
 def not_finite(state: TrainingState, name: str, value: float, step: int) -> StepError:

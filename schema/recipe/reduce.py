@@ -53,6 +53,21 @@ class Pruning(Section):
     m: Count | None = Field(
         None, exclude_if=lambda value: value is None, description="n_m: weights of a group, along the inputs; 4"
     )
+    round_to: Count | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="structured: channels or neurons that go together; as kernels compute them",
+    )
+    importance: Literal["magnitude", "taylor"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="structured: what stays; the largest weights, or what the loss depends on",
+    )
+    distribution: Literal["uniform", "heterogeneous"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="structured: the same share of every layer, or more where it harms less; by `sparsity`",
+    )
     schedule: Literal["one_shot", "gradual"] = Field(
         "one_shot", description="at once, or ever more weights set to zero while `train` fits the others"
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
+    from titrant.api.distill import TeacherTerms, distill
     from titrant.api.doctor import doctor
     from titrant.api.explain import explain
     from titrant.api.export import export
@@ -68,6 +69,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
@@ -81,6 +83,7 @@ _PUBLIC = {
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
     "diff": "titrant.api.diff",
+    "distill": "titrant.api.distill",
     "distributed": "titrant.runtime.training.processes.ranks",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
@@ -130,6 +133,7 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "TeacherTerms",
     "TitrantError",
     "Unmet",
     "apply",
@@ -145,6 +149,7 @@ __all__ = [
     "detect",
     "device_status",
     "diff",
+    "distill",
     "distributed",
     "doctor",
     "ensure_directories",

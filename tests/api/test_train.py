@@ -148,5 +148,9 @@ def test_refuses_what_is_no_training():
     said = settings(metric="tuning accuracy")
     with pytest.raises(ValueError, match="no tuning accuracy"):
         titrant.train.fit(net, BATCHES, tuning=BATCHES, loss=functional.cross_entropy, settings=said)
-    with pytest.raises(StepError, match="X512"):
+    with pytest.raises(StepError, match=r"X512.*train batches"):
         titrant.train.fit(net, iter(BATCHES), settings=settings())
+    with pytest.raises(StepError, match=r"X512.*tuning batches"):
+        titrant.train.fit(net, BATCHES, tuning=[], settings=settings())
+    with pytest.raises(ValueError, match="no trainable parameters"):
+        titrant.train.fit(nn.ReLU(), BATCHES, settings=settings())

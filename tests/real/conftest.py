@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,21 +38,13 @@ def data() -> str:
 
 
 @pytest.fixture
-def execute(tmp_path):
+def execute(warm, tmp_path):
     def call(recipe: str) -> Done:
         for module in (*(HERE / "modules").glob("*.py"), HERE.parent / "models" / "resnet20.py"):
             shutil.copy(module, tmp_path / module.name)
         (tmp_path / "recipe.yaml").write_text(recipe)
         home = tmp_path / "home"
-        done = subprocess.run(
-            [sys.executable, "-m", "titrant", "run", "recipe.yaml"],
-            cwd=tmp_path,
-            env={**os.environ, "TITRANT_HOME": str(home), "CI": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = warm("-m", "titrant", "run", "recipe.yaml", cwd=tmp_path, env={"TITRANT_HOME": str(home)})
         printed = done.stdout + done.stderr
         assert "Traceback" not in printed, printed
         records = sorted(home.glob("runs/*/record.json"))

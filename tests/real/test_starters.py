@@ -1,8 +1,5 @@
 """Real data and models get starter recipes that can be planned at once."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +45,18 @@ def ecg(data, folder):
     return "rows.npz", "kind"
 
 
+@pytest.fixture
+def titrant(warm):
+    def run(folder, *arguments):
+        done = warm("-m", "titrant", *arguments, cwd=folder, env={"TITRANT_HOME": str(folder / "home")})
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
 @pytest.mark.parametrize("prepare", [heart, nhanes, adult, ecg])
-def test_plans_what_it_started_from_a_table(tmp_path, data, prepare):
+def test_plans_what_it_started_from_a_table(titrant, tmp_path, data, prepare):
     file, label = prepare(Path(data), tmp_path)
     asked = ("titrant.recipes.models:TabularNet", "--data", file, "--label", label, "--out", "started.yaml")
     titrant(tmp_path, "init", *asked)
@@ -57,20 +64,7 @@ def test_plans_what_it_started_from_a_table(tmp_path, data, prepare):
     assert "steps" in titrant(tmp_path, "plan", "started.yaml")
 
 
-def test_plans_what_it_started_from_a_detector(tmp_path, data):
+def test_plans_what_it_started_from_a_detector(titrant, tmp_path, data):
     titrant(tmp_path, "init", Path(data) / "ultralight_face/version-slim-320.onnx", "--out", "started.yaml")
     titrant(tmp_path, "check", "started.yaml")
     assert "steps" in titrant(tmp_path, "plan", "started.yaml")
-
-
-def titrant(folder, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "TITRANT_HOME": str(folder / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -1,10 +1,7 @@
 """The shipped recipes, run whole on data that comes with scikit-learn."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,18 +12,11 @@ RECIPES = Path(__file__).parent.parent.parent / "recipes"
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(warm, tmp_path):
     def call(name):
         shutil.copy(RECIPES / f"{name}.yaml", tmp_path)  # a run writes a lock beside its recipe
-        done = subprocess.run(
-            [sys.executable, "-m", "titrant", "run", "-q", f"{name}.yaml"],
-            cwd=tmp_path,
-            env={**os.environ, "TITRANT_HOME": str(tmp_path / "home"), "CI": "true"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        home = {"TITRANT_HOME": str(tmp_path / "home")}
+        done = warm("-m", "titrant", "run", "-q", f"{name}.yaml", cwd=tmp_path, env=home)
         folder = sorted((tmp_path / "home" / "runs").iterdir())[-1]
         return done, folder, json.loads((folder / "record.json").read_text())
 

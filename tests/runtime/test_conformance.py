@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,17 @@ NAMES = catalog.names()
 RUN_HERE = list(filter(cases.runs_here, NAMES))
 HEAVY = ("torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "transformers")
 PACKAGES = {
-    **{"torch": "2", "onnx": "1", "onnxruntime": "1", "openvino": "2026", "nncf": "3", "bitsandbytes": "0", "mlx": "0"},
-    **{"torchao": "0", "c++": "12"},
+    **{
+        "torch": "2",
+        "onnx": "1",
+        "onnxruntime": "1",
+        "openvino": "2026",
+        "nncf": "3",
+        "bitsandbytes": "0",
+        "mlx": "0",
+        "torch-pruning": "1",
+    },
+    **{"torchao": "0", "c++": "12", "torch-pruning": "1"},
     **backend.added_packages(),
 }
 LAYERS = (
@@ -51,20 +61,36 @@ def machine(packages=PACKAGES, instructions=("avx2",)):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return cases.run_all(tmp_path_factory.mktemp("once"))
+    return cases.Made(tmp_path_factory.mktemp("once"))
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory):
-    """The digests of all outputs, from a fresh process: one for all the processes of a test session."""
+def again(made, tmp_path_factory):
+    """Return a function that runs a case once more: what it gives, and the digests of its inputs before and after."""
+
+    @cache
+    def run(name):
+        folder = tmp_path_factory.mktemp("again")
+        before = digests_of_inputs(name, made, folder / "home")
+        outputs = cases.run(name, made, folder / "scratch")
+        return outputs, before, digests_of_inputs(name, made, folder / "home")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory, request):
+    """The digests of the outputs that are asked for, from a fresh process: one for all processes of a test session."""
     base = tmp_path_factory.getbasetemp()
     found = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "conformance.json"
     with FileLock(f"{found}.lock"):
         if not found.exists():
             # Another hash seed, so that the order of a set cannot pass for an order.
             seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+            items = (item for item in request.session.items if "elsewhere" in item.fixturenames)
+            names = [item.callspec.params["name"] for item in items]
             done = subprocess.run(
-                [sys.executable, str(CASES_FILE), str(tmp_path_factory.mktemp("process"))],
+                [sys.executable, str(CASES_FILE), str(tmp_path_factory.mktemp("process")), *names],
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "PYTHONHASHSEED": seed},
@@ -81,7 +107,7 @@ def test_has_a_case_for_every_operator():
 @pytest.mark.parametrize("name", NAMES)
 def test_is_called_verified_only_on_devices_on_which_its_case_runs(name, made):
     """A kind of device that a declaration names is one of the cases', and the case left its outputs there."""
-    left = all(f"{name}:{port}" in made for port in catalog.get(name).outputs)
+    left = {*catalog.get(name).outputs} <= {*made.of(name)}
     ran = {*cases.DEVICES} if left or cases.CASES[name].apart else set()
     assert {*catalog.get(name).verified} <= ran
 
@@ -99,7 +125,7 @@ def test_reads_back_the_parameters_that_it_writes(name, made):
 
 @pytest.mark.parametrize("name", RUN_HERE)
 def test_gives_the_declared_ports_and_kinds(name, made):
-    outputs = {place.partition(":")[2]: value for place, value in made.items() if place.startswith(f"{name}:")}
+    outputs = made.of(name)
     declared = catalog.get(name).outputs
     assert set(outputs) == set(declared)
     for port, kind in declared.items():
@@ -122,13 +148,11 @@ def kind_of(value):
 
 
 @pytest.mark.parametrize("name", RUN_HERE)
-def test_leaves_inputs_that_it_does_not_consume_untouched(name, made, tmp_path):
-    declaration = catalog.get(name)
-    before = digests_of_inputs(name, made, tmp_path / "home")
-    inputs = cases.inputs_of(name, made)
-    kept = {port: value for port, value in inputs.items() if port not in declaration.consumes}
-    cases.run(name, made, tmp_path / "scratch")
-    assert digests_of_inputs(name, made, tmp_path / "home") == before
+def test_leaves_inputs_that_it_does_not_consume_untouched(name, made, again):
+    consumed = catalog.get(name).consumes
+    kept = {port: value for port, value in cases.inputs_of(name, made).items() if port not in consumed}
+    _, before, after = again(name)
+    assert after == before
     assert all(not getattr(value, "module", None) or not value.module.training for value in kept.values())
 
 
@@ -145,10 +169,10 @@ def digests_of_inputs(name, made, home):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if catalog.get(name).determinism == "exact"])
-def test_gives_the_same_bytes_twice_and_in_another_process(name, made, elsewhere, tmp_path):
-    again = {f"{name}:{port}": value for port, value in cases.run(name, made, tmp_path / "scratch").items()}
-    first = cases.digests({place: made[place] for place in again}, tmp_path / "home")
-    assert cases.digests(again, tmp_path / "home") == first
+def test_gives_the_same_bytes_twice_and_in_another_process(name, made, again, elsewhere, tmp_path):
+    outputs = {f"{name}:{port}": value for port, value in again(name)[0].items()}
+    first = cases.digests({place: made[place] for place in outputs}, tmp_path / "home")
+    assert cases.digests(outputs, tmp_path / "home") == first
     assert {place: elsewhere[place] for place in first} == first
 
 

@@ -19,7 +19,7 @@ from titrant.runtime.cost.forward import (
     speed_of,
     update_seconds,
 )
-from titrant.runtime.cost.sizes import missing, torch_bytes
+from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -49,8 +49,8 @@ _TRAINING_PASSES = 3.5
 _PRECISION_SHARE = {"fp32": 1.0, "bf16": 0.7, "fp16": 0.7}
 # Of a layer's activations, what recomputing leaves out at the peak: a transformer's.
 _RECOMPUTED_BYTES = 0.87
-# Instruction sets that multiply in bf16, rather than convert to fp32 and back.
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+# Until the processes of a training have loaded torch and met.
+_MEETING_SECONDS = 10.0
 # Choosing a batch's rows, the loss, and keeping count.
 _BATCH_SECONDS = 0.0004
 # Of the epochs that early stopping allows, what it comes to on average.
@@ -109,17 +109,6 @@ def requires(params: FitParams, hardware: Hardware, model: ModelFacts | None) ->
     return missing(hardware, "torch") + weights + precision_unmet(params.precision, hardware)
 
 
-def precision_unmet(precision: str, hardware: Hardware) -> tuple[Unmet, ...]:
-    """Say what training in a precision lacks here, where steps run on the processor."""
-    if precision == "fp16":
-        remedy = "set train.precision to bf16 or fp32; fp16 takes a GPU, on which no training step runs yet"
-        return (Unmet("no processor trains faster in fp16, whose gradients also need scaling", remedy),)
-    if precision == "bf16" and not {*NATIVE_BF16} & {*hardware.identity.instructions}:
-        cause = f"bf16 is emulated on this processor and slower than fp32 (it has none of {', '.join(NATIVE_BF16)})"
-        return (Unmet(cause, "set train.precision to fp32"),)
-    return ()
-
-
 def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, work: Work = NOTHING_KNOWN) -> Prediction:
     """Model a batch as its forward pass, a backward pass that costs two and a half, and the optimizer."""
     if model is None:
@@ -135,6 +124,8 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
     if params.find_learning_rate:
         seconds += _SWEEP_STEPS * (batch + update_seconds(model, speed))
+    if params.processes > 1:
+        seconds = _MEETING_SECONDS + seconds / params.processes
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
     answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
@@ -271,8 +262,7 @@ def _in_processes(
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         alone = step_seconds(*_ready(params, *given, context))
     values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
-    options = {"params": params.model_dump(mode="json")}
-    request = {"module": __name__, "function": fit_rank.__name__, "seed": seed, "options": options}
+    request = {"module": __name__, "function": "fit_rank", "seed": seed, "options": {"params": params.model_dump()}}
     return fit_in_processes(values, request, context, size=params.processes, alone=alone)
 
 

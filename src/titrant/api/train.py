@@ -45,14 +45,26 @@ def fit(
     Without `tuning` the last weights are kept. A named loss reads the first tensor of the answer, one of your own all
     of it; then there is no tuning accuracy.
 
-    Raises RecipeError X231 for settings that are out of range, ValueError for settings that need `tuning` or
-    `len(loader)` where that is not there, StepError X205 for a loss that diverges, X510 and X511 for a loss and a
-    learning-rate search that do not work, X512 for a loader that is empty or can be read only once.
+    Raises RecipeError X231 for settings that are out of range; ValueError for a model without trainable parameters, and
+    for settings that need `tuning` or `len(loader)` where that is not there; StepError X205 for a loss that diverges,
+    X510 and X511 for a loss and a learning-rate search that do not work, X512 for batches that are empty or can be read
+    only once.
     """
+    return run_task(live_task(model, loader, tuning=tuning, loss=loss, settings=settings), model, watchers)
+
+
+def live_task(
+    model: "torch.nn.Module",
+    loader: "Iterable[Any]",
+    *,
+    tuning: "Iterable[Any] | None",
+    loss: "str | Callable[[Any, torch.Tensor], torch.Tensor]",
+    settings: TrainingSettings | None,
+) -> TrainingTask:
+    """Return what `fit` trains; it raises what is wrong with the settings."""
     from titrant.runtime import catalog
     from titrant.runtime.api import check_params
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
-    from titrant.runtime.training.loop import train
 
     said = settings or TrainingSettings()
     check_params(catalog.get("train.fit"), asdict(said))
@@ -60,23 +72,31 @@ def fit(
     _refuse_missing(said, batches, judged=tuning is not None, accuracy=isinstance(loss, str))
     compare = loss_of(loss, LossTerms()) if isinstance(loss, str) else loss
     boundary = 0.5 if loss in OF_NUMBERS else 0.0
-    place = next(model.parameters()).device
-    task = TrainingTask(
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not weights:
+        raise ValueError("the model has no trainable parameters")
+    return TrainingTask(
         module=model,
-        train=lambda: (_batch(batch, place) for batch in loader),
-        tuning=None if tuning is None else lambda: (_batch(batch, place) for batch in tuning),
+        train=lambda: (_batch(batch, weights[0].device) for batch in loader),
+        tuning=None if tuning is None else lambda: (_batch(batch, weights[0].device) for batch in tuning),
         objective=lambda output, labels, _: compare(output, labels),
         settings=said,
         generator=None,
-        call=partial(_call, first=isinstance(loss, str)),
+        call=partial(answer, first=isinstance(loss, str)),
         right=partial(correct, positive=None, boundary=boundary) if isinstance(loss, str) else None,
         progress=lambda *_: None,
         batches=batches,
     )
+
+
+def run_task(task: TrainingTask, model: "torch.nn.Module", watchers: Sequence[Watcher]) -> FitResult:
+    """Train a task's module, which is the model or holds it, and keep the best weights."""
+    from titrant.runtime.training.loop import train
+
     began = time.monotonic()
     course = train(task, watchers)
     if course.best_weights:
-        model.load_state_dict(course.best_weights)
+        task.module.load_state_dict(course.best_weights)
     model.eval()
     return FitResult(model, course.curves(), time.monotonic() - began)
 
@@ -115,11 +135,12 @@ def _moved(value: Any, place: "torch.device") -> Any:
     return value.to(place, non_blocking=True)
 
 
-def _call(module: "torch.nn.Module", inputs: Any, *, first: bool) -> Any:
+def answer(module: "torch.nn.Module", inputs: Any, *, first: bool) -> Any:
+    """Answer a batch's inputs, taken by place or by name; with `first` by the first tensor of the answer alone."""
     from titrant.runtime.backends.torch.call import named
 
     if isinstance(inputs, Mapping):
-        answer = module(**inputs)
+        answered = module(**inputs)
     else:
-        answer = module(*inputs) if isinstance(inputs, tuple) else module(inputs)
-    return next(iter(named(answer, ("output",)).values())) if first else answer
+        answered = module(*inputs) if isinstance(inputs, tuple) else module(inputs)
+    return next(iter(named(answered, ("output",)).values())) if first else answered

@@ -3,11 +3,14 @@
 import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+from titrant.runtime.report.gain_rows import reduced_words
 from titrant.runtime.report.page import html_text, markdown_text, page, summary
 from titrant.runtime.report.record_view import read_record
 from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import GainPart, GainParts
+from titrant.schema.record import Measurement
 from titrant.schema.values.canonical import plain
 
 SPEED = Gain("latency", True, "original", "original", False, 4.1, "better", 3.9, 4.3, "wall")
@@ -98,3 +101,29 @@ def test_marks_the_fastest_fp32_file_of_each_engine_also_where_it_is_no_candidat
     assert rows["script-fp32"].p50.text == "30 µs"
     assert "★ fastest fp32 file of torch, and of all" in html_text(shown)
     assert "plain conversion, in torch; ★ fastest fp32 file of torch, and of all" in markdown_text(shown)
+
+
+class Made:
+    """A step of a run: what it read, and what it measured."""
+
+    def __init__(self, name, operator, before, **measured):
+        self.id = self.step = name
+        self.operator, self.inputs, self.result = operator, {"model": before}, self
+        self.measurements = [Measurement(key, value) for key, value in measured.items()]
+
+
+def test_tells_what_is_gone_from_what_is_zero_and_each_reduction_by_itself():
+    steps = [
+        Made("load", "model.load", None),
+        Made("cut", "prune.structured", "load.model", parameters_removed=0.2, weights_masked=0.0),
+        Made("thin", "factorize.svd", "cut.model", parameters_removed=0.5),
+        Made("zero", "prune.magnitude", "thin.model", weights_masked=0.3),
+    ]
+    record = SimpleNamespace(plan=SimpleNamespace(steps=steps), run=SimpleNamespace(steps=steps))
+    words = reduced_words(record, SimpleNamespace(model="zero.model"))
+    assert words == (
+        "prune.structured: 0.2000 of the parameters are gone, compressed 1.25 times; "
+        "factorize.svd: 0.5000 of the parameters are gone, compressed 2.00 times; "
+        "prune.magnitude: 0.3000 of the weights are 0 and still there"
+    )
+    assert reduced_words(record, SimpleNamespace(model="load.model")) == ""

@@ -36,7 +36,7 @@ def _sums_to_one(values: np.ndarray) -> bool:
     return bool((values >= 0).all() and (np.abs(values.sum(-1) - 1) < _ONE).all())
 
 
-class AnswerDistances:
+class TuningAnswers:
     """What a model answers to some tuning rows, and how far that moves with a cut."""
 
     def __init__(self, model: TorchModel, rows: Rows, count: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from titrant.runtime.backends.torch.call import call, example_arrays, zeros
-from titrant.runtime.backends.torch.pruning.answers import AnswerDistances
+from titrant.runtime.backends.torch.pruning.answers import TuningAnswers
 from titrant.runtime.backends.torch.pruning.costs import Products, multiply_adds, products_of
 from titrant.runtime.backends.torch.pruning.cut import parameters_without
 from titrant.runtime.backends.torch.pruning.groups import ATTENTION, CHANNELS, Coupled, Left, record_without
@@ -83,7 +83,7 @@ def prune(
     alike = filled(work.choices, even, work.removes, work.limit)
     kept, kl = alike, {}
     if tuning is not None:
-        answers = AnswerDistances(model, tuning, asked.rows)
+        answers = TuningAnswers(model, tuning, asked.rows)
         kl["uniform"] = answers.moved(work.record(alike))
         # Blocks may be too coarse for the same share of all.
         uneven = asked.sparsity > EVEN_UP_TO or work.removes(even) < work.limit / 2
@@ -163,7 +163,7 @@ class _Work:
         """Return what is kept where one group alone keeps fewer units."""
         return (*self.whole[:place], count, *self.whole[place + 1 :])
 
-    def priced(self, answers: "AnswerDistances", context: Context) -> list[PricedCounts]:
+    def priced(self, answers: "TuningAnswers", context: Context) -> list[PricedCounts]:
         """Measure what each group's counts do to the answers, and count what they save."""
         full = multiply_adds(self.products, self.record(self.whole), KERNEL_BLOCK)
         measured = [some_counts(each.counts, MOST_MEASURED) for each in self.choices]

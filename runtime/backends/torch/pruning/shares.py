@@ -60,19 +60,20 @@ def uniform(choices: Sequence[Choices], removes: Removes, limit: int) -> Kept:
 
 def filled(choices: Sequence[Choices], kept: Kept, removes: Removes, limit: int) -> Kept:
     """Return the same with what rounding left of the limit, block by block where the weakest units score least."""
-    while True:
+    open_places = {*range(len(choices))}
+    while open_places:
         steps = []
-        for place, each in enumerate(choices):
-            fewer = each.below(kept[place])
-            if fewer is not None:
-                steps.append((each.score_lost[each.counts.index(fewer)], place, fewer))
-        for _, place, fewer in sorted(steps):
-            further = (*kept[:place], fewer, *kept[place + 1 :])
-            if removes(further) <= limit:
-                kept = further
-                break
-        else:
-            return kept
+        for place in open_places:
+            fewer = choices[place].below(kept[place])
+            lost = choices[place].score_lost[choices[place].counts.index(fewer)] if fewer is not None else math.inf
+            steps.append((lost, place, fewer))
+        _, place, fewer = min(steps, key=lambda step: step[:2])
+        further = kept if fewer is None else (*kept[:place], fewer, *kept[place + 1 :])
+        if fewer is not None and removes(further) <= limit:
+            kept = further
+        else:  # what does not fit now fits no better when more is gone
+            open_places.discard(place)
+    return kept
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch  # noqa: TID253 - its very subject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from same_states import same
-from titrant.runtime.training.checkpoints.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
 
 from titrant import checkpoints
+from titrant.runtime.training.epoch_checkpoints import CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
 from titrant.runtime.training.loop import train
@@ -180,6 +180,15 @@ def test_says_that_the_disk_is_full(tmp_path, required):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+class Zeroing(Watcher):
+    """Sets a weight that was none at the start to 0 after the second epoch."""
+
+    @torch.no_grad()
+    def after_epoch(self, state):
+        if state.epoch == 2:
+            state.module[0].weight[5, 1] = 0
+
+
 def test_keeps_masks_where_they_were_when_it_goes_on(tmp_path):
     def masked():
         task = make_task(keep_zeros=True)
@@ -188,12 +197,13 @@ def test_keeps_masks_where_they_were_when_it_goes_on(tmp_path):
         return task
 
     whole = masked()
-    train(whole)
+    train(whole, [Zeroing()])
     for kill in (9, 0):
         task = masked()
         try:
-            train(task, [EpochCheckpoints(plan(tmp_path), print), *([Killer(kill)] if kill else [])])
+            train(task, [Zeroing(), EpochCheckpoints(plan(tmp_path), print), *([Killer(kill)] if kill else [])])
         except Killed:
             continue
     assert same(dict(task.module.state_dict()), dict(whole.module.state_dict()))
     assert bool((task.module[0].weight[:4] == 0).all())
+    assert task.module[0].weight[5, 1] != 0

@@ -1,0 +1,39 @@
+"""What each step of a reduction gave and cost stands in the report, file by file; nothing of it where none reduced."""
+
+import copy
+import json
+import re
+
+import pytest
+
+from titrant.runtime.report.page import html_text, markdown_text, page, summary
+from titrant.runtime.report.record_view import read_record
+
+
+@pytest.fixture
+def grown(records):
+    """Return a record whose released ort-static goes on from ort-dynamic."""
+    record = copy.deepcopy(records.released())
+    for candidate in record["plan"]["candidates"]:
+        if candidate["id"] == "ort-static":
+            candidate["grows"] = "ort-dynamic"
+        if candidate["id"] == "ort-dynamic":
+            candidate["plain"] = "onnx"
+    record["values"]["quality"]["ort-static"]["fine_tuned"] = 0.9725
+    return page(read_record(record))
+
+
+def test_lists_every_file_on_the_way_with_what_it_kept_and_took(grown):
+    text = markdown_text(grown)
+    rows = re.findall(r"^\| `?(onnx|ort-dynamic|ort-static)`? \| ([^|]*) \| ([^|]*) \| ([^|]*) \|", text, re.M)
+    way = [row for row in rows if row[2].strip().startswith(("0.", "1."))][:3]
+    assert [row[0] for row in way] == ["onnx", "ort-dynamic", "ort-static"]
+    assert way[2][3].strip() == "0.9725"
+    assert "What each step gave and cost" in html_text(grown)
+    assert json.loads(json.dumps(summary(grown)))["searches"][0]["ablation"][2]["beside"] == "0.9725"
+
+
+def test_says_nothing_where_no_network_was_reduced(records):
+    shown = page(read_record(records.released()))
+    assert "What each step gave and cost" not in html_text(shown) + markdown_text(shown)
+    assert "ablation" not in summary(shown)["searches"][0]
