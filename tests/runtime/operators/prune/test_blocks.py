@@ -62,7 +62,7 @@ def test_finds_the_blocks_that_an_identity_can_stand_for(kinds, lone):
     assert found_in(Mixed(kinds), torch.from_numpy(X[:2])) == expected
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(KIND, min_size=3, max_size=5), st.integers(1, 3))
 def test_answers_and_loads_again_without_any_of_them(tmp_path_factory, kinds, count):
     value = model("Mixed", kinds=kinds)
