@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from titrant.runtime.contract.company import batch_sentence
-from titrant.runtime.report.ablation import AblationRow, ablation
 from titrant.runtime.report.candidates import (
     CandidateRow,
     LadderRow,
@@ -34,7 +33,7 @@ from titrant.runtime.report.plots import pictures
 from titrant.runtime.report.provenance import Fact, Usage, digests, environment, usage, validity
 from titrant.runtime.report.record_view import Record, cases, fraction, place, read_record, short
 from titrant.runtime.report.savings import Pair, Saving, loading, savings, totals
-from titrant.runtime.report.search_path import SearchPath, search_paths
+from titrant.runtime.report.search_path import AblationRow, SearchPath, ablation, search_paths
 from titrant.runtime.report.slices import SliceTable, slice_table, without_small_slices
 from titrant.runtime.report.small_cells import without_small_cells
 from titrant.runtime.report.steps import StepRow, TrainingRow, step_rows, training_rows
