@@ -95,7 +95,7 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
 
     Raises InfeasibleError P121 where the recipe asks for more than they allow.
     """
-    if not is_medical(question) or "sparsity" not in catalog.get(reduction.operator).params.model_fields:
+    if not is_medical(question) or part.key != "pruning":
         return reduction
     written = part.options.get("sparsity")
     reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
@@ -106,6 +106,10 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
             f"{reason} allows a sparsity of at most {MOST_MEDICAL:g}, and {asked}: {part.options[asked]:g} is asked"
         )
         raise InfeasibleError(Diagnostic("P121", message, where, f"write sparsity: {MOST_MEDICAL:g}, or leave it out"))
+    if "sparsity" not in catalog.get(reduction.operator).params.model_fields:
+        where = question.bound.parsed.source.place(("reduction", part.key), "key")
+        message = f"{reason} allows a sparsity of at most {MOST_MEDICAL:g}, and {reduction.operator} takes none"
+        raise InfeasibleError(Diagnostic("P121", message, where, "name another method"))
     return reduction if written is not None else _with(reduction, {"sparsity": MOST_MEDICAL})
 
 

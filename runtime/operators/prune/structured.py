@@ -10,7 +10,7 @@ from titrant.runtime.cost.forward import forward_seconds, layer_class, modelled,
 from titrant.runtime.cost.pruned import narrowed
 from titrant.runtime.cost.sizes import missing, torch_bytes
 from titrant.runtime.method import Method
-from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Work
+from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Unmet, Variant, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -21,6 +21,8 @@ _SECONDS, _GROUP_SECONDS, _GROUP_PASSES = 0.3, 0.02, 8
 _COUNTS, _BATCH = 5, 64
 _LIBRARY, _INSTALL = "torch-pruning", "pip install 'titrant[pruning]'"
 _EVEN_UP_TO = 0.2
+# What share is removed in turn where nobody says how much.
+_TRIED = (0.1, 0.2, 0.3)
 
 
 class StructuredParams(Params):
@@ -111,7 +113,13 @@ def rewrite(module: Any, record: Any) -> Any:
     loads=("torch", "torch_pruning", "titrant.runtime.backends.torch.pruning.prune"),
     libraries=("torch", _LIBRARY, "scipy", "numpy"),
     user_code=True,
-    method=Method("prune.structured", takes="torch", rank=3, arithmetic=Arithmetic()),
+    method=Method(
+        "prune.structured",
+        takes="torch",
+        rank=3,
+        arithmetic=Arithmetic(),
+        variants=tuple(Variant(f"{share:.1f}", {"sparsity": share}) for share in _TRIED),
+    ),
 )
 def prune_structured(
     params: StructuredParams, context: Context, *, model: Any, train: Any = None, tuning: Any = None

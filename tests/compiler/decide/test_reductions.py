@@ -108,5 +108,7 @@ def test_removes_a_tenth_at_most_under_the_medical_safeguards():
         asked("preserve=medical", "reduction.pruning={method: blocks, sparsity: 0.3}")
     with pytest.raises(InfeasibleError, match="P121"):
         asked("preserve=medical", "reduction.pruning={method: blocks, blocks: 1}")
+    with pytest.raises(InfeasibleError, match=r"P121.*n_m"):
+        asked("preserve=medical", "reduction.pruning={method: n_m}")
     with pytest.raises(InfeasibleError, match="P120"):
         asked("preserve=medical", "reduction.pruning.method=blocks", "train=none", "model.weights=included")
