@@ -13,7 +13,7 @@ from titrant.runtime.training.checkpoints.checkpoint_folder import name_of, next
 from titrant.runtime.training.checkpoints.live_states import Parts, rank_and_size, state_of
 from titrant.runtime.training.checkpoints.plain_state import Taken
 from titrant.schema import __version__
-from titrant.schema.diagnostics.diagnostics import TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 
 def save_checkpoint(
@@ -65,17 +65,17 @@ def _by_one(write: Callable[[], Path]) -> Path:
     rank, size = rank_and_size()
     if size == 1:
         return write()
-    answer: Path | TitrantError | None = None
+    file = Path()
+    diagnostics: tuple[Diagnostic, ...] = ()
     if rank == 0:
         try:
-            answer = write()
-        except TitrantError as error:
-            answer = error
-    answer = of_rank_0(answer)
-    if isinstance(answer, TitrantError):
-        raise answer
-    assert answer is not None
-    return answer
+            file = write()
+        except StepError as error:
+            diagnostics = error.diagnostics
+    file, diagnostics = of_rank_0((file, diagnostics))
+    if diagnostics:
+        raise StepError(*diagnostics)
+    return file
 
 
 @cache

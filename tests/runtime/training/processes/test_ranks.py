@@ -26,12 +26,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import titrant
 from titrant.runtime.operators.train.fit import FitParams
 from titrant.runtime.training.loop import train
 from titrant.runtime.training.processes.fitting import RankContext
 from titrant.runtime.training.processes.ranked_task import ranked_task, shared, step_seconds
 from titrant.runtime.training.task import TrainingSettings, TrainingTask, Watcher
 from titrant.runtime.training.watchers import watchers_of
+from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.recipe.train import Checkpoints, WatchGradients
 
 
@@ -67,8 +69,22 @@ def learn(folder, options, ranks):
     course = train(task, [losses])
     state = {name: value.tolist() for name, value in course.best_weights.items()}
     answer = {"curves": course.curves(), "state": state, "seed": ranks.seed, "resumed": list(resume(folder, ranks))}
+    answer["saved"] = save(folder, module, ranks)
     text = json.dumps(answer)
     (folder / f"answer-{ranks.rank}.json").write_text(text)
+
+
+def save(folder, module, ranks):
+    torch.manual_seed(8 + ranks.rank)
+    file = titrant.checkpoints.save(folder / "own", {"model": module}, epoch=3)
+    drawn = float(torch.rand(()))
+    module[0].weight.data.zero_()
+    titrant.checkpoints.load(file, {"model": module})
+    again = float(torch.rand(())), float(module[0].weight.detach().abs().sum())
+    try:
+        titrant.checkpoints.save(file / "own", {"model": module}, epoch=4)  # a file stands in its place
+    except StepError as error:
+        return file.name, drawn, *again, error.diagnostics[0].code
 
 
 class Killer(Watcher):
@@ -148,6 +164,10 @@ def test_learns_what_one_process_learns_and_goes_on_from_what_it_saved(work):
     assert sum("global norm" in note for note in notes) == 2
     assert notes.count("the training goes on after epoch 2") == 1
     assert len(list((folder / "saved").iterdir())) <= 2
+    for name, drawn, again, weights, error in (first["saved"], second["saved"]):
+        assert (name, error, again) == ("checkpoint-0000000003.safetensors", "X533", drawn)
+        assert weights > 0
+    assert first["saved"][1] != second["saved"][1]
 
 
 def test_ends_them_all_when_one_dies_and_names_it(work):
