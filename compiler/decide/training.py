@@ -258,9 +258,7 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     if question.bound.written("train", "precision"):
         yield "precision", *_precision(question, train)
     if train.distributed is not None:
-        line = _processes(question, train.distributed)
-        yield from (("processes", train.distributed.processes, line), ("resume", False, line))
-        yield "watch_gradients", None, line
+        yield "processes", train.distributed.processes, _processes(question, train.distributed)
     if question.recipe.memory.gradient_checkpointing is not None:
         yield "gradient_checkpointing", *_recomputing(question, params)
 
@@ -288,7 +286,7 @@ def _precision(question: Question, train: Train) -> tuple[str, Decision]:
 
 def _processes(question: Question, asked: Distributed) -> Decision:
     processes, cores = asked.processes, question.hardware.identity.cores
-    because = "the recipe says so; how it scales is measured, and no checkpoints are kept"
+    because = "the recipe says so; how it scales is measured"
     if processes * question.settled.threads.making > cores:
         because += f"; the machine has {cores} cores for them"
     return decision(

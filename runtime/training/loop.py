@@ -98,7 +98,7 @@ def _learn(state: TrainingState, watchers: Sequence[Watcher], clock: TrainingClo
     settings = state.task.settings
     weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
     losses = EpochLosses(state)
-    for group in _groups(state.task.train(), settings.accumulate):
+    for group in step_groups(state.task.train(), settings.accumulate):
         state.optimizer.zero_grad(set_to_none=True)
         rows = sum(len(labels) for _, labels in group)
         for inputs, labels in group:
@@ -142,7 +142,7 @@ def _loss(state: TrainingState, inputs: Inputs, labels: torch.Tensor) -> torch.T
     return task.objective(output.float() if isinstance(output, torch.Tensor) else output, labels, inputs)
 
 
-def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+def step_groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
     """Yield the batches whose gradients are added before a step."""
     several = iter(batches)
     while group := tuple(islice(several, size)):
