@@ -41,7 +41,8 @@ def record(**measured):
         (
             {"a": {"parameters_removed": 0.5}, "b": {"parameters_removed": 0.5}, "c": {"weights_masked": 0.1}},
             "prune.a: 0.5000 of the parameters are gone, compressed 2.00 times; "
-            "prune.b: 0.5000 of the parameters are gone, compressed 2.00 times; prune.c: 0.1000 of the weights are 0 and still there",
+            "prune.b: 0.5000 of the parameters are gone, compressed 2.00 times; "
+            "prune.c: 0.1000 of the weights are 0 and still there",
         ),
         ({"file": {}}, ""),
     ],
