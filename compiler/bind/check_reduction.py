@@ -75,6 +75,10 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
         path: KeyPath = ("reduction", part.key)
         if part.gradual:
             yield from _can_rise(given, part, path)
+        if {"blocks", "sparsity"} <= set(part.options):
+            count = part.options["blocks"]
+            message = f"`blocks: {count}` says how many go, and the share under `sparsity` is left unread"
+            yield given.finding("R200", (*path, "sparsity"), message, "take one of the two out")
         if not part.operators:
             at = (*path, "method") if given.written(*path, "method") else path
             there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key]) if name != GRADUAL]
@@ -117,6 +121,6 @@ def option_findings(
                 yield given.finding("R107", (*path, option), f"`{name}` has no option `{option}`", advice, part="key")
             else:
                 described = fields[option].description if option in fields else ""
-                text = str(detail["msg"])
+                text = str(detail["ctx"]["error"] if detail["type"] == "value_error" else detail["msg"])
                 message = f"`{option}`: {text[:1].lower()}{text[1:]}"
                 yield given.finding("R107", (*path, option), message, described or "")

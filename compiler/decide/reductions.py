@@ -44,7 +44,9 @@ def reductions(question: Question) -> RuleAnswer:
         reduction, line = _part(question, part)
         lines += (line, *_layer_lines(question, part, reduction, reduced_facts(question)))
         if not _stages(question, part, reduction):
-            steps = (*question.settled.reductions, _sized(question, part, reduction))
+            sized = _sized(question, part, reduction)
+            lines += _size_lines(question, part, sized)
+            steps = (*question.settled.reductions, sized)
             question = replace(question, settled=replace(question.settled, reductions=steps))
     return RuleAnswer(question.settled.reductions, tuple(lines))
 
@@ -97,8 +99,7 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
     """
     if not is_medical(question) or part.key != "pruning":
         return reduction
-    written = part.options.get("sparsity")
-    reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+    written, reason = part.options.get("sparsity"), _safeguard(question)
     if (written is not None and written > MOST_MEDICAL) or "blocks" in part.options:
         asked = "blocks" if "blocks" in part.options else "sparsity"
         where = question.bound.parsed.source.place(("reduction", part.key, asked), "value")
@@ -111,6 +112,29 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
         message = f"{reason} allows a sparsity of at most {MOST_MEDICAL:g}, and {reduction.operator} takes none"
         raise InfeasibleError(Diagnostic("P121", message, where, "name another method"))
     return reduction if written is not None else _with(reduction, {"sparsity": MOST_MEDICAL})
+
+
+def _safeguard(question: Question) -> str:
+    return "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+
+
+def _size_lines(question: Question, part: ReductionPart, sized: ReductionStep) -> Iterator[Decision]:
+    """Say which share is removed where the recipe does not, and nothing is tried."""
+    params = full_params(catalog.get(sized.operator).params, sized.options)
+    extent = {"sparsity", "blocks"} & set(part.options)
+    if extent or (sparsity := getattr(params, "sparsity", None)) is None:
+        return
+    medical = "sparsity" in sized.options
+    path = ("reduction", part.key, "sparsity")
+    yield decision(
+        question,
+        ".".join(path),
+        "sparsity.medical" if medical else "sparsity.default",
+        asked="auto" if question.bound.written(*path) else "not written",
+        chosen=f"{sparsity:g}",
+        because=f"{_safeguard(question)} allows no more" if medical else f"what {sized.operator} takes by itself",
+        path=path if question.bound.written(*path) else path[:-1],
+    )
 
 
 def reduced_kind(question: Question) -> ModelKind:

@@ -31,11 +31,11 @@ def share(plan: Plan) -> Plan:
         group = groups.setdefault(like, [])
         group.append(replace(step, inputs=inputs))
         merged[step.id] = group[0].id
-    taken = {group[0].id for group in groups.values()}
+    taken = {step.id for step in plan.steps}
     names: dict[str, str] = {}
     for group in groups.values():
         if len(group) > 1:
-            names[group[0].id] = _common_name(group, taken - {group[0].id})
+            names[group[0].id] = _common_name(group, taken - {step.id for step in group})
             taken.add(names[group[0].id])
     final = {old: names.get(new, new) for old, new in merged.items()}
     kept = tuple(_kept(group, final[group[0].id]) for group in groups.values())

@@ -126,7 +126,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "prune.blocks",
-    version=2,
+    version=3,
     family="prune",
     params=BlocksParams,
     inputs={"model": "torch", "tuning": "rows"},

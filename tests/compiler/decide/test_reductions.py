@@ -56,6 +56,25 @@ def test_reduces_every_candidate_where_the_recipe_says_how_far(written):
     assert [chain.id for chain in decisions.settled.chains] == ["prune.blocks+ort.static"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("reduction.pruning={method: magnitude}",), ("not written", "0.3", "sparsity.default")),
+        (("reduction.pruning={method: magnitude, sparsity: auto}",), ("auto", "0.3", "sparsity.default")),
+        (("preserve=medical", "reduction.pruning={method: blocks}"), ("not written", "0.1", "sparsity.medical")),
+    ],
+)
+def test_says_which_share_goes_where_the_recipe_does_not(changes, said):
+    line = lines(asked(*changes)[1])["reduction.pruning.sparsity"]
+    assert (line.asked, line.chosen, line.rule) == said
+    assert line.where
+
+
+@pytest.mark.parametrize("written", ["magnitude, sparsity: 0.4", "blocks, blocks: 1", "n_m"])
+def test_says_nothing_of_a_share_that_is_written_or_not_taken(written):
+    assert "reduction.pruning.sparsity" not in lines(asked(f"reduction.pruning={{method: {written}}}")[1])
+
+
 def test_leaves_masks_to_be_named():
     _, decisions, _ = asked("reduction.pruning={method: auto}")
     line = lines(decisions)["reduction.pruning"]

@@ -54,6 +54,16 @@ def test_takes_a_file_by_its_content_when_it_compares_parameters():
     assert "onnx" in ids(share(plan))
 
 
+def test_keeps_a_name_that_another_merged_step_is_going_to_have():
+    """Of `onnx` and its double the shorter name stays, so that the shared exports before them cannot be called so."""
+    plan = toys.toy_plan()
+    like = by_id(plan, "tiny")
+    doubles = tuple(replace(like, id=name, params={"bits": 2}) for name in ("double.of.it", "onnx"))
+    shared = share(replace(plan, steps=(*plan.steps, *doubles)))
+    assert len(ids(shared)) == len(set(ids(shared)))
+    assert by_id(shared, "onnx").params == {"bits": 2}
+
+
 def test_keeps_a_name_that_is_taken():
     plan = toys.toy_plan()
     plan = replace(plan, steps=(toys.step("onnx", "rows", stage="prepare"), *plan.steps))

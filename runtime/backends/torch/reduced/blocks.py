@@ -17,17 +17,19 @@ class Block:
     """A block that may be removed: its name, and the parameters that nobody else holds.
 
     `items` is the length of the tuple that it answers with, 0 for a tensor alone; `by` is the name by which it is given
-    its tensor, "" where that comes first.
+    its tensor, "" where that comes first; `more` says that it is given more than a tensor, such as a mask.
     """
 
     name: str
     parameters: int
     items: int = 0
     by: str = ""
+    more: bool = False
 
     def form(self) -> dict[str, Any]:
         """Return what a stand-in has to know of how it is called; {} where one tensor goes in and one comes out."""
-        return ({"items": self.items} if self.items else {}) | ({"by": self.by} if self.by else {})
+        form: dict[str, Any] = {"items": self.items, "by": self.by, "more": self.more}
+        return {key: value for key, value in form.items() if value}
 
 
 class Passed(torch.nn.Module):
@@ -61,6 +63,7 @@ class _Seen:
     answer: Any = None  # its first tensor
     items: int = 0
     by: str = ""
+    more: bool = False
     fits: bool = False  # what comes out may be what went in
 
 
@@ -94,7 +97,9 @@ class BlockCalls:
                 outermost.add(name)
                 kinds.add(type(parts[name]))
         return tuple(
-            Block(name, self._own(name), seen.items, seen.by) for name, seen in self.seen.items() if name in outermost
+            Block(name, self._own(name), seen.items, seen.by, seen.more)
+            for name, seen in self.seen.items()
+            if name in outermost
         )
 
     def _is_stack(self, name: str, fitting: Collection[str], parts: Mapping[str, torch.nn.Module]) -> bool:
@@ -155,6 +160,7 @@ def _noted(result: BlockCalls, name: str) -> Callable[..., None]:
         seen.by = "" if given else next((key for key, item in named.items() if _alike(item, seen.answer)), "")
         seen.given = given[0] if given else named.get(seen.by)
         seen.items = len(answer) if several else 0
+        seen.more = len(given) + len(named) > 1
         # What comes beside the first tensor nobody but the block can give.
         bare = not several or all(item is None for item in answer[1:])
         seen.fits = bare and _alike(seen.given, seen.answer)

@@ -9,6 +9,7 @@ import torch  # noqa: TID253 - its very subject
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import titrant
 from titrant.runtime.api import PlainContext
 from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends.torch.factory import build, source_digest
@@ -131,6 +132,20 @@ def test_looks_past_stages_and_into_no_part_of_a_block_that_stays():
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     encoder = torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
     assert found_in(encoder, torch.zeros(2, 4, 8)) == [f"layers.{place}" for place in range(3)]
+
+
+def test_removes_layers_that_are_given_masks_beside_their_tensor():
+    """torch's own encoder hands on masks by name, and asks its first layer how it is made: that one stays."""
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    encoder = torch.nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
+    inputs = {"src": np.random.default_rng(0).normal(size=(20, 4, 8)).astype(np.float32)}
+    done = titrant.apply("prune.blocks", {"model": encoder, "tuning": inputs}, {"blocks": 2})
+    removed = done.outputs["removed"]
+    assert sorted(removed["blocks"]) == ["layers.1", "layers.2"]
+    assert [item["block"] for item in removed["left"]] == ["layers.0"]
+    x = torch.from_numpy(inputs["src"])
+    with torch.no_grad():
+        torch.testing.assert_close(done.outputs["model"].module(x), encoder.layers[0](x))
 
 
 def test_leaves_what_two_names_hold():
