@@ -87,6 +87,8 @@ def fit_as_rank(
         train, tuning = (kinds.load("rows", folder / name) for name in ("train", "tuning"))
         whole, batch, watchers = make_task(model, train, tuning, context)
         task, losses = ranked_task(whole, ranks)
+        # After a first step DDP orders its buckets anew, and with them how three ranks or more add up: what is gone on
+        # with has the same bytes only because no training begins before that.
         seconds = step_seconds(task, shared(batch, ranks))
         losses.sums = torch.zeros_like(losses.sums)
         course = train_module(task, [losses, *watchers])
