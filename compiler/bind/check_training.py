@@ -20,6 +20,7 @@ LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
     "smooth_l1_loss": _OF_PROBABILITIES,
     "huber_loss": _OF_PROBABILITIES,
 }
+WITH_MOMENTUM = ("sgd", "rmsprop")
 _KIND_ADVICE: Mapping[OutputKind, str] = {
     "logits": "write `loss: cross_entropy`; or `model.output.kind`, where the outputs are something else",
     "probabilities": "write `loss: mse_loss`, or leave the last softmax or sigmoid out of the model",
@@ -45,6 +46,10 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"a sweep shall find the learning rate, and it is written: {train.learning_rate:g}"
         path = ("train", "find_learning_rate")
         yield given.finding("R192", path, message, "take `learning_rate` out, or `find_learning_rate`")
+    if train.momentum is not None and train.optimizer not in WITH_MOMENTUM:
+        message = f"{train.optimizer} takes no momentum"
+        advice = f"take it out, or write optimizer: {WITH_MOMENTUM[0]}"
+        yield given.finding("R203", ("train", "momentum"), message, advice)
     yield from _checkpoints_fit(given, train)
     if given.recipe.model.args.get("vocabulary") == "auto":
         vocabulary = ("model", "args", "vocabulary")

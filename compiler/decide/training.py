@@ -101,6 +101,9 @@ def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decisio
         chosen = f"{train.label_smoothing:g} of a label is spread over all classes"
         line = _asked(question, "label_smoothing", f"{train.label_smoothing:g}", chosen)
         yield "label_smoothing", train.label_smoothing, line
+    if train.momentum is not None:
+        chosen = f"{train.momentum:g} of the step before is added to each"
+        yield "momentum", train.momentum, _asked(question, "momentum", f"{train.momentum:g}", chosen)
     if train.schedule is not None:
         chosen = SCHEDULES[train.schedule]
         yield "schedule", train.schedule, _asked(question, "schedule", train.schedule, chosen)

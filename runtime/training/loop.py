@@ -46,9 +46,7 @@ def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
         task = replace(task, settings=replace(task.settings, learning_rate=course.sweep["chosen"]))
     settings = task.settings
     weights = [weight for weight in task.module.parameters() if weight.requires_grad]
-    optimizer = make_optimizer(
-        settings.optimizer, weights, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = make_optimizer(settings, weights, learning_rate=settings.learning_rate)
     plateau = max(1, settings.waits // 2)  # earlier than training would stop
     schedule = RateSchedule(settings.schedule, settings.epochs, task.steps, plateau, settings.metric)
     scheduler = make_schedule(schedule, optimizer)

@@ -70,6 +70,9 @@ class FitParams(Params):
     optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
+    momentum: float | None = Field(
+        None, ge=0, lt=1, exclude_if=lambda value: value is None, description="momentum of sgd and rmsprop"
+    )
     loss: Loss | Ref = Field(
         "cross_entropy", description="a loss of torch.nn.functional, or `module:Name`, of the model's first output"
     )
@@ -158,6 +161,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     costless=(
         "learning_rate",
         "weight_decay",
+        "momentum",
         "loss",
         "deterministic",
         "metric",
