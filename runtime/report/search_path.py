@@ -202,7 +202,8 @@ def _way(plan: Plan, lead: Shown, candidates: Mapping[str, Shown]) -> list[tuple
     if lead.planned.grows:
         way, shown = [], lead
         while shown.planned.grows:
-            way.append((shown, _added(shown)))
+            if shown is lead or shown.quality is not None:  # a stage that could not be made is none of the way
+                way.append((shown, _added(shown)))
             shown = candidates[shown.planned.grows]
         return [(shown, shown.planned.method), *reversed(way)]
     if between is None:
