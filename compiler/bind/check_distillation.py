@@ -12,6 +12,8 @@ from titrant.schema.values.text import covers_module
 _PATH: KeyPath = ("reduction", "distillation")
 # Keys of a model that say what the data and the outputs are: those of the original hold for a student and a teacher.
 _SHARED = ("inputs", "output", "state")
+# What holds a model of which no torch module is built.
+_FILES = ("onnx", "torchscript", "exported")
 
 
 def distillation_fits(given: CheckInput) -> Iterator[Finding]:
@@ -20,7 +22,11 @@ def distillation_fits(given: CheckInput) -> Iterator[Finding]:
     taught = None if recipe.reduction is None else recipe.reduction.distillation
     if taught is None:
         return
-    if recipe.train is None:
+    given_as = next((name for name in _FILES if getattr(recipe.model, name) is not None), "")
+    if given_as:
+        message = f"what teaches and what learns are torch modules, and the original is a file (`{given_as}`)"
+        yield given.finding("R188", _PATH, message, "build the model with `factory`", part="key")
+    elif recipe.train is None:
         message = "distillation trains the student, and the recipe does not say how"
         yield given.finding("R189", _PATH, message, "add `train: {epochs: 20}`", part="key")
     parts = reduction_parts(recipe)

@@ -76,9 +76,8 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
         if part.gradual:
             yield from _can_rise(given, part, path)
         if {"blocks", "sparsity"} <= set(part.options):
-            count = part.options["blocks"]
-            message = f"`blocks: {count}` says how many go, and the share under `sparsity` is left unread"
-            yield given.finding("R200", (*path, "sparsity"), message, "take one of the two out")
+            message = "`blocks` and `sparsity` would each say how much is removed"
+            yield given.finding("R021", (*path, "sparsity"), message, "keep one of the two")
         if not part.operators:
             at = (*path, "method") if given.written(*path, "method") else path
             there = [name.partition(".")[2] for name in catalog.reductions(FAMILIES[part.key]) if name != GRADUAL]

@@ -8,6 +8,7 @@ parameter model; "others" has those of model.load for the models beside the orig
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from titrant.runtime.operators.model.load_exported import ModelLoadExportedParam
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
 from titrant.runtime.values import Tables
+from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import files_in
 from titrant.schema.values.canonical import plain
@@ -61,7 +63,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     unlabeling = None if further is None else DataUnlabeledParams.model_validate_json(further)
     data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling)
     model = _model(steps, data, transforming.task, seed)
-    others = {key: _other(params, data, seed) for key, params in request.get("others", {}).items()}
+    others = {key: _other_of(key, params, data, seed) for key, params in request.get("others", {}).items()}
     data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))
     return {
         "model": plain(model),
@@ -90,6 +92,20 @@ def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: in
     from titrant.runtime.inspect.torch import describe_torch
 
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _other_of(key: str, params: Mapping[str, Any], data: DataFacts, seed: int) -> dict[str, Any]:
+    """Look at a model beside the original; what is wrong with it is of its own keys, not of the original's."""
+    place = f"reduction.distillation.{key}"
+    try:
+        return _other(params, data, seed)
+    except (RecipeError, StepError) as error:
+        named = (
+            replace(said, key=f"{place}.weights" if said.key == "model.weights" else place)
+            for said in error.diagnostics
+        )
+        kind = RecipeError if isinstance(error, RecipeError) else StepError
+        raise kind(*named) from None
 
 
 def _other(params: Mapping[str, Any], data: DataFacts, seed: int) -> dict[str, Any]:

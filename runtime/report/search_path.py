@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.report.candidates import Shown, outcome
+from titrant.runtime.report.gain_rows import beside
 from titrant.runtime.report.record_view import NONE, Record, fraction
 from titrant.runtime.report.search_values import Proposal
 from titrant.schema.gain_parts import Halfway, halfway
@@ -171,7 +172,28 @@ def ablation(
 ) -> tuple[AblationRow, ...]:
     """Lay the way to a candidate out, from the plain conversion; () where no network was reduced for it."""
     way = _way(record.plan, lead, candidates)
-    return tuple(_ablation_rows(record, search, way)) if way else ()
+    if not way:
+        return ()
+    plain = way[0][0].planned.plain or "original"
+    return (_plain_row(record, search, plain, candidates), *_ablation_rows(record, search, way))
+
+
+def _plain_row(record: Record, search: CandidateSearch, name: str, candidates: Mapping[str, Shown]) -> AblationRow:
+    """Return the row of the plain conversion: as it was measured where it competes, else as the original's answers."""
+    shown, plain = candidates.get(name), record.values.timings.get(name)
+    timing = None if plain is None else plain.batches.get(search.timing_batch)
+    quality = None if shown is None else shown.quality
+    sizes = {other: size for other, _, size in beside(record, search)}
+    size = sizes.get(name) if shown is None else shown.record.size
+    return AblationRow(
+        name=name,
+        adds="",
+        kept=fraction(1.0 if quality is None else quality.retention),
+        beside=NONE,
+        latency=NONE if timing is None else format_time(timing.p50),
+        size=NONE if size is None else format_size(size),
+        took=NONE,
+    )
 
 
 def _way(plan: Plan, lead: Shown, candidates: Mapping[str, Shown]) -> list[tuple[Shown, str]]:
@@ -180,7 +202,8 @@ def _way(plan: Plan, lead: Shown, candidates: Mapping[str, Shown]) -> list[tuple
     if lead.planned.grows:
         way, shown = [], lead
         while shown.planned.grows:
-            way.append((shown, _added(shown)))
+            if shown is lead or shown.quality is not None:  # a stage that could not be made is none of the way
+                way.append((shown, _added(shown)))
             shown = candidates[shown.planned.grows]
         return [(shown, shown.planned.method), *reversed(way)]
     if between is None:
@@ -197,10 +220,6 @@ def _reduced(between: Halfway) -> str:
 
 
 def _ablation_rows(record: Record, search: CandidateSearch, way: Sequence[tuple[Shown, str]]) -> Iterator[AblationRow]:
-    plain = record.values.timings.get(way[0][0].planned.plain or "original")
-    timing = None if plain is None else plain.batches.get(search.timing_batch)
-    p50 = NONE if timing is None else format_time(timing.p50)
-    yield AblationRow(way[0][0].planned.plain or "original", "", fraction(1.0), NONE, p50, NONE, NONE)
     done: set[str] = set()
     for shown, adds in way:
         steps = making(record.plan, shown.planned.model)

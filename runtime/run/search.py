@@ -4,7 +4,7 @@ Repairs come in turn, then mixtures of precisions; stages of a reduction one aft
 plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from titrant.runtime.run.choice.figures import lost_on_tuning, tuning_quality
 from titrant.runtime.run.replay import Replay
@@ -141,7 +141,7 @@ def _grow(walk: Walk, replay: Replay) -> Iterator[tuple[str, str]]:
         if replay.tried is not None:
             reason = "" if candidate.id in replay.tried else "the recorded run did not try it"
         else:
-            reason = ended.get(candidate.grows) or _against(walk, candidates[candidate.grows])
+            reason = ended.get(candidate.grows) or _against(walk, candidates, candidates[candidate.grows])
         if reason:
             ended[candidate.id] = reason
             yield candidate.id, reason
@@ -149,10 +149,16 @@ def _grow(walk: Walk, replay: Replay) -> Iterator[tuple[str, str]]:
         settle_candidate(walk, candidate)
 
 
-def _against(walk: Walk, before: Candidate) -> str:
-    """Say why nothing goes on from a candidate; "" where it keeps enough, by itself or by what mended it."""
+def _against(walk: Walk, candidates: Mapping[str, Candidate], before: Candidate) -> str:
+    """Say why nothing goes on from a candidate; "" where it keeps enough, by itself or by what mended it.
+
+    A stage that could not be made says nothing of what a network bears: a share may be less than the smallest part that
+    can go. What comes after it goes on from what is before it.
+    """
     mending = [each for each in walk.plan.candidates if each.mends == before.id]
     made = [each for each in (before, *mending) if each.quality in walk.artifacts]
+    if not made and before.grows:
+        return _against(walk, candidates, candidates[before.grows])
     if not made:
         return f"{before.id} could not be made"
     lost = [lost_on_tuning(walk.plan.contract, tuning_quality(walk.value(each.quality))) for each in made]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -65,7 +66,7 @@ def apply_gradient_checkpointing(model: nn.Module, ratio: float = 0.5) -> tuple[
     X521 where a layer changes its input in place. Method: Chen et al. 2016, "Training Deep Nets with Sublinear Memory
     Cost"; torch.utils.checkpoint without reentrance.
     """
-    if not 0 <= ratio <= 1:
+    if not isinstance(ratio, Real) or not 0 <= ratio <= 1:
         raise ValueError(f"a ratio of the layers is a number from 0 to 1, not {ratio!r}")
     _take_off(model)
     if ratio == 0:

@@ -86,3 +86,8 @@ def test_refuses_what_does_not_fit(model, arguments, code):
     with pytest.raises(titrant.TitrantError) as refused:
         titrant.prune(model, ROWS, **arguments)
     assert refused.value.diagnostics[0].code == code
+
+
+def test_asks_for_the_name_of_rows_that_have_none(model):
+    with pytest.raises(titrant.TitrantError, match=r'X232: train: the rows are a ndarray.*\{"x": array\}'):
+        titrant.prune(model, next(iter(ROWS.values())))

@@ -145,6 +145,10 @@ def test_refuses_what_is_no_training():
         titrant.train.fit(net, BATCHES, settings=settings(epochs=0))
     with pytest.raises(ValueError, match="a pair of inputs and labels, and this one is a tuple of 3"):
         titrant.train.fit(net, [(X, X, Y)], settings=settings())
+    with pytest.raises(ValueError, match="a batch holds tensors, and this one a ndarray"):
+        titrant.train.fit(net, [(X.numpy(), Y)], settings=settings())
+    with pytest.raises(ValueError, match="there is no loss 'nll_los': the losses are cross_entropy, nll_loss"):
+        titrant.train.fit(net, BATCHES, loss="nll_los", settings=settings())
     said = settings(metric="tuning accuracy")
     with pytest.raises(ValueError, match="no tuning accuracy"):
         titrant.train.fit(net, BATCHES, tuning=BATCHES, loss=functional.cross_entropy, settings=said)

@@ -17,6 +17,7 @@ LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 _ONE_LOGIT = "binary_cross_entropy_with_logits"
 # Losses of numbers: they compare probabilities with 1 for the row's class and 0 for the others (mse: Brier's score).
 OF_NUMBERS = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+LOSSES = ("cross_entropy", "nll_loss", _ONE_LOGIT, *OF_NUMBERS)
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,9 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
 
 
 def _arrays(port: str, given: Any) -> dict[str, np.ndarray]:
+    if not isinstance(given, Mapping):
+        message = f"{port}: the rows are a {type(given).__name__}, and nothing names the input that it is"
+        raise RecipeError(Diagnostic("X232", message, help='name it: {"x": array}'))
     arrays = {str(name): _standard(_array(value)) for name, value in given.items()}
     counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(counts.values())) != 1:

@@ -45,8 +45,9 @@ def fit(
     Without `tuning` the last weights are kept. A named loss reads the first tensor of the answer, one of your own all
     of it; then there is no tuning accuracy.
 
-    Raises RecipeError X231 for settings that are out of range; ValueError for a model without trainable parameters, and
-    for settings that need `tuning` or `len(loader)` where that is not there; StepError X205 for a loss that diverges,
+    Raises RecipeError X231 for settings that are out of range; ValueError for a loss of no such name, batches that are
+    no pairs of tensors, a model without trainable parameters, and settings that need `tuning` or `len(loader)` where
+    that is not there; StepError X205 for a loss that diverges,
     X510 and X511 for a loss and a learning-rate search that do not work, X512 for batches that are empty or can be read
     only once.
     """
@@ -64,9 +65,11 @@ def live_task(
     """Return what `fit` trains; it raises what is wrong with the settings."""
     from titrant.runtime import catalog
     from titrant.runtime.api import check_params
-    from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
+    from titrant.runtime.backends.torch.losses import LOSSES, OF_NUMBERS, LossTerms, correct, loss_of
 
     said = settings or TrainingSettings()
+    if isinstance(loss, str) and loss not in LOSSES and ":" not in loss:
+        raise ValueError(f"there is no loss {loss!r}: the losses are {', '.join(LOSSES)}, or a function of your own")
     check_params(catalog.get("train.fit"), asdict(said))
     batches = _length(loader)
     _refuse_missing(said, batches, judged=tuning is not None, accuracy=isinstance(loss, str))
@@ -132,6 +135,8 @@ def _moved(value: Any, place: "torch.device") -> Any:
         return {name: _moved(item, place) for name, item in value.items()}
     if isinstance(value, (tuple, list)):
         return tuple(_moved(item, place) for item in value)
+    if not hasattr(value, "to"):
+        raise ValueError(f"a batch holds tensors, and this one a {type(value).__name__}: torch.as_tensor makes one")
     return value.to(place, non_blocking=True)
 
 

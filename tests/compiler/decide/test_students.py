@@ -126,3 +126,15 @@ def test_looks_at_students_and_teachers_with_the_rows_of_the_recipe():
     assert loads["student"].params["inputs"] == [{"name": "features", "shape": ["batch", 30], "dtype": "float32"}]
     assert loads["teacher"].params["weights"] == "included"
     assert loads["student"].model.outputs[0].shape == ("batch", 2)
+
+
+@pytest.mark.parametrize("source", ["onnx", "torchscript", "exported"])
+def test_asks_for_no_training_where_the_original_is_a_file_that_cannot_teach(source):
+    text = RECIPE.replace("factory: titrant.recipes.models:TabularNet", f"{source}: net.file").replace(
+        "  args: {features: auto, classes: auto}\n", ""
+    )
+    with pytest.raises(RecipeError) as refused:
+        bound(f"{text.replace('train: {epochs: 3}', '')}reduction: {{distillation: {{{STUDENT}}}}}\n")
+    said = {diagnostic.code: diagnostic.message for diagnostic in refused.value.diagnostics}
+    assert f"the original is a file (`{source}`)" in said["R188"]
+    assert "R189" not in said

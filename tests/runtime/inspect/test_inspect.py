@@ -138,6 +138,18 @@ def test_compares_the_weights_already_now(tmp_path):
         facts(TABULAR | {"weights": {"path": str(tmp_path / "w.pt"), "digest": "0"}})
 
 
+@pytest.mark.parametrize("key", ["student", "teacher"])
+def test_names_the_key_of_another_model_that_does_not_fit(user, tmp_path, key):
+    """Which model is meant: the original has weights and a factory too."""
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "w.pt")
+    weights = TABULAR | {"weights": {"path": str(tmp_path / "w.pt"), "digest": "0"}}
+    for other, code, place in (({"factory": f"{user}:Narrow"}, "X156", ""), (weights, "X154", ".weights")):
+        with pytest.raises(StepError) as caught:
+            inspect({"seed": 42, "steps": DATA | {"model.load": TABULAR}, "others": {key: other}})
+        (said,) = caught.value.diagnostics
+        assert (said.code, said.key) == (code, f"reduction.distillation.{key}{place}")
+
+
 def test_refuses_auto_where_the_data_does_not_say():
     with pytest.raises(RecipeError, match="vocabulary is auto"):
         facts(TABULAR | {"args": {"features": 30, "classes": 2, "vocabulary": "auto"}})

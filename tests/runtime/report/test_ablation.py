@@ -33,6 +33,18 @@ def test_lists_every_file_on_the_way_with_what_it_kept_and_took(grown):
     assert json.loads(json.dumps(summary(grown)))["searches"][0]["ablation"][2]["beside"] == "0.9725"
 
 
+def test_shows_the_plain_conversion_as_it_was_measured(records):
+    record = copy.deepcopy(records.released())
+    for candidate in record["plan"]["candidates"]:
+        if candidate["id"] == "ort-static":
+            candidate["grows"] = "ort-dynamic"
+        if candidate["id"] == "ort-dynamic":
+            candidate["plain"] = "onnx"
+    record["values"]["quality"]["onnx"]["retention"] = 0.9931
+    first = summary(page(read_record(record)))["searches"][0]["ablation"][0]
+    assert (first["name"], first["kept"], first["size"]) == ("onnx", "0.9931", "40.2 KiB")
+
+
 def test_says_nothing_where_no_network_was_reduced(records):
     shown = page(read_record(records.released()))
     assert "What each step gave and cost" not in html_text(shown) + markdown_text(shown)

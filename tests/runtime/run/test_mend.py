@@ -229,3 +229,35 @@ def test_evaluates_nothing_twice_when_a_search_that_was_interrupted_anywhere_run
         ran = {event["step"] for event in again if event["event"] == "finished"}
         assert not ran & set(finished), place
         assert record.candidates[-1].status in ("judged", "released", "measured")
+
+
+@pytest.mark.parametrize(
+    ("quality", "refused", "tried"),
+    [
+        ((1.0, 1.0, 1.0), (), ["c3", "c2", "c1"]),
+        ((1.0, 0.5, 1.0), (), ["c3", "c2"]),
+        ((1.0, 1.0, 1.0), ("c3",), ["c3", "c2", "c1"]),
+        ((1.0, 0.5, 1.0), ("c3",), ["c3", "c2"]),
+        ((1.0, 1.0, 1.0), ("c3", "c2"), ["c3", "c2", "c1"]),
+    ],
+)
+def test_goes_past_a_stage_that_cannot_be_made_and_not_past_one_that_loses(toy, make_plan, quality, refused, tried):
+    """A share may be less than the smallest part that can go: the next one may still be possible."""
+    stages = ("c3", "c2", "c1")
+    plan = make_plan((4, 3, 2, 1), quality={4: 1.0} | dict(zip((3, 2, 1), quality, strict=True)))
+    steps = [
+        replace(
+            step,
+            stage="search" if step.candidate in stages and step.stage == "make" else step.stage,
+            params={**step.params, "do": "refuse"} if step.id in refused else step.params,
+        )
+        for step in plan.steps
+    ]
+    steps.sort(key=lambda s: ("prepare", "make", "search", "measure", "judge", "report").index(s.stage))
+    grows = dict(zip(stages, ("c4", "c3", "c2"), strict=True))
+    candidates = [replace(candidate, grows=grows.get(candidate.id, "")) for candidate in plan.candidates]
+    candidates.sort(key=lambda candidate: candidate.id, reverse=True)
+    record = toy.run(replace(plan, steps=tuple(steps), candidates=tuple(candidates)))
+    status = became(record)
+    assert [name for name in stages if status[name] != "not tried"] == tried
+    assert {name for name in stages if status[name] == "rejected"} == set(refused)

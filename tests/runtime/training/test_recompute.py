@@ -144,5 +144,6 @@ def test_refuses_a_model_without_layers_and_a_share_that_is_none():
     with pytest.raises(StepError) as caught:
         titrant.apply_gradient_checkpointing(nn.Linear(2, 2), 0.5)
     assert caught.value.diagnostics[0].code == "X520"
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        titrant.apply_gradient_checkpointing(nn.Linear(2, 2), 1.5)
+    for share in (1.5, float("nan"), "auto"):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            titrant.apply_gradient_checkpointing(nn.Linear(2, 2), share)
