@@ -50,6 +50,7 @@ train:
   batch_size: 128
   optimizer: sgd
   learning_rate: 0.05
+  momentum: 0.9
   weight_decay: 0.0005
   schedule: one_cycle
   early_stop: none

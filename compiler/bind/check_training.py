@@ -20,6 +20,7 @@ LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
     "smooth_l1_loss": _OF_PROBABILITIES,
     "huber_loss": _OF_PROBABILITIES,
 }
+WITH_MOMENTUM = ("sgd", "rmsprop")
 _KIND_ADVICE: Mapping[OutputKind, str] = {
     "logits": "write `loss: cross_entropy`; or `model.output.kind`, where the outputs are something else",
     "probabilities": "write `loss: mse_loss`, or leave the last softmax or sigmoid out of the model",
@@ -45,8 +46,11 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"a sweep shall find the learning rate, and it is written: {train.learning_rate:g}"
         path = ("train", "find_learning_rate")
         yield given.finding("R192", path, message, "take `learning_rate` out, or `find_learning_rate`")
+    if train.momentum is not None and train.optimizer not in WITH_MOMENTUM:
+        message = f"{train.optimizer} takes no momentum"
+        advice = f"take it out, or write optimizer: {WITH_MOMENTUM[0]}"
+        yield given.finding("R203", ("train", "momentum"), message, advice)
     yield from _checkpoints_fit(given, train)
-    yield from _watched_alone(given, train)
     if given.recipe.model.args.get("vocabulary") == "auto":
         vocabulary = ("model", "args", "vocabulary")
         yield given.finding(
@@ -77,11 +81,7 @@ def processes_fit(given: CheckInput) -> Iterator[Finding]:
     reduction = given.recipe.reduction
     pruning = None if reduction is None else reduction.pruning
     refused: Mapping[KeyPath, bool] = {
-        ("train", "accumulate"): train.accumulate > 1,
         ("train", "find_learning_rate"): train.find_learning_rate,
-        ("train", "checkpoints"): given.written("train", "checkpoints"),
-        ("train", "resume"): given.written("train", "resume") and train.resume,
-        ("train", "watch_gradients"): given.written("train", "watch_gradients") and bool(train.watch_gradients),
         ("reduction", "distillation"): reduction is not None and reduction.distillation is not None,
         ("reduction", "pruning", "schedule"): pruning is not None and pruning.schedule == "gradual",
     }
@@ -142,17 +142,6 @@ def _checkpoints_fit(given: CheckInput, train: Train) -> Iterator[Finding]:
     if saved.every > train.epochs:
         message = f"{train.epochs} epochs end before the first checkpoint, after {saved.every}"
         yield given.finding("R198", ("train", "checkpoints", "every"), message, f"write {train.epochs} or less")
-
-
-def _watched_alone(given: CheckInput, train: Train) -> Iterator[Finding]:
-    """Refuse what several processes do not do yet, where the recipe asks for it."""
-    if train.distributed is None or train.distributed.processes == 1:
-        return
-    for key, idle in (("checkpoints", False), ("watch_gradients", train.watch_gradients is False)):
-        if given.written("train", key) and not idle:
-            message = f"`train.{key}` is not available in this version where several processes train"
-            advice = f"take `{key}` out, or `distributed`"
-            yield given.finding("R101", ("train", key), message, advice, part="key")
 
 
 def watched_parameters_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:

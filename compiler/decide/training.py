@@ -101,6 +101,9 @@ def _terms(question: Question, train: Train) -> Iterator[tuple[str, Any, Decisio
         chosen = f"{train.label_smoothing:g} of a label is spread over all classes"
         line = _asked(question, "label_smoothing", f"{train.label_smoothing:g}", chosen)
         yield "label_smoothing", train.label_smoothing, line
+    if train.momentum is not None:
+        chosen = f"{train.momentum:g} of the step before is added to each"
+        yield "momentum", train.momentum, _asked(question, "momentum", f"{train.momentum:g}", chosen)
     if train.schedule is not None:
         chosen = SCHEDULES[train.schedule]
         yield "schedule", train.schedule, _asked(question, "schedule", train.schedule, chosen)
@@ -258,9 +261,7 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     if question.bound.written("train", "precision"):
         yield "precision", *_precision(question, train)
     if train.distributed is not None:
-        line = _processes(question, train.distributed)
-        yield from (("processes", train.distributed.processes, line), ("resume", False, line))
-        yield "watch_gradients", None, line
+        yield "processes", train.distributed.processes, _processes(question, train.distributed)
     if question.recipe.memory.gradient_checkpointing is not None:
         yield "gradient_checkpointing", *_recomputing(question, params)
 
@@ -288,7 +289,7 @@ def _precision(question: Question, train: Train) -> tuple[str, Decision]:
 
 def _processes(question: Question, asked: Distributed) -> Decision:
     processes, cores = asked.processes, question.hardware.identity.cores
-    because = "the recipe says so; how it scales is measured, and no checkpoints are kept"
+    because = "the recipe says so; how it scales is measured"
     if processes * question.settled.threads.making > cores:
         because += f"; the machine has {cores} cores for them"
     return decision(

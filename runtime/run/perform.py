@@ -32,8 +32,8 @@ from titrant.schema.record import (
 from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
-# What says nothing of the step itself: the home, memory, the process.
-_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313")
+# What says nothing of the step itself: the home, memory, the process or one of its own, a disk.
+_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313", "X523", "X533")
 
 
 class WorkerPerformer:
@@ -61,6 +61,7 @@ class WorkerPerformer:
         self._worker = worker
         self._journal = journal
         self._open_folder = open_folder
+        self._begins_anew = not replay.reuse
         self._notes_looks, self._recorded_look = replay.chooses, replay.look
         self._given = GivenFiles()
         self._history = HistoryFile(results.home, plan.hardware)
@@ -113,6 +114,8 @@ class WorkerPerformer:
             self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
             return Performed(earlier, ran=False)
         self._given.check(step.params)
+        if self._begins_anew:  # also a training that was killed
+            shutil.rmtree(self._results.home.training / key, ignore_errors=True)
         self._journal.add("started", step=step.id, key=key, because=task.because)
         place = folder.step(self._places[step.id], step.id)
         message = self._message(task, place / "log.txt")

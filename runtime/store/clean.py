@@ -2,16 +2,17 @@
 
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.store.home import Home
-from titrant.runtime.store.locks import Holder, cleaning, remove_if_stale, sweep, unfinished_folder
+from titrant.runtime.store.locks import Holder, cleaning, computing, remove_if_stale, sweep, unfinished_folder
 from titrant.runtime.store.results import SLACK_SECONDS
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.store.store_index import (
@@ -36,8 +37,9 @@ YOUNG_SECONDS = 3_600.0
 class Cleaning:
     """What to let go of: ages in seconds, the size in bytes; None where there is no such limit.
 
-    `older_than`: results not used for longer. `keep_bytes`: beyond that, the least recently used, until the files take
-    no more. `forget_runs`: runs that ended longer ago no longer keep what they refer to.
+    `older_than`: results not used for longer, and trainings that were killed longer ago. `keep_bytes`: beyond that, the
+    least recently used, until the files take no more. `forget_runs`: runs that ended longer ago no longer keep what
+    they refer to.
     """
 
     older_than: float = 30 * DAY
@@ -59,6 +61,7 @@ class Freed:
     recent_results: int  # kept because they are young, or a run in progress may use them
     in_progress: tuple[Holder, ...] = ()
     done: bool = True
+    trainings: int = 0  # of which a killed run left checkpoints; their bytes are counted too
 
 
 @dataclass
@@ -104,9 +107,29 @@ def clean_store(home: Home, what: Cleaning, *, dry_run: bool = False, tell: Tell
         if what.keep_bytes is not None:
             _evict_to_size(index, held, fixed, young, what.keep_bytes)
         gone = _unused(index, fixed, young)
+        trainings = _left_trainings(home, min(now - what.older_than, young), dry_run=dry_run)
         if not dry_run:
             _remove(home, index.evicted, [index.there[digest].path for digest in gone], tell)
-        return _freed(index, gone, held, tuple(runs), not dry_run)
+        freed = _freed(index, gone, held, tuple(runs), not dry_run)
+        return replace(freed, bytes=freed.bytes + sum(trainings), trainings=len(trainings))
+
+
+def _left_trainings(home: Home, before: float, *, dry_run: bool) -> list[int]:
+    """Let go of trainings that no step is at work on and that saved nothing since; return the bytes of each."""
+    sizes = []
+    for folder in home.training.iterdir() if home.training.is_dir() else ():
+        try:
+            # As its step does: nobody goes on from what is being removed.
+            with computing(home, folder.name, lambda _: None, seconds=0):
+                states = [path.stat() for path in (folder, *folder.iterdir())]
+                if max(state.st_mtime for state in states) >= before:
+                    continue
+                if not dry_run:
+                    shutil.rmtree(folder)
+                sizes.append(sum(state.st_size for state in states[1:]))
+        except (TimeoutError, FileNotFoundError, NotADirectoryError):
+            continue
+    return sizes
 
 
 def _since(run: Holder) -> float:

@@ -15,9 +15,9 @@ from titrant.runtime.training.checkpoints.checkpoint_folder import (
     prune_checkpoints,
     whole_checkpoints,
 )
-from titrant.runtime.training.checkpoints.live_states import CUSTOM, give_back, state_of
+from titrant.runtime.training.checkpoints.live_states import CUSTOM, give_back, rank_and_size, state_of
 from titrant.runtime.training.checkpoints.plain_state import Taken
-from titrant.runtime.training.checkpoints.saving import made_with
+from titrant.runtime.training.checkpoints.saving import made_with, of_all_ranks, of_rank_0
 from titrant.runtime.training.task import Course, TrainingState, Watcher
 from titrant.schema.diagnostics.diagnostics import TitrantError
 
@@ -49,7 +49,10 @@ class CheckpointPlan:
 
 
 class EpochCheckpoints(Watcher):
-    """Copies the states of a training after an epoch; a thread of its own writes them while the training goes on."""
+    """Copies the states of a training after an epoch; a thread of its own writes them while the training goes on.
+
+    Of several ranks every one has such a watcher: rank 0 decides, writes and tells, and all go on from the same file.
+    """
 
     def __init__(self, plan: CheckpointPlan, tell: Callable[[str], None]) -> None:
         self._plan = plan
@@ -58,6 +61,7 @@ class EpochCheckpoints(Watcher):
         self._saved_at = time.monotonic()
         self._failed = False
         self._last = ""
+        self._writes = True
 
     def last_saved(self) -> str:
         """Say where the last good checkpoint is; "" where there is none."""
@@ -65,21 +69,26 @@ class EpochCheckpoints(Watcher):
 
     def started(self, state: TrainingState) -> None:
         """Go on from the latest checkpoint, where there is one that fits."""
-        folder = self._plan.folder
-        for path in folder.iterdir() if folder.is_dir() else ():
+        folder, self._writes = self._plan.folder, rank_and_size()[0] == 0
+        for path in folder.iterdir() if self._writes and folder.is_dir() else ():
             if is_unfinished(path.name):  # nobody else writes here
                 path.unlink(missing_ok=True)
         if self._plan.resume:
-            self._resume(state)
+            file = of_rank_0(self._resume(state) if self._writes else None)
+            if not self._writes and file is not None:
+                self._restore(file, state)
 
     def after_epoch(self, state: TrainingState) -> None:
         """Save, when it is time for it."""
         due = state.epoch % self._plan.every == 0 and time.monotonic() - self._saved_at >= self._plan.seconds
-        if not due or self._failed:
+        if not of_rank_0(due and not self._failed):
+            return
+        saved = self._state(state)
+        if not self._writes:
             return
         self._writing = self._writing or _WritingThread(self._write)
         # A copy: the weights move on while it is written.
-        self._raise_or_tell(self._writing.put(state.epoch, self._brief(state), Taken(self._state(state), copied=True)))
+        self._raise_or_tell(self._writing.put(state.epoch, self._brief(state), Taken(saved, copied=True)))
         self._saved_at = time.monotonic()
         self._last = f"what it was after epoch {state.epoch} is kept in {self._plan.folder / name_of(state.epoch)}"
 
@@ -91,7 +100,7 @@ class EpochCheckpoints(Watcher):
 
     def _state(self, state: TrainingState) -> dict[str, Any]:
         course = {item.name: getattr(state.course, item.name) for item in fields(Course)}
-        return state_of(_parts(state), {_COURSE: course, **self._plan.custom})
+        return state_of(_parts(state), {_COURSE: course, **self._plan.custom}, of_all_ranks)
 
     def _brief(self, state: TrainingState) -> Brief:
         metrics = {name: values[-1] for name in _METRICS if (values := getattr(state.course, name))}
@@ -113,24 +122,31 @@ class EpochCheckpoints(Watcher):
             raise error
         self._tell(f"{error.diagnostics[0].message}: the training goes on, and could not be resumed")
 
-    def _resume(self, state: TrainingState) -> None:
+    def _resume(self, state: TrainingState) -> Path | None:
+        """Go on from the latest file from which that is possible, and return it."""
         for file in whole_checkpoints(self._plan.folder):
             try:
-                brief, saved = read_checkpoint(file)
-                course = saved[CUSTOM].get(_COURSE)
-                if course is not None:
-                    give_back(file, saved, _parts(state))
+                restored = self._restore(file, state)
             except TitrantError as error:
                 self._tell(f"{error.diagnostics[0].message}: the checkpoint before it is taken, where there is one")
                 continue
-            if course is None:  # of a loop that is not this one
-                continue
-            for name, value in course.items():
-                setattr(state.course, name, value)
-            state.epoch, state.step = brief.epoch or 0, brief.step or 0
-            self._last = f"what it was after epoch {state.epoch} is kept in {file}"
-            self._tell(f"the training goes on after epoch {state.epoch}")
-            return
+            if restored:
+                self._last = f"what it was after epoch {state.epoch} is kept in {file}"
+                self._tell(f"the training goes on after epoch {state.epoch}")
+                return file
+        return None
+
+    def _restore(self, file: Path, state: TrainingState) -> bool:
+        """Set the state to what a checkpoint holds, unless it is one of another loop."""
+        brief, saved = read_checkpoint(file)
+        course = saved[CUSTOM].get(_COURSE)
+        if course is None:
+            return False
+        give_back(file, saved, _parts(state))
+        for name, value in course.items():
+            setattr(state.course, name, value)
+        state.epoch, state.step = brief.epoch or 0, brief.step or 0
+        return True
 
 
 def _parts(state: TrainingState) -> dict[str, Any]:

@@ -46,9 +46,7 @@ def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:
         task = replace(task, settings=replace(task.settings, learning_rate=course.sweep["chosen"]))
     settings = task.settings
     weights = [weight for weight in task.module.parameters() if weight.requires_grad]
-    optimizer = make_optimizer(
-        settings.optimizer, weights, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = make_optimizer(settings, weights, learning_rate=settings.learning_rate)
     plateau = max(1, settings.waits // 2)  # earlier than training would stop
     schedule = RateSchedule(settings.schedule, settings.epochs, task.steps, plateau, settings.metric)
     scheduler = make_schedule(schedule, optimizer)
@@ -98,7 +96,7 @@ def _learn(state: TrainingState, watchers: Sequence[Watcher], clock: TrainingClo
     settings = state.task.settings
     weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
     losses = EpochLosses(state)
-    for group in _groups(state.task.train(), settings.accumulate):
+    for group in step_groups(state.task.train(), settings.accumulate):
         state.optimizer.zero_grad(set_to_none=True)
         rows = sum(len(labels) for _, labels in group)
         for inputs, labels in group:
@@ -142,7 +140,7 @@ def _loss(state: TrainingState, inputs: Inputs, labels: torch.Tensor) -> torch.T
     return task.objective(output.float() if isinstance(output, torch.Tensor) else output, labels, inputs)
 
 
-def _groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+def step_groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
     """Yield the batches whose gradients are added before a step."""
     several = iter(batches)
     while group := tuple(islice(several, size)):

@@ -49,7 +49,7 @@ def find_learning_rate(task: TrainingTask) -> dict[str, Any]:
 def _sweep(task: TrainingTask) -> tuple[list[float], list[float]]:
     settings = task.settings
     weights = [weight for weight in task.module.parameters() if weight.requires_grad]
-    optimizer = make_optimizer(settings.optimizer, weights, learning_rate=LOWEST, weight_decay=settings.weight_decay)
+    optimizer = make_optimizer(settings, weights, learning_rate=LOWEST)
     task.module.train()
     rates: list[float] = []
     losses: list[float] = []

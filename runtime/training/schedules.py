@@ -5,6 +5,7 @@ from typing import Any
 import torch  # noqa: TID253 - its very subject
 from torch.optim import lr_scheduler  # noqa: TID253 - its very subject
 
+from titrant.runtime.training.task import TrainingSettings
 from titrant.schema.values.frozen import dataclass
 
 # Of all steps, those in which `cosine_warmup` rises.
@@ -31,11 +32,14 @@ class RateSchedule:
 
 
 def make_optimizer(
-    name: str, weights: list[torch.nn.Parameter], *, learning_rate: float, weight_decay: float
+    settings: TrainingSettings, weights: list[torch.nn.Parameter], *, learning_rate: float
 ) -> torch.optim.Optimizer:
-    """Create the optimizer of torch.optim with a name in small letters; its other settings are torch's."""
+    """Create the optimizer of torch.optim that the settings name in small letters; what they leave open is torch's."""
     classes = {name.lower(): getattr(torch.optim, name) for name in torch.optim.__all__ if name[0].isupper()}
-    made: torch.optim.Optimizer = classes[name](weights, lr=learning_rate, weight_decay=weight_decay)
+    terms = {"lr": learning_rate, "weight_decay": settings.weight_decay}
+    if settings.momentum is not None:
+        terms["momentum"] = settings.momentum
+    made: torch.optim.Optimizer = classes[settings.optimizer](weights, **terms)
     return made
 
 

@@ -25,6 +25,7 @@ class TrainingSettings:
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    momentum: float | None = None  # of optimizers that have one
     schedule: str | None = None
     gradient_clip: float | None = None
     accumulate: int = 1

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
-from titrant.runtime.catalog import Context
+from titrant.runtime.training.checkpoints.live_states import rank_and_size
 from titrant.runtime.training.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
@@ -32,21 +33,41 @@ class WatchedParams(Protocol):
         """Return the parameters as values."""
 
 
-def watchers_of(params: WatchedParams, context: Context, rows: dict[str, int]) -> Sequence[Watcher]:
+class WatchingContext(Protocol):
+    """What of a step's context is used here; a rank of several has no more."""
+
+    @property
+    def seed(self) -> int:
+        """The step's seed."""
+
+    @property
+    def threads(self) -> int:
+        """The threads of each process."""
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """Where this step alone may save."""
+
+    def note(self, text: str) -> None:
+        """Tell whoever follows the run."""
+
+
+def watchers_of(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> Sequence[Watcher]:
     """Return the watchers that the parameters ask for; `rows` counts those of each role, for the checkpoint.
 
-    Gradients come first: what is seen of them belongs into the checkpoint of the epoch.
+    Gradients come first: what is seen of them belongs into the checkpoint of the epoch. Of several ranks the first
+    watches them: they are averaged, so that it sees those of all.
     """
     saving = _saving(params, context, rows)
     watched = params.watch_gradients
-    if watched is None:
+    if watched is None or rank_and_size()[0] > 0:
         return [saving] if saving is not None else []
     limits = GradientLimits(watched.pattern, watched.vanishing, watched.exploding, watched.global_norm)
     gradients = GradientWatcher(limits, context.note, kept=None if saving is None else saving.last_saved)
     return [gradients] if saving is None else [gradients, saving]
 
 
-def _saving(params: WatchedParams, context: Context, rows: dict[str, int]) -> EpochCheckpoints | None:
+def _saving(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> EpochCheckpoints | None:
     asked = params.checkpoints
     if context.checkpoints is None or (asked is None and not params.resume):
         return None

@@ -299,7 +299,7 @@ CASES = {
     "a model that names what it is given": (forward("raise ValueError(f'CANARY-{x}')"), "X156"),
     "a model that fails on real values only": (forward(REAL + "raise KeyError(f'CANARY-{x}')"), "X312"),
     "a model that refuses real values": (forward(REAL + "raise ValueError(f'CANARY-{x}')"), "X221"),
-    "a model that answers with NaN": (forward(REAL + "return self.only(x) * float('nan')"), "X205"),
+    "a model that answers with NaN": (forward(REAL + "return self.only(x) * float('nan')"), "X536"),
     "a model that asks for another shape": (forward("x = x.reshape(-1, 7)"), "X156"),
 }
 

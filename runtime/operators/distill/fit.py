@@ -68,7 +68,7 @@ def predict(
         "titrant.runtime.backends.torch.losses",
         "titrant.runtime.distillation.teaching",
     ),
-    costless=("learning_rate", "weight_decay", "loss", "deterministic", "metric", "temperature", "weight"),
+    costless=("learning_rate", "weight_decay", "momentum", "loss", "deterministic", "metric", "temperature", "weight"),
     libraries=("torch", "numpy"),
     user_code=True,
 )

@@ -33,7 +33,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=5,
+    version=6,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

@@ -70,6 +70,9 @@ class FitParams(Params):
     optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: float = Field(1e-3, gt=0, description="step size")
     weight_decay: float = Field(0.01, ge=0, description="decay of the weights")
+    momentum: float | None = Field(
+        None, ge=0, lt=1, exclude_if=lambda value: value is None, description="momentum of sgd and rmsprop"
+    )
     loss: Loss | Ref = Field(
         "cross_entropy", description="a loss of torch.nn.functional, or `module:Name`, of the model's first output"
     )
@@ -158,6 +161,7 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     costless=(
         "learning_rate",
         "weight_decay",
+        "momentum",
         "loss",
         "deterministic",
         "metric",
@@ -260,10 +264,15 @@ def _in_processes(
     from titrant.runtime.training.processes.ranked_task import step_seconds
 
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        alone = step_seconds(*_ready(params, *given, context))
+        task, batch, _ = _ready(params, *given, context)
+        alone = step_seconds(task, batch)
     values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
     request = {"module": __name__, "function": "fit_rank", "seed": seed, "options": {"params": params.model_dump()}}
-    return fit_in_processes(values, request, context, size=params.processes, alone=alone)
+    fitted, curves = fit_in_processes(values, request, context, size=params.processes, alone=alone)
+    context.measure("final_loss", curves["loss"][-1])
+    context.measure("best_epoch", curves["best_epoch"])
+    context.measure("tuning_accuracy", curves["tuning_accuracy"][curves["best_epoch"]])
+    return fitted, curves
 
 
 def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None:
@@ -276,11 +285,14 @@ def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None
 
 def _ready(
     params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
-) -> "tuple[TrainingTask, Batch]":
-    """Return what is trained, checked, and its first rows as a batch."""
+) -> "tuple[TrainingTask, Batch, Sequence[Watcher]]":
+    """Return what is trained, checked, its first rows as a batch, and who watches."""
+    from titrant.runtime.training.watchers import watchers_of
+
     rows, judged = batches_of(model, train), batches_of(model, tuning)
     _try(model, rows, params)
-    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size))
+    watchers = watchers_of(params, context, {"train": len(rows.labels), "tuning": len(judged.labels)})
+    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size)), watchers
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":

@@ -13,7 +13,7 @@ from titrant.runtime.training.checkpoints.checkpoint_folder import name_of, next
 from titrant.runtime.training.checkpoints.live_states import Parts, rank_and_size, state_of
 from titrant.runtime.training.checkpoints.plain_state import Taken
 from titrant.schema import __version__
-from titrant.schema.diagnostics.diagnostics import TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 
 def save_checkpoint(
@@ -31,7 +31,7 @@ def save_checkpoint(
     order = next((number for number in (step, epoch) if number is not None), None)
     if order is not None and order < 0:
         raise ValueError(f"a step and an epoch are 0 or more, not {order}")
-    state = state_of(parts, custom, _of_all)
+    state = state_of(parts, custom, of_all_ranks)
     return _by_one(lambda: _write(folder, order, brief, state))
 
 
@@ -41,8 +41,8 @@ def _write(folder: Path, order: int | None, brief: Brief, state: Mapping[str, An
     return file
 
 
-def _of_all(own: Any) -> list[Any]:
-    """Return what each rank holds, by rank."""
+def of_all_ranks(own: Any) -> list[Any]:
+    """Return what each rank holds, by rank; every rank calls it."""
     size = rank_and_size()[1]
     if size == 1:
         return [own]
@@ -51,21 +51,30 @@ def _of_all(own: Any) -> list[Any]:
     return gathered
 
 
+def of_rank_0(own: Any) -> Any:
+    """Return what rank 0 holds; every rank calls it."""
+    if rank_and_size()[1] == 1:
+        return own
+    held = [own]
+    torch.distributed.broadcast_object_list(held)
+    return held[0]
+
+
 def _by_one(write: Callable[[], Path]) -> Path:
     """Let rank 0 write while the others wait, and let all of them raise what it raised."""
     rank, size = rank_and_size()
     if size == 1:
         return write()
-    answer: list[Any] = [None]
+    file = Path()
+    diagnostics: tuple[Diagnostic, ...] = ()
     if rank == 0:
         try:
-            answer = [write()]
-        except TitrantError as error:
-            answer = [error]
-    torch.distributed.broadcast_object_list(answer)
-    if isinstance(answer[0], TitrantError):
-        raise answer[0]
-    file: Path = answer[0]
+            file = write()
+        except StepError as error:
+            diagnostics = error.diagnostics
+    file, diagnostics = of_rank_0((file, diagnostics))
+    if diagnostics:
+        raise StepError(*diagnostics)
     return file
 
 

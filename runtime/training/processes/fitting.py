@@ -1,6 +1,6 @@
 """Fit a model in several processes: they get it and the rows as files, and rank 0 leaves the result as files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,32 @@ from titrant.runtime.training.loop import train as train_module
 from titrant.runtime.training.processes.launch import run_ranks, tell
 from titrant.runtime.training.processes.ranked_task import ranked_task, shared, step_seconds
 from titrant.runtime.training.processes.ranks import Ranks, leave_batch_norm
-from titrant.runtime.training.task import Batch, TrainingTask
+from titrant.runtime.training.task import Batch, TrainingTask, Watcher
 
-# From the model, the train and the tuning rows to what is trained, and a batch to take a step with.
-MakeTask = Callable[[Any, Any, Any, Any], tuple[TrainingTask, Batch]]
+# From the model, the train and the tuning rows to what is trained, a batch to take a step with, and who watches.
+MakeTask = Callable[[Any, Any, Any, Any], tuple[TrainingTask, Batch, Sequence[Watcher]]]
 
 
 @dataclass(frozen=True)
 class RankContext:
-    """What a rank's training uses of a step's context: rank 0 says how far it is, and the others are quiet."""
+    """What a rank's training uses of a step's context: rank 0 says how it goes, and the others are quiet."""
 
     folder: Path
     ranks: Ranks
     generator: np.random.Generator
+    seed: int
+    threads: int
+    checkpoints: Path | None
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Tell the process that started the ranks."""
         if self.ranks.writes:
             tell(self.folder, {"progress": [done, total, note]})
+
+    def note(self, text: str) -> None:
+        """Let the process that started the ranks tell it."""
+        if self.ranks.writes:
+            tell(self.folder, {"note": text})
 
 
 def fit_in_processes(
@@ -47,9 +55,17 @@ def fit_in_processes(
     for name, (kind, value) in values.items():
         (folder / name).mkdir(parents=True)
         kinds.save(kind, value, folder / name)
-    draws = {"draws": context.generator.bit_generator.state, "threads": context.threads}
-    options = {**request["options"], **draws}
-    run_ranks(size, folder, {**request, "options": options}, lambda said: context.progress(*said["progress"]))
+    saved = None if context.checkpoints is None else str(context.checkpoints)
+    own = {"draws": context.generator.bit_generator.state, "seed": context.seed, "threads": context.threads}
+    options = {**request["options"], **own, "checkpoints": saved}
+
+    def hand_on(said: Mapping[str, Any]) -> None:
+        if "note" in said:
+            context.note(said["note"])
+        else:
+            context.progress(*said["progress"])
+
+    run_ranks(size, folder, {**request, "options": options}, hand_on)
     curves = kinds.load("value", folder / "curves")
     together = curves.pop("step_seconds")
     context.measure("processes", size)
@@ -63,16 +79,19 @@ def fit_as_rank(
     folder: Path, options: Mapping[str, Any], ranks: Ranks, make_task: MakeTask, *, deterministic: bool
 ) -> None:
     """Train as one of several ranks what lies in a folder; rank 0 writes the model and the curves there."""
-    context = RankContext(folder, ranks, np.random.default_rng())
+    saved = None if options["checkpoints"] is None else Path(options["checkpoints"])
+    context = RankContext(folder, ranks, np.random.default_rng(), options["seed"], options["threads"], saved)
     context.generator.bit_generator.state = options["draws"]
     model = kinds.load("torch", folder / "model")
     with fixed_settings(options["threads"], ranks.seed, deterministic=deterministic):
         train, tuning = (kinds.load("rows", folder / name) for name in ("train", "tuning"))
-        whole, batch = make_task(model, train, tuning, context)
+        whole, batch, watchers = make_task(model, train, tuning, context)
         task, losses = ranked_task(whole, ranks)
+        # After a first step DDP orders its buckets anew, and with them how three ranks or more add up: what is gone on
+        # with has the same bytes only because no training begins before that.
         seconds = step_seconds(task, shared(batch, ranks))
         losses.sums = torch.zeros_like(losses.sums)
-        course = train_module(task, [losses])
+        course = train_module(task, [losses, *watchers])
     leave_batch_norm(model.module)
     model.module.load_state_dict(course.best_weights)
     if ranks.writes:

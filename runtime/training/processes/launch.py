@@ -47,9 +47,11 @@ def run_ranks(size: int, folder: Path, request: Mapping[str, Any], note: Callabl
         while True:
             codes = [process.poll() for process in ranks]
             read = _hand_on(folder, read, note)
-            dead = next((rank for rank, code in enumerate(codes) if code), None)
-            if dead is not None:
-                raise _died(folder, dead, size, codes[dead] or 0)
+            dead = [rank for rank, code in enumerate(codes) if code]
+            if dead:
+                # One that lost the others knows no more than that.
+                rank = next((rank for rank in dead if _error_of(folder, rank).exists()), dead[0])
+                raise _died(folder, rank, size, codes[rank] or 0)
             if all(code == 0 for code in codes):
                 return
             time.sleep(_LOOKS_SECONDS)
@@ -85,7 +87,7 @@ def rank_main(place: str) -> None:
         with distributed(request["seed"]) as ranks:
             work(folder, request["options"], ranks)
     except TitrantError as error:
-        (folder / f"error-{os.environ['RANK']}.json").write_text(json.dumps(describe_error(error)), "utf-8")
+        _error_of(folder, int(os.environ["RANK"])).write_text(json.dumps(describe_error(error)), "utf-8")
         os._exit(1)  # at once, whatever the others wait for
 
 
@@ -101,10 +103,15 @@ def _hand_on(folder: Path, read: int, note: Callable[[Mapping[str, Any]], None])
     return read + len(whole)
 
 
+def _error_of(folder: Path, rank: int) -> Path:
+    """Return where a rank leaves the error that it ends with."""
+    return folder / f"error-{rank}.json"
+
+
 def _died(folder: Path, rank: int, size: int, code: int) -> StepError:
     """Return the error that a rank ended with, or what is known of a process that left none."""
-    if (folder / f"error-{rank}.json").exists():
-        raise_answer(json.loads((folder / f"error-{rank}.json").read_text("utf-8")))
+    if _error_of(folder, rank).exists():
+        raise_answer(json.loads(_error_of(folder, rank).read_text("utf-8")))
     lines = (folder / f"{rank}.txt").read_text("utf-8", "replace").strip().splitlines()
     ended = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     return StepError(

@@ -2,13 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch  # noqa: TID253 - its very subject
 from torch import nn  # noqa: TID253
 
 from titrant.runtime.training.activation_memory import untouched
+from titrant.runtime.training.loop import step_groups
 from titrant.runtime.training.processes.ranks import Ranks
 from titrant.runtime.training.task import Batch, Inputs, TrainingState, TrainingTask, Watcher
 
@@ -17,10 +19,11 @@ _TURNS = 5
 
 @dataclass(frozen=True)
 class SharedInputs:
-    """A rank's part of the inputs of a batch that has `whole` rows."""
+    """A rank's part of the inputs of a batch, by what its mean loss counts, and whether a step follows it."""
 
     inputs: Inputs
-    whole: int
+    weight: float
+    steps: bool = True
 
 
 class WholeLosses(Watcher):
@@ -46,30 +49,47 @@ def ranked_task(task: TrainingTask, ranks: Ranks) -> tuple[TrainingTask, WholeLo
     Every rank judges all tuning rows, so that all of them take the same epoch for the best and stop alike.
     """
     wrapped, losses = ranks.wrap(task.module), WholeLosses()
+    copies = wrapped if isinstance(wrapped, nn.parallel.DistributedDataParallel) else None
 
     def batches() -> Iterator[Batch]:
-        for inputs, labels in task.train():
-            yield shared((inputs, labels), ranks)
+        for group in step_groups(task.train(), task.settings.accumulate):
+            yield from shared_group(group, ranks)
 
     def call(module: nn.Module, inputs: Inputs) -> torch.Tensor:
-        if isinstance(inputs, SharedInputs):
+        if not isinstance(inputs, SharedInputs):
+            return task.call(module, inputs)
+        # Gradients are averaged once a step: its last forward pass prepares for that.
+        with nullcontext() if copies is None or inputs.steps else copies.no_sync():
             return task.call(wrapped, inputs.inputs)
-        return task.call(module, inputs)
 
     def objective(output: torch.Tensor, labels: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         if not isinstance(inputs, SharedInputs):
             return task.objective(output, labels, inputs)
         loss = task.objective(output, labels, inputs.inputs)
         losses.add(loss, len(labels))
-        return loss * ranks.weight(len(labels), inputs.whole)
+        return loss * inputs.weight
 
     return replace(task, train=batches, call=call, objective=objective), losses
 
 
 def shared(batch: Batch, ranks: Ranks) -> Batch:
     """Return a rank's part of a batch whose inputs are a sequence of tensors."""
-    inputs, labels = batch
-    return SharedInputs([ranks.share(tensor) for tensor in inputs], len(labels)), ranks.share(labels)
+    return shared_group([batch], ranks)[0]
+
+
+def shared_group(group: Sequence[Batch], ranks: Ranks) -> list[Batch]:
+    """Return a rank's parts of the batches of a step.
+
+    The loop weighs each by its share of this rank's rows in the step; what is left is the rank's share of all rows.
+    """
+    own = [ranks.share(labels) for _, labels in group]
+    weight = ranks.weight(sum(map(len, own)), sum(len(labels) for _, labels in group))
+    parts = [[ranks.share(tensor) for tensor in inputs] for inputs, _ in group]
+    last = len(group) - 1
+    return [
+        (SharedInputs(part, weight, place == last), labels)
+        for place, (part, labels) in enumerate(zip(parts, own, strict=True))
+    ]
 
 
 def step_seconds(task: TrainingTask, batch: Batch) -> float:

@@ -40,10 +40,10 @@ def clean_store(
 ) -> "Freed":
     """Let go of results that were not used for `older_than`, and beyond `keep` ("10 GiB") of the least recently used.
 
-    Kept is what runs that ended and lock files refer to, and everything younger than an hour or used by a run in
-    progress. `forget_runs` ("90 days") lets runs that ended longer ago keep nothing; their folders stay. The lock
-    beside the recipe of a run is found; others are named in `locks`. Raises RecipeError for an age or size that cannot
-    be read, and for a lock file that is not there.
+    Checkpoints of trainings that were killed as long ago go too. Kept is what runs that ended and lock files refer to,
+    and everything younger than an hour or used by a run in progress. `forget_runs` ("90 days") lets runs that ended
+    longer ago keep nothing; their folders stay. The lock beside the recipe of a run is found; others are named in
+    `locks`. Raises RecipeError for an age or size that cannot be read, and for a lock file that is not there.
     """
     from titrant.runtime.store.clean import Cleaning
     from titrant.runtime.store.clean import clean_store as clean

@@ -105,6 +105,8 @@ def freed_text(freed: "Freed") -> str:
     results = sum(freed.results.values())
     lines = [f"{verb} {format_size(freed.bytes)}: {counted(results, 'result')}, {counted(freed.files, 'file')}"]
     lines += [f"  {operator}: {count}" for operator, count in freed.results.items()]
+    if freed.trainings:
+        lines.append(f"  of {counted(freed.trainings, 'training')} that ended before its time: the checkpoints")
     lines.append(
         f"kept {format_size(freed.kept_bytes)}: {counted(freed.kept_results, 'result')}, {freed.referenced_results} of "
         f"them because runs or locks refer to them, {freed.recent_results} because they are recent"

@@ -85,3 +85,10 @@ def test_predicts_less_memory_and_more_time_for_recomputing():
     plain, half = (fit.predict(fit.params(gradient_checkpointing=ratio), case.AVX2, DEEP) for ratio in (0.0, 0.5))
     assert half.peak_bytes < 0.7 * plain.peak_bytes
     assert plain.seconds < half.seconds < 1.3 * plain.seconds
+
+
+def test_saves_and_watches_in_several_processes_as_in_one():
+    several = case.decided(TRAINED, "train.distributed.processes=2", "train.accumulate=3").settled.training
+    one = case.decided(TRAINED, "train.accumulate=3").settled.training
+    assert several == {**one, "processes": 2}
+    assert several["accumulate"] == 3

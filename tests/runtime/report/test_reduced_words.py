@@ -12,7 +12,7 @@ def record(**measured):
     """A chain of steps from the original to the candidate, each with what it measured; another branch beside."""
     names = ["fit", *measured]
     steps = [
-        SimpleNamespace(id=name, inputs={"model": f"{before}.model"} if before else {})
+        SimpleNamespace(id=name, operator=f"prune.{name}", inputs={"model": f"{before}.model"} if before else {})
         for name, before in zip(names, ["", *names], strict=False)
     ]
     results = [
@@ -33,11 +33,16 @@ def record(**measured):
 @pytest.mark.parametrize(
     ("measured", "words"),
     [
-        ({"blocks": {"parameters_removed": 0.25}, "file": {}}, "0.2500 of the parameters are gone"),
-        ({"mask": {"weights_masked": 0.5}, "file": {}}, "0.5000 of the weights are 0 and still there"),
+        (
+            {"blocks": {"parameters_removed": 0.25}, "file": {}},
+            "prune.blocks: 0.2500 of the parameters are gone, compressed 1.33 times",
+        ),
+        ({"mask": {"weights_masked": 0.5}, "file": {}}, "prune.mask: 0.5000 of the weights are 0 and still there"),
         (
             {"a": {"parameters_removed": 0.5}, "b": {"parameters_removed": 0.5}, "c": {"weights_masked": 0.1}},
-            "0.7500 of the parameters are gone, and 0.1000 of the weights are 0 and still there",
+            "prune.a: 0.5000 of the parameters are gone, compressed 2.00 times; "
+            "prune.b: 0.5000 of the parameters are gone, compressed 2.00 times; "
+            "prune.c: 0.1000 of the weights are 0 and still there",
         ),
         ({"file": {}}, ""),
     ],

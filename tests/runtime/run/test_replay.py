@@ -23,6 +23,21 @@ def test_runs_every_step_again_and_leaves_old_results_as_they_are(toy, make_plan
     assert toy.ran() == []
 
 
+def test_goes_on_from_no_training_that_a_killed_run_left(toy, make_plan):
+    record = toy.run(make_plan((1,)))
+    for step in record.steps:
+        (toy.home.training / step.key).mkdir(parents=True)
+    left = {}
+
+    def look(event):
+        if event["event"] == "started":
+            left[event["step"]] = (toy.home.training / event["key"]).exists()
+
+    toy.run(make_plan((1,)), replay=Replay(reuse=False), hear=look)
+    assert left == dict.fromkeys(left, False)
+    assert len(left) > 3
+
+
 def test_judges_what_was_recorded_and_says_what_fresh_measurements_would(toy, make_plan):
     plan = make_plan(seconds={1: 1.0, 2: 0.5})
     assert recorded_choices(plan, toy.run(plan)) == {"toy": ("c1", "c2")}

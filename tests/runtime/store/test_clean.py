@@ -1,5 +1,6 @@
 """Let go of what is old and unreferenced, and of nothing else."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -111,6 +112,23 @@ def test_frees_the_least_recently_used_until_the_size_is_kept(toy, make_plan, no
     left = [path.stat().st_size for path in toy.home.store.rglob("*") if path.is_file()]
     assert not any(4000 <= bytes < 4100 for bytes in left)
     assert any(3000 <= bytes < 3100 for bytes in left)
+
+
+@pytest.mark.parametrize(("age", "held", "goes"), [(41, False, True), (41, True, False), (39, False, False)])
+def test_frees_trainings_that_were_killed_long_ago_and_that_no_step_is_at_work_on(toy, age, held, goes):
+    folder = toy.home.training / "0123"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint-0000000001.safetensors").write_bytes(bytes(70))
+    for path in (folder / "checkpoint-0000000001.safetensors", folder):
+        os.utime(path, (time.time() - age * DAY,) * 2)
+    what = Cleaning(older_than=OLD)
+    with computing(toy.home, "0123", print) if held else contextlib.nullcontext():
+        told = clean_store(toy.home, what, dry_run=True)
+        assert folder.exists()
+        freed = clean_store(toy.home, what)
+    assert (freed.trainings, freed.bytes) == (told.trainings, told.bytes) == ((1, 70) if goes else (0, 0))
+    assert folder.exists() is not goes
+    assert not list(toy.home.locks.glob("0123.lock"))
 
 
 def test_lets_old_runs_keep_nothing_where_that_is_asked(toy, make_plan, now):

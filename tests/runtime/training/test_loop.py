@@ -131,6 +131,17 @@ def test_goes_where_torch_goes_bit_for_bit(optimizer, schedule):
     assert schedule in {"constant", "plateau"} or len(set(watched.rates)) > 2
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+def test_takes_momentum_as_torch_does(optimizer, schedule):
+    batches, tuning = make_batches(), make_batches(2, seed=1)
+    mine, theirs = make_net(), make_net()
+    train(make_task(mine, batches, tuning=tuning, optimizer=optimizer, schedule=schedule, momentum=0.9))
+    made = OPTIMIZERS[optimizer](theirs.parameters(), lr=0.05, weight_decay=0.01, momentum=0.9)
+    by_hand(theirs, batches, tuning, made, SCHEDULES[schedule])
+    assert state_of(mine) == state_of(theirs)
+
+
 def test_lowers_the_rate_on_a_plateau_of_what_is_watched():
     wrong = [(x, 1 - labels) for x, labels in make_batches(2, seed=1)]
     watched = Rates()
