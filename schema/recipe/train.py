@@ -62,9 +62,6 @@ class Train(Section):
     optimizer: Optimizer = Field("adamw", description="an optimizer of torch.optim, in small letters")
     learning_rate: Auto | Positive = Field("auto", description="step size, above 0")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="decay of the weights, 0 or more")
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        None, exclude_if=lambda value: value is None, description="momentum of sgd and rmsprop; default: none"
-    )
     loss: Loss | Ref | None = Field(
         None, description="a loss of torch.nn.functional, or `module:Name`; default: from task"
     )
@@ -72,6 +69,9 @@ class Train(Section):
         None, description="none, balanced, or class → weight"
     )
     label_smoothing: Fraction = Field(0.0, description="share of the label spread over all classes")
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, exclude_if=lambda value: value is None, description="momentum of sgd and rmsprop; default: none"
+    )
     schedule: Annotated[Schedule | None, Off] = Field(None, description="how the learning rate moves")
     gradient_clip: Annotated[Positive | None, Off] = Field(None, description="largest global norm of the gradients")
     accumulate: Count = Field(1, description="batches whose gradients are added before a step")
