@@ -1,6 +1,6 @@
 """Check the parts of `reduction`: each is an operator of the catalog, and takes the options that stand beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
@@ -87,7 +87,8 @@ def reductions_fit(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R101", at, message, advice)
         elif len(part.operators) == 1 and (not part.gradual or part.method in _RISING):
             operator = catalog.get(part.operators[0])
-            yield from option_findings(given, operator, part.options, path, operator.name)
+            keys = type(getattr(given.recipe.reduction, part.key)).model_fields
+            yield from option_findings(given, operator, part.options, path, operator.name, keys=keys)
 
 
 def _can_rise(given: CheckInput, part: ReductionPart, path: KeyPath) -> Iterator[Finding]:
@@ -102,9 +103,18 @@ def _can_rise(given: CheckInput, part: ReductionPart, path: KeyPath) -> Iterator
 
 
 def option_findings(
-    given: CheckInput, declaration: Declaration, options: Mapping[str, Any], path: KeyPath, name: str
+    given: CheckInput,
+    declaration: Declaration,
+    options: Mapping[str, Any],
+    path: KeyPath,
+    name: str,
+    *,
+    keys: Collection[str] | None = None,
 ) -> Iterator[Finding]:
-    """Validate options against an operator's parameters; each error stands under its own option below `path`."""
+    """Validate options against an operator's parameters; each error stands under its own option below `path`.
+
+    `keys` are those that can be written there, None for every parameter.
+    """
     from pydantic import ValidationError
 
     from titrant.schema.values.canonical import canonical_json
@@ -116,7 +126,8 @@ def option_findings(
         for detail in error.errors(include_url=False):
             option = str(detail["loc"][0]) if detail["loc"] else ""
             if detail["type"] == "extra_forbidden":
-                advice = meant(option, fields, "its options are")
+                offered = [field for field in fields if keys is None or field in keys]
+                advice = meant(option, offered, "its options are")
                 yield given.finding("R107", (*path, option), f"`{name}` has no option `{option}`", advice, part="key")
             else:
                 described = fields[option].description if option in fields else ""

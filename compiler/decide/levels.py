@@ -137,6 +137,11 @@ def is_medical(question: Question) -> bool:
     return question.settled.level == "medical_critical" or question.recipe.preserve == "medical"
 
 
+def safeguard(question: Question) -> str:
+    """Name what asks for the medical safeguards, where they hold."""
+    return "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
+
+
 def size(question: Question) -> RuleAnswer:
     """Say what the size of the model means to `level: auto`: which methods are considered, never a threshold."""
     if not is_large(question):

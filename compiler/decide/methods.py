@@ -14,6 +14,7 @@ from titrant.compiler.decide.levels import (
     fewest_bits,
     is_medical,
     other_bits,
+    safeguard,
 )
 from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
@@ -281,8 +282,7 @@ def _unasked(question: Question, kind: ModelKind) -> Iterator[Unmet]:
 def _unsafe(question: Question, bits: int) -> Iterator[Unmet]:
     """Refuse fewer than 8 bits under the medical safeguards, also where the recipe names the method."""
     if bits < SAFE_BITS and is_medical(question):
-        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
-        cause = f"it gives {bits} bits, and {reason} allows no fewer than {SAFE_BITS}"
+        cause = f"it gives {bits} bits, and {safeguard(question)} allows no fewer than {SAFE_BITS}"
         yield Unmet(cause, f"choose a method with {SAFE_BITS}")
 
 

@@ -1,7 +1,7 @@
 """How what a reduction leaves, or a student, is trained, by whom, and the same training of the original beside."""
 
 from titrant.compiler.bind.check_reduction import GRADUAL
-from titrant.compiler.decide.levels import is_medical
+from titrant.compiler.decide.levels import is_medical, safeguard
 from titrant.compiler.decide.reductions import CHECK, MOST_MEDICAL, RECOVERY
 from titrant.compiler.decide.rule import Question, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.training import fit_params
@@ -28,8 +28,10 @@ def student(question: Question) -> RuleAnswer:
     _check_outputs(question, "student", load.model)
     share = load.model.parameters / max(question.model.parameters, 1)
     if is_medical(question) and share < 1 - MOST_MEDICAL:
-        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
-        message = f"{reason} allows {MOST_MEDICAL:.0%} of the parameters to go, and the student has {share:.0%} of them"
+        message = (
+            f"{safeguard(question)} allows {MOST_MEDICAL:.0%} of the parameters to go, "
+            f"and the student has {share:.0%} of them"
+        )
         where = question.bound.parsed.source.place((*_TAUGHT, "student"), "key")
         raise InfeasibleError(Diagnostic("P108", message, where, "name a student that is nearly as large"))
     weights = "weights as given" if load.params["weights"] is not None else "weights drawn from the seed"
@@ -163,9 +165,8 @@ def _within(question: Question) -> Decision:
 
 def _untrained(question: Question) -> Decision:
     if is_medical(question):
-        reason = "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
         where = question.bound.parsed.source.place(("reduction",), "key")
-        message = f"{reason} allows a reduction only where what it loses is learned again"
+        message = f"{safeguard(question)} allows a reduction only where what it loses is learned again"
         raise InfeasibleError(Diagnostic("P120", message, where, "add a `train` section"))
     return decision(
         question,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.bind.check_reduction import AUTO, FAMILIES, ReductionPart, reduction_parts
-from titrant.compiler.decide.levels import is_medical
+from titrant.compiler.decide.levels import is_medical, safeguard
 from titrant.compiler.decide.measuring import is_plain
 from titrant.compiler.decide.rule import Chain, Question, ReductionStage, ReductionStep, RuleAnswer, decision
 from titrant.compiler.decide.target import at_device, original_kind
@@ -99,7 +99,7 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
     """
     if not is_medical(question) or part.key != "pruning":
         return reduction
-    written, reason = part.options.get("sparsity"), _safeguard(question)
+    written, reason = part.options.get("sparsity"), safeguard(question)
     if (written is not None and written > MOST_MEDICAL) or "blocks" in part.options:
         asked = "blocks" if "blocks" in part.options else "sparsity"
         where = question.bound.parsed.source.place(("reduction", part.key, asked), "value")
@@ -112,10 +112,6 @@ def _sized(question: Question, part: ReductionPart, reduction: ReductionStep) ->
         message = f"{reason} allows a sparsity of at most {MOST_MEDICAL:g}, and {reduction.operator} takes none"
         raise InfeasibleError(Diagnostic("P121", message, where, "name another method"))
     return reduction if written is not None else _with(reduction, {"sparsity": MOST_MEDICAL})
-
-
-def _safeguard(question: Question) -> str:
-    return "preserve medical" if question.recipe.preserve == "medical" else "level medical_critical"
 
 
 def _size_lines(question: Question, part: ReductionPart, sized: ReductionStep) -> Iterator[Decision]:
@@ -132,7 +128,7 @@ def _size_lines(question: Question, part: ReductionPart, sized: ReductionStep) -
         "sparsity.medical" if medical else "sparsity.default",
         asked="auto" if question.bound.written(*path) else "not written",
         chosen=f"{sparsity:g}",
-        because=f"{_safeguard(question)} allows no more" if medical else f"what {sized.operator} takes by itself",
+        because=f"{safeguard(question)} allows no more" if medical else f"what {sized.operator} takes by itself",
         path=path if question.bound.written(*path) else path[:-1],
     )
 

@@ -40,6 +40,22 @@ def test_passes_what_is_proven(evidence, gate):
     assert "0 lost and 0 gained of 171 cases" in result.reason
 
 
+def test_holds_what_was_trained_against_the_original_after_the_same_training(evidence, gate):
+    """It is better than the original as given, which was wrong in 30 cases, and worse than the fine-tuned one."""
+    kept = gate("score_ratio", "accuracy", "retention", 0.97, preset="retention")
+    beside = replace(gate("score_ratio", "accuracy", "retention", 0.97, preset="fine_tuned"), id="beside")
+    given, candidate = flip(LABELS, *range(30)), flip(LABELS, *range(20))
+    contract = Contract((kept, beside), 0.95, "evidence")
+    trained = evidence(LABELS, LABELS, candidate)
+    judged = judgement(contract, "c", evidence(LABELS, given, candidate, fine_tuned=trained))
+    assert [result.verdict for result in judged.results] == ["PASS", "FAIL"]
+    assert (judged.results[1].original, judged.results[1].refused) == (1.0, ())
+    assert not judged.released
+    unanswered = judgement(contract, "c", evidence(LABELS, given, candidate))
+    assert [result.verdict for result in unanswered.results] == ["PASS", "INCONCLUSIVE"]
+    assert not unanswered.released
+
+
 def test_fails_only_what_is_proven_to_miss(evidence, gate):
     retention = gate("score_ratio", "accuracy", "retention", 0.97)
     some = judge(retention, evidence(LABELS, LABELS, flip(LABELS, *range(9))))

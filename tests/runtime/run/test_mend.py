@@ -65,13 +65,15 @@ def gate(preset, metric, threshold, test="score_ratio"):
     [
         ([gate("retention", "accuracy", 0.95)], "it keeps 0.9400 of the original's quality"),
         ([gate("retention", "agreement", 0.95)], "it answers 0.9300 of the cases as the original does"),
+        ([gate("fine_tuned", "accuracy", 0.95)], "it keeps 0.9200 of the fine-tuned original's quality"),
         ([gate("clinical_relevance", "same_decision", 0.95)], "it decides 0.9300 of the cases as the original does"),
         ([gate("clinical_relevance", "same_decision", 0.95, "not_assessable")], ""),
         ([gate("retention", "accuracy", 0.94), gate("gates", "brier", 0.99)], ""),
     ],
 )
 def test_mends_by_what_the_contract_asks_of_answers_and_tuning_rows_can_show(gates, said):
-    lost = lost_on_tuning(Contract(tuple(gates), 0.95, "proof"), TuningQuality(kept=0.94, agreement=0.93, rows=1000))
+    tuning = TuningQuality(kept=0.94, agreement=0.93, fine_tuned=0.92, rows=1000)
+    lost = lost_on_tuning(Contract(tuple(gates), 0.95, "proof"), tuning)
     assert lost == (said and f"{said} on 1,000 tuning rows, and 0.95 is asked")
 
 

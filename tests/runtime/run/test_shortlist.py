@@ -40,6 +40,14 @@ def test_leaves_out_a_more_aggressive_candidate_that_is_not_better_by_more_than_
     assert choices[1].because == "no better than the gentler plain by more than 10% in latency or size"
 
 
+def test_leaves_out_what_keeps_too_little_of_the_fine_tuned_original():
+    found = [one("int8", 0, 1.0, 400, kept=0.99, agreement=0.99, original=0.8)]
+    found.append(one("smaller", 1, 0.5, 100, kept=1.02, fine_tuned=0.9, agreement=0.95, original=0.8))
+    choices = shortlist(found, OBJECTIVE, (), 0.97, 4)
+    assert names(choices) == ["int8"]
+    assert "it keeps 0.9000 of the fine-tuned original's quality" in choices[1].because
+
+
 def test_lets_size_decide_when_latencies_are_as_good_as_each_other():
     found = [one("plain", 0, 1.0, 400), one("int8", 1, 0.97, 100)]
     assert names(shortlist(found, OBJECTIVE, (), None, 4)) == ["plain", "int8"]
