@@ -23,6 +23,7 @@ from titrant.runtime.contract.single_tests import (
     judge_two_proportions,
 )
 from titrant.runtime.contract.subgroup_harm import name_harmed
+from titrant.runtime.contract.tasks.judging import judge_case_groups, judge_cases
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
 from titrant.schema.gate import FINE_TUNED, Contract, Gate, GateResult, Judgement
@@ -37,6 +38,8 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "paired_mean": judge_brier,
     "bootstrap": judge_bootstrap,
     "order_statistic": judge_timed,
+    "case_means": judge_cases,
+    "case_groups": judge_case_groups,
     "counted": judge_counted,
     "read_back": judge_executed,
 }
@@ -52,7 +55,8 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         return open_result(gate, gate.assumption or "its facts are missing")
     if gate.of_original:
         # The original itself is on trial.
-        evidence = replace(evidence, candidate=evidence.original)
+        cases = None if evidence.cases is None else evidence.cases.permuted(np.arange(len(evidence.rows)))
+        evidence = replace(evidence, candidate=evidence.original, cases=cases)
     try:
         finite(evidence)
         if gate.test not in TESTS:
