@@ -171,9 +171,12 @@ def compile_templates():
 
 
 if __name__ == "__main__":
+    from titrant.schema.values.extensions import by_group
+
     for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
     compile_templates()
+    assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
     subprocess.Popen = Started
     gc.collect()
     gc.freeze()
