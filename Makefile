@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Python's venv module is missing: install the system package python3-venv" >&2; exit 1; }
 	@echo "installing into $(VENV) (one to three minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # pip would do it on one core
 	@touch $@
 
 # Where Python may not write bytecode by itself, every command would compile all that it imports.
