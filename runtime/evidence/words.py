@@ -80,20 +80,20 @@ def verdict_words(run: RunRecord) -> str:
 
 def all_cases(facts: RunFacts, model: ReleasedModel) -> Mapping[str, Any]:
     """Return the row of both models' metrics on all evaluation cases; {} where nothing of that is kept."""
-    rows = facts.values.get("metrics", {}).get(model.candidate.id, ())
+    rows = (facts.values.get("metrics") or {}).get(model.candidate.id, ())
     return next((one for one in rows if not one["group"] and not one["value"]), {})
 
 
 def slices(facts: RunFacts, model: ReleasedModel) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield what the report shows of each slice, by its name; groups with too few cases have no figures there."""
-    for one in facts.values.get("metrics", {}).get(model.candidate.id, ()):
+    for one in (facts.values.get("metrics") or {}).get(model.candidate.id, ()):
         named = f"{one['group']}: {one['value']}" if one["group"] else str(one["value"])
         yield named or "all cases", one
 
 
 def timings(facts: RunFacts, model: ReleasedModel) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield batch size, the original's timing and the model's, of the runs that chose."""
-    every = facts.values.get("timings", {})
+    every = facts.values.get("timings") or {}
     before, after = every.get("original", {}), every.get(model.candidate.id, {})
     for batch in sorted((int(name) for name in after if str(name).isdecimal()), key=int):
         yield batch, before.get(str(batch), {}), after[str(batch)]
