@@ -1,6 +1,7 @@
 """Facts of hand-made runs, from the records that the report's tests build."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -39,6 +40,29 @@ def facts_of(record):
     )
 
 
+def folder_of(record, place):
+    """Write the folder of a finished run: what a pack is made from, and small files in the place of models."""
+    run = place / "20260102T030405Z-hand-01234567"
+    own = {"run": run.name, "executed": 1, "reused": 0, "seconds": 1.0, "environment": {"titrant": "0.1.0"}}
+    outputs = run / ("outputs" if record["run"]["released"] else "quarantine")
+    outputs.mkdir(parents=True)
+    models = [{"candidate": name, "kind": "onnx", "file": f"{name}.onnx"} for name in record["run"]["released"]]
+    for model in models:
+        (outputs / model["file"]).write_bytes(model["file"].encode())
+    texts = {
+        run / "report.json": {"format": 1, "record": record},
+        run / "record.json": {**record["run"], **own},
+        run / "plan.json": record["plan"],
+        run / "hardware.json": record["hardware"],
+        run / "environment.json": {"packages": {"numpy": "2.4"}, "licenses": {}},
+        outputs / "titrant.json": {"models": models, "batch": 64},
+    }
+    for path, value in texts.items():
+        path.write_text(json.dumps(value), "utf-8")
+    (run / "recipe.yaml").write_text(record["recipe_text"], "utf-8")
+    return run
+
+
 def texts_of(facts, documents=tuple(DOCUMENTS)):
     return documents_of(facts, documents, None)[0]
 
@@ -57,3 +81,8 @@ def facts():
 @pytest.fixture(scope="session")
 def texts():
     return texts_of
+
+
+@pytest.fixture(scope="session")
+def run_folder():
+    return folder_of
