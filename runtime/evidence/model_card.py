@@ -47,9 +47,8 @@ _PIPELINES: Mapping[tuple[str, str], str] = {
     ("language_modeling", "text"): "text-generation",
     ("embedding", "text"): "feature-extraction",
 }
-_DATA: Mapping[str, str] = {
-    "csv": "table", "parquet": "table", "sklearn": "table", "image_folder": "image", "text": "text",
-}  # fmt: skip
+# What cases are, by the dimensions of the model's one input, the batch included.
+_DATA: Mapping[int, str] = {2: "table", 4: "image"}
 
 
 def model_card(facts: RunFacts) -> dict[str, str]:
@@ -81,9 +80,13 @@ def front_matter(facts: RunFacts) -> dict[str, Any]:
 
 
 def _pipeline(facts: RunFacts) -> str:
-    sources = (source for step in facts.steps_of("data.load") for source in step.params.get("sources", {}).values())
-    kinds = {kind for source in sources for name, kind in _DATA.items() if source.get(name)}
-    return _PIPELINES.get((facts.plan.task, next(iter(kinds))), "") if len(kinds) == 1 else ""
+    """Return what the Hub calls the task; "" where it is not known whether cases are rows, images or text."""
+    loading = (step.params.get("inputs") for step in facts.plan.steps if step.operator.startswith("model.load"))
+    inputs = next(filter(None, loading), ())
+    if any(source.get("text") for step in facts.steps_of("data.load") for source in step.params["sources"].values()):
+        return _PIPELINES.get((facts.plan.task, "text"), "")
+    kind = _DATA.get(len(inputs[0]["shape"]), "") if len(inputs) == 1 else ""
+    return _PIPELINES.get((facts.plan.task, kind), "")
 
 
 def _results(facts: RunFacts, model: ReleasedModel, pipeline: str) -> Iterator[dict[str, Any]]:
