@@ -42,7 +42,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "trace"): (False,),
     ("inspect",): ("none",),
     ("report", "formats"): tuple(permutations(("html", "md", "json"))),
-    ("report", "evidence"): (False, ()),
     ("report", "tokens"): (False,),
     ("tracking",): ("none",),
 }

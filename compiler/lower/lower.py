@@ -105,7 +105,7 @@ def lower(
             answering.timing(original, timed),
             *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            _report(maker, bound),
+            _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
         searches=tuple(searches),
@@ -326,7 +326,7 @@ def _search(
     )
 
 
-def _report(maker: StepMaker, bound: BoundRecipe) -> Step:
-    params = {"min_cell": bound.recipe.report.min_cell}
+def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
+    params = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
     because = "what was done, and why"
     return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

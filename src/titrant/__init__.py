@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, train
+    from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -122,7 +122,12 @@ _PUBLIC = {
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
-_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug", "train": "titrant.api.train"}
+_MODULES = {
+    "checkpoints": "titrant.api.checkpoints",
+    "debug": "titrant.api.debug",
+    "evidence": "titrant.api.evidence",
+    "train": "titrant.api.train",
+}
 
 __all__ = [
     "Arithmetic",
@@ -154,6 +159,7 @@ __all__ = [
     "doctor",
     "ensure_directories",
     "estimate_memory_savings",
+    "evidence",
     "explain",
     "export",
     "get_device",
