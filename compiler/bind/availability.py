@@ -43,7 +43,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("inspect",): ("none",),
     ("report", "formats"): tuple(permutations(("html", "md", "json"))),
     ("report", "tokens"): (False,),
-    ("tracking",): ("none",),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.

@@ -101,6 +101,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("growth", "chains", reductions.grown),
     ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
+    ("tracking", "tracking", measuring.tracking),
 )
 
 NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}

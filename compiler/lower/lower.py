@@ -118,6 +118,7 @@ def lower(
         search_minutes=decisions.settled.budget.minutes,
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
+        tracking=decisions.settled.tracking,
     )
 
 

@@ -250,6 +250,8 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
     least = min_cell(walk.plan)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
     plan = plain(walk.plan)
+    run = plain(replace(record, steps=steps))
+    del plan["tracking"], run["tracking"]  # who follows a run changes nothing that it found
     for step in plan["steps"]:
         step["params"] = without_paths(step["params"])
         step["prediction"] = plain(Prediction())
@@ -263,7 +265,7 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
             gate["available_cases"] = None
     return {
         "plan": plan,
-        "run": plain(replace(record, steps=steps)),
+        "run": run,
         "values": _values(walk, outcome),
         "hardware": plain(walk.plan.hardware),
         "recipe_text": planned.recipe_text,

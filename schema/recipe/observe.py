@@ -27,7 +27,9 @@ class Tensorboard(Section):
 class Mlflow(Section):
     """MLflow."""
 
-    uri: Text | None = Field(None, description="address of the tracking server; default: a local folder")
+    uri: Text | None = Field(
+        None, description="address of the tracking server or database; default: a database in the home"
+    )
     experiment: Text | None = Field(None, description="experiment that the run appears in; default: the recipe's name")
 
 

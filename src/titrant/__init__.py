@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
+    from titrant.runtime.trackers.wandb import initialize_wandb
     from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
     from titrant.runtime.training.precision import autocast, create_scaler
     from titrant.runtime.training.processes.ranks import distributed
@@ -94,6 +95,7 @@ _PUBLIC = {
     "get_device_info": "titrant.api.devices",
     "get_logger": "titrant.runtime.run.run_log",
     "init": "titrant.api.init",
+    "initialize_wandb": "titrant.runtime.trackers.wandb",
     "inspect": "titrant.api.inspect",
     "label": "titrant.api.label",
     "load": "titrant.api.load",
@@ -166,6 +168,7 @@ __all__ = [
     "get_device_info",
     "get_logger",
     "init",
+    "initialize_wandb",
     "inspect",
     "label",
     "load",

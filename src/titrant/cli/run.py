@@ -171,6 +171,7 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
     lines += [
         wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
     ]
+    lines += [wrapped(tracker.words, "  ", "    ") for tracker in record.tracking]
     lines.append(f"{counted(record.executed, 'step')} executed, {record.reused} reused, {format_time(record.seconds)}")
     lines.append(f"report: {_report(record)}")
     return "\n".join(lines)
