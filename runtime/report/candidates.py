@@ -1,7 +1,7 @@
 """Candidates as the report shows them: figures, outcomes, which one leads a search, and the candidates table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.company import Invariance, seen_words
 from titrant.runtime.report.gain_rows import beside, fastest_marks
@@ -250,6 +250,18 @@ def precision_rows(candidates: Iterable[Shown]) -> tuple[PrecisionRow, ...]:
             text = ", ".join(names[:_LISTED]) + more
             rows.append(PrecisionRow(candidate.id, planned, executed, engine_op, len(names), text, tone))
     return tuple(rows)
+
+
+def precisions_together(rows: Sequence[PrecisionRow]) -> tuple[PrecisionRow, ...]:
+    """Count layers that were planned and run in the same precisions together, whatever operator runs them."""
+    together: dict[tuple[str, str, str], PrecisionRow] = {}
+    for row in rows:
+        way = (row.planned, row.executed, row.tone)
+        layers, names = row.layers, row.names
+        if (first := together.get(way)) is not None:
+            layers, names = first.layers + layers, f"{first.names}, {names}"
+        together[way] = replace(row, layers=layers, names=names, engine_op="")
+    return tuple(together.values())
 
 
 _RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn"}

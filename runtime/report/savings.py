@@ -4,7 +4,7 @@ There is never one overall score.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.statistics.paired_runs import compare_runs
@@ -33,6 +33,7 @@ class Saving:
     after_share: float | None = None
     note: str = ""
     predicted: str = ""  # what had been predicted of `after`, and how
+    pace: bool = False  # it is the median latency against the original
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _latency(record: Record, batch: int, candidate: Shown) -> Iterator[Saving]:
     before, conversion, after = (timed.models.get(name, NOTHING).batches.get(batch) for name in names)
     if before and after:
         predicted = predicted_seconds(record, candidate, batch, after.p50)
-        yield _pace(Saving("latency p50", "", "", "", "", note=note, predicted=predicted), before, after)
+        yield _pace(Saving("latency p50", "", "", "", "", note=note, predicted=predicted, pace=True), before, after)
     if conversion and after and plain != "original":
         about = f"before is {plain}, the plain conversion in the same engine; {note}"
         yield _pace(Saving(f"latency p50 against {plain}", "", "", "", "", note=about), conversion, after)
@@ -291,6 +292,39 @@ def loading(record: Record) -> Pair:
         return Pair(NONE, NONE)
     predicted = sum(result.predicted.loads.get(name, 0.0) for result in results for name in result.loads)
     return pair(predicted, sum(seconds for result in results for seconds in result.loads.values()), "s")
+
+
+@dataclass(frozen=True)
+class PredictedRow:
+    """A candidate's figures as predicted before they were measured, beside what was measured."""
+
+    candidate: str
+    size: Pair
+    seconds: Pair
+    memory: Pair
+    basis: str
+
+
+def predicted_rows(record: Record, candidates: Iterable[Shown]) -> tuple[PredictedRow, ...]:
+    """Lay out what was predicted of each candidate that was measured; one of which nothing was predicted has no row."""
+    return tuple(row for candidate in candidates if (row := _predicted_row(record, candidate)) is not None)
+
+
+def _predicted_row(record: Record, candidate: Shown) -> PredictedRow | None:
+    search = next((search for search in record.plan.searches if candidate.id in search.candidates), None)
+    timing = None if search is None else candidate.timing(search.timing_batch)
+    made, cost = _result(record, candidate.planned.model.rpartition(".")[0]), _cost(record, candidate)
+    size = None if made is None else made.predicted.output_bytes
+    if search is None or timing is None or (size is None and cost is None):
+        return None
+    bases = (made.predicted.basis_of("output_bytes") if made and size else "", cost.basis if cost else "")
+    return PredictedRow(
+        candidate.id,
+        pair(size, candidate.record.size, "B", FILE_BYTES),
+        pair(cost.seconds.get(str(search.timing_batch)) if cost else None, timing.p50, "s"),
+        pair(cost.peak_bytes if cost else None, candidate.timings.peak_bytes, "B", MEMORY_BYTES),
+        ", ".join(dict.fromkeys(basis for basis in bases if basis)),
+    )
 
 
 def predicted_size(record: Record, candidate: Shown) -> str:
