@@ -34,6 +34,7 @@ class Saving:
     note: str = ""
     predicted: str = ""  # what had been predicted of `after`, and how
     pace: bool = False  # it is the median latency against the original
+    judged: bool = False  # it is the main metric on evaluation rows
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,8 @@ def _metric(record: Record, candidate: Shown) -> Saving | None:
     judged = _main_result(record, candidate)
     if judged:
         gate, result = judged
-        return _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
+        row = _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
+        return replace(row, judged=True)
     quality = candidate.quality
     if quality is None or quality.original.get("accuracy") is None:
         return None

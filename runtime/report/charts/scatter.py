@@ -33,7 +33,7 @@ class Scatter:
     """A chart: `asked` is the threshold on the upper axis, None without one; `less` says that less is better there."""
 
     title: str
-    points: tuple[Mark, ...]
+    marks: tuple[Mark, ...]
     across: str
     up: str
     write_x: Write
@@ -53,7 +53,7 @@ _ASIDE = ((0, 0), (2.3, 0), (-2.3, 0), (0, -2.3), (0, 2.3), (1.7, -1.7), (-1.7, 
 def scatter_svg(chart: Scatter, name: str, size: tuple[float, float] = (640, 340)) -> str:
     """Draw a chart; each point carries its place in the list, from 1, and its name and words as a tooltip."""
     frame = Frame(*size, left=62, top=26)
-    along = scale([point.x for point in chart.points], frame.left + _RADIUS, frame.wall - _RADIUS)
+    along = scale([point.x for point in chart.marks], frame.left + _RADIUS, frame.wall - _RADIUS)
     up = _upward(chart, frame)
     parts = [text(4, 13, chart.up, "label", "start"), *upwards(frame, up, chart.write_y)]
     parts += across(frame, along, chart.write_x, chart.across)
@@ -64,18 +64,18 @@ def scatter_svg(chart: Scatter, name: str, size: tuple[float, float] = (640, 340
                      f'height="{missed:.1f}"/>')  # fmt: skip
         parts += [line("asked", frame.left, y, frame.wall, y)]
         parts.append(text(frame.wall, y + 13, f"asked: {chart.write_y(chart.asked)}", "asked-word", "end"))
-    places = _places(chart.points, along, up, frame)
-    for point, place in zip(chart.points, places, strict=True):
+    places = _places(chart.marks, along, up, frame)
+    for point, place in zip(chart.marks, places, strict=True):
         parts += _beneath(point, place, (along, up))
-    for number, (point, place) in enumerate(zip(chart.points, places, strict=True), 1):
+    for number, (point, place) in enumerate(zip(chart.marks, places, strict=True), 1):
         parts += _drawn(number, point, place, (along, up))
-    words = "; ".join(f"{number} {point.name}: {point.words}" for number, point in enumerate(chart.points, 1))
+    words = "; ".join(f"{number} {point.name}: {point.words}" for number, point in enumerate(chart.marks, 1))
     return picture(name, frame, chart.title, words, parts)
 
 
 def _upward(chart: Scatter, frame: Frame) -> Scale:
     """Return the upper axis: better is upwards, and what is far below the threshold does not flatten the rest."""
-    values = [point.y for point in chart.points] + ([] if chart.asked is None else [chart.asked])
+    values = [point.y for point in chart.marks] + ([] if chart.asked is None else [chart.asked])
     best, worst = (min, max) if chart.less else (max, min)
     if chart.asked is not None:
         over = abs(best(values) - chart.asked)

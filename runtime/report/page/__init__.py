@@ -32,26 +32,31 @@ from titrant.schema.values.text import printable
 from titrant.schema.values.units import MIN_CELL
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
+def style() -> Markup:
+    """Return the style sheet of every page."""
+    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+
+
+def template(name: str) -> "Template":
+    """Return a template of a page; what is put into it is escaped."""
+    return _html_environment().get_template(name)
+
+
 def html_text(page: Page) -> str:
     """Return the page as text."""
-    css, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    shown = re.sub(r"\n\s*", "\n", script).strip()
-    return (
-        _html_environment()
-        .get_template("report.html.jinja")
-        .render(
-            page=page,
-            css=Markup(css),
-            script=Markup(shown),
-            script_digest=base64.b64encode(hashlib.sha256(f"\n{shown}\n".encode()).digest()).decode(),
-            pictures=pictures(page.record, page.quality, page.paths, tuple(story.lead.id for story in page.stories)),
-            graph=_graph(page),
-        )
+    script = re.sub(r"\n\s*", "\n", (TEMPLATES / "report.js").read_text(encoding="utf-8")).strip()
+    return template("report.html.jinja").render(
+        page=page,
+        css=style(),
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode(),
+        pictures=pictures(page.record, page.quality, page.paths, tuple(story.lead.id for story in page.stories)),
+        graph=_graph(page),
     )
 
 

@@ -136,7 +136,7 @@ def quality_chart(record: Record, candidates: Mapping[str, Shown]) -> QualityCha
         write = lambda value: quantity(value, metric.unit) if metric.unit else f"{value:.4g}"  # noqa: E731
         up = metric.name[:1].upper() + metric.name[1:] + (", less is better (upwards is better)" if metric.less else "")
         chart = Scatter(
-            title=f"{metric.name} against latency", points=tuple(points),
+            title=f"{metric.name} against latency", marks=tuple(points),
             across=f"median latency of a batch of {batch}", up=f"{up}, on tuning rows", write_x=format_time,
             write_y=write, asked=metric.asked, less=metric.less,
         )  # fmt: skip

@@ -127,7 +127,7 @@ def summary(page: "Page") -> ReportSummary:
     chart = page.quality.chart
     quality = None
     if chart is not None:
-        points = tuple(PointValue(point.name, point.y, point.x, point.chosen) for point in chart.points)
+        points = tuple(PointValue(point.name, point.y, point.x, point.chosen) for point in chart.marks)
         quality = QualityValue(page.quality.metric, chart.less, chart.asked, points)
     return ReportSummary(
         name=page.title,
