@@ -107,7 +107,9 @@ def _contract(page: "Page", story: "Story") -> Iterator[Passage]:
 
 
 def _gate(each: GateRow) -> str:
-    needed = "" if each.needed is None or not each.short else f" of {each.needed:,} needed"
+    needed = (
+        "" if each.needed is None or not each.short or each.verdict != "INCONCLUSIVE" else f" of {each.needed:,} needed"
+    )
     about = each.title if each.whole else f"{each.title}, {each.slice}"
     about += f" (the other way round: {each.turned.verdict})" if each.turned else ""
     change = f"{each.before or '–'} → {each.after or '–'}" if each.before or each.after else "–"
