@@ -128,7 +128,7 @@ class GateRow:
     controls: str  # the answers that the gate was also put to and refused
     picture: str
     margin: Margin
-    noun: str = "cases"  # what is counted
+    counted: str = ""  # the same with what is counted: "171 cases"
     pair: frozenset[str] | None = None  # the gates' ids of both ways round; None where it is about no pair
     turned: "GateRow | None" = None
 
@@ -247,6 +247,12 @@ def _noun(gate: Gate, count: int | None) -> str:
     return noun if count == 1 else "processes" if noun == "process" else f"{noun}s"
 
 
+def _counted(result: GateResult, count: str, noun: str) -> str:
+    if not count:
+        return ""
+    return f"{noun} {count}" if result.cases is None and result.method != NOT_SHOWN else f"{count} {noun}"
+
+
 def _count(gate: Gate, result: GateResult, least: int) -> str:
     if gate.metric == "size":
         return ""
@@ -284,7 +290,7 @@ def _gate_row(gate: Gate, result: GateResult, least: int) -> GateRow:
         controls=f"it refused {control_words(result.refused)}" if result.refused else "",
         picture=interval_svg(gate, result),
         margin=margin(gate, result),
-        noun=noun,
+        counted=_counted(result, _count(gate, result, least), noun),
         pair=_pair_of(gate),
     )
 

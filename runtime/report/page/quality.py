@@ -7,6 +7,7 @@ from titrant.runtime.report.candidates import Shown, outcome, table_batch
 from titrant.runtime.report.charts.scatter import OTHER, PLAIN, REFERENCE, Mark, Scatter
 from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, Quality, Record, Timing, fraction, gate_title, quantity
+from titrant.schema.gain_parts import ORIGINAL
 from titrant.schema.gate import LESS_IS_BETTER, SHARES, Contract, Gate, threshold_words
 from titrant.schema.record import NOT_TRIED
 from titrant.schema.values.units import format_time
@@ -63,6 +64,11 @@ class QualityChart:
     sentence: str
     chart: Scatter | None
     rows: tuple[LegendRow, ...]
+
+    @property
+    def unmade(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What is not drawn, but for the original."""
+        return tuple((words, names) for words, names in self.absent if names != (ORIGINAL,))
 
     @property
     def absent(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
