@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.statistics.paired_runs import compare_runs
 from titrant.runtime.report.candidates import NOTHING, Shown, original_bytes
+from titrant.runtime.report.main_metric import main_metric
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
 from titrant.schema.gain import Gain, speed_words, throughput_words
 from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
@@ -211,11 +212,11 @@ def _metric(record: Record, candidate: Shown) -> Saving | None:
         gate, result = judged
         row = _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
         return replace(row, judged=True)
-    quality = candidate.quality
-    if quality is None or quality.original.get("accuracy") is None:
+    metric, quality = main_metric(record), candidate.quality
+    before, after = metric.of_original(quality), metric.of(quality)
+    if quality is None or before is None or metric.is_share:
         return None
-    pair = quality.original["accuracy"], quality.candidate.get("accuracy")
-    return _compared("accuracy", *pair, quality.rows, "tuning rows: compared, not judged")
+    return _compared(metric.key, before, after, quality.rows, "tuning rows: compared, not judged")
 
 
 def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | None:

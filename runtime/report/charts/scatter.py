@@ -59,9 +59,8 @@ def scatter_svg(chart: Scatter, name: str, size: tuple[float, float] = (640, 340
     parts += across(frame, along, chart.write_x, chart.across)
     if chart.asked is not None and up.low <= chart.asked <= up.high:
         y = up.at(chart.asked)
-        missed = frame.floor - y if up.at(up.low) > up.at(up.high) else y - frame.top
         parts.append(f'<rect class="missed" x="{frame.left:.1f}" y="{y:.1f}" width="{frame.wall - frame.left:.1f}" '
-                     f'height="{missed:.1f}"/>')  # fmt: skip
+                     f'height="{frame.floor - y:.1f}"/>')  # fmt: skip
         parts += [line("asked", frame.left, y, frame.wall, y)]
         parts.append(text(frame.wall, y + 13, f"asked: {chart.write_y(chart.asked)}", "asked-word", "end"))
     places = _places(chart.marks, along, up, frame)

@@ -7,7 +7,7 @@ from titrant.runtime.report.candidates import Shown, leading, outcome, shown_can
 from titrant.runtime.report.charts.scatter import REFERENCE, Mark, Scatter
 from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.headline import headline
-from titrant.runtime.report.page.quality import MainMetric, main_metric
+from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, Record, fraction, gate_slice, gate_title, quantity
 from titrant.runtime.report.savings import savings
 from titrant.schema.gain import factor_words

@@ -31,6 +31,7 @@ from titrant.runtime.report.search_path import AblationRow, SearchPath, ablation
 from titrant.runtime.report.slices import SliceTable, slice_table
 from titrant.runtime.report.steps import StepRow, TrainingRow, step_rows, training_rows
 from titrant.schema.plan import CandidateSearch, Decision
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.units import MIN_CELL
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Page:
     digests: tuple[Fact, ...]
     validity: str
     looks: str
+    point: str  # how an output becomes a decision; "" where nothing is decided
     rerun: str
     predicted: tuple[PredictedRow, ...] = ()
 
@@ -116,9 +118,20 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         digests=digests(record, leads),
         validity=validity(record),
         looks=looks_sentence(record.look, record.plan.contract),
+        point=_point_sentence(record),
         rerun=rerun_lines(record),
         predicted=predicted_rows(record, candidates.values()),
     )
+
+
+def _point_sentence(record: Record) -> str:
+    point, task = record.values.point, TASKS.get(record.plan.task)
+    if point is None or (task is not None and task.label != "class"):
+        return ""
+    decided = "the class with the largest score"
+    if point.threshold is not None:
+        decided = f"positive from a probability of {point.threshold:g}"
+    return f"Operating point: {decided}" + (f" ({point.source})." if point.source else ".")
 
 
 def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> Story:

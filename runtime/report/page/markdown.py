@@ -150,8 +150,7 @@ def _ladder(page: "Page") -> Passage:
 
 def _models(page: "Page") -> Passage:
     metric = page.quality.metric
-    title = f"## {inline(metric[:1].upper() + metric[1:])} against latency"
-    head = [title, "", "On tuning rows, which choose and do not judge.", ""]
+    head = [f"## {inline(metric[:1].upper() + metric[1:])} on tuning rows, which choose, against latency", ""]
     head += ["| model | quality | p50 | size | became |", "|---|---:|---:|---:|---|"]
     drawn = [each for each in page.quality.rows if each.number or each.chosen] or page.quality.rows
     ordered = sorted(drawn, key=lambda each: (not each.chosen, not each.number, each.number))

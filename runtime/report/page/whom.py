@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from titrant.runtime.report.candidates import Shown
-from titrant.runtime.report.page.quality import is_less_better, main_gate
+from titrant.runtime.report.main_metric import is_less_better, main_gate
 from titrant.runtime.report.record_view import Record, cases, quantity
 from titrant.schema.gate import Gate, GateResult, slice_of
 
