@@ -39,11 +39,14 @@ class Tracking(Section):
     mlflow: Annotated[bool | Mlflow, Field(union_mode="smart")] = Field(False, description="MLflow")
 
 
+REPORT_FORMATS: tuple[Literal["html", "md", "json"], ...] = ("html", "md", "json")
+
+
 class Report(Section):
     """Formats and what they may show."""
 
     formats: tuple[Literal["html", "md", "json"], ...] = Field(
-        ("html", "md", "json"), min_length=1, description="formats of the report"
+        REPORT_FORMATS, min_length=1, description="formats of the report; what compares runs reads json"
     )
     evidence: bool | tuple[Text, ...] | None = Field(
         None, description="evidence files: true, false or a list of them; default: by level"

@@ -203,5 +203,7 @@ def _gate(result: GateResult) -> str:
 
 def _report(record: RunRecord) -> Path:
     from titrant.runtime.store.home import home_folder
+    from titrant.runtime.store.run_folder import report_of
 
-    return home_folder() / "runs" / record.run / "report.html"
+    folder = home_folder() / "runs" / record.run
+    return report_of(folder) or folder

@@ -31,7 +31,9 @@ def grouped(records, figures):
 
 
 def places(picture):
-    return {name: float(value) for name, value in re.findall(r'class="(asked|bounds|estimate)" x1?="([\d.]+)"', picture)}
+    return {
+        name: float(value) for name, value in re.findall(r'class="(asked|bounds|estimate)" x1?="([\d.]+)"', picture)
+    }
 
 
 def test_draws_all_groups_of_one_metric_on_one_axis(records):
