@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
@@ -36,6 +37,7 @@ from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
+from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
 
@@ -328,6 +330,9 @@ def _search(
 
 
 def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
-    params = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
+    params: dict[str, Any] = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
+    asked = [name for name in REPORT_FORMATS if name in bound.recipe.report.formats]
+    if len(asked) < len(REPORT_FORMATS):
+        params["formats"] = asked
     because = "what was done, and why"
     return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

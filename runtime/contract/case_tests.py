@@ -45,8 +45,8 @@ def of_one_label(gate: Gate, evidence: Evidence) -> Evidence:
         evidence.made["label", named] = replace(
             evidence, rows=rows, original=old, candidate=new, alike=alike, cases=None, permuted_alike=None, places={}
         )
-    found: Evidence = evidence.made["label", named]
-    return found
+    of_label: Evidence = evidence.made["label", named]
+    return of_label
 
 
 def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:

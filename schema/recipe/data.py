@@ -270,6 +270,11 @@ class Data(Section):
         return " + ".join(self.label_columns) or None
 
     @property
+    def label_names(self) -> tuple[str, ...]:
+        """What labels in several columns are called; () where one column holds them."""
+        return self.label if isinstance(self.label, tuple) else ()
+
+    @property
     def input_columns(self) -> tuple[str, ...] | None:
         """The columns and arrays that `inputs` names, each once; None where it names none."""
         if not isinstance(self.inputs, Mapping):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from titrant.runtime.contract.answers import DecisionCounts
     from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.contract.statistics.reliability import Reliability
     from titrant.runtime.values import Outputs, Rows
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
@@ -85,7 +86,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=8,
+    version=9,
     family="validate",
     params=ContractParams,
     inputs={
@@ -103,7 +104,7 @@ def predict(
         "labels": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
-    outputs={"judgement": "value", "answers": "value", "metrics": "value"},
+    outputs={"judgement": "value", "answers": "value", "metrics": "value", "reliability": "value"},
     determinism="exact",
     predict=predict,
     loads=("scipy.special", "titrant.runtime.contract.judge"),
@@ -140,7 +141,8 @@ def validate_contract(
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes; metrics - of both
-                models on all rows and each subgroup's value, empty without labels
+                models on all rows and each subgroup's value, empty without labels; reliability - what was predicted
+                and what came, in bins of probability, null without labels
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
@@ -175,6 +177,7 @@ def validate_contract(
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),
         "metrics": plain(slice_metrics(evidence)),
+        "reliability": plain(calibration(evidence)),
     }
 
 
@@ -227,6 +230,17 @@ def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
         return None
     rows, before, after = evidence.rows, evidence.original.decisions, evidence.candidate.decisions
     return count_answers(rows.classes, rows.labels, before, after, rows.positive)
+
+
+def calibration(evidence: "Evidence") -> "Reliability | None":
+    """Bin what both models predicted beside what came; None without labels. No case can be told from it."""
+    from titrant.runtime.contract.statistics.reliability import reliability
+
+    rows = evidence.rows
+    if rows.labels is None or evidence.original is None or evidence.candidate is None:
+        return None
+    before, after = evidence.original.probabilities, evidence.candidate.probabilities
+    return reliability(before, after, rows.labels, rows.classes, rows.positive)
 
 
 def file_bytes(model: Any, scratch: Path) -> int:
