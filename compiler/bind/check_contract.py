@@ -4,14 +4,28 @@ from collections.abc import Iterator
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
+from titrant.schema.gate import (
+    CALIBRATION_INTERCEPT,
+    CALIBRATION_SLOPE,
+    LESS_IS_BETTER,
+    NET_BENEFIT,
+    gate_test,
+    guarding_comparison,
+)
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
-OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
+OF_POSITIVE = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
+# Metrics that are no fraction → what a threshold of theirs may be, and in words.
+_RANGES = {
+    CALIBRATION_SLOPE: (0.0, 10.0, "a slope, of which 1 is right"),
+    CALIBRATION_INTERCEPT: (-10.0, 10.0, "in logits, of which 0 is right"),
+}
 # Metrics of a task with classes; the rest belong to tasks of later versions.
 OF_CLASSES = ("accuracy", "balanced_accuracy", "brier", "agreement", *OF_POSITIVE)
 
@@ -85,11 +99,30 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         message = f"`{gate.comparison}` guards nothing here: {_direction(gate.metric)}"
         yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
         return
+    yield from _clinical(given, gate, path)
+    if gate.metric in _RANGES:
+        low, high, what = _RANGES[gate.metric]
+        if not low <= gate.threshold <= high:
+            message = f"`{gate.threshold:g}` is out of range: it is {what}"
+            yield given.finding("R113", (*path, "threshold"), message, f"from {low:g} to {high:g}")
+        return
     ratio = gate.comparison == "retention"
     if gate.threshold < 0 or gate.threshold > (2 if ratio else 1):
         what = "a ratio to the original, about 1" if ratio else "a fraction, 0 to 1 and never percent"
         close = f"did you mean `{gate.threshold / 100:g}`?" if 1 < gate.threshold <= 100 else ""
         yield given.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
+
+
+def _clinical(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
+    """Refuse a net benefit without one operating point, and of one class alone, whose threshold it is not."""
+    if gate.metric != NET_BENEFIT:
+        return
+    if given.recipe.task != "binary_classification":
+        message = f"a net benefit belongs to one operating point, and `task: {given.recipe.task}` has none"
+        yield given.finding("R114", (*path, "metric"), message, "take `balanced_accuracy`, or a metric of your own")
+    elif read_slice(gate.slice).kind == "class":
+        message = "a net benefit weighs caught cases against false alarms, and a class has one of the two"
+        yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
 
 
 def _direction(metric: str) -> str:
@@ -201,7 +234,10 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
 
 
 # Tests of which some bound holds however often rows are added and judged.
-_AT_ANY_TIME = ("score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions")
+_AT_ANY_TIME = (
+    "score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions",
+    "bounded_mean",
+)  # fmt: skip
 
 
 def open_looks_have_bounds(given: CheckInput) -> Iterator[Finding]:

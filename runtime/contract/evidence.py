@@ -8,10 +8,13 @@ import numpy as np
 
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.values import Rows
+from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE
 from titrant.schema.values.slice import ALL, Slice
 
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
-OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
+OF_A_CLASS = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", "kept", CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
 
 
 class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from titrant.runtime.contract.bounded_tests import judge_net_benefit, judge_own_case
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
 from titrant.runtime.contract.evidence import Evidence, Unassessable
+from titrant.runtime.contract.own.set_test import judge_own_set
 from titrant.runtime.contract.paired_tests import (
     judge_auroc,
     judge_bootstrap,
@@ -14,6 +16,7 @@ from titrant.runtime.contract.paired_tests import (
     judge_difference,
     judge_retention,
 )
+from titrant.runtime.contract.recalibration_tests import judge_recalibration
 from titrant.runtime.contract.single_tests import (
     judge_counted,
     judge_executed,
@@ -36,6 +39,10 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "delong": judge_auroc,
     "paired_mean": judge_brier,
     "bootstrap": judge_bootstrap,
+    "bounded_mean": judge_net_benefit,
+    "recalibration": judge_recalibration,
+    "own_case": judge_own_case,
+    "own_set": judge_own_set,
     "order_statistic": judge_timed,
     "counted": judge_counted,
     "read_back": judge_executed,

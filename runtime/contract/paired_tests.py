@@ -19,7 +19,12 @@ from titrant.runtime.contract.statistics.auroc import (
     paired_areas,
     ratio_bounds,
 )
-from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_at_any_time, compare_means
+from titrant.runtime.contract.statistics.compared import (
+    RIGHT_OR_WRONG,
+    ComparedMeans,
+    compare_at_any_time,
+    compare_means,
+)
 from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP, LEAST_CHANGED, bootstrap_bounds
 from titrant.runtime.contract.statistics.proportions import (
     Pairs,
@@ -131,12 +136,19 @@ def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 
 def by_bets(
-    gate: Gate, evidence: Evidence, original: np.ndarray, candidate: np.ndarray, units: np.ndarray
+    gate: Gate,
+    evidence: Evidence,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    units: np.ndarray,
+    *,
+    corners: np.ndarray = RIGHT_OR_WRONG,
 ) -> tuple[ComparedMeans, float | None]:
-    """Compare values from 0 to 1 by bets; in an open look by such as hold at any time, with the p-value."""
+    """Compare values by bets, by default from 0 to 1; in an open look by such as hold at any time, with the p-value."""
+    values, confidence = (original, candidate, units), evidence.confidence
     if not evidence.always_valid:
-        return compare_means(gate.comparison, original, candidate, units, confidence=evidence.confidence), None
-    means = compare_at_any_time(gate.comparison, original, candidate, units, confidence=evidence.confidence)
+        return compare_means(gate.comparison, *values, confidence=confidence, corners=corners), None
+    means = compare_at_any_time(gate.comparison, *values, confidence=confidence, corners=corners)
     return means, p_value(means.log_wealth(gate.threshold))
 
 

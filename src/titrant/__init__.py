@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from titrant.api.validate import validate
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
+    from titrant.runtime.contract.own.declare import MetricCases, metric
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -65,6 +66,7 @@ _PUBLIC = {
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.method",
+    "MetricCases": "titrant.runtime.contract.own.declare",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
@@ -101,6 +103,7 @@ _PUBLIC = {
     "lock": "titrant.api.lock",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
+    "metric": "titrant.runtime.contract.own.declare",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
@@ -129,6 +132,7 @@ __all__ = [
     "Context",
     "Counts",
     "Method",
+    "MetricCases",
     "Params",
     "Planned",
     "Port",
@@ -166,6 +170,7 @@ __all__ = [
     "load_config",
     "lock",
     "measure_activation_memory",
+    "metric",
     "migrate",
     "move_to_device",
     "operator",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate
+from titrant.schema.own_metric import OwnMetric
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.validation import Requirement
 from titrant.schema.values.slice import read_slice
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
 _SECONDS, _GATE_SECONDS, _ROW_SECONDS, _DRAW_SECONDS = 0.03, 0.004, 2e-6, 1e-3
+_DRAWN = ("bootstrap", "own_set")
 _SIZE, _GATE_BYTES = 600, 330
+
+
+class OwnMetricParams(Params):
+    """What a metric of the user's own declares."""
+
+    better: Literal["higher", "lower"]
+    low: float
+    high: float
+    unit: Literal["case", "set"]
 
 
 class GateParams(Params):
@@ -45,6 +56,9 @@ class GateParams(Params):
         False, description="the level supplied it: let through under require: evidence if its facts are missing"
     )
     assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+    own: OwnMetricParams | None = Field(
+        None, exclude_if=lambda value: value is None, description="of a metric of the user's own: what it declares"
+    )
 
     @field_validator("slice")
     @classmethod
@@ -54,7 +68,9 @@ class GateParams(Params):
 
     def gate(self) -> Gate:
         """Return the gate itself."""
-        return Gate(**self.model_dump(exclude={"supplied"}), origin=LEVEL_ORIGIN if self.supplied else "")
+        own = None if self.own is None else OwnMetric(**self.own.model_dump())
+        given = self.model_dump(exclude={"supplied", "own"})
+        return Gate(**given, origin=LEVEL_ORIGIN if self.supplied else "", own=own)
 
 
 class ContractParams(Reading):
@@ -76,7 +92,7 @@ def predict(
 ) -> Prediction:
     """Some milliseconds a gate, more where whole samples are drawn again."""
     rows = work.rows.get("rows", ASSUMED_ROWS)
-    drawn = sum(gate.test == "bootstrap" for gate in params.gates)
+    drawn = sum(gate.test in _DRAWN for gate in params.gates)
     seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
     size = _SIZE + _GATE_BYTES * len(params.gates)
     peak = 2 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
