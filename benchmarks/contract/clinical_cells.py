@@ -8,13 +8,14 @@ import numpy as np
 from contract.cells import FLIPS, Cell, Draw, evidence_of, gate_of
 from scipy.optimize import brentq  # noqa: TID253 - the independent computation
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable
-from titrant.runtime.contract.judge import TESTS
-from titrant.runtime.contract.own.declare import MetricCases, metric
+from titrant.runtime.contract.evidence import Evidence
+from titrant.runtime.contract.measures.judging import TESTS
+from titrant.runtime.contract.measures.own_metric import MetricCases, metric
 from titrant.runtime.contract.statistics.recalibration import FURTHEST, intercept, slope
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import verdict
 from titrant.schema.gate import Gate
-from titrant.schema.own_metric import OwnMetric, own_test
+from titrant.schema.recipe.own_metric import OwnMetric, own_test
 
 _POPULATION = 400_000
 

@@ -9,7 +9,7 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.compiler.bind.check_references import find_module
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
-from titrant.schema.own_metric import GUARDING, OwnMetric, own_metric, own_range, own_test
+from titrant.schema.recipe.own_metric import GUARDING, OwnMetric, own_metric, own_range, own_test
 from titrant.schema.recipe.validation import FreeGate, row_metrics
 
 _EXAMPLE = '`@titrant.metric(better="higher", range=(0, 1), unit="case")` above the function'
@@ -33,7 +33,7 @@ def declared(reference: str, folder: Path) -> OwnMetric:
     function = _function(located.path, name)
     if function is None:
         raise ValueError(f"{located.path.name} defines no function `{name}` at its top level")
-    call = next((found for found in map(_decoration, function.decorator_list) if found is not None), None)
+    call = next(filter(None, map(_decoration, function.decorator_list)), None)
     if call is None:
         raise ValueError("nothing declares which way is better, its range, and what has one number")
     said: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def own_metrics_fit(given: CheckInput) -> Iterator[Finding]:
     for path, metric in row_metrics(validation):
         if not is_own(metric):
             continue
-        if not given.labelled:
+        if given.task.label == "none":
             message = f"`{metric}` is called with labels, and `task: {given.recipe.task}` has none"
             yield given.finding("R111", path, message, "write `agreement`, or choose a labelled task")
             continue

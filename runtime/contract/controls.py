@@ -12,20 +12,13 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.evidence import (
-    OF_A_CLASS,
-    Evidence,
-    SliceAnswers,
-    Unassessable,
-    Unlabeled,
-    select,
-    slice_answers,
-)
+from titrant.runtime.contract.case_tests import broken_cases, is_by_case, permuted_cases
+from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
-from titrant.runtime.contract.own.set_test import set_estimate
 from titrant.runtime.contract.paired_tests import compared
-from titrant.runtime.contract.recalibration_tests import miscalibrated
+from titrant.runtime.contract.statistics.recalibration import FITS, distorted, logits
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import (
     BROKEN,
@@ -45,7 +38,7 @@ JudgeGate = Callable[[Gate, Evidence], GateResult]
 # Broken answers lose so many times what the gate forbids, and this share of the units at least.
 _TIMES, _LEAST_SHARE = 2.0, 0.05
 # Tests whose bounds take long and whose estimate is quick to have: a control whose estimate misses is refused anyhow.
-_SLOW = ("bootstrap", "paired_mean", "delong", "own_set")
+_SLOW = ("bootstrap", "paired_mean", "delong")
 
 
 @dataclass(frozen=True)
@@ -104,8 +97,6 @@ def _passes(gate: Gate, control: Evidence, require: str, judge: JudgeGate) -> bo
 
 def _estimate(gate: Gate, evidence: Evidence) -> float | None:
     """Return what the gate compares, without bounds; None where these cases do not define it."""
-    if gate.own is not None:
-        return set_estimate(gate, evidence)
     try:
         cases = slice_answers(evidence, gate.metric, slice_of(gate))
     except Unassessable:
@@ -137,20 +128,42 @@ def _made(name: str, gate: Gate, evidence: Evidence) -> Control | None:
 
 def _miscalibrated(gate: Gate, evidence: Evidence) -> Control | None:
     """Take the original's decisions with scores that are further off than the gate allows."""
-    answers = None if evidence.original is None else miscalibrated(gate, evidence)
-    if answers is None:
+    try:
+        cases = slice_answers(evidence, gate.metric, slice_of(gate))
+    except Unassessable:
         return None
+    positive = cases.positive
+    if positive is None or evidence.original is None:
+        return None
+    labels = (cases.labels == positive).astype(np.float64)
+    fitted = FITS[gate.metric](logits(cases.original.probabilities[:, positive]), labels)
+    if fitted is None:
+        return None  # the gate itself says what is missing
+    change = fitted.value, _missed(gate, fitted.value)
+    scores = distorted(evidence.original.probabilities, positive, gate.metric, change)
+    answers = replace(evidence.original, probabilities=scores)
     words = "the original with scores further off than is allowed"
     return Control(MISCALIBRATED, replace(evidence, candidate=answers), words)
+
+
+def _missed(gate: Gate, value: float) -> float:
+    """Return a coefficient that misses the gate by as much as it allows, given the original's own."""
+    if gate.comparison in ("drop_at_most", "rise_at_most"):
+        off = max(_LEAST_SHARE, _TIMES * gate.threshold)
+        return value - off if gate.comparison == "drop_at_most" else value + off
+    off = max(_LEAST_SHARE, abs(value - gate.threshold))
+    return gate.threshold - off if gate.comparison == "at_least" else gate.threshold + off
 
 
 def _permuted(evidence: Evidence) -> Control | None:
     """Give every row the original's answer to another one."""
     words = "the original's answers in another order"
     if evidence.original is None:
-        if evidence.permuted_alike is None:
-            return None
-        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike), words)
+        cases = permuted_cases(evidence)
+        alike = evidence.permuted_alike
+        if alike is None:
+            return None if cases is None else Control(PERMUTED, replace(evidence, cases=cases), words)
+        return Control(PERMUTED, replace(evidence, alike=alike, cases=cases), words)
     order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
@@ -178,6 +191,13 @@ def _breaks(gate: Gate) -> tuple[object, ...]:
 
 def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     """Let the original's answers lose twice what the gate forbids, one unit in twenty at least."""
+    if is_by_case(gate, evidence):
+        broken = broken_cases(gate, evidence, _units_of, times=_TIMES, least=_LEAST_SHARE)
+        if broken is None:
+            return None
+        cases, share = broken
+        words = f"the original with {share:.3g} of its cases broken"
+        return Control(BROKEN, replace(evidence, cases=cases), words)
     share = min(1.0, max(_LEAST_SHARE, _TIMES * forbidden(gate)))
     words = f"the original with {share:.3g} of its cases broken"
     among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
@@ -279,6 +299,8 @@ def _constant_let_through(
     verdicts = {result.gate: result for result in judged}
     gates = [gate for gate in contract.gates if controls_of(gate)]
     held_back = [gate for gate in gates if not _lets_through(gate, verdicts[gate.id], contract.require)]
+    if evidence.cases is not None and gates and not held_back:
+        return _constant_case(gates, contract, evidence, judge)
     if evidence.original is None or evidence.rows.labels is None or not gates or held_back:
         return ""
     shares = np.bincount(evidence.rows.labels, minlength=len(evidence.rows.classes)) / len(evidence.rows)
@@ -291,3 +313,14 @@ def _constant_let_through(
         if all(_passes(gate, control, contract.require, judge) for gate in gates):
             return f"the constant answer {name}"
     return ""
+
+
+def _constant_case(gates: Sequence[Gate], contract: Contract, evidence: Evidence, judge: JudgeGate) -> str:
+    best = None if evidence.cases is None else evidence.cases.constant()
+    if best is None:
+        return ""
+    answers, words = best
+    # It answers as the original does in next to no case.
+    control = replace(evidence, cases=answers, alike=np.zeros(len(evidence.rows), bool))
+    passes = all(_passes(gate, control, contract.require, judge) for gate in gates)
+    return f"the constant answer {words}" if passes else ""

@@ -191,6 +191,7 @@ Metric = Literal[
     "calibration_intercept",
     "mae",
     "rmse",
+    "r2",
     "dice",
     "perplexity",
     "agreement",

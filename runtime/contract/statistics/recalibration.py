@@ -1,8 +1,11 @@
 """Fit the logistic recalibration of probabilities, and write its slope or intercept as a mean of one number a row."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE
 
 # Probabilities beyond this are taken for it: the logit of 0 is no number, and single precision ends there anyhow.
 CLIP = 1e-6
@@ -10,6 +13,7 @@ FURTHEST = float(np.log((1 - CLIP) / CLIP))
 # A slope beyond this, either way, is that of scores that nearly separate the classes.
 _STEEPEST = 200.0
 _STEPS, _CONVERGED = 200, 1e-13
+_FLAT = 1e-3
 # Logits at which what a row could add is looked for.
 _GRID = np.linspace(-FURTHEST, FURTHEST, 8193)
 
@@ -78,6 +82,34 @@ def intercept(scores: np.ndarray, labels: np.ndarray) -> Recalibration | None:
     values = a + (labels - _sigmoid(a + scores)) / information
     reach = 1 / information
     return Recalibration(a, values, ((a - reach, a), (a, a + reach)))
+
+
+FITS: Mapping[str, Callable[[np.ndarray, np.ndarray], Recalibration | None]] = {
+    CALIBRATION_SLOPE: slope,
+    CALIBRATION_INTERCEPT: intercept,
+}
+
+
+def distorted(probabilities: np.ndarray, positive: int, metric: str, change: tuple[float, float]) -> np.ndarray:
+    """Return probabilities (rows, classes) whose coefficient has changed: `change` is what it is, and what it becomes.
+
+    Logits of the positive class are stretched for the slope, shifted for the intercept.
+    """
+    value, target = change
+    place = logits(probabilities[:, positive])
+    if metric == CALIBRATION_INTERCEPT:
+        place = place + (value - target)
+    else:
+        # Scores of the opposite order have a slope below 0, and none has one of 0.
+        place = place * (value / target if abs(target) > _FLAT else -1.0)
+    called = _sigmoid(place)
+    others = probabilities.copy()
+    others[:, positive] = 0.0
+    rest = others.sum(axis=1, keepdims=True)
+    shared = np.where(rest > 0, others / np.where(rest > 0, rest, 1.0), 1 / max(others.shape[1] - 1, 1))
+    answer: np.ndarray = shared * (1 - called)[:, None]
+    answer[:, positive] = called
+    return answer
 
 
 def _separated(scores: np.ndarray, labels: np.ndarray) -> bool:

@@ -13,8 +13,8 @@ from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate
-from titrant.schema.own_metric import OwnMetric
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.own_metric import OwnMetric
 from titrant.schema.recipe.validation import Requirement
 from titrant.schema.values.slice import read_slice
 
@@ -162,8 +162,8 @@ def validate_contract(
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
     from titrant.runtime.contract.judge import judgement
+    from titrant.runtime.contract.measures.judging import judge_every
     from titrant.runtime.contract.metrics import slice_metrics
-    from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
@@ -186,7 +186,7 @@ def validate_contract(
 
         answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
         evidence = replace(evidence, unlabeled=answers)
-    judged = judgement(contract, params.candidate, evidence, judge_with_unlabeled)
+    judged = judgement(contract, params.candidate, evidence, judge_every)
     return {
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),
@@ -211,10 +211,12 @@ def gather(
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
     from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.case_answers import case_answers
     from titrant.runtime.contract.evidence import Evidence
 
-    if reading.task == "unlabeled" or rows.labels is None:
-        return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
+    if rows.labels is None:
+        alike = same_answers(reading, rows, original, candidate)
+        return Evidence(rows, None, None, alike, cases=case_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
 
@@ -226,7 +228,7 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     from titrant.runtime.contract.answers import same_answers
     from titrant.runtime.values import Outputs
 
-    if not (reading.task == "unlabeled" or rows.labels is None):
+    if rows.labels is not None:
         return None
     order = np.random.default_rng(seed).permutation(len(rows))
     others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})

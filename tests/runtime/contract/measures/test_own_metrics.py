@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 import titrant
-from titrant.runtime.contract.judge import judge, judgement
-from titrant.runtime.contract.own.declare import declaration
+from titrant.runtime.contract.evidence import Evidence
+from titrant.runtime.contract.judge import judgement
+from titrant.runtime.contract.measures.judging import judge_every as judge
+from titrant.runtime.contract.measures.own_metric import declaration
+from titrant.runtime.contract.tasks.regression import RegressionAnswers
+from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.gate import Contract, Gate, criteria
-from titrant.schema.own_metric import OwnMetric, own_test
+from titrant.schema.recipe.own_metric import OwnMetric, own_test
 
 COST, SHARE = OwnMetric("lower", 0.0, 5.0, "case"), OwnMetric("higher", 0.0, 1.0, "set")
 RIGHT = OwnMetric("higher", 0.0, 1.0, "case")
@@ -62,6 +66,10 @@ def small_groups(cases):
     if len(cases) < 300:
         raise ZeroDivisionError("patient 1234567")
     return float((cases.labels == cases.decisions).mean())
+
+
+def judged_by(contract, candidate, evidence):
+    return judgement(contract, candidate, evidence, judge)
 
 
 def gate_of(name, own, comparison, threshold, where="all"):
@@ -128,7 +136,7 @@ def test_what_is_no_number_for_each_case_is_never_passed(evidence, name, says, w
     labels = labels_of(200)
     found = evidence(labels, labels, labels, groups=["FM"[place % 2] for place in range(200)])
     contract = Contract((gate_of(name, RIGHT, "drop_at_most", 1.0, where),), 0.95, "evidence")
-    judged = judgement(contract, "c", found)
+    judged = judged_by(contract, "c", found)
     (result,) = judged.results
     assert (result.verdict, result.estimate, judged.released) == ("INCONCLUSIVE", None, False)
     assert says in result.reason
@@ -169,15 +177,41 @@ def test_one_number_for_all_cases_is_bounded_by_resampling_where_that_can_be_rel
 
 def test_is_put_to_answers_in_another_order(evidence):
     labels = labels_of(1000)
-    (kept,) = judgement(
+    (kept,) = judged_by(
         Contract((gate_of("cost", COST, "rise_at_most", 0.5),), 0.95, "proof"), "c", evidence(labels, labels, labels)
     ).results
     assert (kept.verdict, kept.refused) == ("PASS", ("permuted",))
-    (blind,) = judgement(
+    (blind,) = judged_by(
         Contract((gate_of("cost", COST, "rise_at_most", 5.0),), 0.95, "proof"), "c", evidence(labels, labels, labels)
     ).results
     assert blind.verdict == "INCONCLUSIVE"
     assert "would also pass" in blind.reason
+
+
+@titrant.metric(better="lower", range=(0, 100), unit="case")
+def overshoot(cases):
+    return np.clip(cases.numbers - cases.labels, 0, 100).mean(axis=1)
+
+
+@titrant.metric(better="lower", range=(0, 100), unit="set")
+def largest(cases):
+    return np.clip(np.abs(cases.numbers - cases.labels), 0, 100).max()
+
+
+def test_is_called_with_numbers_where_the_task_has_numbers():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(50, 10, 800)
+    old = targets[:, None] + rng.normal(0, 1, (800, 1))
+    rows = Rows("evaluation", {}, None, np.arange(800), np.arange(800, dtype=np.uint64), targets=targets)
+    for shift, verdict in ((0.0, "PASS"), (20.0, "FAIL")):
+        cases = RegressionAnswers(rows, old, old + shift)
+        found = Evidence(rows, None, None, np.ones(800, bool), cases=cases)
+        asked = gate_of("overshoot", OwnMetric("lower", 0.0, 100.0, "case"), "rise_at_most", 2.0)
+        (result,) = judged_by(Contract((asked,), 0.95, "proof"), "c", found).results
+        assert result.verdict == verdict
+        assert result.original == pytest.approx(np.clip(old[:, 0] - targets, 0, None).mean(), abs=1e-12)
+    refused = judge(gate_of("largest", OwnMetric("lower", 0.0, 100.0, "set"), "rise_at_most", 5.0), found)
+    assert "numbers change everywhere" in refused.reason
 
 
 def test_a_declaration_that_is_not_the_planned_one_ends_the_step(evidence):

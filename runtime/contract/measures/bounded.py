@@ -1,16 +1,16 @@
-"""Judge means of a number a case that lies within known ends: net benefit, and a metric of the user's own by case."""
+"""Judge means of a number a case that lies within known ends, and of these the net benefit of a decision curve."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.evidence import Evidence, Unassessable, select, slice_answers
-from titrant.runtime.contract.own.call import case_values
+from titrant.runtime.contract.evidence import Evidence, slice_answers
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, by_bets, compared
 from titrant.runtime.contract.statistics.compared import box
 from titrant.runtime.contract.statistics.means import BETTING
 from titrant.runtime.contract.statistics.units import unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import NET_BENEFIT, Gate, slice_of
 
@@ -57,24 +57,6 @@ def judge_bounded(gate: Gate, evidence: Evidence, values: CaseValues) -> GateEst
         clean="" if moved else "no change", units=unit_count(values.units),
         proves_with=lambda times: means.proves(gate.threshold, times), p_value=least_rate,
     )  # fmt: skip
-
-
-def judge_own_case(gate: Gate, evidence: Evidence) -> GateEstimate:
-    """Bound a metric of the user's own that has a number for each case, within the range that it declares."""
-    own = gate.own
-    if own is None or evidence.original is None or evidence.candidate is None:
-        raise Unassessable("there are no labels" if own is not None else "its declaration is missing")
-    chosen, words = select(evidence, slice_of(gate))
-    values = []
-    for name, answers in (("original", evidence.original), ("candidate", evidence.candidate)):
-        key = ("own", name, gate.metric)
-        if key not in evidence.made:
-            evidence.made[key] = case_values(gate.metric, own, evidence, answers)
-        values.append(evidence.made[key][chosen])
-    corners = box((own.low, own.high), (own.low, own.high))
-    said = f"{gate.metric}{words} over {len(values[0])} cases"
-    found = CaseValues(values[0], values[1], corners, evidence.rows.units[chosen], said, own.better == "lower")
-    return judge_bounded(gate, evidence, found)
 
 
 def net_benefit_of_cases(answers: Answers, labels: np.ndarray, positive: int) -> np.ndarray:

@@ -11,19 +11,29 @@ from scipy.optimize import root  # noqa: TID253 - the independent computation
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.controls import controls
 from titrant.runtime.contract.evidence import Evidence
-from titrant.runtime.contract.judge import judge, judgement
+from titrant.runtime.contract.judge import judgement
+from titrant.runtime.contract.measures.judging import judge_every as judge
+from titrant.runtime.values import Rows
 from titrant.schema.gate import Contract, Gate
-
-from .conftest import make_rows
 
 
 def scored(labels, *scores, threshold=0.5, groups=None, positive=1, units=None):
     """Make evidence of probabilities of the second class, of the original and of the candidate."""
-    rows = make_rows(labels, positive=positive, groups=groups, units=units)
+    count, values = len(labels), tuple(dict.fromkeys(groups or ()))
+    subgroups = {"sex": np.array([values.index(one) for one in groups])} if groups else {}
+    rows = Rows(
+        "evaluation", {}, np.asarray(labels, np.int64), np.arange(count) if units is None else units,
+        np.arange(count, dtype=np.uint64), ("benign", "malignant"), positive, subgroups,
+        {"sex": values} if groups else {},
+    )  # fmt: skip
     answers = [
         Answers(np.stack([1 - one, one], axis=1), (one >= threshold).astype(np.int64), threshold) for one in scores
     ]
     return Evidence(rows, *answers, answers[0].decisions == answers[1].decisions)
+
+
+def judged_by(contract, candidate, evidence):
+    return judgement(contract, candidate, evidence, judge)
 
 
 def drawn(cases, seed=0, spread=1.5, groups=None):
@@ -164,7 +174,7 @@ def test_refuses_its_controls_and_says_so(gate, metric, comparison, threshold):
     asked = gate(test, metric, comparison, threshold)
     # A constant answer is calibrated in the large: another row refuses it.
     kept = replace(gate("score_ratio", "accuracy", "retention", 0.9), id="kept")
-    result, _ = judgement(Contract((asked, kept), 0.95, "proof"), "c", evidence).results
+    result, _ = judged_by(Contract((asked, kept), 0.95, "proof"), "c", evidence).results
     assert (result.verdict, result.let_through) == ("PASS", "")
     assert result.refused == (("permuted", "broken") if metric == "net_benefit" else ("miscalibrated",))
     for control in controls(asked, evidence):
@@ -176,7 +186,7 @@ def test_a_net_benefit_that_may_lose_every_case_caught_proves_nothing(gate):
     rng = np.random.default_rng(0)
     labels = (np.arange(5000) % 50 == 0).astype(np.int64)
     scores = np.where(labels == 1, 0.9, 0.1) + rng.normal(0, 0.01, 5000)
-    (result,) = judgement(
+    (result,) = judged_by(
         Contract((gate("bounded_mean", "net_benefit", "drop_at_most", 0.05),), 0.95, "proof"),
         "c",
         scored(labels, scores, scores),

@@ -1,28 +1,20 @@
-"""Judge calibration slope and intercept, alone or beside the original's, and make scores miscalibrated."""
-
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+"""Judge calibration slope and intercept, of a candidate alone or beside the original's."""
 
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, slice_answers
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, slice_answers
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.compared import box, compare_means
 from titrant.runtime.contract.statistics.means import BETTING
-from titrant.runtime.contract.statistics.recalibration import Recalibration, intercept, logits, slope
+from titrant.runtime.contract.statistics.recalibration import FITS, Recalibration, logits
 from titrant.runtime.contract.statistics.units import unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import LEAST_OF_A_CLASS
-from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE, Gate, slice_of
+from titrant.schema.gate import Gate, slice_of
 
-_FITS: Mapping[str, Callable[[np.ndarray, np.ndarray], Recalibration | None]] = {
-    CALIBRATION_SLOPE: slope,
-    CALIBRATION_INTERCEPT: intercept,
-}
 RECALIBRATION = f"{BETTING} on the influence of each row, in logits within ±13.8"
-# A candidate's scores are off by so much more at least where a control makes them so.
-_LEAST_OFF, _TIMES = 0.05, 2.0
 
 
 def judge_recalibration(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -54,11 +46,11 @@ def judge_recalibration(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 def fitted(metric: str, answers: Answers, cases: SliceAnswers, labels: np.ndarray) -> Recalibration:
     """Fit one model's scores of the positive class; Unassessable where no finite coefficient is there."""
-    found = _FITS[metric](logits(answers.probabilities[:, cases.positive]), labels)
-    if found is None:
+    coefficient = FITS[metric](logits(answers.probabilities[:, cases.positive]), labels)
+    if coefficient is None:
         name = metric.replace("_", " ")
         raise Unassessable(f"the scores{cases.words} have no finite {name}: they separate the classes, or are alike")
-    return found
+    return coefficient
 
 
 def _labels(cases: SliceAnswers) -> np.ndarray:
@@ -68,40 +60,3 @@ def _labels(cases: SliceAnswers) -> np.ndarray:
     if not 0 < labels.sum() < len(labels):
         raise Unassessable(f"all cases{cases.words} are of one kind, and nothing can be calibrated")
     return labels
-
-
-def miscalibrated(gate: Gate, evidence: Evidence) -> Answers | None:
-    """Return the original's answers with logits stretched or shifted until the gate is missed by as much as it allows.
-
-    None where the gate itself says what is missing.
-    """
-    assert evidence.original is not None
-    try:
-        cases = slice_answers(evidence, gate.metric, slice_of(gate))
-        value = fitted(gate.metric, cases.original, cases, _labels(cases)).value
-    except Unassessable:
-        return None
-    target = _missed(gate, value)
-    place = logits(evidence.original.probabilities[:, cases.positive])
-    if gate.metric == CALIBRATION_INTERCEPT:
-        place = place + (value - target)
-    else:
-        # Scores of the opposite order have a slope below 0, and none has one of 0.
-        place = place * (value / target if abs(target) > 1e-3 else -1.0)
-    positive = 1 / (1 + np.exp(-place))
-    others = evidence.original.probabilities.copy()
-    others[:, cases.positive] = 0.0
-    rest = others.sum(axis=1, keepdims=True)
-    shared = np.where(rest > 0, others / np.where(rest > 0, rest, 1.0), 1 / max(others.shape[1] - 1, 1))
-    probabilities = shared * (1 - positive)[:, None]
-    probabilities[:, cases.positive] = positive
-    return replace(evidence.original, probabilities=probabilities)
-
-
-def _missed(gate: Gate, value: float) -> float:
-    """Return a coefficient that misses the gate, given the original's own."""
-    if gate.comparison in ("drop_at_most", "rise_at_most"):
-        off = max(_LEAST_OFF, _TIMES * gate.threshold)
-        return value - off if gate.comparison == "drop_at_most" else value + off
-    off = max(_LEAST_OFF, abs(value - gate.threshold))
-    return gate.threshold - off if gate.comparison == "at_least" else gate.threshold + off
