@@ -10,6 +10,7 @@ from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
 from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.data import STRATA
 from titrant.schema.recipe.own_metric import OwnMetric, own_test
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
@@ -123,7 +124,8 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
         return
     task = TASKS[question.recipe.task]
     metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
-    values = subgroup_values(question.data)
+    strata = (STRATA,) if question.recipe.strata else ()
+    values = {name: each for name, each in subgroup_values(question.data).items() if name not in strata}
     reason = ""
     if task.label == "none":
         reason = NO_LABELS

@@ -15,6 +15,7 @@ from titrant.runtime.contract.judge import Tests, judge
 from titrant.runtime.contract.measures.bounded import CaseValues, judge_bounded, judge_net_benefit
 from titrant.runtime.contract.measures.own_metric import MetricCases, both_models, case_values, function_of, set_value
 from titrant.runtime.contract.measures.recalibration import judge_recalibration
+from titrant.runtime.contract.measures.stratified import STRATIFIED
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.compared import box
 from titrant.runtime.contract.statistics.means import BOOTSTRAP, LEAST_CHANGED, RESAMPLES, bootstrap_bounds
@@ -147,5 +148,9 @@ TESTS: Tests = {
 
 
 def judge_every(gate: Gate, evidence: Evidence) -> GateResult:
-    """Judge one gate: by one of these tests on evaluation rows alone, by any other with rows without labels too."""
-    return judge(gate, evidence, TESTS) if gate.test in TESTS else judge_with_unlabeled(gate, evidence)
+    """Judge one gate: by one of these tests on evaluation rows alone, by any other with rows without labels too.
+
+    Where there are strata, these have tests of their own.
+    """
+    tests = {**TESTS, **STRATIFIED} if evidence.stratified else TESTS
+    return judge(gate, evidence, tests) if gate.test in tests else judge_with_unlabeled(gate, evidence)

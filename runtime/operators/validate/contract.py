@@ -82,6 +82,9 @@ class ContractParams(Reading):
     timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
     require: Requirement = Field("evidence", description="what a release needs")
+    stratified: bool = Field(
+        False, exclude_if=lambda value: not value, description="stratify tests by the subgroup of the strata"
+    )
     always_valid: bool = Field(
         False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
     )
@@ -171,6 +174,7 @@ def validate_contract(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
         always_valid=params.always_valid,
+        stratified=params.stratified,
         **_measured(params, timings or {}, invariance),
         executed=executed,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
@@ -180,6 +184,7 @@ def validate_contract(
     if fine_tuned is not None:
         beside = gather(params, rows, fine_tuned, candidate, point)
         beside = replace(beside, confidence=params.confidence, always_valid=params.always_valid, seed=context.seed)
+        beside = replace(beside, stratified=params.stratified)
         evidence = replace(evidence, fine_tuned=beside)
     if unlabeled is not None:
         from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
