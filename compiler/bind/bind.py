@@ -17,6 +17,7 @@ from titrant.compiler.bind import (
     check_references,
     check_training,
     check_transforms,
+    own_metrics,
 )
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -49,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     check_training.processes_fit,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
+    own_metrics.own_metrics_fit,
     check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
+from titrant.schema.gate import (
+    CALIBRATION_INTERCEPT,
+    CALIBRATION_SLOPE,
+    LESS_IS_BETTER,
+    NET_BENEFIT,
+    gate_test,
+    guarding_comparison,
+)
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL
@@ -12,7 +19,14 @@ from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
-OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
+OF_POSITIVE = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
+# Metrics that are no fraction → what a threshold of theirs may be, and in words.
+_RANGES = {
+    CALIBRATION_SLOPE: (0.0, 10.0, "a slope, of which 1 is right"),
+    CALIBRATION_INTERCEPT: (-10.0, 10.0, "in logits, of which 0 is right"),
+}
 
 
 def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
@@ -105,6 +119,13 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         message = f"`{gate.comparison}` guards nothing here: {_direction(gate.metric)}"
         yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
         return
+    yield from _clinical(given, gate, path)
+    if gate.metric in _RANGES:
+        low, high, what = _RANGES[gate.metric]
+        if not low <= gate.threshold <= high:
+            message = f"`{gate.threshold:g}` is out of range: it is {what}"
+            yield given.finding("R113", (*path, "threshold"), message, f"from {low:g} to {high:g}")
+        return
     ratio = gate.comparison == "retention"
     if not ratio and _is_unbounded(gate.metric):
         return  # in the unit of the label
@@ -117,6 +138,18 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
 def _about_classes(given: CheckInput) -> tuple[str, ...]:
     """Name the presets that are about classes alone; one of several labels may be critical."""
     return ("calibration",) if given.task.label == "labels" else ("safety", "calibration")
+
+
+def _clinical(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
+    """Refuse a net benefit without one operating point, and of one class alone, whose threshold it is not."""
+    if gate.metric != NET_BENEFIT:
+        return
+    if given.recipe.task != "binary_classification":
+        message = f"a net benefit belongs to one operating point, and `task: {given.recipe.task}` has none"
+        yield given.finding("R114", (*path, "metric"), message, "take `balanced_accuracy`, or a metric of your own")
+    elif read_slice(gate.slice).kind == "class":
+        message = "a net benefit weighs caught cases against false alarms, and a class has one of the two"
+        yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
 
 
 def _names(metrics: Iterable[str]) -> str:
@@ -243,6 +276,7 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
 # Tests of which some bound holds however often rows are added and judged.
 _AT_ANY_TIME = (
     "case_means", "score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions",
+    "bounded_mean",
 )  # fmt: skip
 
 

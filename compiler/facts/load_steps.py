@@ -97,7 +97,7 @@ def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | 
         "classes": list(data.classes or data.label_names or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "model_inputs": typed,
         **(settled if wiring else {}),
         **({"stepped": True} if recipe.model.state is not None else {}),
@@ -115,7 +115,7 @@ def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
         "by": _unit_column(bound.recipe),
         "id": data.id,
         "overlap": data.split.overlap,
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "resize": any(step["name"] == "resize" for step in transforms(bound.recipe)),
     }
 
@@ -270,7 +270,7 @@ def _unit_column(recipe: Recipe) -> str | None:
 def _kept_columns(recipe: Recipe) -> list[str]:
     """Columns that are not inputs but are needed: of subgroups, and the one whose rows stay together."""
     unit = _unit_column(recipe)
-    columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
+    columns = [group.column for group in section(recipe).groups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))
 
 

@@ -377,6 +377,7 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
         "timing_batch": timing_batch(bound.recipe),
         "confidence": decisions.settled.contract.confidence,
         "require": decisions.settled.contract.require,
+        **({"stratified": True} if bound.recipe.strata else {}),
         **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
     }
 

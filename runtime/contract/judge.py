@@ -47,7 +47,10 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
 }
 
 
-def judge(gate: Gate, evidence: Evidence) -> GateResult:
+Tests = Mapping[str, Callable[[Gate, Evidence], GateEstimate]]
+
+
+def judge(gate: Gate, evidence: Evidence, tests: Tests = TESTS) -> GateResult:
     """Answer PASS, FAIL or INCONCLUSIVE for one gate.
 
     Pure: the same evidence gives the same answer. What cannot be computed (a missing metric, NaN, no such cases, a
@@ -62,10 +65,10 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
     try:
         evidence = of_one_label(gate, evidence)
         finite(evidence)
-        if gate.test not in TESTS:
+        if gate.test not in tests:
             raise Unassessable(f"there is no test {gate.test} in this version")
         left_alone = judge_left_alone(gate, evidence) or judge_identical(gate, evidence)
-        finding = left_alone or TESTS[gate.test](gate, evidence)
+        finding = left_alone or tests[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return open_result(gate, str(unassessable))
     count = finding.cases if finding.units is None else finding.units

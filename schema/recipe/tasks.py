@@ -64,6 +64,7 @@ class TaskTerms:
 
 _OF_CLASSES = (
     "accuracy", "balanced_accuracy", "brier", "agreement", "sensitivity", "specificity", "precision", "f1", "auroc",
+    "net_benefit", "calibration_slope", "calibration_intercept",
 )  # fmt: skip
 
 # Those of this version; the language has more.

@@ -64,6 +64,13 @@ class CaseAnswers(ABC):
     def identical(self) -> bool:
         """Whether every number of both models' answers is the same, bit for bit."""
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the labels and what either model answers, (rows, numbers) each; None where these are no numbers.
+
+        It is what a metric of the user's own is called with.
+        """
+        return None
+
     def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
         """Return each metric that follows from scores on the chosen cases, of the original and of the candidate."""
         before: dict[str, float | None] = {}

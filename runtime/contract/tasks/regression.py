@@ -52,6 +52,10 @@ class RegressionAnswers(CaseAnswers):
             raise Unassessable("all labels are equal, and there is nothing to explain")
         return CaseScores(metric, old, new, self.rows.units[chosen], 0.0, self._furthest**power, spread=spread)
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels and both models' numbers."""
+        return self._labels, self._original, self._candidate
+
     @property
     def _furthest(self) -> float:
         """The most that a case is taken to err by."""
