@@ -117,7 +117,7 @@ def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.nda
 def _answers(name: str, rows: "Rows", step: Step, load: Any, port: str) -> Iterator[tuple[str, np.ndarray]]:
     outputs: Outputs = load(step.inputs[port])
     reading = Reading(**{key: step.params[key] for key in Reading.model_fields if key in step.params})
-    if reading.task == "unlabeled" or rows.labels is None:
+    if rows.labels is None:
         yield from ((f"{name}.{output}", values) for output, values in outputs.arrays.items())
         return
     answers = read_answers(reading, rows, outputs, load(step.inputs["point"]))

@@ -297,18 +297,17 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role),
+        targets=_targets(data, role, inputs),
     )
 
 
-def _targets(data: _Data, role: str) -> "np.ndarray | None":
-    """Return a role's labels that are no classes; None where they are, or where there are none."""
-    from titrant.runtime.data.targets import label_kind, target_numbers
+def _targets(data: _Data, role: str, inputs: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+    from titrant.runtime.data.targets import targets_of
 
     label = data.params.label
-    if label is None or label_kind(data.params.task) != "numbers":
-        return None
-    return target_numbers(data.of(role, label), label)
+    column = None if label is None else data.of(role, label)
+    every = [] if label is None else data.everywhere(label, "data.label")
+    return targets_of(data.params.task, inputs, label or "", column, every)
 
 
 def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":

@@ -15,6 +15,7 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -119,9 +120,11 @@ def validate_batch_invariance(
     import numpy as np
 
     from titrant.runtime.backends.session import check_rows, open_session, taken
+    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     check_rows(rows)
     session = open_session(params.engine, model, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         arrays = {name: taken(rows, name) for name in session.input_names}
         scales = _finds_scales(params, model, session, arrays)
@@ -242,7 +245,9 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     import numpy as np
 
     from titrant.runtime.backends.session import measure_parity
-    from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.tasks.registry import answered_alike
+    from titrant.runtime.contract.tasks.tokens import likelihoods
     from titrant.runtime.values import Outputs
 
     params, rows = tried.params, tried.rows
@@ -250,11 +255,12 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     finite = np.ones(len(tried), bool)
     for values in answers.values():
         finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if params.task == "unlabeled" or not rows.classes:
-        alike = same_answers(params, rows, before, after)
+    if TASKS[params.task].label != "class" or not rows.classes:
+        alike = answered_alike(params, rows, before, after)
     else:
         old, new = (read_answers(params, rows, outputs, tried.point).decisions for outputs in (before, after))
         alike = old == new
     identical = all(np.array_equal(values, answers[name]) for name, values in tried.judged.items())
-    apart = measure_parity(tried.judged, answers)["relative"] if finite.all() else None
+    moved = measure_parity(likelihoods(tried.judged), likelihoods(answers)) if finite.all() else None
+    apart = None if moved is None else moved["relative"]
     return Company(~(alike & finite), apart, identical)

@@ -8,6 +8,7 @@ from pydantic import Field
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, operator
+from titrant.runtime.contract.reading import TokenReading
 from titrant.runtime.cost.forward import (
     ASSUMED_ROWS,
     BASE_SECONDS,
@@ -32,6 +33,11 @@ class PredictParams(Params):
     threads: int = Field(1, ge=1, description="threads of the engine")
     batch: int = Field(64, ge=1, description="rows answered at once")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+    tokens: TokenReading | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # what says nothing changes no key
+        description="of a language model: the output of which what judges it is kept, rather than all numbers",
+    )
 
 
 def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -106,12 +112,17 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
     Helps when: anything about a model is to be judged: the file that is released is the file that answers here.
     Inputs:     model - a torch module, ONNX file or TorchScript file that the engine loads; rows - one role, of
                 which the arrays that the model takes are used by name
-    Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows
+    Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows; with `tokens`, of
+                the output that is judged and of each position alone, (rows, length) float64: the log-likelihood of the
+                token that it is to give, that of another document's token, and the likeliest token
     Fails:      StepError X401 when an output holds NaN or infinity, X402 when the model takes an input that the rows
-                do not have, X403 when an output has another number of rows than it was given, X404 without rows
-    Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs
+                do not have, X403 when an output has another number of rows than it was given, X404 without rows, X656
+                when an output has no number for each token of each position
+    Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs, of which
+                with `tokens` 24 bytes a position are kept
     """
     from titrant.runtime.backends.session import predict_rows
+    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     outputs = predict_rows(
         model,
@@ -121,5 +132,6 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
         batch=params.batch,
         device=params.device,
         progress=context.progress,
+        keeping=lambda session, rows: keeping_tokens(session, params.tokens, rows),
     )
     return {"outputs": outputs}

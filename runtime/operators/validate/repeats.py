@@ -113,10 +113,12 @@ def validate_repeats(params: RepeatsParams, context: Context, *, model: Any, row
 def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]) -> Asked:
     """Open a copy of the model and ask it; a session of its own finds what is drawn once, when a model is opened."""
     from titrant.runtime.backends.session import answer_rows, check_rows, open_session, taken
+    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     check_rows(rows)
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}
@@ -137,9 +139,11 @@ def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
     Scales that are found from the batch are asked about elsewhere (validate.batch_invariance).
     """
     from titrant.runtime.backends.session import answer_rows, open_session, taken
+    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}
@@ -181,8 +185,9 @@ def _first(arrays: Arrays, like: Arrays) -> Arrays:
 def _apart(first: Arrays, second: Arrays) -> float:
     """Return the largest difference of any answer, as a share of the largest answer of its output."""
     from titrant.runtime.backends.session import measure_parity
+    from titrant.runtime.contract.tasks.tokens import likelihoods
 
-    apart: float = measure_parity(first, second)["relative"]
+    apart: float = measure_parity(likelihoods(first), likelihoods(second))["relative"]
     return apart
 
 
