@@ -19,7 +19,7 @@ from titrant.schema.gate import (
     gate_test,
 )
 from titrant.schema.open_looks import OPEN
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
 

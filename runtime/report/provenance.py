@@ -13,7 +13,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.units import format_size
 
 

@@ -109,6 +109,8 @@ def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.nda
         columns["unit"] = numbers
     for name, places in rows.subgroups.items():
         columns[f"subgroup.{name}"] = np.array([*rows.subgroup_values[name], ""])[places]
+    if rows.targets is not None:
+        columns["label"] = rows.targets
     if rows.labels is not None:
         columns["label"] = np.array(rows.classes)[rows.labels]
     return columns

@@ -18,7 +18,7 @@ from titrant.runtime.data.classes import in_own_type
 from titrant.runtime.serve.rows import columns_of, refuse_ignored
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.text import is_text
 
 MANIFEST = "titrant.json"

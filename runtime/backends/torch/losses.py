@@ -8,7 +8,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.nn import functional  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.determinism import tensor_of
-from titrant.runtime.data.tokens import NOT_JUDGED
+from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError

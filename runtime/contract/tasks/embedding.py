@@ -5,12 +5,9 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Unassessable
-from titrant.runtime.contract.reading import Reading
-from titrant.runtime.contract.tasks.cases import CaseAnswers
-from titrant.runtime.contract.tasks.outputs import judged_values, misfit
-from titrant.runtime.contract.tasks.scores import CaseScores
-from titrant.runtime.values import Outputs, Rows
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.values import Rows
 
 # With two rows the other one is always the nearest.
 FEWEST = 3
@@ -56,15 +53,15 @@ class EmbeddingAnswers(CaseAnswers):
         self._original, self._unit, self._alike = original, unit, alike
 
     @classmethod
-    def read(cls, reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> Self:
-        """Read both models' embeddings, (rows, …); StepError X420 where they do not fit each other or the rows."""
-        name, old = _unit_vectors(reading, rows, original)
-        _, new = _unit_vectors(reading, rows, candidate)
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
+        """Read both models' embeddings, (rows, …); StepError X420 where they have not as many numbers."""
+        given = [values.reshape(len(values), -1) for values in (output.original, output.candidate)]
+        old, new = map(_unit, given)
         if old.shape != new.shape:
-            raise misfit(f"the output '{name}' has {new.shape[1]} numbers a case, and the original's {old.shape[1]}")
-        groups = rows.targets
-        before, after, kept = compared_neighbors(old, new, groups)
-        same = np.array_equal(original.arrays[name], candidate.arrays[name])
+            message = f"the output '{output.name}' has {new.shape[1]} numbers a case, and the original's {old.shape[1]}"
+            raise misfit(message)
+        before, after, kept = compared_neighbors(old, new, rows.targets)
+        same = np.array_equal(given[0], given[1])
         return cls(rows, before, old, _Alike(_cosine(old, new), kept, after.relevant, same))
 
     def scores(self, metric: str, chosen: np.ndarray, class_name: str = "") -> CaseScores:
@@ -147,12 +144,12 @@ def compared_neighbors(
     Where several rows are equally near, they all are the nearest: a model that answers all rows alike has no neighbor.
     """
     count = len(original)
-    found = [Neighbors(np.zeros(count, np.int64), np.zeros(count), _none(groups)) for _ in range(2)]
+    neighbors_of = [Neighbors(np.zeros(count, np.int64), np.zeros(count), _none(groups)) for _ in range(2)]
     kept = np.ones(count)
     for start in range(0, count, _ROWS_AT_ONCE):
         rows = np.arange(start, min(start + _ROWS_AT_ONCE, count))
         nearest = [_nearest(vectors, rows) for vectors in (original, candidate)]
-        for neighbors, near in zip(found, nearest, strict=True):
+        for neighbors, near in zip(neighbors_of, nearest, strict=True):
             neighbors.nearest[rows] = near.argmax(axis=1)
             neighbors.ties[rows] = near.sum(axis=1)
             if neighbors.relevant is not None and groups is not None:
@@ -160,7 +157,7 @@ def compared_neighbors(
                 neighbors.relevant[rows] = (near & same).sum(axis=1) / np.maximum(near.sum(axis=1), 1)
         both, either = nearest[0] & nearest[1], nearest[0] | nearest[1]
         kept[rows] = both.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
-    return found[0], found[1], kept
+    return neighbors_of[0], neighbors_of[1], kept
 
 
 def _nearest(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -174,11 +171,6 @@ def _nearest(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 def _none(groups: np.ndarray | None) -> np.ndarray | None:
     return None if groups is None else np.zeros(len(groups))
-
-
-def _unit_vectors(reading: Reading, rows: Rows, outputs: Outputs) -> tuple[str, np.ndarray]:
-    name, values = judged_values(reading, rows, outputs)
-    return name, _unit(values.reshape(len(values), -1))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

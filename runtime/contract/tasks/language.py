@@ -6,14 +6,11 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Unassessable
-from titrant.runtime.contract.reading import Reading
-from titrant.runtime.contract.tasks.cases import CaseAnswers
-from titrant.runtime.contract.tasks.outputs import misfit
-from titrant.runtime.contract.tasks.scores import CaseScores
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.contract.tasks.tokens import TokenScores
-from titrant.runtime.data.tokens import NOT_JUDGED
-from titrant.runtime.values import Outputs, Rows
+from titrant.runtime.data.classes import NOT_JUDGED
+from titrant.runtime.values import Rows
 
 # What a document that was not seen is taken to cost at most, a token, as a multiple of what guessing costs: the
 # logarithm of the vocabulary.
@@ -36,11 +33,11 @@ class LanguageAnswers(CaseAnswers):
         self._counts = original.judged.sum(axis=1)
 
     @classmethod
-    def read(cls, _: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> Self:
-        """Read both models' outputs; StepError X420 where they do not fit each other or the documents."""
-        old, new = TokenScores.read(original), TokenScores.read(candidate)
-        if len(old.tokens) != len(rows) or not np.array_equal(old.judged, new.judged):
-            raise misfit(f"{len(old.tokens)} documents are answered, and there are {len(rows)}")
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
+        """Read what was kept of both models' answers; StepError X420 where they do not fit each other."""
+        old, new = TokenScores.read(output.original), TokenScores.read(output.candidate)
+        if not np.array_equal(old.judged, new.judged):
+            raise misfit(f"the candidate answers {new.judged.sum():,} tokens, and the original {old.judged.sum():,}")
         if old.vocabulary != new.vocabulary:
             raise misfit(f"the candidate tells {new.vocabulary} tokens apart, and the original {old.vocabulary}")
         return cls(rows, old, new)
@@ -104,9 +101,9 @@ class LanguageAnswers(CaseAnswers):
         """Answer every position with the share that each token has of these documents."""
         old = self._original
         logarithms = _unigram(self.rows, old.vocabulary)
-        known = np.where(old.judged, logarithms[self._tokens], 0.0)
+        likelihoods = np.where(old.judged, logarithms[self._tokens], 0.0)
         tokens = np.where(old.judged, int(logarithms.argmax()), -1)
-        constant = replace(old, log_likelihood=known, tokens=tokens)
+        constant = replace(old, log_likelihood=likelihoods, tokens=tokens)
         return LanguageAnswers(self.rows, old, constant), "each token by its share"
 
     @property

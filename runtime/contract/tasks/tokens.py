@@ -1,16 +1,14 @@
 """Keep of a language model's answers what judges them, batch by batch: all their numbers would fill the memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from titrant.runtime.contract.output_kinds import contradiction
-from titrant.runtime.contract.reading import TokenReading
-from titrant.runtime.contract.tasks.outputs import misfit
-from titrant.runtime.data.tokens import NOT_JUDGED
-from titrant.runtime.values import Outputs, Rows
+from titrant.runtime.contract.tasks.cases import misfit
+from titrant.runtime.data.classes import NOT_JUDGED
+from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 
@@ -19,13 +17,8 @@ if TYPE_CHECKING:
 
 # What a session takes beside the model's inputs: the tokens to judge by, and those of another document.
 _TARGETS, _OTHERS = "titrant.targets", "titrant.others"
-# What is kept of an answer, by its name in the outputs.
-LOG_LIKELIHOOD, OTHERS_LIKELIHOOD, TOKENS, VOCABULARY = (
-    "log_likelihood",
-    "others_likelihood",
-    "tokens",
-    "vocabulary",
-)
+# What is kept of an answer to each position, in the last dimension of the output.
+_LIKELIHOOD, _OTHERS_LIKELIHOOD, _TOKEN, _VOCABULARY = range(4)
 
 
 @dataclass(frozen=True)
@@ -43,15 +36,13 @@ class TokenScores:
     vocabulary: int
 
     @classmethod
-    def read(cls, outputs: Outputs) -> Self:
-        """Read what a `TokenSession` answered; StepError X420 for outputs of anything else."""
-        arrays = outputs.arrays
-        if set(arrays) != {LOG_LIKELIHOOD, OTHERS_LIKELIHOOD, TOKENS, VOCABULARY}:
-            raise misfit(f"the outputs {', '.join(arrays)} are no scores of tokens")
-        return cls(
-            arrays[LOG_LIKELIHOOD].astype(np.float64), arrays[OTHERS_LIKELIHOOD].astype(np.float64),
-            arrays[TOKENS].astype(np.int64), int(arrays[VOCABULARY].max(initial=1)),
-        )  # fmt: skip
+    def read(cls, kept: np.ndarray) -> Self:
+        """Read what a `TokenSession` kept, (documents, length, 4); StepError X420 for anything else."""
+        if kept.ndim != 3 or kept.shape[-1] != _VOCABULARY + 1:
+            raise misfit(f"an output of shape {kept.shape} is no score of tokens")
+        vocabulary = int(kept[..., _VOCABULARY].max(initial=1))
+        tokens = kept[..., _TOKEN].astype(np.int64)
+        return cls(kept[..., _LIKELIHOOD], kept[..., _OTHERS_LIKELIHOOD], tokens, vocabulary)
 
     @property
     def judged(self) -> np.ndarray:
@@ -63,20 +54,23 @@ class TokenScores:
 class TokenSession:
     """Runs a session of a language model and keeps what the judged output says of each position's token.
 
-    It takes two arrays more than the model, which `with_tokens` adds to the rows.
+    It takes two arrays more than the model, which `with_tokens` adds to the rows. `output` is the judged one, "" the
+    first; `contradiction` says what in answers (tokens, vocabulary) cannot be of a kind, "" where nothing does.
     """
 
     # Logarithms are sums of many numbers, which 32 bits would round.
     precision = np.float64
 
-    def __init__(self, session: "Session", reading: TokenReading) -> None:
+    def __init__(
+        self, session: "Session", output: str, kind: OutputKind, contradiction: Callable[[OutputKind, np.ndarray], str]
+    ) -> None:
         self.input_names: tuple[str, ...] = (*session.input_names, _TARGETS, _OTHERS)
-        self.output_names: tuple[str, ...] = (LOG_LIKELIHOOD, OTHERS_LIKELIHOOD, TOKENS, VOCABULARY)
+        self.output_names: tuple[str, ...] = (output or session.output_names[0],)
         self.fixed_batch = session.fixed_batch
-        self._session, self._reading = session, reading
+        self._session, self._kind, self._contradiction = session, kind, contradiction
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer one batch: name → (batch, …) in, what is kept out.
+        """Answer one batch: name → (batch, …) in, the judged output → (batch, length, 4) out.
 
         Raises StepError X656 where the output has no number for each token of each position, X420 where it is not of
         its kind.
@@ -84,10 +78,16 @@ class TokenSession:
         own = dict(inputs)
         targets, others = own.pop(_TARGETS), own.pop(_OTHERS)
         outputs = self._session.run(own)
-        name = self._reading.output or next(iter(outputs))
+        (name,) = self.output_names
         if name not in outputs:
             raise misfit(f"there is no output '{name}'; there are: {', '.join(outputs)}")
-        return reduced(name, self._reading.kind, outputs[name], (targets, others))
+        values = outputs[name]
+        _check(name, self._kind, values, targets)
+        answers = values[targets != NOT_JUDGED]
+        problem = self._contradiction(self._kind, answers) if len(answers) and np.isfinite(answers).all() else ""
+        if problem and not (self._kind == "logits" and _normalized(answers)):
+            raise misfit(f"the output '{name}' is read as {self._kind}, which its answers are not: {problem}")
+        return {name: kept_of(self._kind, values, targets, others)}
 
     def close(self) -> None:
         """Free the model."""
@@ -100,30 +100,23 @@ class TokenSession:
         self.close()
 
 
-def reduced(
-    name: str, kind: OutputKind, values: np.ndarray, tokens: tuple[np.ndarray, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Keep the log-likelihood of given tokens, and the likeliest ones, of an output (batch, length, vocabulary).
+def kept_of(kind: OutputKind, values: np.ndarray, targets: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return what is kept of an output (batch, length, vocabulary): see `TokenScores`; (batch, length, 4) float64.
 
-    `tokens` are those to judge by and those of another document, each (batch, length). Raises as `TokenSession.run`.
+    `targets` are the tokens to judge by, `others` those of another document, both (batch, length).
     """
-    targets, others = tokens
-    _check(name, kind, values, targets)
     judged = targets != NOT_JUDGED
     # Of padding nothing is looked at, where an attention without a token to attend to may give NaN.
     answers = values[judged].astype(np.float64)
-    problem = contradiction(kind, answers) if len(answers) and np.isfinite(answers).all() else ""
-    if problem and not (kind == "logits" and _normalized(answers)):
-        raise misfit(f"the output '{name}' is read as {kind}, which its answers are not: {problem}")
-    kept = {key: np.zeros(targets.shape) for key in (LOG_LIKELIHOOD, OTHERS_LIKELIHOOD)}
-    likeliest = np.full(targets.shape, -1, np.int64)
+    kept = np.zeros((*targets.shape, _VOCABULARY + 1))
+    kept[..., _TOKEN], kept[..., _VOCABULARY] = -1, values.shape[-1]
+    kept[judged, _TOKEN] = answers.argmax(axis=1)
     scale = _log_normalizer(kind, answers)
-    for key, given in ((LOG_LIKELIHOOD, targets), (OTHERS_LIKELIHOOD, others)):
+    for place, given in ((_LIKELIHOOD, targets), (_OTHERS_LIKELIHOOD, others)):
         chosen = np.take_along_axis(answers, given[judged][:, None], axis=1)[:, 0]
         with np.errstate(divide="ignore"):
-            kept[key][judged] = (np.log(chosen) if kind == "probabilities" else chosen) - scale
-    likeliest[judged] = answers.argmax(axis=1)
-    return {**kept, TOKENS: likeliest, VOCABULARY: np.full(len(values), values.shape[-1])}
+            kept[judged, place] = (np.log(chosen) if kind == "probabilities" else chosen) - scale
+    return kept
 
 
 def _log_normalizer(kind: OutputKind, answers: np.ndarray) -> np.ndarray | float:
@@ -136,7 +129,7 @@ def _log_normalizer(kind: OutputKind, answers: np.ndarray) -> np.ndarray | float
 
 def _normalized(answers: np.ndarray) -> bool:
     """Whether logits are logarithms of probabilities already, which a softmax leaves as they are."""
-    return bool(np.abs(np.exp(answers).sum(axis=1) - 1).max() < 1e-3)
+    return bool(np.abs(np.exp(answers.astype(np.float64)).sum(axis=1) - 1).max() < 1e-3)
 
 
 def _check(name: str, kind: OutputKind, values: np.ndarray, targets: np.ndarray) -> None:
@@ -185,15 +178,11 @@ def _tokens_of_others(targets: np.ndarray) -> np.ndarray:
     return others
 
 
-def keeping_tokens(session: "Session", reading: TokenReading | None, rows: Rows) -> tuple[Any, Rows]:
-    """Return a session and rows that keep what judges a language model; both as they are for any other task."""
-    if reading is None:
-        return session, rows
-    return TokenSession(session, reading), with_tokens(rows)
+def same_tokens(original: np.ndarray, candidate: np.ndarray) -> np.ndarray:
+    """Say for each document whether both models find the same tokens likeliest wherever one is judged; (rows,) bool.
 
-
-def same_tokens(original: Outputs, candidate: Outputs) -> np.ndarray:
-    """Say for each document whether both models find the same tokens likeliest wherever one is judged; (rows,) bool."""
+    Both are what a `TokenSession` kept.
+    """
     old, new = TokenScores.read(original).tokens, TokenScores.read(candidate).tokens
     if old.shape != new.shape:
         raise misfit(f"the candidate's tokens have shape {new.shape} instead of {old.shape}")
@@ -201,6 +190,6 @@ def same_tokens(original: Outputs, candidate: Outputs) -> np.ndarray:
     return alike
 
 
-def likelihoods(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Return what of kept scores moves with rounding alone: a likeliest token jumps. Other outputs stay as they are."""
-    return {LOG_LIKELIHOOD: arrays[LOG_LIKELIHOOD]} if LOG_LIKELIHOOD in arrays and TOKENS in arrays else arrays
+def likelihoods(kept: np.ndarray) -> np.ndarray:
+    """Return the log-likelihoods of what was kept: a likeliest token jumps where two are nearly as likely."""
+    return kept[..., _LIKELIHOOD]

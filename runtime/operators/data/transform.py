@@ -215,8 +215,7 @@ def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...
 
 
 def _classes(data: _Data) -> "Classes | None":
-    from titrant.runtime.data.classes import find_classes
-    from titrant.runtime.data.targets import label_kind
+    from titrant.runtime.data.classes import find_classes, label_kind
 
     label = data.params.label
     if label is None or label_kind(data.params.task) != "class":
@@ -302,7 +301,7 @@ def _rows(
 
 
 def _targets(data: _Data, role: str, inputs: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
-    from titrant.runtime.data.targets import targets_of
+    from titrant.runtime.data.classes import targets_of
 
     label = data.params.label
     column = None if label is None else data.of(role, label)

@@ -10,12 +10,19 @@ from titrant.runtime.backends.backend import SCALES
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS
-from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
+from titrant.runtime.operators.validate.predict import (
+    PredictParams,
+    keeping_tokens,
+    loads,
+    moving,
+    predict_asked,
+    requires,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -120,7 +127,6 @@ def validate_batch_invariance(
     import numpy as np
 
     from titrant.runtime.backends.session import check_rows, open_session, taken
-    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     check_rows(rows)
     session = open_session(params.engine, model, threads=params.threads, device=params.device)
@@ -246,8 +252,7 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
 
     from titrant.runtime.backends.session import measure_parity
     from titrant.runtime.contract.answers import read_answers
-    from titrant.runtime.contract.tasks.registry import answered_alike
-    from titrant.runtime.contract.tasks.tokens import likelihoods
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     params, rows = tried.params, tried.rows
@@ -261,6 +266,6 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
         old, new = (read_answers(params, rows, outputs, tried.point).decisions for outputs in (before, after))
         alike = old == new
     identical = all(np.array_equal(values, answers[name]) for name, values in tried.judged.items())
-    moved = measure_parity(likelihoods(tried.judged), likelihoods(answers)) if finite.all() else None
-    apart = None if moved is None else moved["relative"]
+    judged, given = moving(tried.judged, params.tokens), moving(answers, params.tokens)
+    apart = measure_parity(judged, given)["relative"] if finite.all() else None
     return Company(~(alike & finite), apart, identical)

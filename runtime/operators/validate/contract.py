@@ -195,8 +195,8 @@ def gather(
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
     from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike, case_answers
     from titrant.runtime.contract.evidence import Evidence
-    from titrant.runtime.contract.tasks.registry import answered_alike, case_answers
 
     if rows.labels is None:
         alike = answered_alike(reading, rows, original, candidate)
@@ -209,7 +209,7 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     """Compare the original's outputs with themselves in another order, where there are no labels; (rows,) bool."""
     import numpy as np
 
-    from titrant.runtime.contract.tasks.registry import answered_alike
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     if rows.labels is not None:

@@ -1,7 +1,8 @@
 """Run a model file in an engine over one role's rows."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -24,6 +25,12 @@ from titrant.runtime.cost.sizes import missing
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.backends.session import Session
+    from titrant.runtime.values import Rows
 
 
 class PredictParams(Params):
@@ -113,16 +120,15 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
     Inputs:     model - a torch module, ONNX file or TorchScript file that the engine loads; rows - one role, of
                 which the arrays that the model takes are used by name
     Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows; with `tokens`, of
-                the output that is judged and of each position alone, (rows, length) float64: the log-likelihood of the
-                token that it is to give, that of another document's token, and the likeliest token
+                the output that is judged alone, (rows, length, 4) float64: the log-likelihood of the token that each
+                position is to give, that of another document's token, the likeliest token, and how many there are
     Fails:      StepError X401 when an output holds NaN or infinity, X402 when the model takes an input that the rows
                 do not have, X403 when an output has another number of rows than it was given, X404 without rows, X656
                 when an output has no number for each token of each position
     Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs, of which
-                with `tokens` 24 bytes a position are kept
+                with `tokens` 32 bytes a position are kept
     """
     from titrant.runtime.backends.session import predict_rows
-    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     outputs = predict_rows(
         model,
@@ -135,3 +141,20 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
         keeping=lambda session, rows: keeping_tokens(session, params.tokens, rows),
     )
     return {"outputs": outputs}
+
+
+def keeping_tokens(session: "Session", reading: TokenReading | None, rows: "Rows") -> tuple[Any, "Rows"]:
+    """Return a session and rows that keep what judges a language model; both as they are for any other task."""
+    from titrant.runtime.contract.output_kinds import contradiction
+    from titrant.runtime.contract.tasks.tokens import TokenSession, with_tokens
+
+    if reading is None:
+        return session, rows
+    return TokenSession(session, reading.output, reading.kind, contradiction), with_tokens(rows)
+
+
+def moving(arrays: "Mapping[str, np.ndarray]", reading: TokenReading | None) -> "Mapping[str, np.ndarray]":
+    """Return what of answers moves with rounding by as little: of kept tokens the log-likelihoods alone."""
+    from titrant.runtime.contract.tasks.tokens import likelihoods
+
+    return arrays if reading is None else {name: likelihoods(kept) for name, kept in arrays.items()}

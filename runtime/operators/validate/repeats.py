@@ -10,7 +10,14 @@ from pydantic import Field
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
-from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
+from titrant.runtime.operators.validate.predict import (
+    PredictParams,
+    keeping_tokens,
+    loads,
+    moving,
+    predict_asked,
+    requires,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -113,7 +120,6 @@ def validate_repeats(params: RepeatsParams, context: Context, *, model: Any, row
 def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]) -> Asked:
     """Open a copy of the model and ask it; a session of its own finds what is drawn once, when a model is opened."""
     from titrant.runtime.backends.session import answer_rows, check_rows, open_session, taken
-    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     check_rows(rows)
     own = _copied(model)
@@ -130,7 +136,8 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
             alone = _alone(session, inputs, min(params.alone, count))
     finally:
         session.close()
-    return Asked((batches[0], batches[1]), alone)
+    first, second = (moving(answers, params.tokens) for answers in batches)
+    return Asked((first, second), None if alone is None else moving(alone, params.tokens))
 
 
 def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
@@ -139,7 +146,6 @@ def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
     Scales that are found from the batch are asked about elsewhere (validate.batch_invariance).
     """
     from titrant.runtime.backends.session import answer_rows, open_session, taken
-    from titrant.runtime.contract.tasks.tokens import keeping_tokens
 
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
@@ -185,9 +191,8 @@ def _first(arrays: Arrays, like: Arrays) -> Arrays:
 def _apart(first: Arrays, second: Arrays) -> float:
     """Return the largest difference of any answer, as a share of the largest answer of its output."""
     from titrant.runtime.backends.session import measure_parity
-    from titrant.runtime.contract.tasks.tokens import likelihoods
 
-    apart: float = measure_parity(likelihoods(first), likelihoods(second))["relative"]
+    apart: float = measure_parity(first, second)["relative"]
     return apart
 
 

@@ -14,7 +14,7 @@ OPTIONAL_LABELS: tuple[LabelKind, ...] = ("tokens", "groups")
 
 # How a metric follows from the mean of what each case scores: the mean itself, its root, its exponential, or one minus
 # its share of the variance of the labels.
-Link = Literal["mean", "root", "exponential", "explained"]
+ScoreLink = Literal["mean", "root", "exponential", "explained"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CaseMetric:
 
     less_is_better: bool
     comparisons: tuple[str, ...]
-    link: Link = "mean"
+    link: ScoreLink = "mean"
     highest: float | None = 1.0
     beside_original: bool = False
 
@@ -52,7 +52,7 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskTerms:
     """One task: `main` is the metric that `validation.retention` is about, `metrics` are all that gates may name."""
 
     label: LabelKind
@@ -73,14 +73,14 @@ _OF_CLASSES = (
 )  # fmt: skip
 
 # Those of this version; the language has more.
-TASKS: Mapping[str, Task] = {
-    "binary_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "multiclass_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "regression": Task("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
-    "language_modeling": Task(
+TASKS: Mapping[str, TaskTerms] = {
+    "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "language_modeling": TaskTerms(
         "tokens", "perplexity", ("perplexity", "token_agreement", "agreement"), "logits", "over_unigram",
         same="token_agreement",
     ),
-    "embedding": Task("groups", "neighbor", ("neighbor", "cosine", "recall_at_1", "agreement"), "embedding"),
-    "unlabeled": Task("none", "agreement", ("agreement",), "values"),
+    "embedding": TaskTerms("groups", "neighbor", ("neighbor", "cosine", "recall_at_1", "agreement"), "embedding"),
+    "unlabeled": TaskTerms("none", "agreement", ("agreement",), "values"),
 }  # fmt: skip
