@@ -211,7 +211,7 @@ def token_targets(inputs: Mapping[str, np.ndarray], label: np.ndarray | None, na
     """Return the token that each position is to give, (rows, length) int64, -100 where none is judged.
 
     With a label, (rows, length), these are its numbers. Without one a position is to give the next token of the input,
-    the last none; where the input `attention_mask` is 0 a token is padding, and no position is to give it. Raises
+    the last none; where the input `attention_mask` is 0 a token is padding, neither asked nor to be given. Raises
     PreconditionError X653 where no input holds the tokens, X654 where the label does not fit them, X655 for a document
     without any token to give.
     """
@@ -223,7 +223,7 @@ def token_targets(inputs: Mapping[str, np.ndarray], label: np.ndarray | None, na
         if mask is not None:
             if mask.shape != tokens.shape:
                 raise _unfit(f"the input {_MASK} has shape {mask.shape}, and {held} has {tokens.shape}", _MASK)
-            targets[:, :-1][mask[:, 1:] == 0] = NOT_JUDGED
+            targets[:, :-1][(mask[:, 1:] == 0) | (mask[:, :-1] == 0)] = NOT_JUDGED
     else:
         targets = _label_tokens(inputs, label, name)
     _check_documents(targets)
@@ -310,5 +310,13 @@ def group_numbers(column: np.ndarray, every: np.ndarray) -> np.ndarray:
             )
         )
     texts = every.dtype.kind not in "iufb"
+    if not texts and (gone := int((~np.isfinite(every.astype(np.float64))).sum())):
+        raise PreconditionError(
+            Diagnostic(
+                "X654",
+                f"the label of an embedding is missing in {gone} of {len(every)} rows",
+                help="say which rows these belong to, or leave them out",
+            )
+        )
     values = np.unique(every.astype(str) if texts else every)
     return np.searchsorted(values, column.astype(str) if texts else column).astype(np.int64)

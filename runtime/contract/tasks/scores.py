@@ -71,7 +71,7 @@ class CaseScores:
         total = float(weights.sum())
         if not total:
             return None
-        mean = float(scores @ weights) / total
+        mean = float((scores * weights).sum()) / total
         if self.rule.link == "explained":
             variance = 0.0 if self.spread is None else float(self.spread.mean())
             return 1 - mean / variance if variance else None
