@@ -107,11 +107,10 @@ def _output_kind(given: CheckInput) -> OutputKind:
 def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
     """Refuse what is about classes where the labels are numbers, or tokens."""
     task = given.recipe.task
-    losses = OF_TOKENS if given.task.label == "tokens" else OF_NUMBERS
-    if train.loss in LOSS_KINDS and train.loss not in losses:
-        what = "numbers" if train.loss in OF_NUMBERS else "classes"
-        message = f"`{train.loss}` compares with {what}, and `task: {task}` has none"
-        yield given.finding("R190", ("train", "loss"), message, f"write one of {', '.join(losses)}")
+    fitting = {"labels": (ONE_LOGIT,), "tokens": OF_TOKENS}.get(given.task.label, OF_NUMBERS)
+    if train.loss in LOSS_KINDS and train.loss not in fitting:
+        message = f"`{train.loss}` does not compare with what `task: {task}` has for labels"
+        yield given.finding("R190", ("train", "loss"), message, f"write {' or '.join(fitting)}")
     elif given.task.label == "tokens":
         yield from _takes_kind(given, train.loss or OF_TOKENS[0])
     of_classes: list[KeyPath] = []

@@ -10,7 +10,8 @@ from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 from titrant.schema.recipe.tasks import TASKS
 
 JudgedTask = Literal[
-    "binary_classification", "multiclass_classification", "regression", "language_modeling", "embedding", "unlabeled"
+    "binary_classification", "multiclass_classification", "multilabel_classification", "regression",
+    "language_modeling", "embedding", "unlabeled",
 ]  # fmt: skip
 
 

@@ -173,17 +173,19 @@ def label_kind(task: str) -> LabelKind:
 def targets_of(
     task: str, inputs: Mapping[str, np.ndarray], name: str, column: np.ndarray | None, every: Sequence[np.ndarray]
 ) -> np.ndarray | None:
-    """Return labels (rows, …) that are no classes: numbers, tokens or groups; None where there are none, or classes.
+    """Return labels (rows, …) that are no classes: numbers, marks, tokens or groups; None where there are none.
 
     `column` (rows, …) is the label called `name`, `every` that of all rows by source. Raises PreconditionError X645,
-    X653, X654 and X655 for labels that are not what the task asks for.
+    X646, X653, X654 and X655 for labels that are not what the task asks for.
     """
     kind = label_kind(task)
     if kind == "tokens":
         return token_targets(inputs, column, name)
-    if column is None or kind not in ("groups", "numbers"):
+    if column is None or kind in ("class", "none"):
         return None
-    return group_numbers(column, np.concatenate(list(every))) if kind == "groups" else target_numbers(column, name)
+    if kind == "groups":
+        return group_numbers(column, np.concatenate(list(every)))
+    return label_marks(column, name) if kind == "labels" else target_numbers(column, name)
 
 
 def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
@@ -191,10 +193,44 @@ def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
     if column.dtype.kind not in "iufb":
         raise _no_numbers(name, "text")
     numbers = column.astype(np.float64)
-    gone = ~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    gone = ~flat(np.isfinite(numbers)).all(axis=1)
     if gone.any():
         raise _no_numbers(name, f"no finite number in {int(gone.sum())} of {len(numbers)} rows")
     return numbers
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Return what each row holds as (rows, numbers), also of no rows."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
+
+
+def label_marks(column: np.ndarray, name: str) -> np.ndarray:
+    """Return which labels each row has, (rows, labels) of 0 and 1; PreconditionError X646 for anything else."""
+    marks = flat(target_numbers(column, name))
+    if not np.isin(marks, (0, 1)).all():
+        seen = sorted(set(np.unique(marks).tolist()) - {0.0, 1.0})
+        raise PreconditionError(
+            Diagnostic(
+                "X646",
+                f"the label {name} holds {', '.join(f'{number:g}' for number in seen[:3])}",
+                help="a label is 1 in a row that has it, else 0: decide in the data what is uncertain",
+            )
+        )
+    return marks
+
+
+def label_names(stated: Sequence[PlainValue], count: int) -> tuple[str, ...]:
+    """Name the labels of an array of so many: as stated, else by their places; RecipeError X128 for other counts."""
+    if not stated:
+        return tuple(map(str, range(count)))
+    if len(stated) != count:
+        raise RecipeError(
+            Diagnostic(
+                "X128", f"data.classes names {len(stated)} labels, and the rows have {count}",
+                help="name every label, in the order of the columns and of the model's outputs", key="data.classes",
+            )
+        )  # fmt: skip
+    return tuple(map(value_text, stated))
 
 
 def _no_numbers(name: str, what: str) -> PreconditionError:

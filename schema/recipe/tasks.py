@@ -6,9 +6,9 @@ from typing import Literal
 from titrant.schema.recipe.model import OutputKind
 from titrant.schema.values.frozen import dataclass
 
-# What the label of a row is: a class, one or several numbers, the token that each position is to give, which the input
-# itself tells, or the group that a row belongs to, which may be left out; "none": the task has no labels.
-LabelKind = Literal["class", "numbers", "tokens", "groups", "none"]
+# What the label of a row is: a class, one or several numbers, which of several labels it has, the token that each
+# position is to give, which the input itself tells, or the group that a row belongs to, which may be left out.
+LabelKind = Literal["class", "numbers", "labels", "tokens", "groups", "none"]
 # Kinds that a recipe may leave out.
 OPTIONAL_LABELS: tuple[LabelKind, ...] = ("tokens", "groups")
 
@@ -39,6 +39,11 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
     "mae": CaseMetric(True, _ALL, highest=None),
     # A difference of two roots is no mean of anything that a case has alone.
     "rmse": CaseMetric(True, ("at_least", "at_most", "retention"), "root", highest=None),
+    "macro_f1": CaseMetric(False, _ALL),
+    "label_accuracy": CaseMetric(False, _ALL),
+    "exact_match": CaseMetric(False, _ALL),
+    # How much more of the labels are right than by the best constant answer.
+    "gain_over_constant": CaseMetric(False, ("at_least",)),
     "r2": CaseMetric(False, ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most"), "explained", None),
     # Of a difference of two exponentials no mean tells.
     "perplexity": CaseMetric(True, ("at_least", "at_most", "retention", "ratio_at_least"), "exponential", highest=None),
@@ -49,6 +54,10 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
     "neighbor": CaseMetric(False, _ALIKE, beside_original=True),
     "recall_at_1": CaseMetric(False, _ALL),
 }
+
+
+# Metrics of one of several labels, which a slice `class X` names.
+OF_ONE_LABEL = ("sensitivity", "specificity", "precision", "f1", "auroc")
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,10 @@ TASKS: Mapping[str, TaskTerms] = {
     "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
     "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
     "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "multilabel_classification": TaskTerms(
+        "labels", "macro_f1", ("macro_f1", "label_accuracy", "exact_match", *OF_ONE_LABEL, "agreement"), "logits",
+        "gain_over_constant",
+    ),
     "language_modeling": TaskTerms(
         "tokens", "perplexity", ("perplexity", "token_agreement", "agreement"), "logits", "over_unigram",
         same="token_agreement",

@@ -260,8 +260,23 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
     images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+        named, critical = _labels(data)
+        return Transforms(
+            steps, inputs, dtypes, named, critical, unstacked=unstacked, constants=constants, images=images
+        )
     return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
+
+
+def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of several labels, and the place of the critical one; () and None where there are none."""
+    from titrant.runtime.data.classes import Classes, label_kind, label_names, positive_class
+
+    label = data.params.label
+    if label is None or label_kind(data.params.task) != "labels":
+        return (), None
+    count = data.everywhere(label, "data.label")[0][:1].size
+    names = label_names(data.params.classes, count)
+    return names, positive_class(Classes(names, names), data.params.positive)
 
 
 def _rows(
