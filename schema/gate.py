@@ -61,7 +61,7 @@ class Gate:
     def absolute(self) -> bool:
         """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
         alone = self.comparison in ("at_least", "at_most", "ratio_at_least")
-        alone = alone and self.metric not in (*SHARES, BATCH_INVARIANCE)
+        alone = alone and self.metric not in (*SHARES, *BESIDE_ORIGINAL, BATCH_INVARIANCE)
         return alone and self.preset not in ("baseline", "target", EXECUTED) and self.test != "not_assessable"
 
 
@@ -207,13 +207,15 @@ def asked_of_original(contract: Contract) -> str:
 BATCH_INVARIANCE = "batch_invariance"
 # Proportions of cases: what is counted over what.
 PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+# Metrics of what each case scores that say how alike the candidate answers.
+BESIDE_ORIGINAL = tuple(name for name, rule in CASE_METRICS.items() if rule.beside_original)
 # Shares of cases on which the candidate does as the original did.
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
 # Metrics of which less is better; of every other, more.
 LESS_IS_BETTER = (
-    "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
+    "brier", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
     "peak_memory",
 )  # fmt: skip
 # Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.

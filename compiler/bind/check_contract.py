@@ -1,10 +1,11 @@
 """Check that every gate that the recipe asks for can mean something for its task and data."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.gate import (
+    BESIDE_ORIGINAL,
     CALIBRATION_INTERCEPT,
     CALIBRATION_SLOPE,
     LESS_IS_BETTER,
@@ -178,6 +179,9 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
     elif metric not in given.task.metrics:
         names = _names(given.task.metrics)
         yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {names}")
+    elif metric == "recall_at_1" and not given.labels_named:
+        message = "`recall_at_1` asks which rows belong together, and `data.label` does not say it"
+        yield given.finding("R110", path, message, "add `label: …` under `data`, or write `neighbor`")
     elif given.classifying and metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`")
@@ -192,15 +196,20 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
     problem = next(_metric(given, baseline.metric, path), None)
     if problem is not None:
         yield problem
-    elif baseline.metric == "agreement":
+    elif baseline.metric in ("agreement", *BESIDE_ORIGINAL):
         yield given.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
     elif baseline.metric in LESS_IS_BETTER:
         message = f"`at_least` guards nothing here: {_direction(baseline.metric)}"
-        better = next(name for name in given.task.metrics if name not in LESS_IS_BETTER)
-        yield given.finding("R125", path, message, f"take a metric of which more is better, such as `{better}`")
+        own = [name for name in given.task.metrics if name not in (*LESS_IS_BETTER, *BESIDE_ORIGINAL, "agreement")]
+        advice = f"take a metric of which more is better, such as `{own[0]}`" if own else ""
+        yield given.finding("R125", path, message, advice or _instead_of_baseline(baseline.metric))
     elif not 0 <= baseline.at_least <= 1:
         message = f"`{baseline.at_least:g}` is out of range: it is a fraction, 0 to 1 and never percent"
         yield given.finding("R113", ("validation", "baseline", "at_least"), message)
+
+
+def _instead_of_baseline(metric: str) -> str:
+    return f"take `baseline` out, and write `gates: [{{metric: {metric}, comparison: at_most, threshold: …}}]`"
 
 
 def agreement_fits(given: CheckInput) -> Iterator[Finding]:
@@ -209,13 +218,19 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
     path: KeyPath = ("validation", "agreement")
     if said is None:
         return
+    if given.task.label == "tokens":
+        yield from _tokens_agree(given, said, path)
     if given.classifying:
         message = f"`agreement` is for outputs without labels, and `task: {given.recipe.task}` has labels"
         yield given.finding("R110", path, message, "take it out; `clinical_relevance` compares decisions", part="key")
         return
     if isinstance(said, Agreement):
         yield from _agreement(given, said, path)
-        if said.at_least is not None and given.written("validation", "retention"):
+        if said.at_least is not None and given.task.by_case:
+            message = f"`retention` is about `{given.task.main}` here, and not about the share that agrees"
+            advice = "write `gates: [{metric: agreement, comparison: at_least, threshold: …}]`"
+            yield given.finding("R112", (*path, "at_least"), message, advice, part="key")
+        elif said.at_least is not None and given.written("validation", "retention"):
             message = "`at_least` and `retention` both say which share of the cases agrees"
             yield given.finding("R112", (*path, "at_least"), message, "take one of them out", part="key")
         return
@@ -224,6 +239,16 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
         if of_output.at_least is not None:
             message = "all outputs of a case must agree, so that one share holds for all of them"
             yield given.finding("R112", (*path, output, "at_least"), message, "say it under `retention`", part="key")
+
+
+def _tokens_agree(given: CheckInput, said: Agreement | Mapping[str, Agreement], path: KeyPath) -> Iterator[Finding]:
+    """Of a language model nothing is kept of an output but each position's token."""
+    each = {path: said} if isinstance(said, Agreement) else {(*path, name): of for name, of in said.items()}
+    for place, agreement in each.items():
+        if agreement.measure not in ("auto", "same_class"):
+            message = f"`{agreement.measure}` compares numbers, and of a language model tokens are compared"
+            advice = "write `same_class`, or a gate on `token_agreement`"
+            yield given.finding("R112", (*place, "measure"), message, advice)
 
 
 def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Finding]:

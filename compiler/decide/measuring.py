@@ -350,7 +350,7 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
         measure: str = asked.measure if asked is not None else "auto"
         several = len(spec.shape) > 1 and spec.shape[-1] != 1
         if measure == "auto":
-            measure = _BY_KIND.get(kinds.get(spec.name) or "values", "relative")
+            measure = _BY_KIND.get(kinds.get(spec.name) or TASKS[recipe.task].output, "relative")
             measure = "relative" if measure == "same_class" and not several else measure
         tolerance = asked.tolerance if asked is not None and asked.tolerance is not None else TOLERANCES.get(measure)
         yield OutputComparison(spec.name, measure, tolerance, asked is not None)
@@ -369,3 +369,12 @@ def as_params(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         for compared in comparisons(recipe, outputs)
         if compared.written
     }
+
+
+def kept_tokens(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return {"tokens": the output that is judged, and its kind} of a language model; {} of any other."""
+    task, named = TASKS[recipe.task], output_names(recipe, outputs)
+    if task.label != "tokens":
+        return {}
+    kinds = [spec.kind for spec in recipe.model.output or ()]
+    return {"tokens": {"output": named[0] if named else "", "kind": (kinds and kinds[0]) or task.output}}

@@ -228,6 +228,8 @@ def _loss(question: Question, train: Train) -> tuple[str, Decision]:
         )
     elif TASKS[question.recipe.task].label == "numbers":
         chosen, rule, because = "mse_loss", "loss.task", "the labels are numbers"
+    elif TASKS[question.recipe.task].label == "tokens":
+        chosen, rule, because = "cross_entropy", "loss.task", "each position is to give a token"
     elif _one_output(question):
         chosen, rule, because = "binary_cross_entropy_with_logits", "loss.task", "the model gives one number a case"
     else:

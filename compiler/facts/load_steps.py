@@ -63,7 +63,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     return {
         "roles": _roles(recipe),
         "by": split.by,
-        "stratify": split.stratify and TASKS[recipe.task].label == "class",
+        "stratify": split.stratify and TASKS[recipe.task].label in ("class", "none"),
         "overlap": split.overlap,
         "inputs": inputs,
         "label": label,
@@ -359,7 +359,7 @@ def _state(recipe: Recipe, facts: ModelFacts | None) -> dict[str, Any]:
         return {}
     one_step = model_inputs(recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
     one_step = [{key: spec[key] for key in ("name", "shape", "dtype")} for spec in one_step]
-    answer = "steps" if recipe.task == "unlabeled" else "last"
+    answer = "steps" if recipe.task in ("unlabeled", "language_modeling") else "last"
     return {"state": {"feeds": dict(recipe.model.state), "answer": answer, "inputs": one_step}}
 
 

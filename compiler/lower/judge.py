@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.measuring import as_params, output_names
+from titrant.compiler.decide.measuring import as_params, kept_tokens, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import RAW, Original
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
@@ -64,6 +64,12 @@ class Answering:
         """How the outputs of the original and of every candidate are read."""
         return reading(self.bound.recipe, self.maker.model.outputs)
 
+    def _answering(self, engine: str) -> dict[str, Any]:
+        """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
+        settled = self.decisions.settled
+        params = {"engine": engine, "threads": settled.threads.making, "device": settled.device}
+        return params | kept_tokens(self.bound.recipe, self.maker.model.outputs)
+
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
         params = {**self.reading, **self.decisions.settled.operating_point}
@@ -92,8 +98,7 @@ class Answering:
     @property
     def _unlabeled(self) -> bool:
         """Whether there are rows without labels to judge on as well."""
-        data = self.bound.recipe.data
-        return data is not None and data.unlabeled is not None
+        return getattr(self.bound.recipe.data, "unlabeled", None) is not None
 
     def _without_labels(self, candidate: Candidate) -> tuple[tuple[Step, ...], dict[str, str]]:
         """Answer rows without labels with a candidate's file; returns what judging takes of them as well."""
@@ -111,7 +116,7 @@ class Answering:
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+        params = self._answering(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": TUNING}
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
@@ -124,7 +129,7 @@ class Answering:
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
-                predict(candidate.engine, self.decisions),
+                self._answering(candidate.engine),
                 {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
                 stage=stage,
                 candidate=name,
@@ -310,7 +315,7 @@ class Answering:
     def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
-        params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
+        params = {**self.reading, **self._answering(candidate.engine), "rows": self._tried(candidate, rows)}
         inputs = {"model": candidate.model, "rows": self._taken(candidate, rows), "outputs": answers, "point": POINT}
         because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
         operator = "validate.batch_invariance"
@@ -326,16 +331,16 @@ class Answering:
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+        params = self._answering(self.decisions.settled.original_engine)
+        about = {"stage": stage, "because": "what candidates are compared with"}
         inputs = {"model": original.reference, "rows": rows}
-        because = "what candidates are compared with"
-        return self.maker.make(identifier, "validate.predict", params, inputs, stage=stage, because=because)
+        return self.maker.make(identifier, "validate.predict", params, inputs, **about)
 
     def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> Step:
         return self.maker.make(
             identifier,
             "validate.predict",
-            predict(candidate.engine, self.decisions),
+            self._answering(candidate.engine),
             {"model": candidate.model, "rows": self._taken(candidate, rows)},
             stage=stage,
             candidate=candidate.id,
@@ -361,11 +366,6 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
         "agreement": as_params(recipe, outputs),
     }
-
-
-def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
-    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
-    return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
 
 
 def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:

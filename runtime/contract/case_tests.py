@@ -1,5 +1,6 @@
 """Judge gates on what cases score: a mean of one model, of both compared, of two subgroups, and of what is refused."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -123,8 +124,12 @@ def allowed_loss(gate: Gate, scores: CaseScores) -> float | None:
     link, kept = scores.rule.link, gate.threshold
     if gate.comparison in ("drop_at_most", "rise_at_most"):
         return kept * (float(scores.spread.mean()) if scores.spread is not None else 1.0)
+    if scores.rule.beside_original and gate.comparison == "at_least":
+        return mean - kept
     if gate.comparison != "retention" or not kept:
         return None
+    if link == "exponential":
+        return -math.log(kept)
     if link == "explained" and scores.spread is not None:
         return (1 - kept) * (float(scores.spread.mean()) - mean)
     if scores.rule.less_is_better:

@@ -197,6 +197,10 @@ Metric = Literal[
     "r2",
     "dice",
     "perplexity",
+    "token_agreement",
+    "cosine",
+    "neighbor",
+    "recall_at_1",
     "agreement",
 ]
 # What early stopping and checkpoints read; all of tuning rows.

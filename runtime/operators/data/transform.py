@@ -311,19 +311,17 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role),
+        targets=_targets(data, role, inputs),
     )
 
 
-def _targets(data: _Data, role: str) -> "np.ndarray | None":
-    """Return a role's labels that are no classes; None where they are, or where there are none."""
-    from titrant.runtime.data.classes import label_kind, label_marks, target_numbers
+def _targets(data: _Data, role: str, inputs: "Mapping[str, np.ndarray]") -> "np.ndarray | None":
+    from titrant.runtime.data.classes import targets_of
 
-    label, kind = data.params.label, label_kind(data.params.task)
-    if label is None or kind not in ("numbers", "labels"):
-        return None
-    read = label_marks if kind == "labels" else target_numbers
-    return read(data.of(role, label), label)
+    label = data.params.label
+    column = None if label is None else data.of(role, label)
+    every = [] if label is None else data.everywhere(label, "data.label")
+    return targets_of(data.params.task, inputs, label or "", column, every)
 
 
 def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":

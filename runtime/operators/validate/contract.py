@@ -218,12 +218,12 @@ def gather(
     reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
-    from titrant.runtime.contract.answers import read_answers, same_answers
-    from titrant.runtime.contract.case_answers import case_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike, case_answers
     from titrant.runtime.contract.evidence import Evidence
 
     if rows.labels is None:
-        alike = same_answers(reading, rows, original, candidate)
+        alike = answered_alike(reading, rows, original, candidate)
         return Evidence(rows, None, None, alike, cases=case_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
@@ -233,14 +233,14 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     """Compare the original's outputs with themselves in another order, where there are no labels; (rows,) bool."""
     import numpy as np
 
-    from titrant.runtime.contract.answers import same_answers
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     if rows.labels is not None:
         return None
     order = np.random.default_rng(seed).permutation(len(rows))
     others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})
-    return same_answers(reading, rows, original, others)
+    return answered_alike(reading, rows, original, others)
 
 
 def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
