@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from titrant.schema.tasks import CASE_METRICS
+from titrant.schema.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -80,7 +80,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
-    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
+    **dict.fromkeys((*CASE_METRICS, *SET_METRICS), (PERMUTED, BROKEN)),
 }
 
 
@@ -197,6 +197,8 @@ PROPORTIONS = ("accuracy", "sensitivity", "specificity")
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+# How metrics of a whole set of images are compared.
+OF_SETS = ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most")
 # Metrics of which less is better; of every other, more.
 LESS_IS_BETTER = (
     "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
@@ -232,6 +234,8 @@ def gate_test(metric: str, comparison: str) -> str:
     if metric in CASE_METRICS:
         test = "case_groups" if comparison == "ratio_at_least" else "case_means"
         return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
+    if metric in SET_METRICS:
+        return _only(metric, comparison, OF_SETS, "image_bootstrap")
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:

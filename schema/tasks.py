@@ -6,8 +6,9 @@ from typing import Literal
 from titrant.schema.recipe.model import OutputKind
 from titrant.schema.values.frozen import dataclass
 
-# What the label of a row is: a class, or one or several numbers; "none": the task has no labels.
-LabelKind = Literal["class", "numbers", "none"]
+# What the label of a row is: a class, one or several numbers, a class for each pixel, or boxes with a class each;
+# "none": the task has no labels.
+LabelKind = Literal["class", "numbers", "mask", "boxes", "none"]
 
 # How a metric follows from the mean of what each case scores: the mean itself, its root, or one minus its share of the
 # variance of the labels.
@@ -34,7 +35,19 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
     # A difference of two roots is no mean of anything that a case has alone.
     "rmse": CaseMetric(True, ("at_least", "at_most", "retention"), "root", highest=None),
     "r2": CaseMetric(False, ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most"), "explained", None),
+    "dice": CaseMetric(False, _ALL),
+    "iou": CaseMetric(False, _ALL),
+    # In pixels, and at most the diagonal of the image.
+    "surface_distance": CaseMetric(True, _ALL, highest=None),
+    "hausdorff_95": CaseMetric(True, _ALL, highest=None),
+    "box_f1": CaseMetric(False, _ALL),
+    # By how much a case's score is above that of the best constant answer; only the original is judged by them.
+    "dice_over_constant": CaseMetric(False, ("at_least",)),
+    "box_f1_over_constant": CaseMetric(False, ("at_least",)),
 }
+
+# Metrics of a whole set of images, of which no image has a part of its own.
+SET_METRICS = ("average_precision", "average_precision_50")
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,13 @@ class Task:
     metrics: tuple[str, ...]
     output: OutputKind  # kind of an output of which the recipe says nothing
     over_constant: str = ""  # a metric that is 0 for the best constant answer, and above it for a better one
+
+    @property
+    def of_groups(self) -> str:
+        """The metric by which subgroups are compared where nobody names one: the main one, where groups have it."""
+        if self.main not in SET_METRICS:
+            return self.main
+        return next(metric for metric in self.metrics if metric in CASE_METRICS)
 
     @property
     def by_case(self) -> bool:
@@ -62,5 +82,19 @@ TASKS: Mapping[str, Task] = {
     "binary_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
     "multiclass_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
     "regression": Task("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "segmentation": Task(
+        "mask",
+        "dice",
+        ("dice", "iou", "surface_distance", "hausdorff_95", "agreement"),
+        "logits",
+        "dice_over_constant",
+    ),
+    "detection": Task(
+        "boxes",
+        "average_precision",
+        (*SET_METRICS, "box_f1", "agreement"),
+        "boxes",
+        "box_f1_over_constant",
+    ),
     "unlabeled": Task("none", "agreement", ("agreement",), "values"),
 }

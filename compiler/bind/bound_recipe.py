@@ -105,6 +105,11 @@ class CheckInput:
         return self.task.label != "none"
 
     @property
+    def has_classes(self) -> bool:
+        """Whether gates may be about one class: of a case, of pixels or of boxes."""
+        return self.task.label in ("class", "mask", "boxes")
+
+    @property
     def classifying(self) -> bool:
         """Whether the labels are classes."""
         return self.task.label == "class"

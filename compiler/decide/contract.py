@@ -120,7 +120,7 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
     if preset is None:
         return
     task = TASKS[question.recipe.task]
-    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.of_groups)
     values = subgroup_values(question.data)
     reason = ""
     if task.label == "none":

@@ -61,7 +61,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     return {
         "roles": _roles(recipe),
         "by": split.by,
-        "stratify": split.stratify and TASKS[recipe.task].label != "numbers",
+        "stratify": split.stratify and TASKS[recipe.task].label not in ("numbers", "mask", "boxes"),
         "overlap": split.overlap,
         "inputs": inputs,
         "label": label,

@@ -16,7 +16,9 @@ from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
+from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 TRAIN = "transform.train"
@@ -27,6 +29,8 @@ POINT = "point.point"
 TIMINGS = "latency.timings"
 # The step that trains the original as candidates are.
 CONTROL = "control"
+# What a step that answers is called where another one makes boxes of its outputs.
+RAW_ANSWERS = "raw"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
 # Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
 _TRIED_WITH_SCALES, _TRIED = 256, 32
@@ -64,11 +68,19 @@ class Answering:
         """How the outputs of the original and of every candidate are read."""
         return reading(self.bound.recipe, self.maker.model.outputs)
 
+    @property
+    def raw_reading(self) -> dict[str, Any]:
+        """How outputs are read where only their numbers count: those of masks, boxes and numbers have no classes."""
+        recipe = self.bound.recipe
+        if TASKS[recipe.task].label == "class" or (recipe.task == "unlabeled" and recipe.model.decode is None):
+            return self.reading
+        return {"task": "unlabeled", "output": "", "kinds": {}, "agreement": {}}
+
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
         params = {**self.reading, **self.decisions.settled.operating_point}
         return (
-            self._original("baseline.tuning", original, TUNING, "prepare"),
+            *self._original("baseline.tuning", original, TUNING, "prepare"),
             self.maker.make(
                 "point",
                 "validate.operating_point",
@@ -85,8 +97,8 @@ class Answering:
                 stage="prepare",
                 because="what is misread, or no better than one answer for all, proves nothing",
             ),
-            self._original("baseline.evaluation", original, EVALUATION, "judge"),
-            *([self._original("baseline.unlabeled", original, UNLABELED, "judge")] if self._unlabeled else []),
+            *self._original("baseline.evaluation", original, EVALUATION, "judge"),
+            *(self._original("baseline.unlabeled", original, UNLABELED, "judge") if self._unlabeled else ()),
         )
 
     @property
@@ -107,7 +119,7 @@ class Answering:
         }
         data = self.bound.recipe.data
         labels = {"labels": "labels.labels"} if data is not None and data.labels is not None else {}
-        return (answers,), inputs | labels
+        return answers, inputs | labels
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
@@ -120,7 +132,7 @@ class Answering:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
-            self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
+            *self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
@@ -168,7 +180,7 @@ class Answering:
             "model": candidate.model,
             "executed": candidate.executed,
         }
-        steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
+        steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)
         steps += more
         inputs |= read
@@ -255,8 +267,8 @@ class Answering:
         trained = Original(f"{CONTROL}.model", original.kind)
         return (
             self.maker.make(CONTROL, "train.fit", params, inputs, stage=stage, because=because),
-            self._original(f"{CONTROL}.tuning", trained, TUNING, stage),
-            self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
+            *self._original(f"{CONTROL}.tuning", trained, TUNING, stage),
+            *self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
         )
 
     def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
@@ -311,6 +323,9 @@ class Answering:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
         params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
+        if (decode := self.bound.recipe.model.decode) is not None:
+            params["decode"] = decode
+            answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
         inputs = {"model": candidate.model, "rows": self._taken(candidate, rows), "outputs": answers, "point": POINT}
         because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
         operator = "validate.batch_invariance"
@@ -325,21 +340,32 @@ class Answering:
         method = None if candidate.method in {"none", GIVEN} else catalog.get(method_operator(candidate.method)).method
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
-    def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
+    def _original(self, identifier: str, original: Original, rows: str, stage: str) -> tuple[Step, ...]:
         params = predict(self.decisions.settled.original_engine, self.decisions)
         inputs = {"model": original.reference, "rows": rows}
-        because = "what candidates are compared with"
-        return self.maker.make(identifier, "validate.predict", params, inputs, stage=stage, because=because)
+        return self._answered(
+            identifier, params, inputs, rows, stage=stage, because="what candidates are compared with"
+        )
 
-    def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> Step:
-        return self.maker.make(
-            identifier,
-            "validate.predict",
-            predict(candidate.engine, self.decisions),
-            {"model": candidate.model, "rows": self._taken(candidate, rows)},
-            stage=stage,
-            candidate=candidate.id,
-            because=because,
+    def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
+        params = predict(candidate.engine, self.decisions)
+        inputs = {"model": candidate.model, "rows": self._taken(candidate, rows)}
+        about = {"stage": stage, "candidate": candidate.id, "because": because}
+        return self._answered(identifier, params, inputs, rows, **about)
+
+    def _answered(
+        self, identifier: str, params: Mapping[str, Any], inputs: Mapping[str, PortSource], rows: str, **about: str
+    ) -> tuple[Step, ...]:
+        """Answer rows, and make boxes of the raw outputs where the recipe says how."""
+        decode = self.bound.recipe.model.decode
+        if decode is None:
+            return (self.maker.make(identifier, "validate.predict", params, inputs, **about),)
+        raw = f"{identifier}.{RAW_ANSWERS}"
+        return (
+            self.maker.make(raw, "validate.predict", params, inputs, **about),
+            self.maker.make(
+                identifier, "validate.decode", {"decode": decode}, {"outputs": f"{raw}.outputs", "rows": rows}, **about
+            ),
         )
 
     def _taken(self, candidate: Candidate, rows: str) -> str:
@@ -354,6 +380,12 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
 
     `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
     """
+    if recipe.model.decode is not None:
+        threshold = recipe.validation.operating_point.threshold
+        return {
+            "task": recipe.task, "output": BOXES, "kinds": {BOXES: "boxes"}, "agreement": {},
+            **({} if recipe.task != "detection" or threshold is None else {"score": threshold}),
+        }  # fmt: skip
     named = output_names(recipe, outputs)
     return {
         "task": recipe.task,

@@ -280,7 +280,7 @@ def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link
-    return replace(link, params={**link.params, READING: answering.reading})
+    return replace(link, params={**link.params, READING: answering.raw_reading})
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:

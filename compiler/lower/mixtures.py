@@ -37,7 +37,7 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
     estimated = module and estimates(method, given_facts(entry.chain, answering.maker))
     sensitivity = method.mixing.estimate if estimated else method.mixing.sensitivity
     given = {
-        **answering.reading,
+        **answering.raw_reading,
         "options": dict(making.params),
         "layers": _quantized(entry, answering),
         "batch": timing_batch(answering.bound.recipe),

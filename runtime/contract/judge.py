@@ -28,6 +28,13 @@ from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
 from titrant.schema.gate import FINE_TUNED, Contract, Gate, GateResult, Judgement
 
+
+def _judge_set(gate: Gate, evidence: Evidence) -> GateEstimate:
+    from titrant.runtime.contract.tasks.sets import judge_set  # with what matches boxes, which few contracts need
+
+    return judge_set(gate, evidence)
+
+
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
     "paired_difference": judge_difference,
@@ -40,6 +47,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "order_statistic": judge_timed,
     "case_means": judge_cases,
     "case_groups": judge_case_groups,
+    "image_bootstrap": _judge_set,
     "counted": judge_counted,
     "read_back": judge_executed,
 }

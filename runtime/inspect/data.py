@@ -157,6 +157,8 @@ def role_facts(rows: Rows) -> RoleFacts:
     labels = rows.labels
     positive = np.zeros(len(rows), bool) if labels is None or rows.positive is None else labels == rows.positive
     counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
+    if labels is None and rows.classes:
+        counts = dict(zip(rows.classes, rows_with(rows), strict=True))
     subgroups, positives = {}, {}
     for name, numbers in rows.subgroups.items():
         values = rows.subgroup_values[name]
@@ -166,6 +168,14 @@ def role_facts(rows: Rows) -> RoleFacts:
     units = len(np.unique(rows.units))
     facts = RoleFacts(len(rows), units, counts, subgroups, positives)
     return facts if units == len(rows) else in_units(facts, rows, positive)
+
+
+def rows_with(rows: Rows) -> list[int]:
+    """Count the rows that show each class, of masks and of boxes."""
+    assert rows.targets is not None  # there are classes
+    if rows.targets.dtype.kind == "i":
+        return [int((rows.targets == place).any(axis=(1, 2)).sum()) for place in range(len(rows.classes))]
+    return [int((rows.targets[..., -1] == place).any(axis=1).sum()) for place in range(len(rows.classes))]
 
 
 def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:

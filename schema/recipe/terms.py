@@ -190,6 +190,12 @@ Metric = Literal[
     "rmse",
     "r2",
     "dice",
+    "iou",
+    "surface_distance",
+    "hausdorff_95",
+    "average_precision",
+    "average_precision_50",
+    "box_f1",
     "perplexity",
     "agreement",
 ]

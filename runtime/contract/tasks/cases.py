@@ -34,8 +34,11 @@ class CaseAnswers(ABC):
         """Return these answers with the original's in another order, (rows,) places, as the candidate's."""
 
     @abstractmethod
-    def broken(self, rows: np.ndarray) -> "CaseAnswers":
-        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool."""
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "CaseAnswers":
+        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool.
+
+        The worst of one class where one is named.
+        """
 
     @abstractmethod
     def constant(self) -> "tuple[CaseAnswers, str] | None":

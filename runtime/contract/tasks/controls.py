@@ -8,7 +8,7 @@ from titrant.runtime.contract.evidence import Evidence, Unassessable
 from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.judging import allowed_loss, slice_scores, worst_loss
 from titrant.schema.gate import Gate, slice_of
-from titrant.schema.tasks import CASE_METRICS
+from titrant.schema.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.slice import Slice
 
 # Which share of the units in some rows is chosen to be broken: (units, rows to choose from, those, share, seed).
@@ -17,7 +17,7 @@ ChooseUnits = Callable[[np.ndarray, np.ndarray, np.ndarray, float, int], np.ndar
 
 def is_by_case(gate: Gate, evidence: Evidence) -> bool:
     """Whether a gate looks at what cases score."""
-    return evidence.cases is not None and gate.metric in CASE_METRICS
+    return evidence.cases is not None and gate.metric in (*CASE_METRICS, *SET_METRICS)
 
 
 def permuted_cases(evidence: Evidence) -> CaseAnswers | None:
@@ -35,6 +35,8 @@ def broken_cases(
     None where there is nothing to break, or the gate compares with no other model.
     """
     among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
+    if gate.metric in SET_METRICS:
+        return _broken_set(gate, evidence, choose, among, times=times, least=least)
     try:
         scores = slice_scores(gate.metric, among, evidence)
     except Unassessable:
@@ -47,7 +49,24 @@ def broken_cases(
     share = min(1.0, max(least, times * allowed / worst))
     inside = _inside(among, evidence)
     rows = choose(evidence.rows.units, inside, inside, share, evidence.seed)
-    return evidence.cases.broken(rows), share
+    return _broken(evidence.cases, rows, among), share
+
+
+def _broken(cases: CaseAnswers, rows: np.ndarray, among: Slice) -> CaseAnswers:
+    return cases.broken(rows, among.class_name) if among.kind == "class" else cases.broken(rows)
+
+
+def _broken_set(
+    gate: Gate, evidence: Evidence, choose: ChooseUnits, among: Slice, *, times: float, least: float
+) -> tuple[CaseAnswers, float] | None:
+    """Break `times` the share that a comparison with the original allows; each image is about as much of the set."""
+    if gate.comparison in ("at_least", "at_most") or evidence.cases is None:
+        return None
+    allowed = gate.threshold if gate.comparison in ("drop_at_most", "rise_at_most") else 1 - gate.threshold
+    share = min(1.0, max(least, times * allowed))
+    inside = _inside(among, evidence)
+    rows = choose(evidence.rows.units, inside, inside, share, evidence.seed)
+    return _broken(evidence.cases, rows, among), share
 
 
 def _inside(among: Slice, evidence: Evidence) -> np.ndarray:

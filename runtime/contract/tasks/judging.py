@@ -32,9 +32,9 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     rises, falls = scores.candidate > scores.original, scores.candidate < scores.original
     worse = rises if scores.less_is_better else falls
     name = gate.metric.replace("_", " ")
-    observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {len(changed):,} cases"
+    observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {scores.counted:,} cases"
     return GateEstimate(
-        estimate, lower, upper, scores.before, scores.after, len(changed), int(changed.sum()),
+        estimate, lower, upper, scores.before, scores.after, scores.counted, int(changed.sum()),
         BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), observed,
         clean="" if worse.any() else "no loss", units=unit_count(scores.units),
         proves_with=lambda times: claims.proves(gate.threshold, times),
@@ -54,14 +54,14 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     if None in values or not values[1]:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     observed = (
-        f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {len(first.units):,} cases and "
-        f"{second.after:.6g}{second.words} over {len(second.units):,}"
+        f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {first.counted:,} cases and "
+        f"{second.after:.6g}{second.words} over {second.counted:,}"
     )
     fewest = min(unit_count(side.units) for side in (first, second))
     return GateEstimate(
         values[0] / values[1],  # type: ignore[operator]
         _ratio(bounds[0][0], bounds[1][1]), _ratio(bounds[0][1], bounds[1][0]), first.after, second.after,
-        min(len(first.units), len(second.units)), None, BETTING + _OF_EACH, observed, units=fewest,
+        min(first.counted, second.counted), None, BETTING + _OF_EACH, observed, units=fewest,
     )  # fmt: skip
 
 

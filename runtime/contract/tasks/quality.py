@@ -7,7 +7,8 @@ import numpy as np
 from titrant.runtime.contract.metrics import FEWEST_ROWS, ConstantComparison
 from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.scores import Claims, compared
-from titrant.schema.tasks import TASKS
+from titrant.schema.gate import LESS_IS_BETTER
+from titrant.schema.tasks import SET_METRICS, TASKS
 
 
 def case_quality(cases: CaseAnswers, confidence: float) -> dict[str, Any]:
@@ -19,6 +20,10 @@ def case_quality(cases: CaseAnswers, confidence: float) -> dict[str, Any]:
     every = np.arange(len(cases.rows))
     before, after = cases.figures(every)
     metric = TASKS[cases.task].main
+    if metric in SET_METRICS:  # resampled where it is judged; here it only chooses
+        old, new = before[metric], after[metric]
+        share = new / old if old and new is not None else None
+        return {"metric": metric, "original": before, "candidate": after, "retention": share, "kept_at_least": None}
     scores = cases.scores(metric, every)
     kept = compared(scores, "retention")
     lower = None if kept is None else Claims(scores, "retention", confidence).bounds()[0]
@@ -30,9 +35,13 @@ def compare_cases_with_constant(cases: CaseAnswers) -> ConstantComparison | None
     if len(cases.rows) < FEWEST_ROWS or (found := cases.constant()) is None:
         return None
     constant, words = found
-    scores = constant.scores(TASKS[cases.task].main, np.arange(len(cases.rows)))
-    if scores.before is None or scores.after is None:
+    metric = TASKS[cases.task].main
+    every = np.arange(len(cases.rows))
+    if metric in SET_METRICS:
+        before, after = (figures[metric] for figures in constant.figures(every))
+    else:
+        scores = constant.scores(metric, every)
+        before, after = scores.before, scores.after
+    if before is None or after is None:
         return None
-    return ConstantComparison(
-        scores.metric, scores.before, scores.after, words, len(cases.rows), False, scores.rule.less_is_better
-    )
+    return ConstantComparison(metric, before, after, words, len(cases.rows), False, metric in LESS_IS_BETTER)

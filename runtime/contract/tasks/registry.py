@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from titrant.runtime.contract.tasks.cases import CaseAnswers
 
 # task → the module here that reads its answers, and its class
-_READERS = {"regression": ("regression", "RegressionAnswers")}
+_READERS = {
+    "regression": ("regression", "RegressionAnswers"),
+    "segmentation": ("segmentation", "SegmentationAnswers"),
+    "detection": ("detection", "DetectionAnswers"),
+}
 
 
 def case_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> "CaseAnswers | None":

@@ -129,10 +129,10 @@ def data_transform(
                 rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
                 `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
-                model takes these; X645 when labels of a task without classes are no numbers; RecipeError X128 for a
-                class that `classes` does not list, X129 for a model input without a match in the data, X240 for given
-                figures that do not fit their columns, X241 and X242 for transforms that cannot be loaded or take other
-                columns
+                model takes these; X645 when labels of a task without classes are no numbers, X646 no masks, X647 no
+                boxes; RecipeError X128 for a class that `classes` does not list, X129 for a model input without a match
+                in the data, X240 for given figures that do not fit their columns, X241 and X242 for transforms that
+                cannot be loaded or take other columns
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -219,8 +219,13 @@ def _classes(data: _Data) -> "Classes | None":
     from titrant.runtime.data.targets import label_kind
 
     label = data.params.label
-    if label is None or label_kind(data.params.task) != "class":
+    kind = label_kind(data.params.task)
+    if label is None or kind in ("numbers", "none"):
         return None
+    if kind in ("mask", "boxes"):
+        from titrant.runtime.data.objects import find_object_classes
+
+        return find_object_classes(data.everywhere(label, "data.label"), label, kind, data.params.classes)
     names: dict[str, str] = {}
     for table in data.tables.sources.values():
         names |= table.label_names
@@ -282,13 +287,14 @@ def _rows(
     params, sources = data.params, data.split.roles.get(role, {})
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
+    labels, targets = _labels(data, role, classes, inputs)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         check_shapes(inputs, params.model_inputs, _encoded(data, transforms))
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
         inputs=inputs,
-        labels=None if classes is None or params.label is None else classes.numbers(data.of(role, params.label)),
+        labels=labels,
         units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
         ids=row_hashes(columns),
         classes=transforms.classes,
@@ -297,18 +303,30 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role),
+        targets=targets,
     )
 
 
-def _targets(data: _Data, role: str) -> "np.ndarray | None":
-    """Return a role's labels that are no classes; None where they are, or where there are none."""
+def _labels(
+    data: _Data, role: str, classes: "Classes | None", inputs: "Mapping[str, np.ndarray]"
+) -> "tuple[np.ndarray | None, np.ndarray | None]":
+    """Return a role's labels that are classes, and those that are not; each None where there are none such."""
+    from titrant.runtime.data.objects import box_numbers, image_size, mask_numbers
     from titrant.runtime.data.targets import label_kind, target_numbers
 
-    label = data.params.label
-    if label is None or label_kind(data.params.task) != "numbers":
-        return None
-    return target_numbers(data.of(role, label), label)
+    label, kind = data.params.label, label_kind(data.params.task)
+    if label is None:
+        return None, None
+    if kind == "numbers":
+        return None, target_numbers(data.of(role, label), label)
+    if classes is None:
+        return None, None
+    column = data.of(role, label)
+    if kind == "mask":
+        return None, mask_numbers(column, classes)
+    if kind == "boxes":
+        return None, box_numbers(column, classes, image_size(inputs), label)
+    return classes.numbers(column), None
 
 
 def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":

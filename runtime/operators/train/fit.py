@@ -313,6 +313,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     numbers = train.labels.is_floating_point()
     loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers))
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
+    classes = not numbers and train.labels.ndim == 1
 
     return TrainingTask(
         module=model.module,
@@ -324,7 +325,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
         settings=settings_of(params),
         generator=context.generator,
         call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
-        right=None if numbers else lambda output, labels: correct(output, labels, tuning.positive, boundary),
+        right=(lambda output, labels: correct(output, labels, tuning.positive, boundary)) if classes else None,
         progress=context.progress,
         batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
