@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from titrant.schema.tasks import CASE_METRICS, SET_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time

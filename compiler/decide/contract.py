@@ -9,7 +9,7 @@ from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
 from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
 from titrant.schema.open_looks import OPEN
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
 

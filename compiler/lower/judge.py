@@ -18,7 +18,7 @@ from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
 from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.recipe import Recipe
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 TRAIN = "transform.train"

@@ -6,21 +6,17 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.answers import judged_output
-from titrant.runtime.contract.evidence import Unassessable
-from titrant.runtime.contract.reading import Reading
 from titrant.runtime.contract.tasks.average_precision import (
     ClassMatches,
     average_precision,
     match_boxes,
     matched_counts,
 )
-from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
 from titrant.runtime.contract.tasks.decoding import BOX_NUMBERS, CLASS, FILLING, SCORE
-from titrant.runtime.contract.tasks.outputs import misfit
-from titrant.runtime.contract.tasks.scores import CaseScores
-from titrant.runtime.values import Outputs, Rows
-from titrant.schema.tasks import SET_METRICS, TASKS
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.values import Rows
+from titrant.schema.recipe.tasks import SET_METRICS, TASKS
 
 # Images whose labels are tried as the one answer to all images.
 _CONSTANTS = 32
@@ -43,10 +39,10 @@ class DetectionAnswers(CaseAnswers):
         self._original, self._candidate = original, candidate
 
     @classmethod
-    def read(cls, reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> Self:
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
         """Read both models' boxes; StepError X420 where they are none, or of a class that the labels do not have."""
-        old, new = (_boxes(reading, rows, outputs) for outputs in (original, candidate))
-        return cls(rows, old, new, reading.score)
+        old, new = (_boxes(rows, output.name, values) for values in (output.original, output.candidate))
+        return cls(rows, old, new, output.score)
 
     @property
     def _classes(self) -> int:
@@ -182,10 +178,8 @@ def _f1(counts: tuple[np.ndarray, np.ndarray, np.ndarray], place: int | slice) -
     return np.where(boxes > 0, 2 * right / np.maximum(boxes, 1), 1.0), boxes > 0
 
 
-def _boxes(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
-    name = judged_output(reading, outputs)
-    boxes = outputs.arrays[name]
-    if len(boxes) != len(rows) or boxes.ndim != 3 or boxes.shape[2] != BOX_NUMBERS:
+def _boxes(rows: Rows, name: str, boxes: np.ndarray) -> np.ndarray:
+    if boxes.ndim != 3 or boxes.shape[2] != BOX_NUMBERS:
         raise misfit(f"the output '{name}' has shape {boxes.shape}, and {len(rows)} cases need (rows, boxes, 6)")
     highest = int(boxes[..., CLASS][boxes[..., SCORE] >= 0].max(initial=0))
     if highest >= len(rows.classes):

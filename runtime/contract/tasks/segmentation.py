@@ -6,14 +6,10 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.answers import judged_output
-from titrant.runtime.contract.evidence import Unassessable
-from titrant.runtime.contract.reading import Reading
-from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
 from titrant.runtime.contract.tasks.masks import areas, dice_by_class, masks_of, outline_distances
-from titrant.runtime.contract.tasks.outputs import misfit
-from titrant.runtime.contract.tasks.scores import CaseScores
-from titrant.runtime.values import Outputs, Rows
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.values import Rows
 
 _DISTANCES = ("surface_distance", "hausdorff_95")
 # The class of this name is not counted; without names it is the first one.
@@ -47,9 +43,9 @@ class SegmentationAnswers(CaseAnswers):
         self._made: dict[tuple[str, bool], _Scores] = {}
 
     @classmethod
-    def read(cls, reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> Self:
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
         """Read both models' outputs; StepError X420 where they do not fit the labels."""
-        return cls(rows, *(_masks(reading, rows, outputs) for outputs in (original, candidate)))
+        return cls(rows, *(_masks(rows, output, values) for values in (output.original, output.candidate)))
 
     @property
     def _classes(self) -> int:
@@ -180,14 +176,11 @@ def counted_classes(names: tuple[str, ...]) -> np.ndarray:
     return np.arange(len(names)) > 0
 
 
-def _masks(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
+def _masks(rows: Rows, output: JudgedOutput, values: np.ndarray) -> np.ndarray:
     if rows.targets is None:
         raise Unassessable("there are no labels")
-    name = judged_output(reading, outputs)
-    values = outputs.arrays[name]
-    if len(values) != len(rows):
-        raise misfit(f"the output '{name}' has {len(values)} rows, and there are {len(rows)} cases")
-    masks, classes = masks_of(values, reading.kind(name)), len(rows.classes)
+    name = output.name
+    masks, classes = masks_of(values, output.kind), len(rows.classes)
     shape = rows.targets.shape[1:]
     if masks is None or masks.shape[1:] != shape:
         raise misfit(f"the output '{name}' is {values.shape[1:]} for each image, and the labels' masks are {shape}")

@@ -215,15 +215,14 @@ def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...
 
 
 def _classes(data: _Data) -> "Classes | None":
-    from titrant.runtime.data.classes import find_classes
-    from titrant.runtime.data.targets import label_kind
+    from titrant.runtime.data.classes import find_classes, label_kind
 
     label = data.params.label
     kind = label_kind(data.params.task)
     if label is None or kind in ("numbers", "none"):
         return None
     if kind in ("mask", "boxes"):
-        from titrant.runtime.data.objects import find_object_classes
+        from titrant.runtime.data.images.objects import find_object_classes
 
         return find_object_classes(data.everywhere(label, "data.label"), label, kind, data.params.classes)
     names: dict[str, str] = {}
@@ -311,8 +310,8 @@ def _labels(
     data: _Data, role: str, classes: "Classes | None", inputs: "Mapping[str, np.ndarray]"
 ) -> "tuple[np.ndarray | None, np.ndarray | None]":
     """Return a role's labels that are classes, and those that are not; each None where there are none such."""
-    from titrant.runtime.data.objects import box_numbers, image_size, mask_numbers
-    from titrant.runtime.data.targets import label_kind, target_numbers
+    from titrant.runtime.data.classes import label_kind, target_numbers
+    from titrant.runtime.data.images.objects import box_numbers, image_size, mask_numbers
 
     label, kind = data.params.label, label_kind(data.params.task)
     if label is None:

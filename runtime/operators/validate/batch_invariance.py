@@ -183,7 +183,7 @@ def _replaced(answers: InputArrays, judged: InputArrays, finite: "np.ndarray") -
 
 def _boxes(tried: Tried, answers: InputArrays) -> "Outputs":
     from titrant.runtime.contract.tasks.decoding import decode_rows
-    from titrant.runtime.data.objects import image_size
+    from titrant.runtime.data.images.objects import image_size
     from titrant.runtime.values import Outputs
 
     boxes, _ = decode_rows(str(tried.params.decode), answers, image_size(tried.inputs))

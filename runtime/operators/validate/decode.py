@@ -63,7 +63,7 @@ def validate_decode(params: DecodeParams, context: Context, *, outputs: Any, row
     Cost:       the function's own, once a case; that of a slow one is said
     """
     from titrant.runtime.contract.tasks.decoding import SLOW_SECONDS, decode_rows
-    from titrant.runtime.data.objects import image_size
+    from titrant.runtime.data.images.objects import image_size
     from titrant.runtime.values import Outputs
 
     boxes, seconds = decode_rows(params.decode, outputs.arrays, image_size(rows.inputs), context.progress)

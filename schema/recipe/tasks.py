@@ -12,7 +12,7 @@ LabelKind = Literal["class", "numbers", "mask", "boxes", "none"]
 
 # How a metric follows from the mean of what each case scores: the mean itself, its root, or one minus its share of the
 # variance of the labels.
-Link = Literal["mean", "root", "explained"]
+ScoreLink = Literal["mean", "root", "explained"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CaseMetric:
 
     less_is_better: bool
     comparisons: tuple[str, ...]
-    link: Link = "mean"
+    link: ScoreLink = "mean"
     highest: float | None = 1.0
 
 
@@ -51,7 +51,7 @@ SET_METRICS = ("average_precision", "average_precision_50")
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskTerms:
     """One task: `main` is the metric that `validation.retention` is about, `metrics` are all that gates may name."""
 
     label: LabelKind
@@ -78,23 +78,23 @@ _OF_CLASSES = (
 )  # fmt: skip
 
 # Those of this version; the language has more.
-TASKS: Mapping[str, Task] = {
-    "binary_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "multiclass_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "regression": Task("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
-    "segmentation": Task(
+TASKS: Mapping[str, TaskTerms] = {
+    "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "segmentation": TaskTerms(
         "mask",
         "dice",
         ("dice", "iou", "surface_distance", "hausdorff_95", "agreement"),
         "logits",
         "dice_over_constant",
     ),
-    "detection": Task(
+    "detection": TaskTerms(
         "boxes",
         "average_precision",
         (*SET_METRICS, "box_f1", "agreement"),
         "boxes",
         "box_f1_over_constant",
     ),
-    "unlabeled": Task("none", "agreement", ("agreement",), "values"),
+    "unlabeled": TaskTerms("none", "agreement", ("agreement",), "values"),
 }
