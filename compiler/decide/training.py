@@ -223,9 +223,9 @@ def _loss(question: Question, train: Train) -> tuple[str, Decision]:
     elif TASKS[question.recipe.task].label == "numbers":
         chosen, rule, because = "mse_loss", "loss.task", "the labels are numbers"
     elif TASKS[question.recipe.task].label == "mask":
-        one = _one_channel(question)
-        chosen, rule = "binary_cross_entropy_with_logits" if one else "cross_entropy", "loss.task"
-        because = f"the model gives {'one number' if one else 'a number for each class'} a pixel"
+        single = _one_channel(question)
+        chosen, rule = "binary_cross_entropy_with_logits" if single else "cross_entropy", "loss.task"
+        because = f"the model gives {'one number' if single else 'a number for each class'} a pixel"
     elif _one_output(question):
         chosen, rule, because = "binary_cross_entropy_with_logits", "loss.task", "the model gives one number a case"
     else:

@@ -4,21 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.measuring import as_params, output_names
 from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.lower.answering import (
+    contract,
+    judged_batches,
+    judges_time,
+    predict,
+    raw_reading,
+    reading,
+    timing_batch,
+)
 from titrant.compiler.lower.chains import RAW, Original
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
-from titrant.compiler.lower.verify import TIMED
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
-from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
-from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
-from titrant.schema.recipe.model import BOXES
-from titrant.schema.recipe.recipe import Recipe
-from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 TRAIN = "transform.train"
@@ -70,11 +72,8 @@ class Answering:
 
     @property
     def raw_reading(self) -> dict[str, Any]:
-        """How outputs are read where only their numbers count: those of masks, boxes and numbers have no classes."""
-        recipe = self.bound.recipe
-        if TASKS[recipe.task].label == "class" or (recipe.task == "unlabeled" and recipe.model.decode is None):
-            return self.reading
-        return {"task": "unlabeled", "output": "", "kinds": {}, "agreement": {}}
+        """How outputs are read where only their numbers count."""
+        return raw_reading(self.bound.recipe, self.maker.model.outputs)
 
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
@@ -373,60 +372,3 @@ class Answering:
         if candidate.id not in self.columned:
             return rows
         return f"{split_reference(rows)[0]}.{RAW}" if rows == UNLABELED else f"{RAW}.{split_reference(rows)[1]}"
-
-
-def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Say how outputs are read: the task, which output is judged, and what the numbers of each are.
-
-    `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
-    """
-    if recipe.model.decode is not None:
-        threshold = recipe.validation.operating_point.threshold
-        return {
-            "task": recipe.task, "output": BOXES, "kinds": {BOXES: "boxes"}, "agreement": {},
-            **({} if recipe.task != "detection" or threshold is None else {"score": threshold}),
-        }  # fmt: skip
-    named = output_names(recipe, outputs)
-    return {
-        "task": recipe.task,
-        "output": named[0] if named else "",
-        "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
-        "agreement": as_params(recipe, outputs),
-    }
-
-
-def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
-    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
-    return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
-
-
-def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
-    """Say by which gates a candidate is judged."""
-    return {
-        **reading(bound.recipe, outputs),
-        "candidate": candidate,
-        "gates": [criteria(gate) for gate in decisions.settled.contract.gates],
-        "timing_batch": timing_batch(bound.recipe),
-        "confidence": decisions.settled.contract.confidence,
-        "require": decisions.settled.contract.require,
-        **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
-    }
-
-
-def judges_time(decisions: Decisions) -> bool:
-    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
-    return any(gate.metric in TIMED for gate in decisions.settled.contract.gates)
-
-
-def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
-    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
-    batches = {timing_batch(recipe)}
-    if any(gate.metric == "peak_memory" for gate in decisions.settled.contract.gates):
-        batches.add(max(decisions.settled.profile["batches"]))
-    return sorted(batches)
-
-
-def timing_batch(recipe: Recipe) -> int:
-    """Return the batch size that latency is judged and compared at."""
-    latency = recipe.target.latency
-    return 1 if latency is None or latency.batch is None else latency.batch

@@ -13,6 +13,7 @@ from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
+from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import (
     RAW,
     READING,
@@ -27,7 +28,7 @@ from titrant.compiler.lower.chains import (
     links,
     possible_facts,
 )
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog

@@ -5,8 +5,9 @@ from typing import Any
 
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.repairs import estimates
+from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts, possible_facts
-from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
+from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing

@@ -97,8 +97,8 @@ def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Out
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
     alike = np.ones(len(rows), bool)
-    one = reading.task in ("segmentation", "detection")
-    for name in [judged_output(reading, original)] if one else original.arrays:
+    judged = reading.task in ("segmentation", "detection")
+    for name in [judged_output(reading, original)] if judged else original.arrays:
         alike &= _alike(reading, len(rows), name, (original.arrays[name], candidate.arrays[name]))
     return alike
 

@@ -74,13 +74,13 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
     counts = np.zeros(rows, np.int64)
     for row in range(rows):
         evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
-        found = evaluation.evaluateImg(row, place, _WHOLE, MOST_BOXES)
-        if found is None:
+        matched = evaluation.evaluateImg(row, place, _WHOLE, MOST_BOXES)
+        if matched is None:
             continue
-        counts[row] = len(found["gtIds"])
-        right.append(found["dtMatches"] > 0)
-        scores += found["dtScores"]
-        images += [row] * len(found["dtScores"])
+        counts[row] = len(matched["gtIds"])
+        right.append(matched["dtMatches"] > 0)
+        scores += matched["dtScores"]
+        images += [row] * len(matched["dtScores"])
     sure = np.array(scores, np.float64)
     order = np.argsort(-sure, kind="mergesort")
     joined = np.concatenate(right, axis=1) if right else np.zeros((len(OVERLAPS), 0), bool)
@@ -129,9 +129,9 @@ def matched_counts(matches: Sequence[ClassMatches], score: float) -> tuple[np.nd
     Each (images, classes). Boxes of a lower score take no label from a surer one.
     """
     images = len(matches[0].counts)
-    right, found = (np.zeros((images, len(matches)), np.int64) for _ in range(2))
+    right, counted = (np.zeros((images, len(matches)), np.int64) for _ in range(2))
     for place, matched in enumerate(matches):
-        counted = matched.scores >= score
-        found[:, place] = np.bincount(matched.images[counted], minlength=images)
-        right[:, place] = np.bincount(matched.images[counted & matched.right[0]], minlength=images)
-    return right, found, np.stack([matched.counts for matched in matches], axis=1)
+        sure = matched.scores >= score
+        counted[:, place] = np.bincount(matched.images[sure], minlength=images)
+        right[:, place] = np.bincount(matched.images[sure & matched.right[0]], minlength=images)
+    return right, counted, np.stack([matched.counts for matched in matches], axis=1)

@@ -2,15 +2,30 @@
 
 import numpy as np
 
+# left, top, right, bottom, score, class; what fills a case up is FILLING in all of them.
+BOX_NUMBERS, SCORE, CLASS = 6, 4, 5
+FILLING = -1.0
 # Boxes that overlap by so much (IoU), of one class, with scores at most so far apart, are the same.
 SAME_OVERLAP, SAME_SCORE = 0.5, 0.1
-_SCORE, _CLASS = 4, 5
 
 
 def boxes_of(answers: np.ndarray, row: int) -> np.ndarray:
     """Return the boxes of one case, (N, 6), without what fills it up; `answers` (rows, most, 6)."""
-    found: np.ndarray = answers[row][answers[row][:, _SCORE] >= 0].astype(np.float64)
-    return found
+    boxes: np.ndarray = answers[row][answers[row][:, SCORE] >= 0].astype(np.float64)
+    return boxes
+
+
+def widened(answers: np.ndarray, most: int) -> np.ndarray:
+    """Return boxes (rows, boxes, 6) filled up to `most` in each case."""
+    wide = np.full((len(answers), most, BOX_NUMBERS), FILLING)
+    wide[:, : answers.shape[1]] = answers
+    return wide
+
+
+def for_every_row(labels: np.ndarray, rows: int) -> np.ndarray:
+    """Return labels (N, 5) as boxes that are quite sure, in every one of some rows: (rows, N, 6)."""
+    boxes = np.concatenate([labels[:, :4], np.ones((len(labels), 1)), labels[:, 4:]], axis=1)
+    return np.broadcast_to(boxes, (rows, *boxes.shape)).copy()
 
 
 def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -36,14 +51,14 @@ def same_boxes(expected: np.ndarray, given: np.ndarray) -> np.ndarray:
 def _same(expected: np.ndarray, given: np.ndarray) -> bool:
     free = np.ones(len(given), bool)
     overlaps = overlap(expected, given)
-    for place in np.argsort(-expected[:, _SCORE], kind="stable"):
+    for place in np.argsort(-expected[:, SCORE], kind="stable"):
         box = expected[place]
-        near = np.where(free & (given[:, _CLASS] == box[_CLASS]), overlaps[place], -1.0)
+        near = np.where(free & (given[:, CLASS] == box[CLASS]), overlaps[place], -1.0)
         best = int(near.argmax()) if len(near) else -1
         if best >= 0 and near[best] >= SAME_OVERLAP:
             free[best] = False
-            if abs(given[best, _SCORE] - box[_SCORE]) > SAME_SCORE:
+            if abs(given[best, SCORE] - box[SCORE]) > SAME_SCORE:
                 return False
-        elif box[_SCORE] > SAME_SCORE:
+        elif box[SCORE] > SAME_SCORE:
             return False
-    return not bool((given[free, _SCORE] > SAME_SCORE).any())
+    return not bool((given[free, SCORE] > SAME_SCORE).any())

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from titrant.runtime.contract.tasks.boxes import BOX_NUMBERS, FILLING
 from titrant.runtime.user_code import call, resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
-# left, top, right, bottom, score, class; what fills a case up is FILLING in all of them.
-BOX_NUMBERS, SCORE, CLASS = 6, 4, 5
-FILLING = -1.0
 # So many cases are decoded twice: what is random is refused.
 _TWICE = 8
 # What rounding may add to a score.
@@ -39,18 +37,18 @@ def decode_rows(
     """
     function = resolve(reference)
     rows = len(next(iter(arrays.values())))
-    found: list[Boxes] = []
+    decoded: list[Boxes] = []
     start = time.perf_counter()
     for row in range(rows):
         boxes = _decoded(reference, function, arrays, row)
         if row < _TWICE and not np.array_equal(boxes, _decoded(reference, function, arrays, row)):
             message = f"{reference} gave other boxes when it was called again with the same outputs"
             raise StepError(Diagnostic("X649", message, help="let it draw nothing at random, and keep nothing"))
-        found.append(boxes)
+        decoded.append(boxes)
         if progress is not None:
             progress(row + 1, rows)
     seconds = (time.perf_counter() - start) / max(rows + min(rows, _TWICE), 1)
-    return _padded(found, size), seconds
+    return _padded(decoded, size), seconds
 
 
 def _decoded(reference: str, function: Callable[..., Any], arrays: Mapping[str, np.ndarray], row: int) -> Boxes:
@@ -79,10 +77,10 @@ def _decoded(reference: str, function: Callable[..., Any], arrays: Mapping[str, 
     return np.concatenate([boxes, np.clip(scores, 0, 1)[:, None], labels[:, None]], axis=1)
 
 
-def _padded(found: list[Boxes], size: tuple[int, int] | None) -> np.ndarray:
-    most = max((len(boxes) for boxes in found), default=0)
-    padded = np.full((len(found), max(most, 1), BOX_NUMBERS), FILLING, np.float32)
-    for row, boxes in enumerate(found):
+def _padded(decoded: list[Boxes], size: tuple[int, int] | None) -> np.ndarray:
+    most = max((len(boxes) for boxes in decoded), default=0)
+    padded = np.full((len(decoded), max(most, 1), BOX_NUMBERS), FILLING, np.float32)
+    for row, boxes in enumerate(decoded):
         if size is not None:
             boxes[:, :4] = np.clip(boxes[:, :4], 0, (size[1], size[0], size[1], size[0]))
         # A box that ends before it begins has no area: it matches nothing, and is a false alarm.

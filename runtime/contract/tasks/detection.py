@@ -12,8 +12,8 @@ from titrant.runtime.contract.tasks.average_precision import (
     match_boxes,
     matched_counts,
 )
+from titrant.runtime.contract.tasks.boxes import BOX_NUMBERS, CLASS, FILLING, SCORE, for_every_row, widened
 from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
-from titrant.runtime.contract.tasks.decoding import BOX_NUMBERS, CLASS, FILLING, SCORE
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.recipe.tasks import SET_METRICS, TASKS
@@ -125,9 +125,9 @@ class DetectionAnswers(CaseAnswers):
         if not len(tried):
             return self._with(np.full((len(self._labels), 1, BOX_NUMBERS), FILLING)), "no box"
         tried = tried[np.linspace(0, len(tried) - 1, min(len(tried), _CONSTANTS)).astype(np.int64)]
-        found = [_as_answer(self._labels[row][filled[row]], len(self._labels)) for row in tried]
-        means = [self._mean(answer) for answer in found]
-        return self._with(found[int(np.argmax(means))]), "the boxes of one image for all"
+        answers = [for_every_row(self._labels[row][filled[row]], len(self._labels)) for row in tried]
+        means = [self._mean(answer) for answer in answers]
+        return self._with(answers[int(np.argmax(means))]), "the boxes of one image for all"
 
     def _mean(self, answer: np.ndarray) -> float:
         values, counted = _f1(
@@ -146,7 +146,7 @@ class DetectionAnswers(CaseAnswers):
         """In which images the boxes of both models are not the same numbers, (rows,) bool."""
         if self._original.shape != self._candidate.shape:
             most = max(self._original.shape[1], self._candidate.shape[1])
-            old, new = (_widened(boxes, most) for boxes in (self._original, self._candidate))
+            old, new = (widened(boxes, most) for boxes in (self._original, self._candidate))
         else:
             old, new = self._original, self._candidate
         answer: np.ndarray = (old != new).any(axis=(1, 2))
@@ -158,22 +158,10 @@ class DetectionAnswers(CaseAnswers):
         return not self.differing.any()
 
 
-def _widened(boxes: np.ndarray, most: int) -> np.ndarray:
-    wide = np.full((len(boxes), most, BOX_NUMBERS), FILLING)
-    wide[:, : boxes.shape[1]] = boxes
-    return wide
-
-
-def _as_answer(labels: np.ndarray, rows: int) -> np.ndarray:
-    """Return labels (N, 5) as sure boxes in every row."""
-    boxes = np.concatenate([labels[:, :4], np.ones((len(labels), 1)), labels[:, 4:]], axis=1)
-    return np.broadcast_to(boxes, (rows, *boxes.shape)).copy()
-
-
 def _f1(counts: tuple[np.ndarray, np.ndarray, np.ndarray], place: int | slice) -> tuple[np.ndarray, np.ndarray]:
     """Return the F1 of each image over some classes, and whether there is any box; right, found and labeled counts."""
-    right, found, labeled = (part[:, place].reshape(len(part), -1).sum(axis=1) for part in counts)
-    boxes = found + labeled
+    right, given, labeled = (part[:, place].reshape(len(part), -1).sum(axis=1) for part in counts)
+    boxes = given + labeled
     # Nothing where there is nothing is right.
     return np.where(boxes > 0, 2 * right / np.maximum(boxes, 1), 1.0), boxes > 0
 

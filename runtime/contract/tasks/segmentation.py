@@ -102,15 +102,15 @@ class SegmentationAnswers(CaseAnswers):
 
     def _distances(self, masks: np.ndarray) -> tuple[_Scores, _Scores]:
         """Return both distances of each class: 0 in neither mask, the image's diagonal in one of them alone."""
-        found = np.zeros((2, len(masks), self._classes))
+        distances = np.zeros((2, len(masks), self._classes))
         present = np.zeros((len(masks), self._classes), bool)
         for row, (label, mask) in enumerate(zip(self._labels, masks, strict=True)):
             for place in range(self._classes):
                 first, second = label == place, mask == place
                 present[row, place] = first.any() or second.any()
                 if present[row, place]:
-                    found[:, row, place] = outline_distances(first, second) or (self._diagonal, self._diagonal)
-        return _Scores(found[0], present), _Scores(found[1], present)
+                    distances[:, row, place] = outline_distances(first, second) or (self._diagonal, self._diagonal)
+        return _Scores(distances[0], present), _Scores(distances[1], present)
 
     @property
     def _diagonal(self) -> float:

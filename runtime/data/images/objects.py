@@ -45,6 +45,15 @@ def find_object_classes(labels: Sequence[np.ndarray], column: str, kind: str, st
     return Classes(values, tuple(entries) or values, kind="text" if entries else "integer")
 
 
+def object_labels(
+    column: np.ndarray, classes: Classes, kind: str, inputs: Mapping[str, np.ndarray], name: str
+) -> np.ndarray:
+    """Return a role's masks or boxes; `inputs` are its images, and `name` that of the label."""
+    if kind == "mask":
+        return mask_numbers(column, classes)
+    return box_numbers(column, classes, image_size(inputs), name)
+
+
 def mask_numbers(masks: np.ndarray, classes: Classes) -> np.ndarray:
     """Return each pixel's place among the classes: (rows, height, width) int16."""
     values = np.array([int(value) for value in classes.values])

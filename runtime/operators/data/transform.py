@@ -21,7 +21,7 @@ from titrant.runtime.data.parameters import (
     TransformSteps,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import ROLES
@@ -155,14 +155,14 @@ class _Data:
 
     def of(self, role: str, name: str) -> "np.ndarray":
         """Return a raw column of a role's rows, in the order of sources and rows."""
-        from titrant.runtime.data.columns import find
+        from titrant.runtime.data.columns import find, joined
 
         sources = self.split.roles.get(role, {})
         parts = [
             find(self.tables.sources[source].columns, name, f"source {source}", "data.inputs")[rows]
             for source, rows in sources.items()
         ]
-        return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
+        return joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
 
     def is_column_of_floats(self, name: str) -> bool:
         """Whether every source holds single floating-point numbers under a name."""
@@ -311,38 +311,17 @@ def _labels(
 ) -> "tuple[np.ndarray | None, np.ndarray | None]":
     """Return a role's labels that are classes, and those that are not; each None where there are none such."""
     from titrant.runtime.data.classes import label_kind, target_numbers
-    from titrant.runtime.data.images.objects import box_numbers, image_size, mask_numbers
+    from titrant.runtime.data.images.objects import object_labels
 
     label, kind = data.params.label, label_kind(data.params.task)
-    if label is None:
-        return None, None
-    if kind == "numbers":
-        return None, target_numbers(data.of(role, label), label)
-    if classes is None:
+    if label is None or kind == "none":
         return None, None
     column = data.of(role, label)
-    if kind == "mask":
-        return None, mask_numbers(column, classes)
-    if kind == "boxes":
-        return None, box_numbers(column, classes, image_size(inputs), label)
+    if kind == "numbers" or classes is None:
+        return None, target_numbers(column, label)
+    if kind != "class":
+        return None, object_labels(column, classes, kind, inputs, label)
     return classes.numbers(column), None
-
-
-def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) == 1 and len({part.dtype.kind == "U" for part in parts}) > 1:
-        message = f"{name} is text in one source and numbers in another"
-        advice = "write it alike in both files: codes such as 007, a mark for missing, or a word make a column text"
-        raise StepError(Diagnostic("X102", message, help=advice))
-    if len(shapes) > 1:
-        raise StepError(
-            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
-        )
-    return np.concatenate(parts)
 
 
 def wire(
