@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from titrant.schema.recipe.own_metric import OwnMetric
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -88,7 +88,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
-    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
+    **dict.fromkeys((*CASE_METRICS, *SET_METRICS), (PERMUTED, BROKEN)),
 }
 
 
@@ -213,6 +213,8 @@ BESIDE_ORIGINAL = tuple(name for name, rule in CASE_METRICS.items() if rule.besi
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+# How metrics of a whole set of images are compared.
+OF_SETS = ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most")
 # Metrics of which less is better; of every other, more.
 LESS_IS_BETTER = (
     "brier", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
@@ -252,6 +254,8 @@ def gate_test(metric: str, comparison: str) -> str:
     if metric in CASE_METRICS:
         test = "case_groups" if comparison == "ratio_at_least" else "case_means"
         return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
+    if metric in SET_METRICS:
+        return _only(metric, comparison, OF_SETS, "image_bootstrap")
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:

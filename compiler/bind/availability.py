@@ -45,15 +45,10 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.
 _REDUCTION = ("reduction",)
 
-# How outputs without labels are compared; masks and boxes come with their tasks.
-MEASURES = ("auto", "same_class", "cosine", "neighbor", "relative", "absolute")
-
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): tuple(TASKS),
     ("target", "latency", "scenario"): ("single_stream",),
-    ("validation", "agreement", "measure"): MEASURES,
-    ("validation", "agreement", "*", "measure"): MEASURES,
 }
 
 

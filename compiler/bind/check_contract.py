@@ -15,6 +15,7 @@ from titrant.schema.gate import (
 )
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
@@ -107,7 +108,7 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         message = f"`{gate.metric}` is about one label"
         yield given.finding("R112", (*path, "metric"), message, "name it: `slice: class X`, or `data.positive`")
         return
-    if given.task.label not in ("class", "labels") and kind == "class":
+    if not given.has_classes and kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
@@ -261,7 +262,7 @@ def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Fi
     elif said.tolerance is not None and said.measure == "auto":
         message = "what a tolerance means depends on the measure, which `auto` leaves to the kind of the output"
         yield given.finding("R112", (*path, "tolerance"), message, "write the `measure` too", part="key")
-    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "relative"):
+    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "dice", "relative"):
         message = f"`{said.tolerance:g}` is out of range: it is from 0 to 1"
         yield given.finding("R113", (*path, "tolerance"), message)
 
@@ -273,7 +274,7 @@ def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFact
         return
     names = [spec.name for spec in model.outputs]
     for output in said:
-        if output not in names:
+        if output not in ([BOXES] if given.recipe.model.decode is not None else names):
             message = f"the model has no output `{output}`"
             at: KeyPath = ("validation", "agreement", output)
             yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
@@ -285,11 +286,14 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     if not given.written(*path):
         return
     point = given.recipe.validation.operating_point
+    if given.recipe.task == "detection" and point.sensitivity is None:
+        return  # the score from which on a box counts
     if given.recipe.task != "binary_classification":
         message = f"an operating point belongs to two classes, and the task is `{given.recipe.task}`"
-        yield given.finding(
-            "R114", path, message, "take it out: the class with the largest score is chosen", part="key"
-        )
+        advice = "take it out: the class with the largest score is chosen"
+        if given.recipe.task == "detection":
+            advice = "write `threshold`, the score from which on a box counts"
+        yield given.finding("R114", path, message, advice, part="key")
     elif given.data.positive is None:
         message = "an operating point is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`", part="key")

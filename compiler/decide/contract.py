@@ -134,7 +134,7 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
     if preset is None:
         return
     task = TASKS[question.recipe.task]
-    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.of_groups)
     strata = (STRATA,) if question.recipe.strata else ()
     values = {name: each for name, each in subgroup_values(question.data).items() if name not in strata}
     reason = ""

@@ -17,10 +17,12 @@ LABELLED = (
     "multilabel_classification",
     "regression",
     "segmentation",
+    "detection",
 )
 _CLASSES = LABELLED[:3]
 # Their label may be left out.
 OPTIONAL = ("language_modeling", "embedding")
+_OBJECTS = ("segmentation", "detection")
 
 
 def data_is_there(draft: Draft) -> Iterator[Diagnostic]:
@@ -98,9 +100,12 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
             "R022", "`classes` names one class, and a classifier tells two or more apart", ("data", "classes"), advice
         )
     elif task not in _CLASSES:
-        for key in ("positive", "classes"):
+        objects = task in _OBJECTS  # several classes in one case
+        for key in ("positive",) if objects else ("positive", "classes"):
             if getattr(data, key) is not None:
                 message = f"`{key}` names a class, and `task: {task}` has none"
+                if objects:
+                    message = f"`{key}` names the class of a case, and a case of `task: {task}` has several"
                 yield draft.key("R022", message, ("data", key), f"take `{key}` out")
 
 
