@@ -219,7 +219,7 @@ def _classes(data: _Data) -> "Classes | None":
 
     label = data.params.label
     kind = label_kind(data.params.task)
-    if label is None or kind in ("numbers", "none"):
+    if label is None or kind not in ("class", "mask", "boxes"):
         return None
     if kind in ("mask", "boxes"):
         from titrant.runtime.data.images.objects import find_object_classes
