@@ -17,6 +17,7 @@ from titrant.schema.recipe.tasks import OPTIONAL_LABELS, SET_METRICS, TASKS
 # task → the module of contract/tasks that reads its answers, and its class
 _READERS = {
     "regression": ("regression", "RegressionAnswers"),
+    "multilabel_classification": ("multilabel", "MultilabelAnswers"),
     "segmentation": ("segmentation", "SegmentationAnswers"),
     "detection": ("detection", "DetectionAnswers"),
     "language_modeling": ("language", "LanguageAnswers"),
