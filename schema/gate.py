@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from titrant.schema.recipe.tasks import CASE_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -79,6 +80,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
+    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
 }
 
 
@@ -196,7 +198,10 @@ SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
 # Metrics of which less is better; of every other, more.
-LESS_IS_BETTER = ("brier", "mae", "rmse", "perplexity", *LATENCIES, "size", "peak_memory")
+LESS_IS_BETTER = (
+    "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
+    "peak_memory",
+)  # fmt: skip
 # Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.
 _MIRRORED: Mapping[Comparison, Comparison] = {"at_least": "at_most", "drop_at_most": "rise_at_most"}
 
@@ -224,6 +229,9 @@ def gate_test(metric: str, comparison: str) -> str:
         return _only(metric, comparison, ("at_least",), "order_statistic")
     if metric in ("size", "peak_memory"):
         return _only(metric, comparison, ("at_most",), "counted")
+    if metric in CASE_METRICS:
+        test = "case_groups" if comparison == "ratio_at_least" else "case_means"
+        return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:

@@ -12,18 +12,12 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.evidence import (
-    OF_A_CLASS,
-    Evidence,
-    SliceAnswers,
-    Unassessable,
-    Unlabeled,
-    select,
-    slice_answers,
-)
+from titrant.runtime.contract.case_tests import broken_cases, is_by_case, permuted_cases
+from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
 from titrant.schema.values.slice import Slice
@@ -118,9 +112,11 @@ def _permuted(evidence: Evidence) -> Control | None:
     """Give every row the original's answer to another one."""
     words = "the original's answers in another order"
     if evidence.original is None:
-        if evidence.permuted_alike is None:
-            return None
-        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike), words)
+        cases = permuted_cases(evidence)
+        alike = evidence.permuted_alike
+        if alike is None:
+            return None if cases is None else Control(PERMUTED, replace(evidence, cases=cases), words)
+        return Control(PERMUTED, replace(evidence, alike=alike, cases=cases), words)
     order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
@@ -148,6 +144,13 @@ def _breaks(gate: Gate) -> tuple[object, ...]:
 
 def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     """Let the original's answers lose twice what the gate forbids, one unit in twenty at least."""
+    if is_by_case(gate, evidence):
+        broken = broken_cases(gate, evidence, _units_of, times=_TIMES, least=_LEAST_SHARE)
+        if broken is None:
+            return None
+        cases, share = broken
+        words = f"the original with {share:.3g} of its cases broken"
+        return Control(BROKEN, replace(evidence, cases=cases), words)
     share = min(1.0, max(_LEAST_SHARE, _TIMES * forbidden(gate)))
     words = f"the original with {share:.3g} of its cases broken"
     among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
@@ -247,6 +250,8 @@ def _constant_let_through(
     verdicts = {result.gate: result for result in judged}
     gates = [gate for gate in contract.gates if controls_of(gate)]
     held_back = [gate for gate in gates if not _lets_through(gate, verdicts[gate.id], contract.require)]
+    if evidence.cases is not None and gates and not held_back:
+        return _constant_case(gates, contract, evidence, judge)
     if evidence.original is None or evidence.rows.labels is None or not gates or held_back:
         return ""
     shares = np.bincount(evidence.rows.labels, minlength=len(evidence.rows.classes)) / len(evidence.rows)
@@ -259,3 +264,14 @@ def _constant_let_through(
         if all(_passes(gate, control, contract.require, judge) for gate in gates):
             return f"the constant answer {name}"
     return ""
+
+
+def _constant_case(gates: Sequence[Gate], contract: Contract, evidence: Evidence, judge: JudgeGate) -> str:
+    best = None if evidence.cases is None else evidence.cases.constant()
+    if best is None:
+        return ""
+    answers, words = best
+    # It answers as the original does in next to no case.
+    control = replace(evidence, cases=answers, alike=np.zeros(len(evidence.rows), bool))
+    passes = all(_passes(gate, control, contract.require, judge) for gate in gates)
+    return f"the constant answer {words}" if passes else ""

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.values.slice import ALL, Slice
 
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
 OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
-
-
-class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
-    """Why a gate cannot be computed on these cases, as a clause for a person."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Evidence:
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
+    cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
     places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)

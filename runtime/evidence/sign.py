@@ -94,9 +94,11 @@ def verify_pack(run: Path, key: "EllipticCurvePublicKey") -> VerifiedPack:
     folder = run / FOLDER / SIGNATURES
     if not (run / FOLDER / INDEX).is_file() and not folder.is_dir():
         _index(run)
-    wanted = [name for name, over in _OVER.items() if over == FOLDER or (run / over / "titrant.json").is_file()]
-    wanted += [f"{path.name.removesuffix('.intoto.json')}.dsse.json" for path in (run / FOLDER).glob("*.intoto.json")]
-    missing = [name for name in wanted if not (folder / name).is_file()]
+    signatures = [name for name, over in _OVER.items() if over == FOLDER or (run / over / "titrant.json").is_file()]
+    signatures += [
+        f"{path.name.removesuffix('.intoto.json')}.dsse.json" for path in (run / FOLDER).glob("*.intoto.json")
+    ]
+    missing = [name for name in signatures if not (folder / name).is_file()]
     if missing:
         message = f"the evidence of {run.name} is not signed: {SIGNATURES}/{missing[0]} is not there"
         raise StepError(Diagnostic("X585", message, help="sign it: titrant evidence sign RUN --key key.pem"))
@@ -115,11 +117,11 @@ def verify_pack(run: Path, key: "EllipticCurvePublicKey") -> VerifiedPack:
             changed.append(_Mismatch(f"{FOLDER}/{SIGNATURES}/{path.name}", "it holds another statement"))
     index = json_object(run / FOLDER / INDEX)
     if index is not None:
-        names = {one.path for one in changed}
-        changed += [one for one in _changed(run, index) if one.path not in names]
+        names = {mismatch.path for mismatch in changed}
+        changed += [mismatch for mismatch in _changed(run, index) if mismatch.path not in names]
     if changed:
         raise _refused("X588", run, changed, "take the files from where they were signed, or make and sign them anew")
-    return VerifiedPack(count, len(wanted), keys.key_id(key))
+    return VerifiedPack(count, len(signatures), keys.key_id(key))
 
 
 def _index(run: Path) -> dict[str, Any]:
@@ -132,8 +134,8 @@ def _index(run: Path) -> dict[str, Any]:
 
 def _manifest(folder: Path) -> dict[str, str]:
     """Return SHA-256 by path of every file below a folder, signatures left out, in the order of names."""
-    found = {file.path.partition("/")[2]: file.sha256 for file in digests_below(folder, "x")}
-    return {name: found[name] for name in sorted(found) if not name.startswith(f"{SIGNATURES}/")}
+    by_path = {file.path.partition("/")[2]: file.sha256 for file in digests_below(folder, "x")}
+    return {name: by_path[name] for name in sorted(by_path) if not name.startswith(f"{SIGNATURES}/")}
 
 
 def _changed(run: Path, index: Mapping[str, Any]) -> Iterator[_Mismatch]:
@@ -150,10 +152,10 @@ def _changed(run: Path, index: Mapping[str, Any]) -> Iterator[_Mismatch]:
             yield _Mismatch(name, "it has another SHA-256 than when the evidence was made")
     folder = "outputs" if index["released"] else "quarantine"
     for place in (FOLDER, folder):
-        known = {*listed, *index["of_run"], f"{FOLDER}/{INDEX}"}
+        named = {*listed, *index["of_run"], f"{FOLDER}/{INDEX}"}
         there = _manifest(run / place) if (run / place).is_dir() else {}
         yield from (
-            _Mismatch(f"{place}/{name}", "it was not there") for name in there if f"{place}/{name}" not in known
+            _Mismatch(f"{place}/{name}", "it was not there") for name in there if f"{place}/{name}" not in named
         )
 
 
@@ -165,7 +167,7 @@ def _is_over(payload: Mapping[str, Any], folder: str) -> bool:
 
 def _against(run: Path, folder: str, payload: Mapping[str, Any]) -> Iterator[_Mismatch]:
     """Yield the files of a folder that are not those of its signature."""
-    signed = {one["name"]: one["digest"] for one in payload["predicate"]["resources"]}
+    signed = {resource["name"]: resource["digest"] for resource in payload["predicate"]["resources"]}
     there = _manifest(run / folder) if (run / folder).is_dir() else {}
     for name in sorted({*signed, *there}):
         if name not in there:
@@ -240,7 +242,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def _refused(code: str, run: Path, changed: list[_Mismatch], advice: str) -> StepError:
-    shown = "; ".join(f"{one.path}: {one.why}" for one in changed[:_SHOWN])
+    shown = "; ".join(f"{mismatch.path}: {mismatch.why}" for mismatch in changed[:_SHOWN])
     more = f", and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
     message = f"{len(changed)} files of {run.name} are not what they were" if len(changed) > 1 else (
         f"a file of {run.name} is not what it was")  # fmt: skip

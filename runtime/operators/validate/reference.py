@@ -15,9 +15,8 @@ from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import plain
 
 if TYPE_CHECKING:
-    from titrant.runtime.contract.class_order import ClassOrders
     from titrant.runtime.contract.metrics import ConstantComparison
-    from titrant.runtime.contract.output_kinds import KindMismatch
+    from titrant.runtime.contract.output_kinds import ClassOrders, KindMismatch
     from titrant.runtime.values import Outputs, Rows
 
 _READ_BYTES_PER_SECOND = 100e6
@@ -42,7 +41,7 @@ def predict(
 
 def loads(params: ReferenceParams) -> tuple[str, ...]:
     """Load what finds the order that fits best where nobody states one."""
-    order = ("titrant.runtime.contract.class_order", "scipy.optimize") if params.assumed_order else ()
+    order = ("titrant.runtime.contract.output_kinds", "scipy.optimize") if params.assumed_order else ()
     return ("titrant.runtime.contract.output_kinds", *order)
 
 
@@ -70,11 +69,12 @@ def validate_reference(
                 "original", "constant"}, or null without labels or where these rows cannot tell}
     Fails:      RecipeError X423 when an output's answers contradict its kind, X425 when nobody says which output is
                 which class, with the order that fits best; StepError X424 when the best constant
-                answer does as well, by accuracy, or with a positive class by balanced accuracy, of which every constant
-                answer has one half; X420 when the outputs do not fit the rows or the classes
+                answer does as well, by the task's main metric, or with a positive class by balanced accuracy, of which
+                every constant answer has one half; X420 when the outputs do not fit the rows or the classes
     Cost:       a few passes over the outputs
     """
     from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import case_answers, compare_cases_with_constant
     from titrant.runtime.contract.metrics import compare_with_constant
     from titrant.runtime.contract.output_kinds import mismatches
 
@@ -84,10 +84,12 @@ def validate_reference(
     if params.assumed_order and (orders := _orders(params, rows, outputs)) is not None:
         raise _order_not_stated(orders)
     compared = None
-    if params.task != "unlabeled" and rows.labels is not None:
+    if rows.labels is not None:
         compared = compare_with_constant(read_answers(params, rows, outputs, point), rows)
-        if compared is not None and compared.original <= compared.constant:
-            raise _no_better(compared, point)
+    elif (cases := case_answers(params, rows, outputs, outputs)) is not None:
+        compared = compare_cases_with_constant(cases)
+    if compared is not None and compared.is_no_better:
+        raise _no_better(compared, point)
     kinds = {name: params.kind(name) for name in outputs.arrays}
     return {"reference": {"rows": len(rows), "kinds": kinds, "constant": None if compared is None else plain(compared)}}
 
@@ -104,7 +106,7 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
 def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "ClassOrders | None":
     """Compare the orders of the classes; None where there is none: a single number is about the positive class."""
     from titrant.runtime.contract.answers import class_probabilities, judged_output
-    from titrant.runtime.contract.class_order import compare_orders
+    from titrant.runtime.contract.output_kinds import compare_orders
 
     several = outputs.arrays[judged_output(params, outputs)].size > len(rows)
     if rows.labels is None or not (several or rows.positive is None):
@@ -113,7 +115,7 @@ def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "Class
 
 
 def _order_not_stated(orders: "ClassOrders") -> RecipeError:
-    from titrant.runtime.contract.class_order import order_line, order_words
+    from titrant.runtime.contract.output_kinds import order_line, order_words
 
     other = f"in the order {order_words(orders.best)} {orders.best_accuracy:.4f}"
     message = (
