@@ -17,6 +17,7 @@ from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
 from titrant.schema.record import Artifact, RunRecord
+from titrant.schema.release import FOLDER as EVIDENCE
 from titrant.schema.values import files
 from titrant.schema.values.canonical import read_back
 from titrant.schema.values.files import digest_file
@@ -52,8 +53,10 @@ class RunFolder:
         return self.path / "quarantine"
 
     def withdraw(self) -> None:
-        """Take back what a run that failed at its very end had put in place: first its record, then its outputs."""
+        """Take back what a run that failed at its very end had put in place: its record, its outputs, its evidence."""
         (self.path / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVIDENCE, ignore_errors=True)
+        shutil.rmtree(unfinished_of(self.path / EVIDENCE), ignore_errors=True)
         for folder in (self.outputs, self.quarantine):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(exist_ok=True)
