@@ -44,7 +44,7 @@ def _ticks(low: float, high: float, most: int) -> tuple[float, ...]:
 def _log_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for factors in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
+        ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
         inside = tuple(tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9))
         if len(inside) <= most:
             break
