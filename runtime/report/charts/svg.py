@@ -142,6 +142,16 @@ def plain_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+
+def write_seconds(values: Sequence[float]) -> Write:
+    """Return how the numbers of a time axis are written: all in one unit, and no two of them alike."""
+    largest = max(values, default=1.0)
+    unit, size = next((each for each in _UNITS if largest >= each[1]), _UNITS[-1])
+    return lambda value: f"{value / size:.4g} {unit}"
+
+
 def spread(positions: Sequence[float], least: float) -> list[float]:
     """Move label positions apart to at least `least`, keeping their order and staying near where they were."""
     order = sorted(range(len(positions)), key=lambda index: positions[index])
