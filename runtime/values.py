@@ -223,7 +223,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """A folder that holds report.html, report.md and report.json."""
+    """A folder that holds report.html, report.md and report.json, or those of them that were asked for."""
 
     folder: Path
 

@@ -4,15 +4,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.gate import BESIDE_ORIGINAL, LESS_IS_BETTER, gate_test, guarding_comparison
+from titrant.schema.gate import (
+    BESIDE_ORIGINAL,
+    CALIBRATION_INTERCEPT,
+    CALIBRATION_SLOPE,
+    LESS_IS_BETTER,
+    NET_BENEFIT,
+    gate_test,
+    guarding_comparison,
+)
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
-OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
+OF_POSITIVE = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
+# Metrics that are no fraction → what a threshold of theirs may be, and in words.
+_RANGES = {
+    CALIBRATION_SLOPE: (0.0, 10.0, "a slope, of which 1 is right"),
+    CALIBRATION_INTERCEPT: (-10.0, 10.0, "in logits, of which 0 is right"),
+}
 
 
 def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
@@ -92,7 +108,7 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         message = f"`{gate.metric}` is about one label"
         yield given.finding("R112", (*path, "metric"), message, "name it: `slice: class X`, or `data.positive`")
         return
-    if given.task.label not in ("class", "labels") and kind == "class":
+    if not given.has_classes and kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
@@ -104,6 +120,13 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     if guarding != gate.comparison:
         message = f"`{gate.comparison}` guards nothing here: {_direction(gate.metric)}"
         yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
+        return
+    yield from _clinical(given, gate, path)
+    if gate.metric in _RANGES:
+        low, high, what = _RANGES[gate.metric]
+        if not low <= gate.threshold <= high:
+            message = f"`{gate.threshold:g}` is out of range: it is {what}"
+            yield given.finding("R113", (*path, "threshold"), message, f"from {low:g} to {high:g}")
         return
     ratio = gate.comparison == "retention"
     if not ratio and _is_unbounded(gate.metric):
@@ -117,6 +140,18 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
 def _about_classes(given: CheckInput) -> tuple[str, ...]:
     """Name the presets that are about classes alone; one of several labels may be critical."""
     return ("calibration",) if given.task.label == "labels" else ("safety", "calibration")
+
+
+def _clinical(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
+    """Refuse a net benefit without one operating point, and of one class alone, whose threshold it is not."""
+    if gate.metric != NET_BENEFIT:
+        return
+    if given.recipe.task != "binary_classification":
+        message = f"a net benefit belongs to one operating point, and `task: {given.recipe.task}` has none"
+        yield given.finding("R114", (*path, "metric"), message, "take `balanced_accuracy`, or a metric of your own")
+    elif read_slice(gate.slice).kind == "class":
+        message = "a net benefit weighs caught cases against false alarms, and a class has one of the two"
+        yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
 
 
 def _names(metrics: Iterable[str]) -> str:
@@ -227,7 +262,7 @@ def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Fi
     elif said.tolerance is not None and said.measure == "auto":
         message = "what a tolerance means depends on the measure, which `auto` leaves to the kind of the output"
         yield given.finding("R112", (*path, "tolerance"), message, "write the `measure` too", part="key")
-    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "relative"):
+    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "dice", "relative"):
         message = f"`{said.tolerance:g}` is out of range: it is from 0 to 1"
         yield given.finding("R113", (*path, "tolerance"), message)
 
@@ -239,7 +274,7 @@ def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFact
         return
     names = [spec.name for spec in model.outputs]
     for output in said:
-        if output not in names:
+        if output not in ([BOXES] if given.recipe.model.decode is not None else names):
             message = f"the model has no output `{output}`"
             at: KeyPath = ("validation", "agreement", output)
             yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
@@ -251,11 +286,14 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     if not given.written(*path):
         return
     point = given.recipe.validation.operating_point
+    if given.recipe.task == "detection" and point.sensitivity is None:
+        return  # the score from which on a box counts
     if given.recipe.task != "binary_classification":
         message = f"an operating point belongs to two classes, and the task is `{given.recipe.task}`"
-        yield given.finding(
-            "R114", path, message, "take it out: the class with the largest score is chosen", part="key"
-        )
+        advice = "take it out: the class with the largest score is chosen"
+        if given.recipe.task == "detection":
+            advice = "write `threshold`, the score from which on a box counts"
+        yield given.finding("R114", path, message, advice, part="key")
     elif given.data.positive is None:
         message = "an operating point is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`", part="key")
@@ -267,6 +305,7 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
 # Tests of which some bound holds however often rows are added and judged.
 _AT_ANY_TIME = (
     "case_means", "score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions",
+    "bounded_mean",
 )  # fmt: skip
 
 

@@ -183,6 +183,8 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     yield from _named_inputs(data)
     if data.split.by not in ("row", "order"):
         yield ("data", "split", "by"), data.split.by
+    if data.strata is not None:
+        yield ("data", "strata"), data.strata
     for group, subgroup in data.subgroups.items():
         yield ("data", "subgroups", group, "column"), subgroup.column
     for place, step in enumerate(data.transform):

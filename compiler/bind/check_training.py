@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.compiler.bind.check_vision import learns_objects
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.model import OutputKind
@@ -42,6 +43,8 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R117", ("train",), message, advice, part="key")
     elif given.task.label == "groups":
         yield from _learns_likeness(given, train)
+    elif given.task.label in ("mask", "boxes"):
+        yield from learns_objects(given, train)
     elif not given.classifying:
         yield from _learns_numbers(given, train)
     elif train.loss is None:
@@ -210,10 +213,12 @@ def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) 
         return
     shape = model.outputs[0].shape if model.outputs else ()
     single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if given.task.label == "mask":  # one number for each pixel
+        single = len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)
     path: KeyPath = ("train", "loss")
     shown = f"({', '.join(map(str, shape))})"
     if train.loss == ONE_LOGIT and shape and not single:
-        message = f"`{ONE_LOGIT}` takes one number a case, and the model gives {shown}"
+        message = f"`{ONE_LOGIT}` takes one number a case or pixel, and the model gives {shown}"
         yield given.finding("R190", path, message, "write `loss: cross_entropy`")
     elif train.loss in ("cross_entropy", "nll_loss") and single:
         message = f"`{train.loss}` takes a number for each class, and the model gives {shown}"

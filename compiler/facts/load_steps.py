@@ -43,8 +43,8 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     sources = _sources(recipe, files)
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
-    if isinstance(section(recipe).label, tuple):
-        params["label_parts"] = list(section(recipe).label_columns)
+    if section(recipe).label_names:
+        params["label_parts"] = list(section(recipe).label_names)
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
@@ -94,20 +94,15 @@ def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | 
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
-        "classes": list(data.classes or _label_names(data) or (() if facts is None else facts.class_values)),
+        "classes": list(data.classes or data.label_names or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "model_inputs": typed,
         **(settled if wiring else {}),
         **({"stepped": True} if recipe.model.state is not None else {}),
         **({"images": images} if (images := _image_columns(recipe)) else {}),
     }
-
-
-def _label_names(data: Data) -> tuple[str, ...]:
-    """Return what labels in several columns are called; () where one column holds them."""
-    return data.label if isinstance(data.label, tuple) else ()
 
 
 def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
@@ -120,7 +115,7 @@ def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
         "by": _unit_column(bound.recipe),
         "id": data.id,
         "overlap": data.split.overlap,
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "resize": any(step["name"] == "resize" for step in transforms(bound.recipe)),
     }
 
@@ -275,7 +270,7 @@ def _unit_column(recipe: Recipe) -> str | None:
 def _kept_columns(recipe: Recipe) -> list[str]:
     """Columns that are not inputs but are needed: of subgroups, and the one whose rows stay together."""
     unit = _unit_column(recipe)
-    columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
+    columns = [group.column for group in section(recipe).groups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))
 
 

@@ -176,7 +176,7 @@ def targets_of(
     """Return labels (rows, …) that are no classes: numbers, marks, tokens or groups; None where there are none.
 
     `column` (rows, …) is the label called `name`, `every` that of all rows by source. Raises PreconditionError X645,
-    X646, X653, X654 and X655 for labels that are not what the task asks for.
+    X570, X653, X654 and X655 for labels that are not what the task asks for.
     """
     kind = label_kind(task)
     if kind == "tokens":
@@ -205,13 +205,13 @@ def flat(values: np.ndarray) -> np.ndarray:
 
 
 def label_marks(column: np.ndarray, name: str) -> np.ndarray:
-    """Return which labels each row has, (rows, labels) of 0 and 1; PreconditionError X646 for anything else."""
+    """Return which labels each row has, (rows, labels) of 0 and 1; PreconditionError X570 for anything else."""
     marks = flat(target_numbers(column, name))
     if not np.isin(marks, (0, 1)).all():
         seen = sorted(set(np.unique(marks).tolist()) - {0.0, 1.0})
         raise PreconditionError(
             Diagnostic(
-                "X646",
+                "X570",
                 f"the label {name} holds {', '.join(f'{number:g}' for number in seen[:3])}",
                 help="a label is 1 in a row that has it, else 0: decide in the data what is uncertain",
             )

@@ -1,6 +1,6 @@
 """Write a model card in the form of the Hugging Face Hub: front matter that programs read, and text for people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from titrant.runtime.evidence.facts import ReleasedModel, RunFacts, answered
@@ -82,7 +82,7 @@ def front_matter(facts: RunFacts) -> dict[str, Any]:
 def _pipeline(facts: RunFacts) -> str:
     """Return what the Hub calls the task; "" where it is not known whether cases are rows, images or text."""
     loading = (step.params.get("inputs") for step in facts.plan.steps if step.operator.startswith("model.load"))
-    inputs = next(filter(None, loading), ())
+    inputs: Sequence[Any] = next(filter(None, loading), ())
     if any(source.get("text") for step in facts.steps_of("data.load") for source in step.params["sources"].values()):
         return _PIPELINES.get((facts.plan.task, "text"), "")
     kind = _DATA.get(len(inputs[0]["shape"]), "") if len(inputs) == 1 else ""

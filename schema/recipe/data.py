@@ -11,6 +11,10 @@ from titrant.schema.recipe.transform import Transform
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
 ROLES = tuple(DEFAULT_SHARES)
+# What the strata are called among the subgroups.
+STRATA = "strata"
+# Strata of fewer units are judged together: what holds on average over few cases says nothing of a variance.
+LEAST_OF_A_STRATUM = 30
 # What judges goes before what chooses, that before what fits.
 PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 # What `sklearn` can name.
@@ -244,6 +248,11 @@ class Data(Section):
         "`transforms` that a run ships, or an ONNX file that takes columns and gives the model's inputs",
     )
     subgroups: Mapping[str, Subgroup] = Field(default_factory=dict, description="name → partition of the rows")
+    strata: Text | None = Field(
+        None,
+        exclude_if=unsaid,
+        description="column of sites or devices: tests are stratified by it, and its values are the subgroup `strata`",
+    )
     unlabeled: Source | None = Field(
         None,
         exclude_if=unsaid,
@@ -268,6 +277,16 @@ class Data(Section):
     def label_name(self) -> str | None:
         """What the label is called among the columns that are loaded: several columns become one array."""
         return " + ".join(self.label_columns) or None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What labels in several columns are called; () where one column holds them."""
+        return self.label if isinstance(self.label, tuple) else ()
+
+    @property
+    def groups(self) -> Mapping[str, Subgroup]:
+        """The subgroups, and the strata as one more, each of whose values is one."""
+        return self.subgroups if self.strata is None else {**self.subgroups, STRATA: Subgroup(column=self.strata)}
 
     @property
     def input_columns(self) -> tuple[str, ...] | None:

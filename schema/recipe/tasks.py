@@ -6,9 +6,10 @@ from typing import Literal
 from titrant.schema.recipe.model import OutputKind
 from titrant.schema.values.frozen import dataclass
 
-# What the label of a row is: a class, one or several numbers, which of several labels it has, the token that each
-# position is to give, which the input itself tells, or the group that a row belongs to, which may be left out.
-LabelKind = Literal["class", "numbers", "labels", "tokens", "groups", "none"]
+# What the label of a row is: a class, one or several numbers, which of several labels it has, a class for each pixel,
+# boxes with a class each, the token that each position is to give, which the input itself tells, or the group that a
+# row belongs to, which may be left out.
+LabelKind = Literal["class", "numbers", "labels", "mask", "boxes", "tokens", "groups", "none"]
 # Kinds that a recipe may leave out.
 OPTIONAL_LABELS: tuple[LabelKind, ...] = ("tokens", "groups")
 
@@ -53,7 +54,19 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
     "cosine": CaseMetric(False, _ALIKE[:1], beside_original=True),
     "neighbor": CaseMetric(False, _ALIKE, beside_original=True),
     "recall_at_1": CaseMetric(False, _ALL),
+    "dice": CaseMetric(False, _ALL),
+    "iou": CaseMetric(False, _ALL),
+    # In pixels, and at most the diagonal of the image.
+    "surface_distance": CaseMetric(True, _ALL, highest=None),
+    "hausdorff_95": CaseMetric(True, _ALL, highest=None),
+    "box_f1": CaseMetric(False, _ALL),
+    # By how much a case's score is above that of the best constant answer; only the original is judged by them.
+    "dice_over_constant": CaseMetric(False, ("at_least",)),
+    "box_f1_over_constant": CaseMetric(False, ("at_least",)),
 }
+
+# Metrics of a whole set of images, of which no image has a part of its own.
+SET_METRICS = ("average_precision", "average_precision_50")
 
 
 # Metrics of one of several labels, which a slice `class X` names.
@@ -72,6 +85,13 @@ class TaskTerms:
     same: str = "agreement"  # the share of the cases that are answered as before: what stands for equal decisions
 
     @property
+    def of_groups(self) -> str:
+        """The metric by which subgroups are compared where nobody names one: the main one, where groups have it."""
+        if self.main not in SET_METRICS:
+            return self.main
+        return next(metric for metric in self.metrics if metric in CASE_METRICS)
+
+    @property
     def by_case(self) -> bool:
         """Whether each case has scores of its own, of which the metrics are made."""
         return self.main in CASE_METRICS
@@ -79,6 +99,7 @@ class TaskTerms:
 
 _OF_CLASSES = (
     "accuracy", "balanced_accuracy", "brier", "agreement", "sensitivity", "specificity", "precision", "f1", "auroc",
+    "net_benefit", "calibration_slope", "calibration_intercept",
 )  # fmt: skip
 
 # Those of this version; the language has more.
@@ -95,5 +116,19 @@ TASKS: Mapping[str, TaskTerms] = {
         same="token_agreement",
     ),
     "embedding": TaskTerms("groups", "neighbor", ("neighbor", "cosine", "recall_at_1", "agreement"), "embedding"),
+    "segmentation": TaskTerms(
+        "mask",
+        "dice",
+        ("dice", "iou", "surface_distance", "hausdorff_95", "agreement"),
+        "logits",
+        "dice_over_constant",
+    ),
+    "detection": TaskTerms(
+        "boxes",
+        "average_precision",
+        (*SET_METRICS, "box_f1", "agreement"),
+        "boxes",
+        "box_f1_over_constant",
+    ),
     "unlabeled": TaskTerms("none", "agreement", ("agreement",), "values"),
 }  # fmt: skip

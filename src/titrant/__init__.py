@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from titrant.api.validate import validate
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
+    from titrant.runtime.contract.measures.own_metric import MetricCases, metric
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -66,6 +67,7 @@ _PUBLIC = {
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.method",
+    "MetricCases": "titrant.runtime.contract.measures.own_metric",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
@@ -103,6 +105,7 @@ _PUBLIC = {
     "lock": "titrant.api.lock",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
+    "metric": "titrant.runtime.contract.measures.own_metric",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
@@ -136,6 +139,7 @@ __all__ = [
     "Context",
     "Counts",
     "Method",
+    "MetricCases",
     "Params",
     "Planned",
     "Port",
@@ -175,6 +179,7 @@ __all__ = [
     "load_config",
     "lock",
     "measure_activation_memory",
+    "metric",
     "migrate",
     "move_to_device",
     "operator",

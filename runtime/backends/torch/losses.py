@@ -1,4 +1,4 @@
-"""Losses of a model's first output against class labels."""
+"""Losses of a model's first output against labels: classes, numbers, or a class for each pixel."""
 
 from collections.abc import Callable
 from functools import partial
@@ -79,7 +79,7 @@ def _one_logit(
     target = (labels == logit_class(terms.positive)).to(output.dtype)
     if terms.label_smoothing:
         target = target * (1 - terms.label_smoothing) + terms.label_smoothing / 2
-    logits = output.reshape(len(labels))
+    logits = output.reshape(labels.shape)
     if weights is None:
         return functional.binary_cross_entropy_with_logits(logits, target)
     losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -141,7 +141,7 @@ def logit_class(positive: int | None) -> int:
 
 
 def labels_of(rows: Rows) -> torch.Tensor:
-    """Return the labels as (rows,) int64, numbers as (rows, …) float32, tokens as (rows, length) int64.
+    """Return the labels as (rows,) int64, numbers and boxes as (rows, …) float32, tokens and masks as (rows, …) int64.
 
     Raises StepError X202 when the rows have none.
     """
@@ -164,6 +164,9 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
         if output.numel() * len(labels) != labels.numel() * len(output):
             message = f"the labels are {_numbers(labels)} a row, and the model's first output is {tuple(output.shape)}"
             raise StepError(Diagnostic("X203", message, help="give a number for each of the label's"))
+        return
+    if labels.ndim == 3:
+        _check_pixels(loss, output, labels, weights)
         return
     classes = int(labels.max()) + 1
     shape = tuple(output.shape)
@@ -198,6 +201,23 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
     width = 2 if single else shape[1]
     if weights is not None and weights != width:
         message = f"there are {weights} class weights, and the model's first output {shape} is about {width} classes"
+        raise StepError(Diagnostic("X203", message, help="set the number of classes in model.args, or take them out"))
+
+
+def _check_pixels(loss: str, output: torch.Tensor, labels: torch.Tensor, weights: int | None) -> None:
+    """Raise StepError X203 unless the output has a number for each class and pixel, or one logit for each pixel."""
+    shape, pixels = tuple(output.shape), tuple(labels.shape[1:])
+    classes = max(int(labels.max()) + 1, 2)
+    fits = shape[2:] == pixels and output.ndim == labels.ndim + 1 and shape[1] >= classes
+    expected = f"(batch, {classes}, {pixels[0]}, {pixels[1]}), more channels for more classes"
+    if loss == _ONE_LOGIT:
+        fits, expected = output.numel() * len(labels) == labels.numel() * len(output), f"(batch, 1, {pixels[0]}, …)"
+    if not fits or not output.is_floating_point():
+        message = f"{loss} of masks {pixels} needs {expected}, and the model's first output is {shape} {output.dtype}"
+        advice = "let the model answer at the masks' size, or make masks of the answer's size in a data factory"
+        raise StepError(Diagnostic("X203", message, help=advice))
+    if weights is not None and loss != _ONE_LOGIT and weights != shape[1]:
+        message = f"there are {weights} class weights, and the model's first output {shape} has {shape[1]} channels"
         raise StepError(Diagnostic("X203", message, help="set the number of classes in model.args, or take them out"))
 
 

@@ -105,7 +105,7 @@ class EmbeddingAnswers(CaseAnswers):
             relevant = (groups[nearest] == groups).astype(np.float64)
         return self._with(_Alike(_cosine(self._unit, self._unit[order]), kept, relevant))
 
-    def broken(self, rows: np.ndarray) -> "EmbeddingAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "EmbeddingAnswers":  # noqa: ARG002 - a case is broken whole
         """Turn the embeddings of some rows around, so that none of them keeps a neighbor or finds one of its group."""
         relevant = self._original.relevant
         return self._with(

@@ -90,7 +90,7 @@ class LanguageAnswers(CaseAnswers):
         others = replace(self._original, log_likelihood=self._original.others_likelihood, tokens=tokens)
         return LanguageAnswers(self.rows, self._original, others)
 
-    def broken(self, rows: np.ndarray) -> "LanguageAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "LanguageAnswers":  # noqa: ARG002 - a case is broken whole
         """Let some documents cost the most that any is taken to cost, and give no token that the original gives."""
         old = self._original
         worst = np.where(rows[:, None] & old.judged, -self._furthest, old.log_likelihood)

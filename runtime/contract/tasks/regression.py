@@ -52,6 +52,10 @@ class RegressionAnswers(CaseAnswers):
             raise Unassessable("all labels are equal, and there is nothing to explain")
         return CaseScores(metric, old, new, self.rows.units[chosen], 0.0, self._furthest**power, spread=spread)
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels and both models' numbers."""
+        return self._labels, self._original, self._candidate
+
     @property
     def _furthest(self) -> float:
         """The most that a case is taken to err by."""
@@ -62,7 +66,7 @@ class RegressionAnswers(CaseAnswers):
         """Give every row the original's answer to another one."""
         return RegressionAnswers(self.rows, self._original, self._original[order])
 
-    def broken(self, rows: np.ndarray) -> "RegressionAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "RegressionAnswers":  # noqa: ARG002 - of no class
         """Answer some rows with the end of the labels' range that is further from the label."""
         low, high = self._labels.min(axis=0), self._labels.max(axis=0)
         worst = np.where(self._labels - low > high - self._labels, low, high)

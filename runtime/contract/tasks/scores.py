@@ -57,6 +57,11 @@ class CaseScores:
         return self.rule.less_is_better or self.rule.link == "explained"
 
     @property
+    def counted(self) -> int:
+        """How many cases have a part of the mean."""
+        return len(self.original) if self.weights is None else int((self.weights > 0).sum())
+
+    @property
     def before(self) -> float | None:
         """The metric of the original; None where these cases do not define it."""
         return self._value(self.original)

@@ -314,7 +314,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
     from titrant.runtime.training.task import TrainingTask
 
-    numbers, tokens = train.labels.is_floating_point(), train.labels.ndim > 1
+    numbers, tokens = train.labels.is_floating_point(), train.labels.ndim == 2
     terms = LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers, tokens)
     loss = loss_of(params.loss, terms)
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0

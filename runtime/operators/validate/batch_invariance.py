@@ -22,13 +22,14 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from titrant.runtime.values import Rows
+    from titrant.runtime.values import Outputs, Rows
 
 InputArrays = Mapping[str, "np.ndarray"]
 
@@ -43,6 +44,9 @@ class BatchInvarianceParams(Reading, PredictParams):
     """How outputs are read, where the model runs, and how many rows are tried."""
 
     rows: int = Field(256, ge=1, description="rows that are tried")
+    decode: str | None = Field(
+        None, exclude_if=lambda value: value is None, description="`module:Name` that makes boxes of raw outputs"
+    )
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,23 @@ def _cases(rows: "Rows", places: "np.ndarray") -> "Rows":
     return Rows(rows.role, {}, None, rows.units[places], rows.ids[places], rows.classes, rows.positive)
 
 
+def _replaced(answers: InputArrays, judged: InputArrays, finite: "np.ndarray") -> InputArrays:
+    """Put the judged answers in the place of those that are no numbers, which differ anyhow."""
+    kept = {name: values.copy() for name, values in answers.items()}
+    for name, values in kept.items():
+        values[~finite] = judged[name][~finite]
+    return kept
+
+
+def _boxes(tried: Tried, answers: InputArrays) -> "Outputs":
+    from titrant.runtime.contract.tasks.decoding import decode_rows
+    from titrant.runtime.data.images.objects import image_size
+    from titrant.runtime.values import Outputs
+
+    boxes, _ = decode_rows(str(tried.params.decode), answers, image_size(tried.inputs))
+    return Outputs(tried.rows.role, {BOXES: boxes})
+
+
 def _alone(tried: Tried) -> Company | None:
     from titrant.runtime.backends.session import answer_rows
 
@@ -256,10 +277,12 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     from titrant.runtime.values import Outputs
 
     params, rows = tried.params, tried.rows
-    before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
     finite = np.ones(len(tried), bool)
     for values in answers.values():
         finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
+    if params.decode is not None:
+        before, after = (_boxes(tried, _replaced(arrays, tried.judged, finite)) for arrays in (tried.judged, answers))
     if TASKS[params.task].label != "class" or not rows.classes:
         alike = answered_alike(params, rows, before, after)
     else:
