@@ -41,9 +41,7 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "trace"): (False,),
     ("inspect",): ("none",),
     ("report", "formats"): tuple(permutations(("html", "md", "json"))),
-    ("report", "evidence"): (False, ()),
     ("report", "tokens"): (False,),
-    ("tracking",): ("none",),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.

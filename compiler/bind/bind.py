@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     check_files.names_are_text,
     availability.available,
     check_files.missing_files,
+    check_files.trackers_have_addresses,
     check_references.bad_references,
     check_data.bundled_sets_exist,
     check_data.images_are_read_alike,

@@ -14,7 +14,7 @@ from titrant.schema.gate import (
 )
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
@@ -38,11 +38,12 @@ def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
         if not given.labelled:
             message = f"`{name}` needs labels, and `task: {given.recipe.task}` has none"
             yield given.finding("R110", ("validation", name), message, "take it out; `retention` judges the agreement")
-        elif not given.classifying and name in ("safety", "calibration"):
+        elif not given.classifying and name in _about_classes(given):
             message = f"`{name}` is about classes, and `task: {given.recipe.task}` has none"
             advice = f"take it out; `gates` take {_names(given.task.metrics)}"
             yield given.finding("R110", ("validation", name), message, advice)
-    if isinstance(validation.safety, Safety) and given.classifying and given.data.positive is None:
+    critical = given.task.label in ("class", "labels")
+    if isinstance(validation.safety, Safety) and critical and given.data.positive is None:
         message = "`safety` is about the critical class, and `data.positive` does not name it"
         yield given.finding("R110", ("validation", "safety"), message, "add `positive: …` under `data`", part="key")
     if isinstance(validation.bias, Bias):
@@ -100,7 +101,12 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     if problem is not None:
         yield problem
         return
-    if not given.classifying and read_slice(gate.slice).kind == "class":
+    kind = read_slice(gate.slice).kind
+    if given.task.label == "labels" and gate.metric in OF_ONE_LABEL and kind == "all" and given.data.positive is None:
+        message = f"`{gate.metric}` is about one label"
+        yield given.finding("R112", (*path, "metric"), message, "name it: `slice: class X`, or `data.positive`")
+        return
+    if given.task.label not in ("class", "labels") and kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
@@ -141,6 +147,11 @@ def _clinical(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Find
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
 
 
+def _about_classes(given: CheckInput) -> tuple[str, ...]:
+    """Name the presets that are about classes alone; one of several labels may be critical."""
+    return ("calibration",) if given.task.label == "labels" else ("safety", "calibration")
+
+
 def _names(metrics: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in metrics)
 
@@ -167,7 +178,7 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
     elif metric not in given.task.metrics:
         names = _names(given.task.metrics)
         yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {names}")
-    elif metric in OF_POSITIVE and given.data.positive is None:
+    elif given.classifying and metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`")
 

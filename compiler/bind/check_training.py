@@ -104,9 +104,10 @@ def _output_kind(given: CheckInput) -> OutputKind:
 def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
     """Refuse what is about classes where the labels are numbers."""
     task = given.recipe.task
-    if train.loss in LOSS_KINDS and train.loss not in OF_NUMBERS:
-        message = f"`{train.loss}` compares with classes, and `task: {task}` has none"
-        yield given.finding("R190", ("train", "loss"), message, f"write one of {', '.join(OF_NUMBERS)}")
+    fitting = (ONE_LOGIT,) if given.task.label == "labels" else OF_NUMBERS
+    if train.loss in LOSS_KINDS and train.loss not in fitting:
+        message = f"`{train.loss}` does not compare with what `task: {task}` has for labels"
+        yield given.finding("R190", ("train", "loss"), message, f"write {' or '.join(fitting)}")
     of_classes: list[KeyPath] = []
     if train.class_weights is not None:
         of_classes.append(("train", "class_weights"))

@@ -111,7 +111,7 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
             continue
         if positive is None:
             label = TASKS[question.recipe.task].label
-            reason = {"none": NO_LABELS, "class": NO_POSITIVE}.get(label, NO_CRITICAL)
+            reason = {"none": NO_LABELS, "numbers": NO_CRITICAL}.get(label, NO_POSITIVE)
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
             yield _row(f"safety.{name}", "safety", (metric, Slice("class", positive).text, "at_least"), preset)

@@ -105,7 +105,7 @@ def lower(
             answering.timing(original, timed),
             *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            _report(maker, bound),
+            _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
         searches=tuple(searches),
@@ -118,6 +118,7 @@ def lower(
         search_minutes=decisions.settled.budget.minutes,
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
+        tracking=decisions.settled.tracking,
     )
 
 
@@ -326,7 +327,7 @@ def _search(
     )
 
 
-def _report(maker: StepMaker, bound: BoundRecipe) -> Step:
-    params = {"min_cell": bound.recipe.report.min_cell}
+def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
+    params = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
     because = "what was done, and why"
     return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

@@ -14,7 +14,10 @@ from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.tasks import TASKS
 
 # task → the module of contract/tasks that reads its answers, and its class
-_READERS = {"regression": ("regression", "RegressionAnswers")}
+_READERS = {
+    "multilabel_classification": ("multilabel", "MultilabelAnswers"),
+    "regression": ("regression", "RegressionAnswers"),
+}
 
 
 def case_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> CaseAnswers | None:

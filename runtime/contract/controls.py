@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.case_tests import broken_cases, is_by_case, permuted_cases
+from titrant.runtime.contract.case_tests import broken_cases, is_by_case, of_one_label, permuted_cases
 from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
@@ -110,6 +110,10 @@ def _estimate(gate: Gate, evidence: Evidence) -> float | None:
 
 def controls(gate: Gate, evidence: Evidence) -> Iterator[Control]:
     """Yield the answers that a gate must refuse; none where the cases leave nothing to permute or to break."""
+    try:
+        evidence = of_one_label(gate, evidence)
+    except Unassessable:
+        return  # the gate itself says what is missing
     for name in controls_of(gate):
         # Gates that are put to the same answers follow one another, and only the last are kept.
         key = name if name == PERMUTED else _breaks(gate)

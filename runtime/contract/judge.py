@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, slice_scores
+from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, of_one_label, slice_scores
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.paired_tests import (
@@ -63,6 +63,7 @@ def judge(gate: Gate, evidence: Evidence, tests: Tests = TESTS) -> GateResult:
         cases = None if evidence.cases is None else evidence.cases.permuted(np.arange(len(evidence.rows)))
         evidence = replace(evidence, candidate=evidence.original, cases=cases)
     try:
+        evidence = of_one_label(gate, evidence)
         finite(evidence)
         if gate.test not in tests:
             raise Unassessable(f"there is no test {gate.test} in this version")

@@ -9,7 +9,9 @@ from titrant.runtime.catalog import Params
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 from titrant.schema.recipe.tasks import TASKS
 
-JudgedTask = Literal["binary_classification", "multiclass_classification", "regression", "unlabeled"]
+JudgedTask = Literal[
+    "binary_classification", "multiclass_classification", "multilabel_classification", "regression", "unlabeled"
+]
 
 
 class AnswerComparison(Params):

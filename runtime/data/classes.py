@@ -168,10 +168,44 @@ def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
     if column.dtype.kind not in "iufb":
         raise _no_numbers(name, "text")
     numbers = column.astype(np.float64)
-    gone = ~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    gone = ~flat(np.isfinite(numbers)).all(axis=1)
     if gone.any():
         raise _no_numbers(name, f"no finite number in {int(gone.sum())} of {len(numbers)} rows")
     return numbers
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Return what each row holds as (rows, numbers), also of no rows."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
+
+
+def label_marks(column: np.ndarray, name: str) -> np.ndarray:
+    """Return which labels each row has, (rows, labels) of 0 and 1; PreconditionError X646 for anything else."""
+    marks = flat(target_numbers(column, name))
+    if not np.isin(marks, (0, 1)).all():
+        seen = sorted(set(np.unique(marks).tolist()) - {0.0, 1.0})
+        raise PreconditionError(
+            Diagnostic(
+                "X646",
+                f"the label {name} holds {', '.join(f'{number:g}' for number in seen[:3])}",
+                help="a label is 1 in a row that has it, else 0: decide in the data what is uncertain",
+            )
+        )
+    return marks
+
+
+def label_names(stated: Sequence[PlainValue], count: int) -> tuple[str, ...]:
+    """Name the labels of an array of so many: as stated, else by their places; RecipeError X128 for other counts."""
+    if not stated:
+        return tuple(map(str, range(count)))
+    if len(stated) != count:
+        raise RecipeError(
+            Diagnostic(
+                "X128", f"data.classes names {len(stated)} labels, and the rows have {count}",
+                help="name every label, in the order of the columns and of the model's outputs", key="data.classes",
+            )
+        )  # fmt: skip
+    return tuple(map(value_text, stated))
 
 
 def _no_numbers(name: str, what: str) -> PreconditionError:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -155,7 +155,9 @@ def _of_classes(facts: RoleFacts, names: tuple[str, ...]) -> RoleFacts:
 def role_facts(rows: Rows) -> RoleFacts:
     """Count a role's rows, units, classes, subgroups and positives."""
     labels = rows.labels
-    positive = np.zeros(len(rows), bool) if labels is None or rows.positive is None else labels == rows.positive
+    positive = np.zeros(len(rows), bool)
+    if rows.positive is not None:
+        positive = rows.targets[:, rows.positive] == 1 if labels is None else labels == rows.positive  # type: ignore[index]
     counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
     subgroups, positives = {}, {}
     for name, numbers in rows.subgroups.items():
@@ -164,8 +166,23 @@ def role_facts(rows: Rows) -> RoleFacts:
         if rows.positive is not None:
             positives[name] = dict(zip(values, _counts(numbers[positive], len(values)), strict=True))
     units = len(np.unique(rows.units))
+    if rows.targets is not None and rows.classes:
+        counts = dict(zip(rows.classes, rows.targets.sum(axis=0).astype(int).tolist(), strict=True))
     facts = RoleFacts(len(rows), units, counts, subgroups, positives)
+    if labels is None and counts:
+        return replace(facts, **_label_units(rows))
     return facts if units == len(rows) else in_units(facts, rows, positive)
+
+
+def _label_units(rows: Rows) -> dict[str, Any]:
+    """Count the units with and without each of several labels, and those of each subgroup."""
+    assert rows.targets is not None
+    has = rows.targets == 1
+    return {
+        "class_units": {name: _units(rows, has[:, place]) for place, name in enumerate(rows.classes)},
+        "other_units": {name: _units(rows, ~has[:, place]) for place, name in enumerate(rows.classes)},
+        "subgroup_units": _by_subgroup(rows, np.ones(len(rows), bool)),
+    }
 
 
 def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:

@@ -14,6 +14,7 @@ from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
 from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.release import DOCUMENTS, FOLDER, evidence_of
 from titrant.schema.values.units import format_size
 
 
@@ -43,6 +44,8 @@ def environment(record: Record) -> tuple[Fact, ...]:
         Fact("libraries", ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))),
     )
     extra = tuple(Fact(name, value) for name, value in sorted(record.run.environment.items()))
+    documents = [DOCUMENTS[name].title for name in evidence_of(record.plan)]
+    extra += (Fact("evidence", f"in the folder {FOLDER} beside this report: {', '.join(documents)}"),) * bool(documents)
     return tuple(fact for fact in facts + extra if fact.value)
 
 

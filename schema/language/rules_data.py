@@ -78,6 +78,9 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
     data, task = draft.data, draft.task
     if data is None:
         return
+    if isinstance(data.label, tuple) and task != "multilabel_classification":
+        message = f"`task: {task}` has one label, and {len(data.label)} columns are named"
+        yield draft.value("R022", message, ("data", "label"), "name one, or choose `multilabel_classification`")
     if task not in LABELLED and data.label is not None:
         message = f"`task: {task}` has no label"
         yield draft.key("R022", message, ("data", "label"), "take `label` out, or choose a labelled task")
@@ -104,19 +107,20 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.data
     if data is None:
         return
-    listed: dict[KeyPath, tuple[ColumnNames | None, str | None]] = {}
+    listed: dict[KeyPath, tuple[ColumnNames | None, ColumnNames]] = {}
+    answers = data.label_columns
     if isinstance(data.inputs, Mapping):
         for name, part in data.inputs.items():
             columns = (part,) if isinstance(part, str) else part
-            listed["data", "inputs", name] = (columns, data.label)
+            listed["data", "inputs", name] = (columns, answers)
     else:
-        listed["data", "inputs"] = (data.inputs, data.label)
+        listed["data", "inputs"] = (data.inputs, answers)
     for name, source in (data.sources or {}).items():
-        listed["data", "sources", name, "inputs"] = (source.inputs, source.label or data.label)
-    for path, (inputs, label) in listed.items():
+        listed["data", "sources", name, "inputs"] = (source.inputs, (source.label,) if source.label else answers)
+    for path, (inputs, labels) in listed.items():
         for index, column in enumerate(inputs or ()):
             place = (*path, index) if draft.source.has((*path, index)) else path
-            if column == label and draft.task in LABELLED:
+            if column in labels and draft.task in LABELLED:
                 message = f"`{column}` is the label, and as an input it would give the model the answer"
                 yield draft.value("R022", message, place, "take it out of `inputs`, or name another `label`")
             elif inputs is not None and column in inputs[:index]:
@@ -278,8 +282,8 @@ def unlabeled_fits(draft: Draft) -> Iterator[Diagnostic]:
 
 def _id_fits(draft: Draft, data: Data) -> Iterator[Diagnostic]:
     listed = data.input_columns or ()
-    if data.id is not None and (data.id in listed or data.id == data.label):
-        what = "the label" if data.id == data.label else "an input"
+    if data.id is not None and (data.id in listed or data.id in data.label_columns):
+        what = "the label" if data.id in data.label_columns else "an input"
         message = f"`{data.id}` is {what}, and cannot name rows"
         yield draft.value("R022", message, ("data", "id"), "name another column, or take `id` out")
 

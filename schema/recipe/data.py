@@ -224,7 +224,9 @@ class Data(Section):
         description="input columns or arrays, or model input → the column or array that it is, or the columns that are "
         "stacked into it; default: all but the label and the `split.by` column, each of several by the model's name",
     )
-    label: Text | None = Field(None, description="label column or array")
+    label: Text | ColumnNames | None = Field(
+        None, description="label column or array; of multilabel_classification the columns of 0 and 1, one a label"
+    )
     classes: tuple[Scalar, ...] | None = Field(
         None,
         min_length=1,
@@ -270,6 +272,16 @@ class Data(Section):
     def groups(self) -> Mapping[str, Subgroup]:
         """The subgroups, and the strata as one more, each of whose values is one."""
         return self.subgroups if self.strata is None else {**self.subgroups, STRATA: Subgroup(column=self.strata)}
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that hold labels; () where none does."""
+        return () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
+
+    @property
+    def label_name(self) -> str | None:
+        """What the label is called among the columns that are loaded: several columns become one array."""
+        return " + ".join(self.label_columns) or None
 
     @property
     def input_columns(self) -> tuple[str, ...] | None:

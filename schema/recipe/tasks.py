@@ -6,8 +6,8 @@ from typing import Literal
 from titrant.schema.recipe.model import OutputKind
 from titrant.schema.values.frozen import dataclass
 
-# What the label of a row is: a class, or one or several numbers; "none": the task has no labels.
-LabelKind = Literal["class", "numbers", "none"]
+# What the label of a row is: a class, one or several numbers, or which of several labels it has; some tasks have none.
+LabelKind = Literal["class", "numbers", "labels", "none"]
 
 # How a metric follows from the mean of what each case scores: the mean itself, its root, or one minus its share of the
 # variance of the labels.
@@ -33,8 +33,17 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
     "mae": CaseMetric(True, _ALL, highest=None),
     # A difference of two roots is no mean of anything that a case has alone.
     "rmse": CaseMetric(True, ("at_least", "at_most", "retention"), "root", highest=None),
+    "macro_f1": CaseMetric(False, _ALL),
+    "label_accuracy": CaseMetric(False, _ALL),
+    "exact_match": CaseMetric(False, _ALL),
+    # How much more of the labels are right than by the best constant answer.
+    "gain_over_constant": CaseMetric(False, ("at_least",)),
     "r2": CaseMetric(False, ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most"), "explained", None),
 }
+
+
+# Metrics of one of several labels, which a slice `class X` names.
+OF_ONE_LABEL = ("sensitivity", "specificity", "precision", "f1", "auroc")
 
 
 @dataclass(frozen=True)
@@ -63,5 +72,12 @@ TASKS: Mapping[str, TaskTerms] = {
     "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
     "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
     "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "multilabel_classification": TaskTerms(
+        "labels",
+        "macro_f1",
+        ("macro_f1", "label_accuracy", "exact_match", *OF_ONE_LABEL, "agreement"),
+        "logits",
+        "gain_over_constant",
+    ),
     "unlabeled": TaskTerms("none", "agreement", ("agreement",), "values"),
 }

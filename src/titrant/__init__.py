@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, train
+    from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
+    from titrant.runtime.trackers.wandb import initialize_wandb
     from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
     from titrant.runtime.training.precision import autocast, create_scaler
     from titrant.runtime.training.processes.ranks import distributed
@@ -96,6 +97,7 @@ _PUBLIC = {
     "get_device_info": "titrant.api.devices",
     "get_logger": "titrant.runtime.run.run_log",
     "init": "titrant.api.init",
+    "initialize_wandb": "titrant.runtime.trackers.wandb",
     "inspect": "titrant.api.inspect",
     "label": "titrant.api.label",
     "load": "titrant.api.load",
@@ -125,7 +127,12 @@ _PUBLIC = {
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
-_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug", "train": "titrant.api.train"}
+_MODULES = {
+    "checkpoints": "titrant.api.checkpoints",
+    "debug": "titrant.api.debug",
+    "evidence": "titrant.api.evidence",
+    "train": "titrant.api.train",
+}
 
 __all__ = [
     "Arithmetic",
@@ -158,12 +165,14 @@ __all__ = [
     "doctor",
     "ensure_directories",
     "estimate_memory_savings",
+    "evidence",
     "explain",
     "export",
     "get_device",
     "get_device_info",
     "get_logger",
     "init",
+    "initialize_wandb",
     "inspect",
     "label",
     "load",

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from titrant.api.doctor_machine import Engine, _capacity_row, _engine, _home, wandb_login
+from titrant.api.doctor import wandb_login
+from titrant.api.doctor_machine import Engine, _capacity_row, _engine, _home
 
 
 @pytest.mark.slow

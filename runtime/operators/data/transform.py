@@ -260,8 +260,23 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
     images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+        named, critical = _labels(data)
+        return Transforms(
+            steps, inputs, dtypes, named, critical, unstacked=unstacked, constants=constants, images=images
+        )
     return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
+
+
+def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of several labels, and the place of the critical one; () and None where there are none."""
+    from titrant.runtime.data.classes import Classes, label_kind, label_names, positive_class
+
+    label = data.params.label
+    if label is None or label_kind(data.params.task) != "labels":
+        return (), None
+    count = data.everywhere(label, "data.label")[0][:1].size
+    names = label_names(data.params.classes, count)
+    return names, positive_class(Classes(names, names), data.params.positive)
 
 
 def _rows(
@@ -302,12 +317,13 @@ def _rows(
 
 def _targets(data: _Data, role: str) -> "np.ndarray | None":
     """Return a role's labels that are no classes; None where they are, or where there are none."""
-    from titrant.runtime.data.classes import label_kind, target_numbers
+    from titrant.runtime.data.classes import label_kind, label_marks, target_numbers
 
-    label = data.params.label
-    if label is None or label_kind(data.params.task) != "numbers":
+    label, kind = data.params.label, label_kind(data.params.task)
+    if label is None or kind not in ("numbers", "labels"):
         return None
-    return target_numbers(data.of(role, label), label)
+    read = label_marks if kind == "labels" else target_numbers
+    return read(data.of(role, label), label)
 
 
 def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":

@@ -21,6 +21,12 @@ class RenderParams(Params):
     """A report shows everything that the record holds, but for cells of tables with very few cases."""
 
     min_cell: int = Field(MIN_CELL, ge=1, description="cells of fewer cases are not shown, only that there are some")
+    evidence: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        exclude_if=lambda value: not value,
+        description="documents of the evidence pack that a run writes beside it",
+    )
 
 
 def predict(
