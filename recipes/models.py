@@ -73,6 +73,38 @@ class SmallCnn(nn.Module):
         return self.classifier(features.mean((2, 3)))  # type: ignore[no-any-return]
 
 
+class DigitsEmbedding(nn.Module):
+    """Convolutional network that embeds 8 x 8 digits: (batch, 1, 8, 8) or (batch, 64) → vectors (batch, width)."""
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * 4 * 4, width),
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (batch, width)."""
+        return self.net(image.reshape(-1, 1, 8, 8))  # type: ignore[no-any-return]
+
+
+def apart_by_group(embeddings: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Return the supervised contrastive loss (Khosla et al. 2020) of embeddings (batch, width) and groups (batch,).
+
+    Each row tells the rows of its own group from all others by their cosines.
+    """
+    unit = nn.functional.normalize(embeddings, dim=1)
+    others = ~torch.eye(len(unit), dtype=torch.bool)
+    similar = (unit @ unit.T / 0.1).masked_fill(~others, -1e9)
+    same = (groups[:, None] == groups) & others
+    shares = same / same.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(shares * similar.log_softmax(dim=1)).sum(dim=1).mean()
+
+
 class TinyUNet(nn.Module):
     """U-Net of two levels: (batch, 1, height, width), both even → logits (batch, classes, height, width).
 

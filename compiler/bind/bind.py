@@ -18,6 +18,7 @@ from titrant.compiler.bind import (
     check_training,
     check_transforms,
     check_vision,
+    own_metrics,
 )
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     check_files.names_are_text,
     availability.available,
     check_files.missing_files,
+    check_files.trackers_have_addresses,
     check_references.bad_references,
     check_data.bundled_sets_exist,
     check_data.images_are_read_alike,
@@ -52,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     check_vision.objects_stay_in_place,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
+    own_metrics.own_metrics_fit,
     check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,

@@ -22,6 +22,7 @@ LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
     "huber_loss": _OF_PROBABILITIES,
 }
 OF_NUMBERS = tuple(name for name, kinds in LOSS_KINDS.items() if kinds == _OF_PROBABILITIES)
+OF_TOKENS = ("cross_entropy", "nll_loss")
 ACCURACY = "tuning accuracy"
 WITH_MOMENTUM = ("sgd", "rmsprop")
 _KIND_ADVICE: Mapping[OutputKind, str] = {
@@ -40,6 +41,8 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"training needs labels, and `task: {given.recipe.task}` has none"
         advice = "take `train` out, or choose a labelled task"
         yield given.finding("R117", ("train",), message, advice, part="key")
+    elif given.task.label == "groups":
+        yield from _learns_likeness(given, train)
     elif given.task.label in ("mask", "boxes"):
         yield from learns_objects(given, train)
     elif not given.classifying:
@@ -105,11 +108,14 @@ def _output_kind(given: CheckInput) -> OutputKind:
 
 
 def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
-    """Refuse what is about classes where the labels are numbers."""
+    """Refuse what is about classes where the labels are numbers, or tokens."""
     task = given.recipe.task
-    if train.loss in LOSS_KINDS and train.loss not in OF_NUMBERS:
-        message = f"`{train.loss}` compares with classes, and `task: {task}` has none"
-        yield given.finding("R190", ("train", "loss"), message, f"write one of {', '.join(OF_NUMBERS)}")
+    fitting = {"labels": (ONE_LOGIT,), "tokens": OF_TOKENS}.get(given.task.label, OF_NUMBERS)
+    if train.loss in LOSS_KINDS and train.loss not in fitting:
+        message = f"`{train.loss}` does not compare with what `task: {task}` has for labels"
+        yield given.finding("R190", ("train", "loss"), message, f"write {' or '.join(fitting)}")
+    elif given.task.label == "tokens":
+        yield from _takes_kind(given, train.loss or OF_TOKENS[0])
     of_classes: list[KeyPath] = []
     if train.class_weights is not None:
         of_classes.append(("train", "class_weights"))
@@ -120,6 +126,25 @@ def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
     for path in of_classes:
         message = f"`{path[-1]}` is about classes, and `task: {task}` has none"
         yield given.finding("R191", path, message, "take it out", part="key")
+
+
+def _takes_kind(given: CheckInput, loss: str) -> Iterator[Finding]:
+    kind = _output_kind(given)
+    if loss in LOSS_KINDS and kind not in LOSS_KINDS[loss]:
+        message = f"`{loss}` does not take {kind}, which `model.output` says the outputs are"
+        yield given.finding("R190", ("train", "loss"), message, _KIND_ADVICE.get(kind, ""))
+
+
+def _learns_likeness(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """An embedding is learned from which rows are alike: by a loss of the user's own alone."""
+    if not given.labels_named:
+        message = f"training needs labels, and `task: {given.recipe.task}` has none here"
+        advice = "name the column that says which rows belong together in data.label, or take `train` out"
+        yield given.finding("R117", ("train",), message, advice, part="key")
+    elif train.loss is None or train.loss in LOSS_KINDS:
+        message = "no loss of this version compares embeddings with each other"
+        advice = "write one of your own, `loss: module:Name`, of the embeddings (batch, …) and the group of each row"
+        yield given.finding("R190", ("train", "loss"), message, advice, part="key")
 
 
 def _takes_logits(given: CheckInput) -> Iterator[Finding]:

@@ -220,8 +220,16 @@ def _learning_rate(question: Question, train: Train) -> tuple[float | None, Deci
 def _loss(question: Question, train: Train) -> tuple[str, Decision]:
     if train.loss is not None:
         chosen, rule, because = train.loss, "loss.written", "the recipe says so"
+    elif TASKS[question.recipe.task].label == "labels":
+        chosen, rule, because = (
+            "binary_cross_entropy_with_logits",
+            "loss.task",
+            "the model gives a number for each label",
+        )
     elif TASKS[question.recipe.task].label == "numbers":
         chosen, rule, because = "mse_loss", "loss.task", "the labels are numbers"
+    elif TASKS[question.recipe.task].label == "tokens":
+        chosen, rule, because = "cross_entropy", "loss.task", "each position is to give a token"
     elif TASKS[question.recipe.task].label == "mask":
         single = _one_channel(question)
         chosen, rule = "binary_cross_entropy_with_logits" if single else "cross_entropy", "loss.task"

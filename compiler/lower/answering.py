@@ -37,7 +37,7 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
 
 def raw_reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
     """Say how outputs are read where only their numbers count: those of masks, boxes and numbers have no classes."""
-    if TASKS[recipe.task].label == "class" or (recipe.task == "unlabeled" and recipe.model.decode is None):
+    if TASKS[recipe.task].label not in ("mask", "boxes") and recipe.model.decode is None:
         return reading(recipe, outputs)
     return {"task": "unlabeled", "output": "", "kinds": {}, "agreement": {}}
 
@@ -56,6 +56,7 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
         "timing_batch": timing_batch(bound.recipe),
         "confidence": decisions.settled.contract.confidence,
         "require": decisions.settled.contract.require,
+        **({"stratified": True} if bound.recipe.strata else {}),
         **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.decide.measuring import kept_tokens
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.answering import (
     contract,
@@ -70,6 +71,10 @@ class Answering:
         """How the outputs of the original and of every candidate are read."""
         return reading(self.bound.recipe, self.maker.model.outputs)
 
+    def _answering(self, engine: str) -> dict[str, Any]:
+        """Say where a model answers rows, and what is kept of its answers."""
+        return predict(engine, self.decisions) | kept_tokens(self.bound.recipe, self.maker.model.outputs)
+
     @property
     def raw_reading(self) -> dict[str, Any]:
         """How outputs are read where only their numbers count."""
@@ -103,8 +108,7 @@ class Answering:
     @property
     def _unlabeled(self) -> bool:
         """Whether there are rows without labels to judge on as well."""
-        data = self.bound.recipe.data
-        return data is not None and data.unlabeled is not None
+        return getattr(self.bound.recipe.data, "unlabeled", None) is not None
 
     def _without_labels(self, candidate: Candidate) -> tuple[tuple[Step, ...], dict[str, str]]:
         """Answer rows without labels with a candidate's file; returns what judging takes of them as well."""
@@ -122,7 +126,7 @@ class Answering:
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+        params = self._answering(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": TUNING}
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
@@ -135,7 +139,7 @@ class Answering:
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
-                predict(candidate.engine, self.decisions),
+                self._answering(candidate.engine),
                 {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
                 stage=stage,
                 candidate=name,
@@ -182,8 +186,7 @@ class Answering:
         steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)
         steps += more
-        inputs |= read
-        inputs |= self._beside(candidate, "evaluation")
+        inputs |= read | self._beside(candidate, "evaluation")
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))
@@ -321,7 +324,7 @@ class Answering:
     def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
-        params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
+        params = {**self.reading, **self._answering(candidate.engine), "rows": self._tried(candidate, rows)}
         if (decode := self.bound.recipe.model.decode) is not None:
             params["decode"] = decode
             answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
@@ -340,14 +343,14 @@ class Answering:
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> tuple[Step, ...]:
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+        params = self._answering(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": rows}
         return self._answered(
             identifier, params, inputs, rows, stage=stage, because="what candidates are compared with"
         )
 
     def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
-        params = predict(candidate.engine, self.decisions)
+        params = self._answering(candidate.engine)
         inputs = {"model": candidate.model, "rows": self._taken(candidate, rows)}
         about = {"stage": stage, "candidate": candidate.id, "because": because}
         return self._answered(identifier, params, inputs, rows, **about)

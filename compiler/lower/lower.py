@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
@@ -37,6 +38,7 @@ from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
+from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
 
@@ -106,7 +108,7 @@ def lower(
             answering.timing(original, timed),
             *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            _report(maker, bound),
+            _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
         searches=tuple(searches),
@@ -119,6 +121,7 @@ def lower(
         search_minutes=decisions.settled.budget.minutes,
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
+        tracking=decisions.settled.tracking,
     )
 
 
@@ -327,7 +330,10 @@ def _search(
     )
 
 
-def _report(maker: StepMaker, bound: BoundRecipe) -> Step:
-    params = {"min_cell": bound.recipe.report.min_cell}
+def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
+    params: dict[str, Any] = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
+    asked = [name for name in REPORT_FORMATS if name in bound.recipe.report.formats]
+    if len(asked) < len(REPORT_FORMATS):
+        params["formats"] = asked
     because = "what was done, and why"
     return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

@@ -17,15 +17,20 @@ from titrant.schema.recipe.model import CLASSIFYING
 
 @dataclass(frozen=True)
 class Answers:
-    """One model's answers: `probabilities` (rows, classes) and `decisions` (rows,), an index into the classes."""
+    """One model's answers: `probabilities` (rows, classes) and `decisions` (rows,), an index into the classes.
+
+    `threshold` is the probability of the positive class from which on it is decided; None where the largest decides.
+    """
 
     probabilities: np.ndarray
     decisions: np.ndarray
+    threshold: float | None = None
 
     def of(self, cases: np.ndarray) -> "Answers":
         """Keep some of the cases, by a mask or by index."""
         places = np.flatnonzero(cases) if cases.dtype == bool else cases
-        return Answers(np.take(self.probabilities, places, axis=0), np.take(self.decisions, places))
+        taken = np.take(self.probabilities, places, axis=0), np.take(self.decisions, places)
+        return Answers(*taken, self.threshold)
 
 
 def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[str, Any]) -> Answers:
@@ -39,7 +44,7 @@ def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[
         return Answers(probabilities, probabilities.argmax(axis=1))
     caught = probabilities[:, rows.positive] >= point["threshold"]
     decisions = np.where(caught, rows.positive, 1 - rows.positive)
-    return Answers(probabilities, decisions)
+    return Answers(probabilities, decisions, point["threshold"])
 
 
 def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:

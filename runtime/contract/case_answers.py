@@ -5,20 +5,34 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.contract.answers import judged_output
+from titrant.runtime.contract.answers import judged_output, same_answers
 from titrant.runtime.contract.metrics import FEWEST_ROWS, ConstantComparison
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
 from titrant.runtime.contract.tasks.scores import CaseClaims, compared
+from titrant.runtime.contract.tasks.tokens import same_tokens
 from titrant.runtime.values import Outputs, Rows
-from titrant.schema.recipe.tasks import SET_METRICS, TASKS
+from titrant.schema.recipe.tasks import OPTIONAL_LABELS, SET_METRICS, TASKS
 
 # task → the module of contract/tasks that reads its answers, and its class
 _READERS = {
     "regression": ("regression", "RegressionAnswers"),
+    "multilabel_classification": ("multilabel", "MultilabelAnswers"),
     "segmentation": ("segmentation", "SegmentationAnswers"),
     "detection": ("detection", "DetectionAnswers"),
+    "language_modeling": ("language", "LanguageAnswers"),
+    "embedding": ("embedding", "EmbeddingAnswers"),
 }
+
+
+def answered_alike(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> np.ndarray:
+    """Say for each case whether both models answer alike, (rows,) bool: token for token, else by `reading.agreement`.
+
+    Raises StepError X420 when the outputs do not fit each other or the rows.
+    """
+    if TASKS[reading.task].label == "tokens":
+        return same_tokens(*(_values(reading, rows, outputs) for outputs in (original, candidate)))
+    return same_answers(reading, rows, original, candidate)
 
 
 def case_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> CaseAnswers | None:
@@ -27,7 +41,7 @@ def case_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Out
     Raises StepError X420 when the outputs do not fit the rows.
     """
     reader = _READERS.get(reading.task)
-    if reader is None or rows.targets is None:
+    if reader is None or (rows.targets is None and TASKS[reading.task].label not in OPTIONAL_LABELS):
         return None
     module, name = reader
     answers: type[CaseAnswers] = getattr(import_module(f"titrant.runtime.contract.tasks.{module}"), name)

@@ -1,20 +1,23 @@
 """Judge gates on what cases score: a mean of one model, of both compared, of two subgroups, and of what is refused."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.evidence import Evidence, in_subgroup
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, p_value
 from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.multilabel import THRESHOLD, MultilabelAnswers
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable, compared
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
-from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL, SET_METRICS
 from titrant.schema.values.slice import Slice
 
 if TYPE_CHECKING:
@@ -24,6 +27,32 @@ _WORDS = {"all": "", "class": " in class {among.class_name}", "subgroup": " in {
 # Two groups share what may go wrong.
 GUARDED = ", and no better than if images failed that have not been seen to"
 _OF_EACH = " for each group, half the error each (Bonferroni)"
+
+
+def of_one_label(gate: Gate, evidence: Evidence) -> Evidence:
+    """Return the evidence that a gate looks at: that on one of several labels, where it is about one.
+
+    Unassessable where such a gate names no label, and none is critical.
+    """
+    cases = evidence.cases
+    if gate.metric not in (*OF_ONE_LABEL, "kept") or not isinstance(cases, MultilabelAnswers):
+        return evidence
+    among, critical = slice_of(gate), evidence.rows.positive
+    named = among.class_name or (evidence.rows.classes[critical] if critical is not None else "")
+    if not named:
+        raise Unassessable(f"{gate.metric} is about one label: name it by the slice `class X`")
+    if ("label", named) not in evidence.made:
+        rows, *probabilities = cases.one_label(named)
+        old, new = (
+            Answers(np.stack([1 - values, values], axis=1), (values >= THRESHOLD).astype(np.int64))
+            for values in probabilities
+        )
+        alike = old.decisions == new.decisions
+        evidence.made["label", named] = replace(
+            evidence, rows=rows, original=old, candidate=new, alike=alike, cases=None, permuted_alike=None, places={}
+        )
+    of_label: Evidence = evidence.made["label", named]
+    return of_label
 
 
 def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -132,8 +161,12 @@ def allowed_loss(gate: Gate, scores: CaseScores) -> float | None:
     link, kept = scores.rule.link, gate.threshold
     if gate.comparison in ("drop_at_most", "rise_at_most"):
         return kept * (float(scores.spread.mean()) if scores.spread is not None else 1.0)
+    if scores.rule.beside_original and gate.comparison == "at_least":
+        return mean - kept
     if gate.comparison != "retention" or not kept:
         return None
+    if link == "exponential":
+        return -math.log(kept)
     if link == "explained" and scores.spread is not None:
         return (1 - kept) * (float(scores.spread.mean()) - mean)
     if scores.rule.less_is_better:

@@ -10,8 +10,9 @@ from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 from titrant.schema.recipe.tasks import TASKS
 
 JudgedTask = Literal[
-    "binary_classification", "multiclass_classification", "regression", "segmentation", "detection", "unlabeled"
-]
+    "binary_classification", "multiclass_classification", "multilabel_classification", "regression",
+    "segmentation", "detection", "language_modeling", "embedding", "unlabeled",
+]  # fmt: skip
 
 
 class AnswerComparison(Params):
@@ -27,6 +28,13 @@ class AnswerComparison(Params):
 
 # What counts as the same where nothing is said.
 TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "dice": 0.95, "relative": 0.01}
+
+
+class TokenReading(Params):
+    """Which output of a language model is judged, and what its numbers are; "": the first output."""
+
+    output: str = ""
+    kind: OutputKind = "logits"
 
 
 class Reading(Params):

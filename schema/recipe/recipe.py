@@ -71,6 +71,11 @@ class Recipe(Section):
     report: Report = Field(default_factory=Report.model_construct, description="what is written about the run")
     tracking: Annotated[Tracking | None, Off] = Field(None, description="experiment trackers")
 
+    @property
+    def strata(self) -> str | None:
+        """The column that tests are stratified by."""
+        return None if self.data is None else self.data.strata
+
 
 # Keys that say nothing about what is done.
 _WORDS_ONLY = ("extends", "description")

@@ -67,7 +67,7 @@ class Agreement(Section):
 class FreeGate(Section):
     """One row of the contract."""
 
-    metric: Metric | Ref = Field(description="a metric, or `module:Name` of f(outputs, labels) → number")
+    metric: Metric | Ref = Field(description="a metric, or `module:Name` of your own, declared by `@titrant.metric`")
     slice: SliceText = Field("all", description="all, `class X` or `subgroup G.value`")
     comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"] = Field(
         description="absolute, or against the original: retention is a ratio, drop and rise are differences"
@@ -79,7 +79,7 @@ class FreeGate(Section):
 class Baseline(Section):
     """What the original must reach."""
 
-    metric: Metric | Ref = Field(description="a metric, or `module:Name`")
+    metric: Metric | Ref = Field(description="a metric, or `module:Name` of your own")
     at_least: float = Field(description="value that the original must reach")
 
 

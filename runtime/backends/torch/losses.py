@@ -8,6 +8,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.nn import functional  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.determinism import tensor_of
+from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -28,6 +29,7 @@ class LossTerms:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     numbers: bool = False  # the labels are numbers, no classes
+    tokens: bool = False  # the labels are a token for each position
 
 
 def loss_of(name: str, terms: LossTerms) -> LossFunction:
@@ -42,6 +44,8 @@ def loss_of(name: str, terms: LossTerms) -> LossFunction:
         return user_loss(name)
     if terms.numbers:
         return partial(_against_numbers, getattr(functional, name))
+    if terms.tokens:
+        return partial(_of_tokens, terms.label_smoothing)
     weights = None if terms.class_weights is None else torch.tensor(terms.class_weights)
     smoothing = terms.label_smoothing
     if name == "cross_entropy":
@@ -60,6 +64,13 @@ def loss_of(name: str, terms: LossTerms) -> LossFunction:
 
 def _against_numbers(compare: Callable[..., torch.Tensor], output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return compare(output.reshape(labels.shape), labels)
+
+
+def _of_tokens(smoothing: float, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood of the judged tokens; log-probabilities are logits of themselves."""
+    return functional.cross_entropy(
+        output.flatten(0, 1), labels.flatten(), ignore_index=NOT_JUDGED, label_smoothing=smoothing
+    )
 
 
 def _one_logit(
@@ -130,14 +141,13 @@ def logit_class(positive: int | None) -> int:
 
 
 def labels_of(rows: Rows) -> torch.Tensor:
-    """Return labels as (rows,) int64, masks as (rows, height, width) int64, numbers and boxes as (rows, …) float32.
+    """Return the labels as (rows,) int64, numbers and boxes as (rows, …) float32, tokens and masks as (rows, …) int64.
 
-    StepError X202 when the rows have none.
+    Raises StepError X202 when the rows have none.
     """
-    if rows.targets is not None and rows.targets.dtype.kind == "i":
-        return tensor_of(rows.targets.astype(np.int64), copy=True)
     if rows.targets is not None:
-        return tensor_of(rows.targets.astype(np.float32), copy=True)
+        whole = rows.targets.dtype.kind == "i"
+        return tensor_of(rows.targets.astype(np.int64 if whole else np.float32), copy=True)
     if rows.labels is None:
         raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
     return tensor_of(rows.labels.astype(np.int64), copy=True)
@@ -155,11 +165,18 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
             message = f"the labels are {_numbers(labels)} a row, and the model's first output is {tuple(output.shape)}"
             raise StepError(Diagnostic("X203", message, help="give a number for each of the label's"))
         return
-    if labels.ndim > 1:
+    if labels.ndim == 3:
         _check_pixels(loss, output, labels, weights)
         return
     classes = int(labels.max()) + 1
     shape = tuple(output.shape)
+    if labels.ndim > 1:
+        if output.ndim != 3 or shape[1] != labels.shape[1] or shape[2] < classes:
+            message = f"{loss} of tokens needs ({len(output)}, {labels.shape[1]}, {classes} or more), and the model's "
+            message += f"first output is {shape}"
+            advice = "return logits of all positions, of as many tokens as the tokenizer has"
+            raise StepError(Diagnostic("X203", message, help=advice))
+        return
     single = output.numel() == len(output)
     wide = output.ndim == 2 and output.shape[1] >= max(classes, 2)
     if loss == _ONE_LOGIT:

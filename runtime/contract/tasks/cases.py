@@ -11,7 +11,7 @@ from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.recipe.model import OutputKind
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CASE_METRICS, TASKS
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,19 @@ class CaseAnswers(ABC):
     def identical(self) -> bool:
         """Whether every number of both models' answers is the same, bit for bit."""
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the labels and what either model answers, (rows, numbers) each; None where these are no numbers.
+
+        It is what a metric of the user's own is called with.
+        """
+        return None
+
     def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
-        """Return every metric of the task on the chosen cases, of the original and of the candidate."""
+        """Return each metric that follows from scores on the chosen cases, of the original and of the candidate."""
         before: dict[str, float | None] = {}
         after: dict[str, float | None] = {}
         for metric in TASKS[self.task].metrics:
-            if metric == "agreement":
+            if metric not in CASE_METRICS:
                 continue
             try:
                 scores = self.scores(metric, chosen)

@@ -129,10 +129,10 @@ def data_transform(
                 rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
                 `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
-                model takes these; X645 when labels of a task without classes are no numbers, X646 no masks, X647 no
-                boxes; RecipeError X128 for a class that `classes` does not list, X129 for a model input without a match
-                in the data, X240 for given figures that do not fit their columns, X241 and X242 for transforms that
-                cannot be loaded or take other columns
+                model takes these; X645 when labels of a task without classes are no numbers, X570 no marks of
+                0 and 1, X646 no masks, X647 no boxes; RecipeError X128 for a class that `classes` does not list, X129
+                for a model input without a match in the data, X240 for given figures that do not fit their columns,
+                X241 and X242 for transforms that cannot be loaded or take other columns
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -219,7 +219,7 @@ def _classes(data: _Data) -> "Classes | None":
 
     label = data.params.label
     kind = label_kind(data.params.task)
-    if label is None or kind in ("numbers", "none"):
+    if label is None or kind not in ("class", "mask", "boxes"):
         return None
     if kind in ("mask", "boxes"):
         from titrant.runtime.data.images.objects import find_object_classes
@@ -265,8 +265,23 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
     images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+        named, critical = _labels(data)
+        return Transforms(
+            steps, inputs, dtypes, named, critical, unstacked=unstacked, constants=constants, images=images
+        )
     return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
+
+
+def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of several labels, and the place of the critical one; () and None where there are none."""
+    from titrant.runtime.data.classes import Classes, label_kind, label_names, positive_class
+
+    label = data.params.label
+    if label is None or label_kind(data.params.task) != "labels":
+        return (), None
+    count = data.everywhere(label, "data.label")[0][:1].size
+    names = label_names(data.params.classes, count)
+    return names, positive_class(Classes(names, names), data.params.positive)
 
 
 def _rows(
@@ -278,22 +293,23 @@ def _rows(
 ) -> "Rows":
     import numpy as np
 
+    from titrant.runtime.data.classes import label_kind
     from titrant.runtime.data.content import row_hashes
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.values import Rows
 
     params, sources = data.params, data.split.roles.get(role, {})
+    kind = label_kind(params.task)
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
-    labels, targets = _labels(data, role, classes, inputs)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         check_shapes(inputs, params.model_inputs, _encoded(data, transforms))
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
         inputs=inputs,
-        labels=labels,
+        labels=None if classes is None or kind != "class" else classes.numbers(data.of(role, str(params.label))),
         units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
         ids=row_hashes(columns),
         classes=transforms.classes,
@@ -302,26 +318,23 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=targets,
+        targets=_targets(data, role, classes, inputs),
     )
 
 
-def _labels(
+def _targets(
     data: _Data, role: str, classes: "Classes | None", inputs: "Mapping[str, np.ndarray]"
-) -> "tuple[np.ndarray | None, np.ndarray | None]":
-    """Return a role's labels that are classes, and those that are not; each None where there are none such."""
-    from titrant.runtime.data.classes import label_kind, target_numbers
+) -> "np.ndarray | None":
+    """Return a role's labels that are not one class a row; None where they are, or where there are none."""
+    from titrant.runtime.data.classes import label_kind, targets_of
     from titrant.runtime.data.images.objects import object_labels
 
     label, kind = data.params.label, label_kind(data.params.task)
-    if label is None or kind == "none":
-        return None, None
-    column = data.of(role, label)
-    if kind == "numbers" or classes is None:
-        return None, target_numbers(column, label)
-    if kind != "class":
-        return None, object_labels(column, classes, kind, inputs, label)
-    return classes.numbers(column), None
+    if label is not None and classes is not None and kind in ("mask", "boxes"):
+        return object_labels(data.of(role, label), classes, kind, inputs, label)
+    column = None if label is None else data.of(role, label)
+    every = [] if label is None else data.everywhere(label, "data.label")
+    return targets_of(data.params.task, inputs, label or "", column, every)
 
 
 def wire(

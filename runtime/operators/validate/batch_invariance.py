@@ -10,12 +10,20 @@ from titrant.runtime.backends.backend import SCALES
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS
-from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
+from titrant.runtime.operators.validate.predict import (
+    PredictParams,
+    keeping_tokens,
+    loads,
+    moving,
+    predict_asked,
+    requires,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.model import BOXES
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -126,6 +134,7 @@ def validate_batch_invariance(
 
     check_rows(rows)
     session = open_session(params.engine, model, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         arrays = {name: taken(rows, name) for name in session.input_names}
         scales = _finds_scales(params, model, session, arrays)
@@ -263,7 +272,8 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     import numpy as np
 
     from titrant.runtime.backends.session import measure_parity
-    from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     params, rows = tried.params, tried.rows
@@ -273,11 +283,12 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
     if params.decode is not None:
         before, after = (_boxes(tried, _replaced(arrays, tried.judged, finite)) for arrays in (tried.judged, answers))
-    if params.task in ("unlabeled", "segmentation", "detection") or not rows.classes:
-        alike = same_answers(params, rows, before, after)
+    if TASKS[params.task].label != "class" or not rows.classes:
+        alike = answered_alike(params, rows, before, after)
     else:
         old, new = (read_answers(params, rows, outputs, tried.point).decisions for outputs in (before, after))
         alike = old == new
     identical = all(np.array_equal(values, answers[name]) for name, values in tried.judged.items())
-    apart = measure_parity(tried.judged, answers)["relative"] if finite.all() else None
+    judged, given = moving(tried.judged, params.tokens), moving(answers, params.tokens)
+    apart = measure_parity(judged, given)["relative"] if finite.all() else None
     return Company(~(alike & finite), apart, identical)
