@@ -11,6 +11,8 @@ from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 
 if TYPE_CHECKING:
+    import torch
+
     from titrant.compiler.given.file import FileToJudge
     from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.worker.parent import Worker
@@ -21,8 +23,8 @@ _MANIFEST = "titrant.json"
 
 
 def validate(
-    original: str | Path,
-    optimized: str | Path,
+    original: "str | Path | torch.nn.Module",
+    optimized: "str | Path | torch.nn.Module",
     recipe: ParsedRecipe | str | Path,
     *,
     trust: bool = False,
@@ -32,16 +34,23 @@ def validate(
 
     `original` is what it is compared with: an .onnx, TorchScript or .pt2 file in place of the recipe's `model`, or
     "recipe" for that model itself. `optimized` is such a file, or a run (its folder, id, unique prefix or "latest")
-    whose first released file is judged again here. Nothing is reduced or quantized, and neither file is changed. The
-    record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that nothing loads,
-    P143 for one with other inputs or outputs than the original, InfeasibleError P144 for one that no engine runs here,
-    and what `plan` and `run` raise.
+    whose first released file is judged again here. Either may be a live module, which is exported to a file of the home
+    (`given/`) first and stays as it is: what is judged is that file. Nothing is reduced or quantized, and neither file
+    is changed. The record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that
+    nothing loads, P143 for one with other inputs or outputs than the original, X621 and X622 for what is no module, or
+    takes other inputs, InfeasibleError P144 for one that no engine runs here, what `plan`, `run` and `export` raise.
     """
+    from titrant.api.live_file import live_file
     from titrant.api.run import answer_again, run
 
+    parsed = _parsed(recipe)
     kept: list[Worker] = []
     try:
-        planned, seen = plan_validation(original, optimized, _parsed(recipe), trust=trust, keep_worker=kept)
+        files = [
+            model if isinstance(model, (str, Path)) else live_file(model, what, parsed, trust=trust)
+            for what, model in (("original", original), ("optimized model", optimized))
+        ]
+        planned, seen = plan_validation(*files, parsed, trust=trust, keep_worker=kept)
         if seen.answer is not None:
             answer_again(seen.answer)
             return seen.answer
