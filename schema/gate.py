@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from titrant.schema.recipe.own_metric import OwnMetric
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -61,7 +61,7 @@ class Gate:
     def absolute(self) -> bool:
         """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
         alone = self.comparison in ("at_least", "at_most", "ratio_at_least")
-        alone = alone and self.metric not in (*SHARES, BATCH_INVARIANCE)
+        alone = alone and self.metric not in (*SHARES, *BESIDE_ORIGINAL, BATCH_INVARIANCE)
         return alone and self.preset not in ("baseline", "target", EXECUTED) and self.test != "not_assessable"
 
 
@@ -88,7 +88,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
-    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
+    **dict.fromkeys((*CASE_METRICS, *SET_METRICS), (PERMUTED, BROKEN)),
 }
 
 
@@ -207,13 +207,17 @@ def asked_of_original(contract: Contract) -> str:
 BATCH_INVARIANCE = "batch_invariance"
 # Proportions of cases: what is counted over what.
 PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+# Metrics of what each case scores that say how alike the candidate answers.
+BESIDE_ORIGINAL = tuple(name for name, rule in CASE_METRICS.items() if rule.beside_original)
 # Shares of cases on which the candidate does as the original did.
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+# How metrics of a whole set of images are compared.
+OF_SETS = ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most")
 # Metrics of which less is better; of every other, more.
 LESS_IS_BETTER = (
-    "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
+    "brier", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
     "peak_memory",
 )  # fmt: skip
 # Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.
@@ -250,6 +254,8 @@ def gate_test(metric: str, comparison: str) -> str:
     if metric in CASE_METRICS:
         test = "case_groups" if comparison == "ratio_at_least" else "case_means"
         return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
+    if metric in SET_METRICS:
+        return _only(metric, comparison, OF_SETS, "image_bootstrap")
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:

@@ -1,7 +1,6 @@
 """Refuse keys and values that the recipe language has and this version cannot do yet."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,22 +39,16 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
     ("inspect",): ("none",),
-    ("report", "formats"): tuple(permutations(("html", "md", "json"))),
     ("report", "tokens"): (False,),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.
 _REDUCTION = ("reduction",)
 
-# How outputs without labels are compared; masks and boxes come with their tasks.
-MEASURES = ("auto", "same_class", "cosine", "neighbor", "relative", "absolute")
-
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): tuple(TASKS),
     ("target", "latency", "scenario"): ("single_stream",),
-    ("validation", "agreement", "measure"): MEASURES,
-    ("validation", "agreement", "*", "measure"): MEASURES,
 }
 
 

@@ -29,7 +29,9 @@ class FoundModule:
 
 VALIDATE = ("reduction", "pruning", "validate")
 # What is called with rows and answers, rather than builds something.
-_CALLED: Mapping[KeyPath, str] = {("train", "loss"): "a loss", VALIDATE: "a check of a model"}
+_CALLED: Mapping[KeyPath, str] = {
+    ("train", "loss"): "a loss", ("model", "decode"): "a function that makes boxes", VALIDATE: "a check of a model",
+}  # fmt: skip
 
 
 def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
@@ -37,6 +39,8 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     recipe, data = given.recipe, given.data
     if recipe.model.factory is not None:
         yield ("model", "factory"), recipe.model.factory
+    if recipe.model.decode is not None:
+        yield ("model", "decode"), recipe.model.decode
     if data.source is not None and data.source.factory is not None:
         yield ("data", "source", "factory"), data.source.factory
     for name, source in (data.sources or {}).items():

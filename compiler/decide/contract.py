@@ -8,7 +8,17 @@ from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.bind.own_metrics import declared, is_own
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.gate import (
+    AS_PLANNED,
+    BATCH_INVARIANCE,
+    BESIDE_ORIGINAL,
+    EXECUTED,
+    FINE_TUNED,
+    REFERENCE,
+    Contract,
+    Gate,
+    gate_test,
+)
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.data import STRATA
 from titrant.schema.recipe.own_metric import OwnMetric, own_test
@@ -84,7 +94,8 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     task = TASKS[question.recipe.task]
     asked = presets.thresholds
     if (preset := asked.get("retention")) is not None:
-        metric, comparison = (task.main, "at_least" if task.label == "none" else "retention")
+        alone = task.label == "none" or task.main in BESIDE_ORIGINAL
+        metric, comparison = (task.main, "at_least" if alone else "retention")
         yield _row("retention", "retention", (metric, "all", comparison), preset)
         if question.settled.fine_tuning is not None:
             yield _row(FINE_TUNED, FINE_TUNED, (metric, "all", comparison), preset)
@@ -100,7 +111,7 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
             reason = NO_LABELS if task.label == "none" else NO_PROBABILITIES
             yield not_assessable(name, name, metric, preset, reason)
         else:  # there are no decisions: the same answer is what counts as the same
-            yield _row(name, name, ("agreement", "all", comparison), preset)
+            yield _row(name, name, (task.same, "all", comparison), preset)
 
 
 def safety(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -123,7 +134,7 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
     if preset is None:
         return
     task = TASKS[question.recipe.task]
-    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.of_groups)
     strata = (STRATA,) if question.recipe.strata else ()
     values = {name: each for name, each in subgroup_values(question.data).items() if name not in strata}
     reason = ""

@@ -43,8 +43,8 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     sources = _sources(recipe, files)
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
-    if isinstance(section(recipe).label, tuple):
-        params["label_parts"] = list(section(recipe).label_columns)
+    if section(recipe).label_names:
+        params["label_parts"] = list(section(recipe).label_names)
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
@@ -63,7 +63,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     return {
         "roles": _roles(recipe),
         "by": split.by,
-        "stratify": split.stratify and TASKS[recipe.task].label == "class",
+        "stratify": split.stratify and TASKS[recipe.task].label in ("class", "none"),
         "overlap": split.overlap,
         "inputs": inputs,
         "label": label,
@@ -94,7 +94,7 @@ def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | 
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
-        "classes": list(data.classes or _label_names(data) or (() if facts is None else facts.class_values)),
+        "classes": list(data.classes or data.label_names or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
@@ -103,11 +103,6 @@ def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | 
         **({"stepped": True} if recipe.model.state is not None else {}),
         **({"images": images} if (images := _image_columns(recipe)) else {}),
     }
-
-
-def _label_names(data: Data) -> tuple[str, ...]:
-    """Return what labels in several columns are called; () where one column holds them."""
-    return data.label if isinstance(data.label, tuple) else ()
 
 
 def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
@@ -364,7 +359,7 @@ def _state(recipe: Recipe, facts: ModelFacts | None) -> dict[str, Any]:
         return {}
     one_step = model_inputs(recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
     one_step = [{key: spec[key] for key in ("name", "shape", "dtype")} for spec in one_step]
-    answer = "steps" if recipe.task == "unlabeled" else "last"
+    answer = "steps" if recipe.task in ("unlabeled", "language_modeling") else "last"
     return {"state": {"feeds": dict(recipe.model.state), "answer": answer, "inputs": one_step}}
 
 

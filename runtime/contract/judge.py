@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, of_one_label, slice_scores
+from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, judge_set, of_one_label, slice_scores
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.paired_tests import (
@@ -42,6 +42,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "order_statistic": judge_timed,
     "case_means": judge_cases,
     "case_groups": judge_case_groups,
+    "image_bootstrap": judge_set,
     "counted": judge_counted,
     "read_back": judge_executed,
 }

@@ -159,6 +159,8 @@ def role_facts(rows: Rows) -> RoleFacts:
     if rows.positive is not None:
         positive = rows.targets[:, rows.positive] == 1 if labels is None else labels == rows.positive  # type: ignore[index]
     counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
+    if labels is None and rows.classes:
+        counts = dict(zip(rows.classes, rows_with(rows), strict=True))
     subgroups, positives = {}, {}
     for name, numbers in rows.subgroups.items():
         values = rows.subgroup_values[name]
@@ -166,10 +168,8 @@ def role_facts(rows: Rows) -> RoleFacts:
         if rows.positive is not None:
             positives[name] = dict(zip(values, _counts(numbers[positive], len(values)), strict=True))
     units = len(np.unique(rows.units))
-    if rows.targets is not None and rows.classes:
-        counts = dict(zip(rows.classes, rows.targets.sum(axis=0).astype(int).tolist(), strict=True))
     facts = RoleFacts(len(rows), units, counts, subgroups, positives)
-    if labels is None and counts:
+    if labels is None and counts and rows.targets is not None and rows.targets.ndim == 2:
         return replace(facts, **_label_units(rows))
     return facts if units == len(rows) else in_units(facts, rows, positive)
 
@@ -183,6 +183,16 @@ def _label_units(rows: Rows) -> dict[str, Any]:
         "other_units": {name: _units(rows, ~has[:, place]) for place, name in enumerate(rows.classes)},
         "subgroup_units": _by_subgroup(rows, np.ones(len(rows), bool)),
     }
+
+
+def rows_with(rows: Rows) -> list[int]:
+    """Count the rows that show each class, of masks and of boxes, or that have each label."""
+    assert rows.targets is not None  # there are classes
+    if rows.targets.ndim == 2:
+        return [int(count) for count in rows.targets.sum(axis=0)]
+    if rows.targets.dtype.kind == "i":
+        return [int((rows.targets == place).any(axis=(1, 2)).sum()) for place in range(len(rows.classes))]
+    return [int((rows.targets[..., -1] == place).any(axis=1).sum()) for place in range(len(rows.classes))]
 
 
 def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:

@@ -39,7 +39,6 @@ from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnost
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 from titrant.schema.release import evidence_of, released_facts
-from titrant.schema.values import files
 
 # What a store may lose while a run goes on before something is wrong with the disk itself.
 _MENDED_AT_MOST = 20

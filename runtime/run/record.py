@@ -309,6 +309,11 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         for candidate in judged
         if (value := walk.value_if_there(_beside(candidate.judgement, "metrics")))
     }
+    reliability = {
+        candidate.id: value
+        for candidate in judged
+        if (value := walk.value_if_there(_beside(candidate.judgement, "reliability")))
+    }
     return {
         "timings": timings,
         "judged_timings": {candidate.id: anew for candidate in ended if (anew := timed_anew(walk, candidate))},
@@ -321,6 +326,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "curves": _curves(walk),
         "answers": answers,
         "metrics": metrics,
+        **({"reliability": reliability} if reliability else {}),
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
         "sensitivity": _sensitivity(walk),

@@ -17,8 +17,12 @@ LABELLED = (
     "multilabel_classification",
     "regression",
     "segmentation",
+    "detection",
 )
 _CLASSES = LABELLED[:3]
+# Their label may be left out.
+OPTIONAL = ("language_modeling", "embedding")
+_OBJECTS = ("segmentation", "detection")
 
 
 def data_is_there(draft: Draft) -> Iterator[Diagnostic]:
@@ -81,7 +85,7 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
     if isinstance(data.label, tuple) and task != "multilabel_classification":
         message = f"`task: {task}` has one label, and {len(data.label)} columns are named"
         yield draft.value("R022", message, ("data", "label"), "name one, or choose `multilabel_classification`")
-    if task not in LABELLED and data.label is not None:
+    if task not in (*LABELLED, *OPTIONAL) and data.label is not None:
         message = f"`task: {task}` has no label"
         yield draft.key("R022", message, ("data", "label"), "take `label` out, or choose a labelled task")
     elif task in LABELLED and data.label is None:
@@ -96,9 +100,12 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
             "R022", "`classes` names one class, and a classifier tells two or more apart", ("data", "classes"), advice
         )
     elif task not in _CLASSES:
-        for key in ("positive", "classes"):
+        objects = task in _OBJECTS  # several classes in one case
+        for key in ("positive",) if objects else ("positive", "classes"):
             if getattr(data, key) is not None:
                 message = f"`{key}` names a class, and `task: {task}` has none"
+                if objects:
+                    message = f"`{key}` names the class of a case, and a case of `task: {task}` has several"
                 yield draft.key("R022", message, ("data", key), f"take `{key}` out")
 
 
@@ -120,7 +127,7 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
     for path, (inputs, labels) in listed.items():
         for index, column in enumerate(inputs or ()):
             place = (*path, index) if draft.source.has((*path, index)) else path
-            if column in labels and draft.task in LABELLED:
+            if column in labels and draft.task in (*LABELLED, *OPTIONAL):
                 message = f"`{column}` is the label, and as an input it would give the model the answer"
                 yield draft.value("R022", message, place, "take it out of `inputs`, or name another `label`")
             elif inputs is not None and column in inputs[:index]:

@@ -269,11 +269,6 @@ class Data(Section):
     )
 
     @property
-    def groups(self) -> Mapping[str, Subgroup]:
-        """The subgroups, and the strata as one more, each of whose values is one."""
-        return self.subgroups if self.strata is None else {**self.subgroups, STRATA: Subgroup(column=self.strata)}
-
-    @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns that hold labels; () where none does."""
         return () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
@@ -282,6 +277,16 @@ class Data(Section):
     def label_name(self) -> str | None:
         """What the label is called among the columns that are loaded: several columns become one array."""
         return " + ".join(self.label_columns) or None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What labels in several columns are called; () where one column holds them."""
+        return self.label if isinstance(self.label, tuple) else ()
+
+    @property
+    def groups(self) -> Mapping[str, Subgroup]:
+        """The subgroups, and the strata as one more, each of whose values is one."""
+        return self.subgroups if self.strata is None else {**self.subgroups, STRATA: Subgroup(column=self.strata)}
 
     @property
     def input_columns(self) -> tuple[str, ...] | None:

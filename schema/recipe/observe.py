@@ -44,13 +44,14 @@ class Tracking(Section):
 EvidenceDocument = Literal[
     "model_card", "bom", "spdx", "components", "test_result", "provenance", "hazards", "changes", "annex_iv"
 ]
+REPORT_FORMATS: tuple[Literal["html", "md", "json"], ...] = ("html", "md", "json")
 
 
 class Report(Section):
     """Formats and what they may show."""
 
     formats: tuple[Literal["html", "md", "json"], ...] = Field(
-        ("html", "md", "json"), min_length=1, description="formats of the report"
+        REPORT_FORMATS, min_length=1, description="formats of the report; what compares runs reads json"
     )
     evidence: bool | tuple[EvidenceDocument, ...] | None = Field(
         None, description="documents of the evidence pack: true (all), false or a list of them; default: by level"

@@ -28,6 +28,7 @@ Task = Literal[
     "multilabel_classification",
     "regression",
     "segmentation",
+    "detection",
     "language_modeling",
     "embedding",
     "unlabeled",

@@ -196,7 +196,17 @@ Metric = Literal[
     "rmse",
     "r2",
     "dice",
+    "iou",
+    "surface_distance",
+    "hausdorff_95",
+    "average_precision",
+    "average_precision_50",
+    "box_f1",
     "perplexity",
+    "token_agreement",
+    "cosine",
+    "neighbor",
+    "recall_at_1",
     "agreement",
 ]
 # What early stopping and checkpoints read; all of tuning rows.

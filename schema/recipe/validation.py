@@ -49,7 +49,7 @@ class Calibration(Section):
     rise_at_most: Fraction = Field(description="rise of the Brier score, at most")
 
 
-# How two answers without labels are compared; masks and boxes come with their tasks.
+# How two answers without labels are compared.
 Measure = Literal["auto", "same_class", "cosine", "neighbor", "relative", "absolute", "dice", "boxes"]
 
 
@@ -58,7 +58,8 @@ class Agreement(Section):
 
     measure: Measure = Field("auto", description="how two answers are compared; auto: by the kind of the output")
     tolerance: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="cosine at least this, relative or absolute difference at most; default .99 and .01"
+        None,
+        description="cosine, Dice at least this, relative, absolute difference at most; default .99, .95, .01",
     )
     at_least: Fraction | None = Field(None, description="share of the cases that agree; default: as `retention`")
 

@@ -321,6 +321,19 @@ def test_fails_a_run_that_cannot_write_it_and_releases_nothing(place_of_one):
     assert place.here("run", "recipe.yaml").code == 0
 
 
+def test_goes_with_a_run_that_fails_after_it_is_written(place_of_one):
+    """Nothing vouches for a release that did not come about."""
+    place, run = place_of_one
+    shutil.rmtree(run)
+    full = mock.patch("titrant.runtime.run.execute.place_outputs", side_effect=OSError(28, "No space left on device"))
+    with full:
+        assert place.here("run", "recipe.yaml").code != 0
+    (failed,) = (place.home / "runs").iterdir()
+    events = [json.loads(line)["event"] for line in (failed / "journal.jsonl").read_text("utf-8").splitlines()]
+    assert "evidence" in events
+    assert sorted(path.name for path in failed.iterdir() if "evidence" in path.name) == []
+
+
 def test_says_of_a_run_that_released_nothing_what_it_can(place_of_one):
     place, _ = place_of_one
     strict = ("validation: {retention: 0.9}", "validation: {retention: 1.0, require: proof}")

@@ -10,17 +10,22 @@ import numpy as np
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.recipe.model import OutputKind
 from titrant.schema.recipe.tasks import CASE_METRICS, TASKS
 
 
 @dataclass(frozen=True)
 class JudgedOutput:
-    """The output that a task judges, of both models: its name, what it holds, and (rows, …) float64 of each."""
+    """The output that a task judges, of both models: its name, what it holds, and (rows, …) of each.
+
+    `score` is that from which on a box counts.
+    """
 
     name: str
-    kind: str
+    kind: OutputKind
     original: np.ndarray
     candidate: np.ndarray
+    score: float = 0.5
 
 
 class CaseAnswers(ABC):
@@ -52,8 +57,11 @@ class CaseAnswers(ABC):
         """Return these answers with the original's in another order, (rows,) places, as the candidate's."""
 
     @abstractmethod
-    def broken(self, rows: np.ndarray) -> "CaseAnswers":
-        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool."""
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "CaseAnswers":
+        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool.
+
+        The worst of one class where one is named.
+        """
 
     @abstractmethod
     def constant(self) -> "tuple[CaseAnswers, str] | None":

@@ -85,7 +85,7 @@ class MultilabelAnswers(CaseAnswers):
         """Give every row the original's answer to another one."""
         return MultilabelAnswers(self.rows, self._original, self._original[order])
 
-    def broken(self, rows: np.ndarray) -> "MultilabelAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "MultilabelAnswers":  # noqa: ARG002 - a case is broken whole
         """Answer some rows wrongly, as surely as may be, in every label."""
         wrong = np.where(self._has, 0.0, 1.0)
         return MultilabelAnswers(self.rows, self._original, np.where(rows[:, None], wrong, self._original))

@@ -66,7 +66,7 @@ class RegressionAnswers(CaseAnswers):
         """Give every row the original's answer to another one."""
         return RegressionAnswers(self.rows, self._original, self._original[order])
 
-    def broken(self, rows: np.ndarray) -> "RegressionAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "RegressionAnswers":  # noqa: ARG002 - of no class
         """Answer some rows with the end of the labels' range that is further from the label."""
         low, high = self._labels.min(axis=0), self._labels.max(axis=0)
         worst = np.where(self._labels - low > high - self._labels, low, high)

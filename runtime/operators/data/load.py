@@ -181,7 +181,7 @@ def _with_labels(table: "Table", name: str, params: DataLoadParams) -> "Table":
         if values.dtype.kind not in "iufb":
             raise RecipeError(
                 Diagnostic(
-                    "X646",
+                    "X570",
                     f"{source_words(name)}: the label {column} holds text",
                     help="give each label a column of 0 and 1",
                     key="data.label",

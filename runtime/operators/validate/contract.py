@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from titrant.runtime.contract.answers import DecisionCounts
     from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.contract.statistics.reliability import Reliability
     from titrant.runtime.values import Outputs, Rows
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
@@ -104,7 +105,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=8,
+    version=9,
     family="validate",
     params=ContractParams,
     inputs={
@@ -122,7 +123,7 @@ def predict(
         "labels": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
-    outputs={"judgement": "value", "answers": "value", "metrics": "value"},
+    outputs={"judgement": "value", "answers": "value", "metrics": "value", "reliability": "value"},
     determinism="exact",
     predict=predict,
     loads=("scipy.special", "titrant.runtime.contract.judge"),
@@ -159,7 +160,8 @@ def validate_contract(
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes; metrics - of both
-                models on all rows and each subgroup's value, empty without labels
+                models on all rows and each subgroup's value, empty without labels; reliability - what was predicted
+                and what came, in bins of probability, null without labels
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
@@ -196,6 +198,7 @@ def validate_contract(
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),
         "metrics": plain(slice_metrics(evidence)),
+        "reliability": plain(calibration(evidence)),
     }
 
 
@@ -215,12 +218,12 @@ def gather(
     reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
-    from titrant.runtime.contract.answers import read_answers, same_answers
-    from titrant.runtime.contract.case_answers import case_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike, case_answers
     from titrant.runtime.contract.evidence import Evidence
 
     if rows.labels is None:
-        alike = same_answers(reading, rows, original, candidate)
+        alike = answered_alike(reading, rows, original, candidate)
         return Evidence(rows, None, None, alike, cases=case_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
@@ -230,14 +233,14 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     """Compare the original's outputs with themselves in another order, where there are no labels; (rows,) bool."""
     import numpy as np
 
-    from titrant.runtime.contract.answers import same_answers
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     if rows.labels is not None:
         return None
     order = np.random.default_rng(seed).permutation(len(rows))
     others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})
-    return same_answers(reading, rows, original, others)
+    return answered_alike(reading, rows, original, others)
 
 
 def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
@@ -248,6 +251,17 @@ def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
         return None
     rows, before, after = evidence.rows, evidence.original.decisions, evidence.candidate.decisions
     return count_answers(rows.classes, rows.labels, before, after, rows.positive)
+
+
+def calibration(evidence: "Evidence") -> "Reliability | None":
+    """Bin what both models predicted beside what came; None without labels. No case can be told from it."""
+    from titrant.runtime.contract.statistics.reliability import reliability
+
+    rows = evidence.rows
+    if rows.labels is None or evidence.original is None or evidence.candidate is None:
+        return None
+    before, after = evidence.original.probabilities, evidence.candidate.probabilities
+    return reliability(before, after, rows.labels, rows.classes, rows.positive)
 
 
 def file_bytes(model: Any, scratch: Path) -> int:

@@ -25,7 +25,7 @@ VERBS = {
     "rerun": "run a recorded run again from its stored recipe, and say whether it came out the same",
     "diff": "what differs between two recipes, plans, runs or locks, and what caused it",
     "explain": "why a value is what it is, what a step did, what a code means",
-    "report": "show a run's report",
+    "report": "show a run's report, or compare several",
     "evidence": "make, sign or verify the evidence pack of a run: titrant evidence make|sign|verify RUN",
     "label": "write the rows whose labels would prove what a run left open",
     "inspect": "what a model is made of, and whether a level suits it",

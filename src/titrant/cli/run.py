@@ -205,8 +205,9 @@ def _gate(result: GateResult) -> str:
 def _report(record: RunRecord) -> str:
     """Name the report of a run, and its evidence where it has any."""
     from titrant.runtime.store.home import home_folder
+    from titrant.runtime.store.run_folder import report_of
     from titrant.schema.release import FOLDER
 
     folder = home_folder() / "runs" / record.run
     evidence = f"\nevidence: {folder / FOLDER}" if (folder / FOLDER).is_dir() else ""
-    return f"{folder / 'report.html'}{evidence}"
+    return f"{report_of(folder) or folder}{evidence}"
