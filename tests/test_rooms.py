@@ -37,6 +37,7 @@ BY_NAME = {
     "runtime/backends/kinds.py": "the table of which module keeps which kind",
     "runtime/backends/openvino/__init__.py": "the modules that load its native code, which nothing else may do first",
     "runtime/machine/bench.py": "times how long the worker takes to load",
+    "runtime/trackers/followers.py": "the process of each tracker",
     "runtime/worker/parent.py": "the worker, a process of its own",
     "runtime/worker/tasks.py": "the inspection, which only a planning worker loads",
     "src/titrant/__init__.py": "public names, loaded when they are first used",

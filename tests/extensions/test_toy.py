@@ -149,7 +149,7 @@ def test_is_judged_released_and_reported(released):
     record = json.loads((released / "record.json").read_text("utf-8"))
     (released_name,) = record["released"]
     assert released_name in ("toybox-fp32", "toy.round")
-    report = (released / "report.md").read_text("utf-8")
+    report = (released / "report.html").read_text("utf-8")
     assert released_name in report
     assert "from titrant_toy.engine import ToyModel, open_session" in report
     assert list((released / "outputs").glob("*.toybox"))
