@@ -195,7 +195,11 @@ def report_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["ModelTimings"] = _TIMINGS
     definitions["Timing"]["properties"]["blocks"] = {"type": "array", "items": {"type": "integer"}}
-    definitions["Quality"]["properties"]["pairs"] = _PAIRS
+    definitions["Quality"]["properties"] |= {
+        "pairs": _PAIRS,
+        "metric": {"type": "string"},
+        "kept_at_least": {"type": ["number", "null"]},
+    }
     definitions["RunRecord"]["required"] = [
         name for name in definitions["RunRecord"]["required"] if name not in VOLATILE
     ]
