@@ -184,7 +184,12 @@ _TIMINGS = {
     "additionalProperties": False,
 }
 # In how many tuning rows both models, one or neither is right; whoever reads a report needs no more of them.
-_PAIRS = {"type": ["object", "null"], "additionalProperties": {"type": "integer"}}
+_PAIRS = {
+    "type": ["object", "null"],
+    "properties": {name: {"type": "integer"} for name in ("both", "gained", "lost", "neither")}
+    | {"units": {"type": "object", "additionalProperties": {"type": "integer"}}},
+    "additionalProperties": False,
+}
 
 
 def report_schema() -> dict[str, Any]:
