@@ -60,7 +60,7 @@ OPERATORS = sorted((Path(SOURCE) / "titrant" / "runtime" / "operators").glob("*/
 # What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
-    "matplotlib.pyplot", "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
+    "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
     "titrant.runtime.run.execute", "titrant.runtime.worker.child", "titrant.runtime.inspect.inspect",
     *(f"titrant.runtime.operators.{file.parent.name}.{file.stem}" for file in OPERATORS),
 )  # fmt: skip
