@@ -68,6 +68,12 @@ def completed(text, left_out=()):
         del base["data"]["source"]
     if "unlabeled" in str(given.get("task")):
         base["data"] = {}
+    if given.get("task") in ("language_modeling", "embedding"):
+        base["data"] = {"source": {"sklearn": "breast_cancer"}}
+        base["model"]["weights"] = "included"
+        base.pop("train", None)
+    if "train" in given:
+        base["model"].pop("weights", None)
     for key in left_out:
         base["data"].pop(key, None)
     for section, value in given.items():
