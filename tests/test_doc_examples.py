@@ -72,10 +72,12 @@ def completed(text, left_out=()):
         base["data"] = {}
     if given.get("task", BASE["task"]) not in OF_CLASSES:
         base["data"].pop("positive", None)
-    if given.get("task") == "embedding":
-        base["train"]["loss"] = "losses:contrastive"
-    if given.get("task") == "language_modeling":
-        base["data"].pop("label", None)
+    if given.get("task") in ("language_modeling", "embedding"):
+        base["data"] = {"source": {"sklearn": "breast_cancer"}}
+        base["model"]["weights"] = "included"
+        base.pop("train", None)
+    if "train" in given:
+        base["model"].pop("weights", None)
     for key in left_out:
         base["data"].pop(key, None)
     for section, value in given.items():
