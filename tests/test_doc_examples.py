@@ -98,6 +98,8 @@ def codes_of(text, folder):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(BASE))
+    (tmp_path / "recipes").mkdir()
+    shutil.copy(ROOT / "recipes" / "breast_cancer.yaml", tmp_path / "recipes")
     return tmp_path
 
 
