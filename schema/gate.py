@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from titrant.schema.contract.waivers import GateWaiver
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -19,6 +20,10 @@ REFERENCE = "reference"
 FINE_TUNED = "fine_tuned"
 # That every layer runs in the precision that was planned for it.
 EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
+
+
+# The test of a throughput that is that of whole blocks of batches, one batch after another.
+OFFLINE = "offline_blocks"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Gate:
 
 # The method of a result whose figures are not shown, as there are too few cases.
 NOT_SHOWN = "not shown"
+# The method of a result of a candidate that a step of its own kept from being judged.
+NOT_JUDGED = "not judged"
 # Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
 PERMUTED, BROKEN = "permuted", "broken"
 # metric → the controls that a gate on it is put to; one that is left out looks at no answers
@@ -179,6 +186,7 @@ class Contract:
     # How often the evaluation rows may be judged on, beyond which nothing is proven; "open": any number, each model by
     # its share, which `confidence` is that of the first.
     looks: int | Literal["open"] = 1
+    waivers: tuple[GateWaiver, ...] = ()  # gates that are let through although they do not pass
 
 
 def asked_of_original(contract: Contract) -> str:

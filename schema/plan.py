@@ -244,6 +244,8 @@ def identity(plan: Plan) -> dict[str, Any]:
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
+    if not value["contract"]["waivers"]:
+        del value["contract"]["waivers"]
     del value["warnings"], value["judged"], value["power"]
     if value["search_minutes"] is None:
         del value["search_minutes"]

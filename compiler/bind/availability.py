@@ -34,8 +34,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
     ("validation", "regression"): ("none",),
-    ("validation", "accept"): ((),),
-    ("validation", "preset"): ("none",),
     ("profile", "layers"): (False,),
     ("profile", "utilization"): (False,),
     ("profile", "memory"): (False,),
@@ -56,7 +54,6 @@ MEASURES = ("auto", "same_class", "cosine", "neighbor", "relative", "absolute")
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): ("binary_classification", "multiclass_classification", "unlabeled"),
-    ("target", "latency", "scenario"): ("single_stream",),
     ("validation", "agreement", "measure"): MEASURES,
     ("validation", "agreement", "*", "measure"): MEASURES,
 }

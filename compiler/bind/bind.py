@@ -15,6 +15,7 @@ from titrant.compiler.bind import (
     check_model,
     check_reduction,
     check_references,
+    check_release,
     check_training,
     check_transforms,
 )
@@ -52,6 +53,9 @@ CHECKS: tuple[Check, ...] = (
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
     check_contract.open_looks_have_bounds,
+    check_release.waivers_are_whole,
+    check_release.presets_stand_alone,
+    check_release.scenario_fits,
 )
 
 FACTS_CHECKS: tuple[FactsCheck, ...] = (

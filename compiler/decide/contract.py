@@ -6,8 +6,20 @@ from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.gate_cases import shortage, with_cases
+from titrant.compiler.decide.gates.waivers import waivers
+from titrant.compiler.decide.levels import is_medical, safeguard
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.gate import (
+    AS_PLANNED,
+    BATCH_INVARIANCE,
+    EXECUTED,
+    FINE_TUNED,
+    OFFLINE,
+    REFERENCE,
+    Contract,
+    Gate,
+    gate_test,
+)
 from titrant.schema.open_looks import OPEN
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
@@ -23,8 +35,9 @@ def contract(question: Question) -> RuleAnswer:
     """Write the contract, and warn of every gate that the data can never prove."""
     presets = question.settled.presets
     rows = gates(question, presets)
+    medical = safeguard(question) if is_medical(question) else ""
     return RuleAnswer(
-        Contract(rows, presets.confidence, presets.require, presets.looks),
+        Contract(rows, presets.confidence, presets.require, presets.looks, waivers(question.bound, rows, medical)),
         (),
         warnings_of(rows, question, presets),
     )
@@ -181,7 +194,9 @@ def targets(question: Question) -> Iterator[Gate]:
     for name, unit in (("size", "B"), ("peak_memory", "B"), ("throughput", "cases/s")):
         limit = getattr(target, name)
         if limit is not None:
-            yield _limit(name, name, float(limit), unit, bound.where("target", name))
+            row = _limit(name, name, float(limit), unit, bound.where("target", name))
+            offline = name == "throughput" and latency is not None and latency.scenario == "offline"
+            yield replace(row, test=OFFLINE) if offline else row
 
 
 def _limit(identifier: str, metric: str, limit: float, unit: str, where: str) -> Gate:

@@ -53,10 +53,14 @@ def objective(question: Question) -> RuleAnswer:
     """Settle what counts first, and how many candidates may be judged."""
     chosen = tuple(question.recipe.search.objective)
     written = question.bound.written("search", "objective")
+    latency = question.recipe.target.latency
+    offline = not written and latency is not None and latency.scenario == "offline"
+    if offline:
+        chosen = tuple("throughput" if name == "latency" else name for name in chosen)
     line = decision(
         question,
         "search.objective",
-        "objective.written" if written else "objective.default",
+        "objective.written" if written else "objective.offline" if offline else "objective.default",
         asked=", ".join(chosen) if written else "not written",
         chosen=", ".join(chosen),
         because=f"tuning rows choose; at most {SHORTLIST} are judged, from gentle to aggressive",

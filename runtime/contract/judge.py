@@ -25,7 +25,7 @@ from titrant.runtime.contract.single_tests import (
 from titrant.runtime.contract.subgroup_harm import name_harmed
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
-from titrant.schema.gate import FINE_TUNED, Contract, Gate, GateResult, Judgement
+from titrant.schema.gate import FINE_TUNED, OFFLINE, Contract, Gate, GateResult, Judgement
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -37,6 +37,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "paired_mean": judge_brier,
     "bootstrap": judge_bootstrap,
     "order_statistic": judge_timed,
+    OFFLINE: judge_timed,
     "counted": judge_counted,
     "read_back": judge_executed,
 }

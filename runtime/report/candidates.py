@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from titrant.runtime.contract.company import Invariance, seen_words
 from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
+from titrant.schema.contract.waivers import WAIVED
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.record import NOT_TRIED, UNKNOWN, CandidateRecord, LadderRung, is_unlike
@@ -54,6 +55,8 @@ def outcome(candidate: Shown) -> tuple[str, str, str]:
     """Return a symbol, words and a tone (pass, warn, fail, plain) for what became of a candidate."""
     symbol, words, tone = OUTCOMES.get(candidate.record.status, ("○", candidate.record.status, "plain"))
     judgement = candidate.judgement
+    if candidate.record.waived:
+        return "!", "released with waivers", "warn"
     if candidate.released and judgement and not judgement.proven:
         return "≈", "released, not proven", "warn"
     if judgement and not candidate.released and judgement.released:
@@ -252,7 +255,7 @@ def precision_rows(candidates: Iterable[Shown]) -> tuple[PrecisionRow, ...]:
     return tuple(rows)
 
 
-_RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn"}
+_RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn", WAIVED: "warn"}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A candidate's contract in tables: every gate as judged with its margin, and the decisions that changed by class."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.answers import CaseCount, Cells, DecisionCounts
 from titrant.runtime.report.candidates import Shown
@@ -15,6 +15,7 @@ from titrant.runtime.report.record_view import (
     quantity,
 )
 from titrant.runtime.report.small_cells import ShownTables, number, without_small_cells
+from titrant.schema.contract.waivers import WaivedGate, waived_verdict, waiver_words
 from titrant.schema.gate import (
     NOT_SHOWN,
     SMALLER_IS_BETTER,
@@ -131,12 +132,23 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     rows = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
+    waived = {gate.gate: gate for gate in candidate.record.waived}
+    rows = tuple(_waived(row, waived[row.margin.gate]) if row.margin.gate in waived else row for row in rows)
     # A gate that passed on a group too small to show is no weak one: how near it was is not told. One that has all of
     # what it asks for, such as every layer as planned, has no margin to be near to.
     far = {row.margin.gate for row in rows if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
     closest = weakest([row.margin for row in rows if row.margin.gate not in far])
+    if waived:
+        return Judged(candidate.id, waived_verdict(judgement.verdict), "!", "warn", rows, closest)
     symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
     return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
+
+
+def _waived(row: GateRow, gate: WaivedGate) -> GateRow:
+    """Return the row of a gate that a waiver let through: its verdict says so, its reason by whom and until when."""
+    return replace(
+        row, verdict=waived_verdict(gate.verdict), symbol="!", tone="warn", reason=f"{waiver_words(gate)}; {row.reason}"
+    )
 
 
 def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from titrant.runtime.contract.company import serving_advice
+from titrant.runtime.contract.release.waivers import needless_waivers
 from titrant.runtime.contract.verdict import beyond, beyond_words, original_misses
 from titrant.runtime.report.candidates import Shown, shown_candidates
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster, speed_gain
+from titrant.schema.contract.waivers import WAIVED, needless_words, waiver_words
 from titrant.schema.gain import gains_words, speed_words
 from titrant.schema.gate import NOT_SHOWN, Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
 from titrant.schema.open_looks import OPEN
@@ -66,6 +68,8 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     if all(judgement.proven for judgement in judgements):
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
+    if any(lead.record.waived for lead in released):
+        return _waived(released, f"{names}{gained}", gates)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
     likely = [result for result in unproven if result.estimate is not None or result.method == NOT_SHOWN]
     unknown = [result for result in unproven if result not in likely]
@@ -76,6 +80,14 @@ def _released(record: Record, released: list[Shown]) -> Headline:
         parts.append(f"Not assessable, and asked for by the level only: {_named(record, unknown)}.")
     ground = " ".join([*parts, "This contract asks for evidence, not for proof."])
     return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven{gained}.", ground)
+
+
+def _waived(released: list[Shown], what: str, gates: int) -> Headline:
+    """Say what waivers let through; what is released besides is not called proven here."""
+    waived = [gate for lead in released for gate in lead.record.waived]
+    answers = [f"{gate.gate} answers {gate.verdict}, {waiver_words(gate)}" for gate in waived]
+    ground = f"{len(waived)} of {_gates(gates)} did not pass and are let through: {'; '.join(answers)}."
+    return Headline(WAIVED, "!", "warn", f"Released with waivers: {what}.", ground)
 
 
 def _gained(released: list[Shown]) -> str:
@@ -286,6 +298,13 @@ def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str
         yield f"Go on serving the original model{aside}."
 
 
+def _needless(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    for lead in leads:
+        if lead.judgement and lead.released:
+            for waiver in needless_waivers(record.plan.contract, lead.judgement):
+                yield f"“{lead.id}”: {needless_words(waiver)}."
+
+
 AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
 RULES: tuple[AdviceRule, ...] = (
     _original_misses,
@@ -296,6 +315,7 @@ RULES: tuple[AdviceRule, ...] = (
     _depends_on_batch,
     _slower,
     _too_busy,
+    _needless,
 )
 
 

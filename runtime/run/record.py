@@ -161,6 +161,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         released=tuple(outcome.judged.released.values()),
         withheld=outcome.withheld if outcome.judged.released else (),
         unmade=tuple(outcome.chosen.unmade) if outcome.judged.released else (),
+        judged_on=outcome.chosen.judged_on,
         ladder=ladder(walk, outcome, candidates),
         executed=0,
         reused=0,
@@ -180,7 +181,7 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
         if step.result is not None
     }
     failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
-    judged = plain({candidate.candidate: [candidate.status, candidate.judgement] for candidate in record.candidates})
+    judged = plain({each.candidate: [each.status, each.judgement, each.waived] for each in record.candidates})
     return record.verdict, record.exit, tuple(record.released), plain(record.original), steps, failed, judged
 
 
@@ -234,7 +235,7 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
             gate["available_cases"] = None
     return {
         "plan": plan,
-        "run": plain(replace(record, steps=steps)),
+        "run": plain(replace(record, steps=steps, judged_on="")),
         "values": _values(walk, outcome),
         "hardware": plain(walk.plan.hardware),
         "recipe_text": planned.recipe_text,

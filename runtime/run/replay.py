@@ -20,7 +20,8 @@ class Replay:
     Without `reuse` every step runs, and no result is looked up or kept. `choices` are the candidates to judge, by
     search, in place of what fresh measurements choose; with them `tried` names the candidates that mended others, and
     `left` the layers that each mixture left in higher precision. `accept` is shown the record before anything is
-    released, and may raise. `look` is the look at evaluation rows that is repeated.
+    released, and may raise. `look` is the look at evaluation rows that is repeated, `judged_on` the day (ISO 8601) at
+    which waivers were read then; "": they are read today.
     """
 
     reuse: bool = True
@@ -29,6 +30,7 @@ class Replay:
     left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accept: Callable[[RunRecord], None] | None = None
     look: Look | None = None
+    judged_on: str = ""
 
     @property
     def chooses(self) -> bool:

@@ -63,7 +63,8 @@ def rerun(
         choices = {} if redecide else recorded_choices(plan, what.old.record)
         tried, left = (None, {}) if redecide else recorded_search(plan, what.old.record)
         look = None if redecide else what.old.record.look
-        replay = Replay(reuse=False, choices=choices, tried=tried, left=left, look=look)
+        day = "" if redecide else what.old.record.judged_on
+        replay = Replay(reuse=False, choices=choices, tried=tried, left=left, look=look, judged_on=day)
         record = execute(what.planned, listen=hear, worker=kept[0], replay=replay)
         folder = home.runs / record.run
         compared = compare_rerun(what, folder, kept[0], exact=exact, would_now=(*what.otherwise, *fresh))
@@ -175,6 +176,7 @@ def _record(entry: LockEntry, plan: Plan) -> RunRecord:
         executed=0,
         reused=0,
         seconds=0.0,
+        judged_on=entry.judged_on,
     )
 
 

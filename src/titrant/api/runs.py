@@ -11,7 +11,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import SIZES, parse_size, parse_time
 
-VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
+VERDICTS = ("PASS", "NOT PROVEN", "WAIVED", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
