@@ -58,9 +58,9 @@ class Rows:
     """One role, ready for the model.
 
     `inputs`: name → (rows, …) float32 or int64; of rows that are raw columns also float64, uint8 and text (objects).
-    `labels`: (rows,) int64 index into `classes`, or None. `units`:
-    (rows,) int64. `ids`: (rows,) uint64, of the row's content. `subgroups`: name → (rows,) int64 index into
-    `subgroup_values[name]`, -1 for a row that belongs to none.
+    `labels`: (rows,) int64 index into `classes`, or None. `targets`: (rows, …) float64, labels that are no classes, or
+    None. `units`: (rows,) int64. `ids`: (rows,) uint64, of the row's content. `subgroups`: name → (rows,) int64 index
+    into `subgroup_values[name]`, -1 for a row that belongs to none.
     """
 
     role: str
@@ -72,6 +72,7 @@ class Rows:
     positive: int | None = None
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
     subgroup_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

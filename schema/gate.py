@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from titrant.schema.contract.earlier import WHOSE
 from titrant.schema.contract.waivers import GateWaiver
+from titrant.schema.tasks import CASE_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+Comparison = Literal[
+    "at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least", "ratio_at_most"
+]
 # Comparisons for which small is good: the upper bound decides.
-SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
+SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most", "ratio_at_most")
 
 
 # That the original beats the best constant answer: what is compared with one that does not proves nothing.
@@ -20,6 +24,21 @@ REFERENCE = "reference"
 FINE_TUNED = "fine_tuned"
 # That every layer runs in the precision that was planned for it.
 EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
+
+
+# Tests of what one clock and one counter say of two files: medians, percentiles, memory and bytes.
+PAIRED_MEDIAN, PERCENTILE_RATIO, PEAK_RATIO, SIZE_RATIO = (
+    "paired_median",
+    "percentile_ratio",
+    "peak_ratio",
+    "size_ratio",
+)
+RATIO_TESTS = {
+    "latency_p50": PAIRED_MEDIAN,
+    "latency_p95": PERCENTILE_RATIO,
+    "peak_memory": PEAK_RATIO,
+    "size": SIZE_RATIO,
+}
 
 
 # The test of a throughput that is that of whole blocks of batches, one batch after another.
@@ -39,7 +58,7 @@ class Gate:
     id: str
     preset: (
         # retention, fine_tuned, safety, bias, calibration, clinical_relevance, target, baseline, reference, executed,
-        # gates
+        # regression, anchor, gates
         str
     )
     metric: str
@@ -86,6 +105,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
+    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
 }
 
 
@@ -204,7 +224,10 @@ SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
 # Metrics of which less is better; of every other, more.
-LESS_IS_BETTER = ("brier", "mae", "rmse", "perplexity", *LATENCIES, "size", "peak_memory")
+LESS_IS_BETTER = (
+    "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
+    "peak_memory",
+)  # fmt: skip
 # Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.
 _MIRRORED: Mapping[Comparison, Comparison] = {"at_least": "at_most", "drop_at_most": "rise_at_most"}
 
@@ -232,6 +255,9 @@ def gate_test(metric: str, comparison: str) -> str:
         return _only(metric, comparison, ("at_least",), "order_statistic")
     if metric in ("size", "peak_memory"):
         return _only(metric, comparison, ("at_most",), "counted")
+    if metric in CASE_METRICS:
+        test = "case_groups" if comparison == "ratio_at_least" else "case_means"
+        return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:
@@ -284,6 +310,7 @@ COMPARISONS: Mapping[str, str] = {
     "drop_at_most": "≤ {} lower than the original’s",
     "rise_at_most": "≤ {} higher than the original’s",
     "ratio_at_least": "≥ {} as a ratio",
+    "ratio_at_most": "≤ {} of the original’s",
 }
 
 
@@ -291,6 +318,10 @@ def threshold_words(gate: Gate) -> str:
     """Write a gate's comparison and threshold with its unit, as "≥ 0.97 of the original’s"."""
     if gate.preset == FINE_TUNED:
         return f"≥ {_threshold(gate)} of the fine-tuned original’s"
+    if gate.preset in WHOSE and gate.metric in SHARES:
+        return f"≥ {_threshold(gate)}, with {WHOSE[gate.preset]}"
+    if gate.preset in WHOSE:
+        return f"{'≤' if gate.comparison in SMALLER_IS_BETTER else '≥'} {_threshold(gate)} of {WHOSE[gate.preset]}"
     return COMPARISONS[gate.comparison].format(_threshold(gate))
 
 

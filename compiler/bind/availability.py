@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
-from titrant.compiler.bind.check_contract import OF_CLASSES
 from titrant.compiler.bind.check_reduction import FAMILIES
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.recipe.deploy import ENGINES, FORMATS
 from titrant.schema.recipe.validation import row_metrics
+from titrant.schema.tasks import TASKS
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
@@ -53,7 +53,7 @@ MEASURES = ("auto", "same_class", "cosine", "neighbor", "relative", "absolute")
 
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
-    ("task",): ("binary_classification", "multiclass_classification", "unlabeled"),
+    ("task",): tuple(TASKS),
     ("validation", "agreement", "measure"): MEASURES,
     ("validation", "agreement", "*", "measure"): MEASURES,
 }
@@ -97,7 +97,7 @@ def has_value(path: Sequence[str], value: str) -> bool:
     if tuple(path) == _METHOD:
         return _has_method(value)
     if tuple(path) in map(_closed, _METRICS):
-        return value in OF_CLASSES
+        return any(value in task.metrics for task in TASKS.values())
     return True
 
 

@@ -12,6 +12,7 @@ from titrant.schema.language.spans import KeyPath
 from titrant.schema.language.yaml_tree import MOST_FINDINGS, capped
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.tasks import TASKS, Task
 from titrant.schema.values.frozen import dataclass
 
 CodeOrigin = Literal["recipe", "environment", "outside"]
@@ -94,9 +95,19 @@ class CheckInput:
         return self.data.source is not None or self.data.sources is not None
 
     @property
+    def task(self) -> Task:
+        """What this version knows of the recipe's task."""
+        return TASKS.get(self.recipe.task, TASKS["unlabeled"])
+
+    @property
     def labelled(self) -> bool:
         """Whether the task has labels."""
-        return self.recipe.task in ("binary_classification", "multiclass_classification")
+        return self.task.label != "none"
+
+    @property
+    def classifying(self) -> bool:
+        """Whether the labels are classes."""
+        return self.task.label == "class"
 
     def written(self, *path: str | int) -> bool:
         """Whether a path stands in the text."""

@@ -1,6 +1,6 @@
 """Check that every gate that the recipe asks for can mean something for its task and data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
@@ -8,22 +8,27 @@ from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
+from titrant.schema.tasks import CASE_METRICS
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
 OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
-# Metrics of a task with classes; the rest belong to tasks of later versions.
-OF_CLASSES = ("accuracy", "balanced_accuracy", "brier", "agreement", *OF_POSITIVE)
 
 
 def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
     """Refuse a preset that the recipe itself asks for and whose facts it leaves out."""
     validation = given.recipe.validation
     for name in ("safety", "bias", "calibration", "clinical_relevance"):
-        if getattr(validation, name) not in (None, "none") and not given.labelled:
+        if getattr(validation, name) in (None, "none"):
+            continue
+        if not given.labelled:
             message = f"`{name}` needs labels, and `task: {given.recipe.task}` has none"
             yield given.finding("R110", ("validation", name), message, "take it out; `retention` judges the agreement")
-    if isinstance(validation.safety, Safety) and given.data.positive is None:
+        elif not given.classifying and name in ("safety", "calibration"):
+            message = f"`{name}` is about classes, and `task: {given.recipe.task}` has none"
+            advice = f"take it out; `gates` take {_names(given.task.metrics)}"
+            yield given.finding("R110", ("validation", name), message, advice)
+    if isinstance(validation.safety, Safety) and given.classifying and given.data.positive is None:
         message = "`safety` is about the critical class, and `data.positive` does not name it"
         yield given.finding("R110", ("validation", "safety"), message, "add `positive: …` under `data`", part="key")
     if isinstance(validation.bias, Bias):
@@ -42,7 +47,16 @@ def _bias(given: CheckInput, bias: Bias) -> Iterator[Finding]:
             gate_test(metric, "ratio_at_least")
         except ValueError:
             message = f"subgroups cannot be compared by `{metric}`"
-            yield given.finding("R112", (*path, "metric"), message, "take accuracy, sensitivity or specificity")
+            instead = [name for name in given.task.metrics if _compares_groups(name)]
+            yield given.finding("R112", (*path, "metric"), message, f"take {' or '.join(instead)}")
+
+
+def _compares_groups(metric: str) -> bool:
+    try:
+        gate_test(metric, "ratio_at_least")
+    except ValueError:
+        return False
+    return True
 
 
 def gates_mean_something(given: CheckInput) -> Iterator[Finding]:
@@ -72,7 +86,7 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     if problem is not None:
         yield problem
         return
-    if not given.labelled and read_slice(gate.slice).kind == "class":
+    if not given.classifying and read_slice(gate.slice).kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
@@ -86,10 +100,20 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
         return
     ratio = gate.comparison == "retention"
+    if not ratio and _is_unbounded(gate.metric):
+        return  # in the unit of the label
     if gate.threshold < 0 or gate.threshold > (2 if ratio else 1):
         what = "a ratio to the original, about 1" if ratio else "a fraction, 0 to 1 and never percent"
         close = f"did you mean `{gate.threshold / 100:g}`?" if 1 < gate.threshold <= 100 else ""
         yield given.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
+
+
+def _names(metrics: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in metrics)
+
+
+def _is_unbounded(metric: str) -> bool:
+    return metric in CASE_METRICS and CASE_METRICS[metric].highest is None
 
 
 def _direction(metric: str) -> str:
@@ -103,8 +127,8 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
         if metric != "agreement":
             message = f"`{metric}` needs labels, and `task: {task}` has none"
             yield given.finding("R111", path, message, "write `agreement`, or choose a labelled task")
-    elif metric not in OF_CLASSES:
-        names = ", ".join(f"`{name}`" for name in OF_CLASSES)
+    elif metric not in given.task.metrics:
+        names = _names(given.task.metrics)
         yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {names}")
     elif metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
@@ -124,7 +148,8 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
     elif baseline.metric in LESS_IS_BETTER:
         message = f"`at_least` guards nothing here: {_direction(baseline.metric)}"
-        yield given.finding("R125", path, message, "take a metric of which more is better, such as `accuracy`")
+        better = next(name for name in given.task.metrics if name not in LESS_IS_BETTER)
+        yield given.finding("R125", path, message, f"take a metric of which more is better, such as `{better}`")
     elif not 0 <= baseline.at_least <= 1:
         message = f"`{baseline.at_least:g}` is out of range: it is a fraction, 0 to 1 and never percent"
         yield given.finding("R113", ("validation", "baseline", "at_least"), message)
@@ -136,7 +161,7 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
     path: KeyPath = ("validation", "agreement")
     if said is None:
         return
-    if given.labelled:
+    if given.classifying:
         message = f"`agreement` is for outputs without labels, and `task: {given.recipe.task}` has labels"
         yield given.finding("R110", path, message, "take it out; `clinical_relevance` compares decisions", part="key")
         return
@@ -201,7 +226,9 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
 
 
 # Tests of which some bound holds however often rows are added and judged.
-_AT_ANY_TIME = ("score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions")
+_AT_ANY_TIME = (
+    "case_means", "score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions",
+)  # fmt: skip
 
 
 def open_looks_have_bounds(given: CheckInput) -> Iterator[Finding]:

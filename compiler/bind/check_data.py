@@ -68,7 +68,7 @@ def rows_are_real(given: CheckInput) -> Iterator[Finding]:
 
 
 def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
-    """Refuse a set that scikit-learn does not bring along for classification."""
+    """Refuse a set that scikit-learn does not bring along."""
     alone = {"source": given.data.source, "unlabeled": given.data.unlabeled}
     named: list[tuple[KeyPath, str | None]] = [
         (("data", key, "sklearn"), source.sklearn) for key, source in alone.items() if source is not None
@@ -78,7 +78,7 @@ def bundled_sets_exist(given: CheckInput) -> Iterator[Finding]:
     ]
     for path, name in named:
         if name is not None and name not in BUNDLED:
-            message = f"scikit-learn brings no classification set `{name}`"
+            message = f"scikit-learn brings no set `{name}`"
             yield given.finding("R118", path, message, meant(name, BUNDLED, "it brings"))
 
 
@@ -101,7 +101,7 @@ def images_are_read_alike(given: CheckInput) -> Iterator[Finding]:
 
 def classes_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check the classes against the task, and `positive` against the classes."""
-    if not given.labelled:
+    if not given.classifying:
         return
     label: KeyPath = ("data", "label")
     if len(data.classes) == 1:

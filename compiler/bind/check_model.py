@@ -214,7 +214,7 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     named = {spec.name: spec for spec in model.outputs}
     specs = given.recipe.model.output or ()
     yield from _named_outputs(given, model)
-    if not given.labelled or not model.outputs or len(data.classes) < 2:
+    if not given.classifying or not model.outputs or len(data.classes) < 2:
         return
     first = specs[0].name if specs and specs[0].name else model.outputs[0].name
     judged = named.get(first)

@@ -20,6 +20,8 @@ LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
     "smooth_l1_loss": _OF_PROBABILITIES,
     "huber_loss": _OF_PROBABILITIES,
 }
+OF_NUMBERS = tuple(name for name, kinds in LOSS_KINDS.items() if kinds == _OF_PROBABILITIES)
+ACCURACY = "tuning accuracy"
 WITH_MOMENTUM = ("sgd", "rmsprop")
 _KIND_ADVICE: Mapping[OutputKind, str] = {
     "logits": "write `loss: cross_entropy`; or `model.output.kind`, where the outputs are something else",
@@ -37,6 +39,8 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"training needs labels, and `task: {given.recipe.task}` has none"
         advice = "take `train` out, or choose a labelled task"
         yield given.finding("R117", ("train",), message, advice, part="key")
+    elif not given.classifying:
+        yield from _learns_numbers(given, train)
     elif train.loss is None:
         yield from _takes_logits(given)
     else:
@@ -95,6 +99,24 @@ def _output_kind(given: CheckInput) -> OutputKind:
     """Return what the first output is said to be; logits where nothing is said, as judging has it."""
     outputs = given.recipe.model.output or ()
     return (outputs[0].kind if outputs else None) or "logits"
+
+
+def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """Refuse what is about classes where the labels are numbers."""
+    task = given.recipe.task
+    if train.loss in LOSS_KINDS and train.loss not in OF_NUMBERS:
+        message = f"`{train.loss}` compares with classes, and `task: {task}` has none"
+        yield given.finding("R190", ("train", "loss"), message, f"write one of {', '.join(OF_NUMBERS)}")
+    of_classes: list[KeyPath] = []
+    if train.class_weights is not None:
+        of_classes.append(("train", "class_weights"))
+    if train.early_stop is not None and train.early_stop.metric == ACCURACY:
+        of_classes.append(("train", "early_stop", "metric"))
+    if train.checkpoints.metric == ACCURACY:
+        of_classes.append(("train", "checkpoints", "metric"))
+    for path in of_classes:
+        message = f"`{path[-1]}` is about classes, and `task: {task}` has none"
+        yield given.finding("R191", path, message, "take it out", part="key")
 
 
 def _takes_logits(given: CheckInput) -> Iterator[Finding]:

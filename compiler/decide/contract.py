@@ -21,6 +21,7 @@ from titrant.schema.gate import (
     gate_test,
 )
 from titrant.schema.open_looks import OPEN
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
 
@@ -28,6 +29,8 @@ from titrant.schema.values.units import shown_count
 EVERY_CONTRACT = "every contract"
 
 NO_LABELS = "the task has no labels"
+NO_PROBABILITIES = "the task has no probabilities"
+NO_CRITICAL = "the task has no critical class"
 NO_POSITIVE = "data.positive names no critical class"
 
 
@@ -88,10 +91,10 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
 
 def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     """Retention, calibration and clinical relevance: rows over all cases."""
-    labelled = question.recipe.task != "unlabeled"
+    task = TASKS[question.recipe.task]
     asked = presets.thresholds
     if (preset := asked.get("retention")) is not None:
-        metric, comparison = ("accuracy", "retention") if labelled else ("agreement", "at_least")
+        metric, comparison = (task.main, "at_least" if task.label == "none" else "retention")
         yield _row("retention", "retention", (metric, "all", comparison), preset)
         if question.settled.fine_tuning is not None:
             yield _row(FINE_TUNED, FINE_TUNED, (metric, "all", comparison), preset)
@@ -101,10 +104,13 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     ):
         if (preset := asked.get(name)) is None:
             continue
-        if labelled:
+        if task.label == "class":
             yield _row(name, name, (metric, "all", comparison), preset)
-        else:
-            yield not_assessable(name, name, metric, preset, NO_LABELS)
+        elif task.label == "none" or name == "calibration":
+            reason = NO_LABELS if task.label == "none" else NO_PROBABILITIES
+            yield not_assessable(name, name, metric, preset, reason)
+        else:  # there are no decisions: the same answer is what counts as the same
+            yield _row(name, name, ("agreement", "all", comparison), preset)
 
 
 def safety(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -114,7 +120,8 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
         if (preset := presets.thresholds.get(name)) is None:
             continue
         if positive is None:
-            reason = NO_LABELS if question.recipe.task == "unlabeled" else NO_POSITIVE
+            label = TASKS[question.recipe.task].label
+            reason = {"none": NO_LABELS, "class": NO_POSITIVE}.get(label, NO_CRITICAL)
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
             yield _row(f"safety.{name}", "safety", (metric, Slice("class", positive).text, "at_least"), preset)
@@ -125,10 +132,11 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
     preset = presets.thresholds.get("bias")
     if preset is None:
         return
-    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else "accuracy")
+    task = TASKS[question.recipe.task]
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
     values = subgroup_values(question.data)
     reason = ""
-    if question.recipe.task == "unlabeled":
+    if task.label == "none":
         reason = NO_LABELS
     elif not values:
         reason = "data.subgroups has no subgroups"
@@ -163,9 +171,13 @@ def _reference(question: Question) -> Iterator[Gate]:
     With two classes, of which one is positive, every constant answer has a balanced accuracy of one half; else the
     largest class is what the best one always gives.
     """
-    evaluation = question.data.roles["evaluation"]
+    evaluation, task = question.data.roles["evaluation"], TASKS[question.recipe.task]
+    if task.over_constant:
+        metric = task.over_constant
+        test = gate_test(metric, "at_least")
+        yield Gate(REFERENCE, REFERENCE, metric, "all", "at_least", 0.0, test, EVERY_CONTRACT)
     present = {name: count for name, count in evaluation.classes.items() if count}
-    if question.recipe.task == "unlabeled" or len(present) < 2:
+    if task.label != "class" or len(present) < 2:
         return
     if question.data.positive is not None and len(question.data.classes) == 2:
         yield Gate(REFERENCE, REFERENCE, "balanced_accuracy", "all", "at_least", 0.5, "two_proportions", EVERY_CONTRACT)

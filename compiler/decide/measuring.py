@@ -13,6 +13,7 @@ from titrant.schema.recipe.model import CLASSIFYING
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
 from titrant.schema.recipe.validation import Agreement
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
 
@@ -117,8 +118,9 @@ def operating_point(question: Question) -> RuleAnswer:
     point = recipe.validation.operating_point
     written = question.bound.written("validation", "operating_point")
     if recipe.task != "binary_classification":
-        chosen = "largest score" if recipe.task != "unlabeled" else "none"
-        because = "more than two classes" if recipe.task != "unlabeled" else "nothing is decided"
+        classes = TASKS[recipe.task].label == "class"
+        chosen = "largest score" if classes else "none"
+        because = "more than two classes" if classes else "nothing is decided"
         return RuleAnswer({}, (_point_line(question, "operating_point.task", "from task", chosen, because),))
     if question.data.positive is None:
         because = "data.positive names no critical class"
@@ -260,7 +262,7 @@ def _convertible(question: Question, engine: str, form: str) -> bool:
 
 def agreement(question: Question) -> RuleAnswer:
     """Say when two answers agree; settled is nothing, since lowering asks for the comparisons itself."""
-    if question.recipe.task != "unlabeled":
+    if TASKS[question.recipe.task].label == "class":
         return RuleAnswer(None)
     lines = tuple(
         decision(

@@ -9,6 +9,7 @@ from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.train import Distributed, Train
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.units import format_size
 
 # The step size that each optimizer starts well with, for a network of moderate size.
@@ -219,6 +220,8 @@ def _learning_rate(question: Question, train: Train) -> tuple[float | None, Deci
 def _loss(question: Question, train: Train) -> tuple[str, Decision]:
     if train.loss is not None:
         chosen, rule, because = train.loss, "loss.written", "the recipe says so"
+    elif TASKS[question.recipe.task].label == "numbers":
+        chosen, rule, because = "mse_loss", "loss.task", "the labels are numbers"
     elif _one_output(question):
         chosen, rule, because = "binary_cross_entropy_with_logits", "loss.task", "the model gives one number a case"
     else:

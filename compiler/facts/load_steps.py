@@ -12,6 +12,7 @@ from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
 from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
 
@@ -60,7 +61,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     return {
         "roles": _roles(recipe),
         "by": split.by,
-        "stratify": split.stratify,
+        "stratify": split.stratify and TASKS[recipe.task].label != "numbers",
         "overlap": split.overlap,
         "inputs": inputs,
         "label": label,

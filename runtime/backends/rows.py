@@ -91,6 +91,8 @@ def save_rows(value: Rows, folder: Path) -> None:
     arrays = {"units": value.units, "ids": value.ids}
     if value.labels is not None:
         arrays["labels"] = value.labels
+    if value.targets is not None:
+        arrays["targets"] = value.targets
     texts = {place: array.tolist() for place, array in enumerate(value.inputs.values()) if array.dtype == object}
     arrays |= {f"input.{place}": array for place, array in enumerate(value.inputs.values()) if place not in texts}
     arrays |= {f"subgroup.{place}": array for place, array in enumerate(value.subgroups.values())}
@@ -119,6 +121,7 @@ def load_rows(folder: Path) -> Rows:
         role=about["role"],
         inputs={name: {**arrays, **written}[f"input.{place}"] for place, name in enumerate(about["inputs"])},
         labels=arrays.get("labels"),
+        targets=arrays.get("targets"),
         units=arrays["units"],
         ids=arrays["ids"],
         classes=tuple(about["classes"]),

@@ -18,12 +18,14 @@ from titrant.runtime.contract.evidence import (
     SliceAnswers,
     Unassessable,
     Unlabeled,
+    beside,
     select,
     slice_answers,
 )
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
+from titrant.runtime.contract.tasks.controls import broken_cases, is_by_case, permuted_cases
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
 from titrant.schema.values.slice import Slice
@@ -67,7 +69,7 @@ def _controlled(gate: Gate, result: GateResult, contract: Contract, evidence: Ev
     if not controls_of(gate) or not _lets_through(gate, result, contract.require):
         return result
     refused = []
-    for control in controls(gate, evidence):
+    for control in controls(gate, beside(gate, evidence)):
         if _passes(gate, control.evidence, contract.require, judge):
             return _opened(result, control.words)
         refused.append(control.name)
@@ -120,7 +122,8 @@ def _permuted(evidence: Evidence) -> Control | None:
     if evidence.original is None:
         if evidence.permuted_alike is None:
             return None
-        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike), words)
+        cases = permuted_cases(evidence)
+        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike, cases=cases), words)
     order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
@@ -148,6 +151,13 @@ def _breaks(gate: Gate) -> tuple[object, ...]:
 
 def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     """Let the original's answers lose twice what the gate forbids, one unit in twenty at least."""
+    if is_by_case(gate, evidence):
+        found = broken_cases(gate, evidence, _units_of, times=_TIMES, least=_LEAST_SHARE)
+        if found is None:
+            return None
+        cases, share = found
+        words = f"the original with {share:.3g} of its cases broken"
+        return Control(BROKEN, replace(evidence, cases=cases), words)
     share = min(1.0, max(_LEAST_SHARE, _TIMES * forbidden(gate)))
     words = f"the original with {share:.3g} of its cases broken"
     among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
@@ -247,6 +257,8 @@ def _constant_let_through(
     verdicts = {result.gate: result for result in judged}
     gates = [gate for gate in contract.gates if controls_of(gate)]
     held_back = [gate for gate in gates if not _lets_through(gate, verdicts[gate.id], contract.require)]
+    if evidence.cases is not None and gates and not held_back:
+        return _constant_case(gates, contract, evidence, judge)
     if evidence.original is None or evidence.rows.labels is None or not gates or held_back:
         return ""
     shares = np.bincount(evidence.rows.labels, minlength=len(evidence.rows.classes)) / len(evidence.rows)
@@ -259,3 +271,14 @@ def _constant_let_through(
         if all(_passes(gate, control, contract.require, judge) for gate in gates):
             return f"the constant answer {name}"
     return ""
+
+
+def _constant_case(gates: Sequence[Gate], contract: Contract, evidence: Evidence, judge: JudgeGate) -> str:
+    found = None if evidence.cases is None else evidence.cases.constant()
+    if found is None:
+        return ""
+    answers, words = found
+    # It answers as the original does in next to no case.
+    control = replace(evidence, cases=answers, alike=np.zeros(len(evidence.rows), bool))
+    passes = all(_passes(gate, control, contract.require, judge) for gate in gates)
+    return f"the constant answer {words}" if passes else ""

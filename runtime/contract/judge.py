@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
-from titrant.runtime.contract.evidence import Evidence, Unassessable
+from titrant.runtime.contract.evidence import Evidence, Unassessable, beside
 from titrant.runtime.contract.paired_tests import (
     judge_auroc,
     judge_bootstrap,
@@ -23,9 +23,10 @@ from titrant.runtime.contract.single_tests import (
     judge_two_proportions,
 )
 from titrant.runtime.contract.subgroup_harm import name_harmed
+from titrant.runtime.contract.tasks.judging import judge_case_groups, judge_cases
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
-from titrant.schema.gate import FINE_TUNED, OFFLINE, Contract, Gate, GateResult, Judgement
+from titrant.schema.gate import OFFLINE, Contract, Gate, GateResult, Judgement
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -38,6 +39,8 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "bootstrap": judge_bootstrap,
     "order_statistic": judge_timed,
     OFFLINE: judge_timed,
+    "case_means": judge_cases,
+    "case_groups": judge_case_groups,
     "counted": judge_counted,
     "read_back": judge_executed,
 }
@@ -53,7 +56,8 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         return open_result(gate, gate.assumption or "its facts are missing")
     if gate.of_original:
         # The original itself is on trial.
-        evidence = replace(evidence, candidate=evidence.original)
+        cases = None if evidence.cases is None else evidence.cases.permuted(np.arange(len(evidence.rows)))
+        evidence = replace(evidence, candidate=evidence.original, cases=cases)
     try:
         finite(evidence)
         if gate.test not in TESTS:
@@ -77,12 +81,11 @@ def judgement(contract: Contract, candidate: str, evidence: Evidence, judge_gate
 
 
 def _beside(gate: Gate, evidence: Evidence, judge_gate: JudgeGate) -> GateResult:
-    """Judge a gate beside the model that it compares with: the original, or that one fine-tuned."""
-    if gate.preset != FINE_TUNED:
-        return judge_gate(gate, evidence)
-    if evidence.fine_tuned is None:
-        return open_result(gate, "the fine-tuned original was not answered")
-    return judge_gate(gate, evidence.fine_tuned)
+    """Judge a gate beside the model that it compares with: the original, that one fine-tuned, or an earlier release."""
+    try:
+        return judge_gate(gate, beside(gate, evidence))
+    except Unassessable as unassessable:
+        return open_result(gate, str(unassessable))
 
 
 def result_of(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:

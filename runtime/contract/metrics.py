@@ -1,6 +1,7 @@
 """Metrics of a model's answers against the labels, also by subgroup; None where the cases do not define one."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.statistics.auroc import midranks
 from titrant.runtime.values import Rows
 from titrant.schema.values.frozen import dataclass
+
+if TYPE_CHECKING:
+    from titrant.runtime.contract.tasks.cases import CaseAnswers
 
 # labels (rows,), positive class index or None
 MetricFunction = Callable[[Answers, np.ndarray, int | None], float | None]
@@ -143,6 +147,14 @@ class ConstantComparison:
     answer: str
     rows: int
     decides_one: bool  # the model itself answers all rows alike
+    less_is_better: bool = False
+
+    @property
+    def is_no_better(self) -> bool:
+        """Whether the constant answer does as well."""
+        if self.less_is_better:
+            return self.original >= self.constant
+        return self.original <= self.constant
 
 
 def compare_with_constant(answers: Answers, rows: Rows) -> ConstantComparison | None:
@@ -198,9 +210,16 @@ def slice_metrics(evidence: Evidence) -> tuple[SliceMetrics, ...]:
     Accuracy, sensitivity and specificity for `data.positive`, else balanced accuracy, AUROC (Mann and Whitney) and
     Brier score; a slice without a case is left out.
     """
+    if evidence.cases is not None:
+        return tuple(_of_cases(evidence.cases, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
     if evidence.rows.labels is None or evidence.original is None or evidence.candidate is None:
         return ()
     return tuple(_on(evidence, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
+
+
+def _of_cases(cases: "CaseAnswers", group: str, value: str, chosen: np.ndarray) -> SliceMetrics:
+    count, units = int(chosen.sum()), len(np.unique(cases.rows.units[chosen]))
+    return SliceMetrics(group, value, count, units, count, *cases.figures(np.flatnonzero(chosen)))
 
 
 def _slices(evidence: Evidence) -> Iterator[tuple[str, str, np.ndarray]]:

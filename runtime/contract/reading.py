@@ -7,8 +7,9 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Params
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
+from titrant.schema.tasks import TASKS
 
-JudgedTask = Literal["binary_classification", "multiclass_classification", "unlabeled"]
+JudgedTask = Literal["binary_classification", "multiclass_classification", "regression", "unlabeled"]
 
 
 class AnswerComparison(Params):
@@ -55,4 +56,4 @@ class Reading(Params):
 
     def kind(self, name: str) -> OutputKind:
         """Return what the numbers of an output are."""
-        return self.kinds.get(name, "values" if self.task == "unlabeled" else "logits")
+        return self.kinds.get(name, TASKS[self.task].output)

@@ -39,7 +39,7 @@ def judge_left_alone(gate: Gate, evidence: Evidence) -> GateEstimate | None:
     that group's own retention, turned over where it stands below the line. None where the row is no such row, and its
     own test judges it.
     """
-    if gate.preset != "bias":
+    if gate.preset != "bias" or evidence.original is None:
         return None
     sides = [_side(gate.metric, among, evidence) for among in slice_of(gate).sides()]
     small = [side for side in sides if side.units < gate.min_cases]

@@ -162,7 +162,7 @@ def unreadable(file: Path, error: Exception, kind: str) -> Diagnostic:
 
 
 def read_bundled(name: str) -> Table:
-    """Load a set: one column a feature under its scikit-learn name, and `target` with its class names.
+    """Load a set: one column a feature under its scikit-learn name, and `target`, with its class names or as numbers.
 
     `digits` has the 64 pixels as `pixel_0_0` … `pixel_7_7` (0..16) and, for whoever names it, `image` (rows, 1, 8, 8)
     float32 in 0..1. Raises RecipeError X105 for another name.
@@ -170,17 +170,18 @@ def read_bundled(name: str) -> Table:
     if name not in BUNDLED:
         near = nearest(name, BUNDLED)
         help = f"did you mean {near}?" if near else f"one of {', '.join(BUNDLED)}"
-        raise RecipeError(Diagnostic("X105", f"scikit-learn brings no classification set {name}", help=help))
+        raise RecipeError(Diagnostic("X105", f"scikit-learn brings no set {name}", help=help))
     from sklearn import datasets
 
     bundle = getattr(datasets, f"load_{name}")()
     columns = {
         str(feature): np.ascontiguousarray(bundle.data[:, place]) for place, feature in enumerate(bundle.feature_names)
     }
-    columns["target"] = bundle.target.astype(np.int64)
+    names = bundle.get("target_names", ())
+    columns["target"] = bundle.target.astype(np.int64 if len(names) else np.float64)
     if name == "digits":
         columns["image"] = (bundle.images[:, None] / 16).astype(np.float32)
-    return Table(columns, {str(value): str(text) for value, text in enumerate(bundle.target_names)})
+    return Table(columns, {str(value): str(text) for value, text in enumerate(names)})
 
 
 def hidden(name: str | None) -> tuple[str, ...]:

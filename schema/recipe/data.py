@@ -14,7 +14,7 @@ ROLES = tuple(DEFAULT_SHARES)
 # What judges goes before what chooses, that before what fits.
 PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 # What `sklearn` can name.
-BUNDLED = ("breast_cancer", "digits", "iris", "wine")
+BUNDLED = ("breast_cancer", "digits", "iris", "wine", "diabetes")
 # The keys of which exactly one says what a source is.
 DATA_SOURCES = ("sklearn", "csv", "parquet", "npz", "image_folder", "text", "huggingface", "factory")
 

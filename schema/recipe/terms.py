@@ -188,6 +188,7 @@ Metric = Literal[
     "brier",
     "mae",
     "rmse",
+    "r2",
     "dice",
     "perplexity",
     "agreement",

@@ -27,6 +27,7 @@ class LossTerms:
     positive: int | None = None
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
+    numbers: bool = False  # the labels are numbers, no classes
 
 
 def loss_of(name: str, terms: LossTerms) -> LossFunction:
@@ -39,6 +40,8 @@ def loss_of(name: str, terms: LossTerms) -> LossFunction:
     """
     if ":" in name:
         return user_loss(name)
+    if terms.numbers:
+        return partial(_against_numbers, getattr(functional, name))
     weights = None if terms.class_weights is None else torch.tensor(terms.class_weights)
     smoothing = terms.label_smoothing
     if name == "cross_entropy":
@@ -53,6 +56,10 @@ def loss_of(name: str, terms: LossTerms) -> LossFunction:
     if name == _ONE_LOGIT:
         return partial(_one_logit, terms, weights)
     return partial(_of_numbers, getattr(functional, name), terms.positive, weights)
+
+
+def _against_numbers(compare: Callable[..., torch.Tensor], output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return compare(output.reshape(labels.shape), labels)
 
 
 def _one_logit(
@@ -123,7 +130,9 @@ def logit_class(positive: int | None) -> int:
 
 
 def labels_of(rows: Rows) -> torch.Tensor:
-    """Return the labels as (rows,) int64; StepError X202 when the rows have none."""
+    """Return the labels as (rows,) int64, numbers as (rows, …) float32; StepError X202 when the rows have none."""
+    if rows.targets is not None:
+        return tensor_of(rows.targets.astype(np.float32), copy=True)
     if rows.labels is None:
         raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
     return tensor_of(rows.labels.astype(np.int64), copy=True)
@@ -135,6 +144,11 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
     `weights` is how many class weights there are. A user's own loss compares what it likes.
     """
     if ":" in loss:
+        return
+    if labels.is_floating_point():
+        if output.numel() * len(labels) != labels.numel() * len(output):
+            message = f"the labels are {_numbers(labels)} a row, and the model's first output is {tuple(output.shape)}"
+            raise StepError(Diagnostic("X203", message, help="give a number for each of the label's"))
         return
     classes = int(labels.max()) + 1
     shape = tuple(output.shape)
@@ -163,6 +177,11 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
     if weights is not None and weights != width:
         message = f"there are {weights} class weights, and the model's first output {shape} is about {width} classes"
         raise StepError(Diagnostic("X203", message, help="set the number of classes in model.args, or take them out"))
+
+
+def _numbers(labels: torch.Tensor) -> str:
+    count = labels.numel() // max(len(labels), 1)
+    return "1 number" if count == 1 else f"{count} numbers"
 
 
 def correct(output: torch.Tensor, labels: torch.Tensor, positive: int | None, boundary: float = 0.0) -> int:

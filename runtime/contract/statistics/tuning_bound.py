@@ -48,8 +48,11 @@ def tuning_bound(quality: Mapping[str, Any], retention: float, confidence: float
     """Return the one-sided lower bound of what `validate.measure` counted, None where it counted nothing.
 
     By the score test of Nam and Blackwelder (2002) for the ratio of paired proportions, exact where few rows changed.
+    What the scores of cases bound is taken as it stands.
     Rows of one unit count as fewer cases, so many as `retention` needs if units fail whole.
     """
+    if quality.get("kept_at_least") is not None:
+        return TuningBound(max(quality["retention"], 0.0), max(quality["kept_at_least"], 0.0), quality["rows"])
     recorded = quality.get("pairs")
     if recorded is None or not recorded["both"] + recorded["lost"]:
         return None

@@ -125,12 +125,14 @@ def data_transform(
     Helps when: always; the same fitted transforms are shipped with the model.
     Inputs:     tables, split - the sources and who has which row
     Outputs:    train, tuning, calibration, evaluation - inputs name → (rows, …) float32 or int64, labels as indices
-                into the class names, subgroups; a role that was left out has no rows. transforms - as fitted
+                into the class names, or targets where they are numbers, subgroups; a role that was left out has no
+                rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
                 `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
-                model takes these; RecipeError X128 for a class that `classes` does not list, X129 for a model input
-                without a match in the data, X240 for given figures that do not fit their columns, X241 and X242 for
-                transforms that cannot be loaded or take other columns
+                model takes these; X645 when labels of a task without classes are no numbers; RecipeError X128 for a
+                class that `classes` does not list, X129 for a model input without a match in the data, X240 for given
+                figures that do not fit their columns, X241 and X242 for transforms that cannot be loaded or take other
+                columns
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -214,9 +216,10 @@ def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...
 
 def _classes(data: _Data) -> "Classes | None":
     from titrant.runtime.data.classes import find_classes
+    from titrant.runtime.data.targets import label_kind
 
     label = data.params.label
-    if label is None:
+    if label is None or label_kind(data.params.task) != "class":
         return None
     names: dict[str, str] = {}
     for table in data.tables.sources.values():
@@ -294,7 +297,18 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
+        targets=_targets(data, role),
     )
+
+
+def _targets(data: _Data, role: str) -> "np.ndarray | None":
+    """Return a role's labels that are no classes; None where they are, or where there are none."""
+    from titrant.runtime.data.targets import label_kind, target_numbers
+
+    label = data.params.label
+    if label is None or label_kind(data.params.task) != "numbers":
+        return None
+    return target_numbers(data.of(role, label), label)
 
 
 def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":

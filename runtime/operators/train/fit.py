@@ -27,7 +27,6 @@ from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
 from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,6 +224,7 @@ def fit(
     holds it, for as long as it is entered.
     """
     from titrant.runtime.backends.torch.determinism import fixed_settings
+    from titrant.runtime.training.failure import training_failed
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.trial import trial_steps
     from titrant.runtime.training.watchers import watchers_of
@@ -243,7 +243,7 @@ def fit(
                 course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
                 learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
-            raise _explained(error) from error
+            raise training_failed(error) from error
     model.module.eval()
     context.measure("final_loss", course.loss[-1])
     context.measure("best_epoch", course.best_epoch)
@@ -251,7 +251,8 @@ def fit(
         context.measure("skipped_steps", course.skipped_steps)
     if course.sweep is not None:
         context.measure("learning_rate", course.sweep["chosen"])
-    context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
+    if course.tuning_accuracy:
+        context.measure("tuning_accuracy", course.tuning_accuracy[course.best_epoch])
     return replace(model), course.curves()
 
 
@@ -271,7 +272,8 @@ def _in_processes(
     fitted, curves = fit_in_processes(values, request, context, size=params.processes, alone=alone)
     context.measure("final_loss", curves["loss"][-1])
     context.measure("best_epoch", curves["best_epoch"])
-    context.measure("tuning_accuracy", curves["tuning_accuracy"][curves["best_epoch"]])
+    if curves["tuning_accuracy"]:
+        context.measure("tuning_accuracy", curves["tuning_accuracy"][curves["best_epoch"]])
     return fitted, curves
 
 
@@ -308,7 +310,8 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
     from titrant.runtime.training.task import TrainingTask
 
-    loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing))
+    numbers = train.labels.is_floating_point()
+    loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers))
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
     return TrainingTask(
@@ -321,7 +324,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
         settings=settings_of(params),
         generator=context.generator,
         call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
-        right=lambda output, labels: correct(output, labels, tuning.positive, boundary),
+        right=None if numbers else lambda output, labels: correct(output, labels, tuning.positive, boundary),
         progress=context.progress,
         batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
@@ -382,19 +385,3 @@ def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
     from titrant.runtime.backends.torch.call import named
 
     return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))
-
-
-def _explained(error: RuntimeError) -> StepError:
-    from titrant.runtime.user_code import describe, said_by
-
-    text = first_line(error)
-    if "deterministic" in text:
-        return StepError(
-            Diagnostic(
-                "X218",
-                f"the model uses an operation that does not repeat its result: {text}",
-                help="replace the operation, or set reproducibility.deterministic to false",
-            )
-        )
-    advice = "take a step with such a batch outside titrant, and mend the model there"
-    return StepError(Diagnostic("X221", f"training failed: {describe(error)}", help=advice, said=said_by(error)))

@@ -196,9 +196,11 @@ def gather(
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
     from titrant.runtime.contract.answers import read_answers, same_answers
     from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.contract.tasks.registry import case_answers
 
-    if reading.task == "unlabeled" or rows.labels is None:
-        return Evidence(rows, None, None, same_answers(reading, rows, original, candidate))
+    if rows.labels is None:
+        alike = same_answers(reading, rows, original, candidate)
+        return Evidence(rows, None, None, alike, cases=case_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
 
@@ -210,7 +212,7 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     from titrant.runtime.contract.answers import same_answers
     from titrant.runtime.values import Outputs
 
-    if not (reading.task == "unlabeled" or rows.labels is None):
+    if rows.labels is not None:
         return None
     order = np.random.default_rng(seed).permutation(len(rows))
     others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})

@@ -83,11 +83,13 @@ def validate_measure(
     Outputs:    quality - {"rows", "original": {metric: number or null}, "candidate": …, "agreement", "retention",
                 "pairs": {"both", "lost", "gained", "neither": how many rows either model has right, or, without labels,
                 answers alike, "units": {size: how many units have so many rows}, where any has several}}; null is a
-                metric that these rows do not define; "fine_tuned": the retention against that original
+                metric that these rows do not define; "fine_tuned": the retention against that original. Of
+                a task without classes "metric" is the main one, and "kept_at_least" bounds the retention in place of
+                "pairs"
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
     Cost:       a few passes over the outputs
     """
-    measured = quality(params, rows, original, candidate, point)
+    measured = quality(params, rows, original, candidate, point, confidence=params.confidence)
     if params.asked is not None:
         from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 
@@ -105,16 +107,25 @@ def validate_measure(
 
 
 def quality(
-    reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
+    reading: Reading,
+    rows: "Rows",
+    original: "Outputs",
+    candidate: "Outputs",
+    point: Mapping[str, Any],
+    *,
+    confidence: float = 0.95,
 ) -> dict[str, Any]:
     """Return {"rows", "original", "candidate", "agreement", "retention", "pairs"}; see `validate.measure`."""
     import numpy as np
 
     from titrant.runtime.contract.metrics import calibration_edges
     from titrant.runtime.contract.statistics.tuning_bound import counts_of
+    from titrant.runtime.contract.tasks.quality import case_quality
 
     evidence = gather(reading, rows, original, candidate, point)
     agreement = float(evidence.alike.mean()) if len(rows) else 0.0
+    if evidence.cases is not None and len(rows):
+        return {"rows": len(rows), "agreement": agreement, **case_quality(evidence.cases, confidence)}
     if evidence.original is None or evidence.candidate is None:
         figures = {"original": {}, "candidate": {}, "agreement": agreement, "retention": agreement}
         counts = counts_of(np.ones(len(rows), bool), evidence.alike, rows.units)

@@ -70,13 +70,15 @@ def validate_reference(
                 "original", "constant"}, or null without labels or where these rows cannot tell}
     Fails:      RecipeError X423 when an output's answers contradict its kind, X425 when nobody says which output is
                 which class, with the order that fits best; StepError X424 when the best constant
-                answer does as well, by accuracy, or with a positive class by balanced accuracy, of which every constant
-                answer has one half; X420 when the outputs do not fit the rows or the classes
+                answer does as well, by the task's main metric, or with a positive class by balanced accuracy, of which
+                every constant answer has one half; X420 when the outputs do not fit the rows or the classes
     Cost:       a few passes over the outputs
     """
     from titrant.runtime.contract.answers import read_answers
     from titrant.runtime.contract.metrics import compare_with_constant
     from titrant.runtime.contract.output_kinds import mismatches
+    from titrant.runtime.contract.tasks.quality import compare_cases_with_constant
+    from titrant.runtime.contract.tasks.registry import case_answers
 
     judged = params.output or next(iter(outputs.arrays), "")
     for mismatch in mismatches(params, judged, outputs):
@@ -84,10 +86,12 @@ def validate_reference(
     if params.assumed_order and (orders := _orders(params, rows, outputs)) is not None:
         raise _order_not_stated(orders)
     compared = None
-    if params.task != "unlabeled" and rows.labels is not None:
+    if rows.labels is not None:
         compared = compare_with_constant(read_answers(params, rows, outputs, point), rows)
-        if compared is not None and compared.original <= compared.constant:
-            raise _no_better(compared, point)
+    elif (cases := case_answers(params, rows, outputs, outputs)) is not None:
+        compared = compare_cases_with_constant(cases)
+    if compared is not None and compared.is_no_better:
+        raise _no_better(compared, point)
     kinds = {name: params.kind(name) for name in outputs.arrays}
     return {"reference": {"rows": len(rows), "kinds": kinds, "constant": None if compared is None else plain(compared)}}
 

@@ -41,7 +41,7 @@ class TuningQuality:
     the original after the training that the candidate had, `agreement` the share
     of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept.
     `as_planned` is the share of the layers, of those that were found, that gave these answers in the precision that was
-    planned.
+    planned. `bounded` bounds `kept` from below where each case has a score.
     """
 
     kept: float | None = None
@@ -51,6 +51,7 @@ class TuningQuality:
     as_planned: float | None = None
     lower: float | None = None
     fine_tuned: float | None = None
+    bounded: float | None = None
 
     @property
     def least(self) -> float | None:
@@ -100,7 +101,12 @@ class Limit:
 
 
 def noise(tuning: TuningQuality) -> float:
-    """Return the standard error of a retention: only changed decisions can move it, and at least one may have."""
+    """Return the standard error of a retention: only changed decisions can move it, and at least one may have.
+
+    Where cases have scores, the distance to its bound tells it.
+    """
+    if tuning.bounded is not None and tuning.kept is not None:
+        return max(tuning.kept - tuning.bounded, 0.0) / Z
     if not tuning.rows:
         return math.inf
     changed = max((1 - (tuning.agreement if tuning.agreement is not None else 0)) * tuning.rows, 1)
@@ -148,9 +154,10 @@ def _left_alone(changed: int, rows: int) -> float:
 
 
 def _main_metric(quality: Mapping[str, Any]) -> tuple[str, float | None]:
-    """Return the main metric and the original's value: classification accuracy, where it was measured."""
-    value = quality.get("original", {}).get("accuracy")
-    return ("accuracy", value) if value is not None else ("", None)
+    """Return the main metric and the original's value, where it was measured."""
+    metric = quality.get("metric", "accuracy")
+    value = quality.get("original", {}).get(metric)
+    return (metric, value) if value is not None else ("", None)
 
 
 def tuning_quality(quality: Mapping[str, Any]) -> TuningQuality:
@@ -164,6 +171,7 @@ def tuning_quality(quality: Mapping[str, Any]) -> TuningQuality:
         rows=int(quality.get("rows", 0)),
         lower=quality.get("lower"),
         fine_tuned=quality.get("fine_tuned"),
+        bounded=quality.get("kept_at_least"),
     )
 
 
@@ -187,10 +195,11 @@ def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
         "same_decision": ("decides {:.4f} of the cases as the original does", tuning.agreement),
         "agreement": ("answers {:.4f} of the cases as the original does", tuning.agreement),
     }
+    of_quality = by_metric["accuracy"]
     beside = ("keeps {:.4f} of the fine-tuned original's quality", tuning.fine_tuned)
     for gate in contract.gates:
         if gate.preset in _ASKED and gate.test != "not_assessable":
-            text, value = beside if gate.preset == FINE_TUNED else by_metric[gate.metric]
+            text, value = beside if gate.preset == FINE_TUNED else by_metric.get(gate.metric, of_quality)
             if value is not None and value < gate.threshold:
                 return f"it {text.format(value)} on {tuning.rows:,} tuning rows, and {gate.threshold:g} is asked"
     return ""

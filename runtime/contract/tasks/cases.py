@@ -1,0 +1,64 @@
+"""Both models' answers to the cases of a task, as scores: of all of them, of a slice, and of answers to be refused."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from titrant.runtime.contract.tasks.scores import CaseScores
+from titrant.runtime.values import Rows
+from titrant.schema.tasks import TASKS
+
+
+class CaseAnswers(ABC):
+    """The answers of an original and a candidate to rows of one task.
+
+    A subclass is one task: it says what each case scores by each of the task's metrics, and what the worst and the best
+    constant answers are.
+    """
+
+    task: str
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    @abstractmethod
+    def scores(self, metric: str, chosen: np.ndarray, class_name: str = "") -> CaseScores:
+        """Return what the chosen cases (places, one or more) score by a metric, of one class where one is named.
+
+        Unassessable where the metric is not defined for them.
+        """
+
+    @abstractmethod
+    def permuted(self, order: np.ndarray) -> "CaseAnswers":
+        """Return these answers with the original's in another order, (rows,) places, as the candidate's."""
+
+    @abstractmethod
+    def broken(self, rows: np.ndarray) -> "CaseAnswers":
+        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool."""
+
+    @abstractmethod
+    def constant(self) -> "tuple[CaseAnswers, str] | None":
+        """Return these answers with the best constant one as the candidate's, and it in words; None where none is."""
+
+    @property
+    @abstractmethod
+    def identical(self) -> bool:
+        """Whether every number of both models' answers is the same, bit for bit."""
+
+    def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
+        """Return every metric of the task on the chosen cases, of the original and of the candidate."""
+        from titrant.runtime.contract.evidence import Unassessable
+
+        before: dict[str, float | None] = {}
+        after: dict[str, float | None] = {}
+        for metric in TASKS[self.task].metrics:
+            if metric == "agreement":
+                continue
+            try:
+                scores = self.scores(metric, chosen)
+            except Unassessable:
+                before[metric] = after[metric] = None
+                continue
+            before[metric], after[metric] = scores.before, scores.after
+        return before, after

@@ -1,0 +1,107 @@
+"""Judge gates on what cases score: a mean of one model, of both compared, or of two subgroups."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from titrant.runtime.contract.evidence import Evidence, Unassessable, in_subgroup
+from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, p_value
+from titrant.runtime.contract.statistics.means import BETTING
+from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
+from titrant.runtime.contract.tasks.scores import CaseScores, Claims, compared
+from titrant.runtime.contract.verdict import GateEstimate
+from titrant.schema.gate import Gate, slice_of
+from titrant.schema.values.slice import Slice
+
+_WORDS = {"all": "", "class": " in class {among.class_name}", "subgroup": " in {among.subgroup}"}
+# Two groups share what may go wrong.
+_OF_EACH = " for each group, half the error each (Bonferroni)"
+
+
+def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound what a gate compares of the mean of what cases score."""
+    scores = slice_scores(gate.metric, slice_of(gate), evidence)
+    estimate = compared(scores, gate.comparison)
+    if estimate is None:
+        raise Unassessable(f"{gate.metric} is not defined for these cases")
+    claims = Claims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
+    if evidence.always_valid and effective_share(scores.units, 0.5) < NEARLY_SINGLE:
+        raise Unassessable("no bound of it holds at any number of looks where rows come in units")
+    lower, upper = claims.bounds()
+    changed = scores.candidate != scores.original
+    rises, falls = scores.candidate > scores.original, scores.candidate < scores.original
+    worse = rises if scores.less_is_better else falls
+    name = gate.metric.replace("_", " ")
+    observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {len(changed):,} cases"
+    return GateEstimate(
+        estimate, lower, upper, scores.before, scores.after, len(changed), int(changed.sum()),
+        BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), observed,
+        clean="" if worse.any() else "no loss", units=unit_count(scores.units),
+        proves_with=lambda times: claims.proves(gate.threshold, times),
+        p_value=p_value(claims.log_wealth(gate.threshold)) if evidence.always_valid else None,
+    )  # fmt: skip
+
+
+def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound the ratio of the candidate's metric in one subgroup to that in another; what is better is larger."""
+    if evidence.always_valid:
+        raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
+    first, second = (slice_scores(gate.metric, side, evidence) for side in slice_of(gate).sides())
+    over, under = (second, first) if first.rule.less_is_better else (first, second)
+    halved = 1 - (1 - evidence.confidence) / 2
+    bounds = [Claims(side, "at_least", halved).bounds() for side in (over, under)]
+    values = over.after, under.after
+    if None in values or not values[1]:
+        raise Unassessable(f"{gate.metric} is not defined for these cases")
+    observed = (
+        f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {len(first.units):,} cases and "
+        f"{second.after:.6g}{second.words} over {len(second.units):,}"
+    )
+    fewest = min(unit_count(side.units) for side in (first, second))
+    return GateEstimate(
+        values[0] / values[1],  # type: ignore[operator]
+        _ratio(bounds[0][0], bounds[1][1]), _ratio(bounds[0][1], bounds[1][0]), first.after, second.after,
+        min(len(first.units), len(second.units)), None, BETTING + _OF_EACH, observed, units=fewest,
+    )  # fmt: skip
+
+
+def _ratio(above: float | None, below: float | None) -> float | None:
+    return None if above is None or not below else above / below
+
+
+def slice_scores(metric: str, among: Slice, evidence: Evidence) -> CaseScores:
+    """Return what the cases of a slice score; Unassessable when there are none, or the metric is not defined there."""
+    if evidence.cases is None:
+        raise Unassessable("there are no labels")
+    key = ("scores", metric, among)
+    if key not in evidence.made:
+        places = np.arange(len(evidence.rows))
+        if among.kind == "subgroup":
+            places = np.flatnonzero(in_subgroup(evidence, among))
+        if not len(places):
+            raise Unassessable(f"there are no cases in {among.subgroup}")
+        scored = evidence.cases.scores(metric, places, among.class_name)
+        evidence.made[key] = replace(scored, words=_WORDS[among.kind].format(among=among))
+    scores: CaseScores = evidence.made[key]
+    return scores
+
+
+def allowed_loss(gate: Gate, scores: CaseScores) -> float | None:
+    """Return the loss of the mean score that a gate allows; None where it compares with no other model."""
+    mean = float(np.average(scores.original, weights=scores.weights))
+    link, kept = scores.rule.link, gate.threshold
+    if gate.comparison in ("drop_at_most", "rise_at_most"):
+        return kept * (float(scores.spread.mean()) if scores.spread is not None else 1.0)
+    if gate.comparison != "retention" or not kept:
+        return None
+    if link == "explained" and scores.spread is not None:
+        return (1 - kept) * (float(scores.spread.mean()) - mean)
+    if scores.rule.less_is_better:
+        return mean * (kept ** (-2 if link == "root" else -1) - 1)
+    return mean * (1 - kept)
+
+
+def worst_loss(scores: CaseScores) -> float:
+    """Return by how much the mean score falls, or rises where less is better, if every case is as bad as can be."""
+    mean = float(np.average(scores.original, weights=scores.weights))
+    return scores.high - mean if scores.less_is_better else mean - scores.low
