@@ -33,7 +33,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
-    ("validation", "regression"): ("none",),
     ("profile", "layers"): (False,),
     ("profile", "utilization"): (False,),
     ("profile", "memory"): (False,),

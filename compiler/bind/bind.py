@@ -56,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     check_release.waivers_are_whole,
     check_release.presets_stand_alone,
     check_release.scenario_fits,
+    check_release.earlier_releases_are_compared,
 )
 
 FACTS_CHECKS: tuple[FactsCheck, ...] = (

@@ -58,3 +58,25 @@ def scenario_fits(given: CheckInput) -> Iterator[Finding]:
     if not given.written(*path, "batch"):
         message = "`scenario: offline` does not say how many cases are answered at once"
         yield given.finding("R226", (*path, "scenario"), message, "add `batch`, such as `batch: 32`")
+
+
+def earlier_releases_are_compared(given: CheckInput) -> Iterator[Finding]:
+    """Refuse a comparison with an earlier release that asks for nothing, or for times that nobody waits for."""
+    validation, latency = given.recipe.validation, given.recipe.target.latency
+    regression, path = validation.regression, ("validation", "regression")
+    if regression is not None:
+        limits = [name for name in _RATIOS if getattr(regression, name) is not None]
+        if not limits:
+            message = "`regression` limits nothing"
+            yield given.finding("R227", path, message, f"add one of {', '.join(_RATIOS)}", part="key")
+        if latency is not None and latency.scenario == "offline":
+            for name in limits:
+                if name.startswith("latency"):
+                    message = f"`{name}` is the time of one answer, and `scenario: offline` waits for none"
+                    yield given.finding("R225", (*path, name), message, "take it out", part="key")
+    if validation.anchor is not None and validation.retention == "none":
+        message = "`anchor` asks for the retention of an earlier release, and `retention` is switched off"
+        yield given.finding("R228", ("validation", "anchor"), message, "say how much is kept: `retention: 0.95`")
+
+
+_RATIOS = ("latency_p50", "latency_p95", "size", "peak_memory", "metric")

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.gate_cases import shortage, with_cases
+from titrant.compiler.decide.gates.earlier import Kept, because, earlier_rows
 from titrant.compiler.decide.gates.waivers import waivers
 from titrant.compiler.decide.levels import is_medical, safeguard
-from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
+from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
+from titrant.schema.contract.earlier import ANCHOR, REGRESSION
 from titrant.schema.gate import (
     AS_PLANNED,
     BATCH_INVARIANCE,
@@ -83,6 +85,7 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
         *_reference(question),
         *_baseline(question),
         *targets(question),
+        *_earlier(question, presets),
         *_free(question),
     )
     open_looks = presets.looks == OPEN
@@ -215,6 +218,31 @@ def _limit(identifier: str, metric: str, limit: float, unit: str, where: str) ->
     comparison = "at_least" if metric == "throughput" else "at_most"
     test = gate_test(metric, comparison)
     return Gate(identifier, "target", metric, "all", comparison, limit, test, where, unit)  # type: ignore[arg-type]
+
+
+def earlier(question: Question) -> RuleAnswer:
+    """Settle which earlier releases rows compare with, and say which runs released them."""
+    regression = question.recipe.validation.regression
+    asked = {
+        REGRESSION: ("" if regression is None else regression.against, ("validation", REGRESSION, "against")),
+        ANCHOR: (str(question.recipe.validation.anchor), ("validation", ANCHOR)),
+    }
+    lines = tuple(
+        decision(
+            question, ".".join(asked[name][1]), f"{name}.run", asked=asked[name][0], chosen=model.release.run,
+            because=because(name, model.release), path=asked[name][1],
+        )
+        for name, model in question.earlier.items()
+    )  # fmt: skip
+    return RuleAnswer(question.earlier, lines)
+
+
+def _earlier(question: Question, presets: Presets) -> Iterator[Gate]:
+    releases = {name: model.release for name, model in question.settled.earlier.items()}
+    task, asked = TASKS[question.recipe.task], presets.thresholds.get("retention")
+    kept: Kept = (task.main, "at_least" if task.label == "none" else "retention")
+    threshold = 0.0 if asked is None else asked.threshold
+    yield from earlier_rows(question.bound, releases, question.hardware.identity, kept, threshold)
 
 
 def _free(question: Question) -> Iterator[Gate]:

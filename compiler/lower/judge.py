@@ -7,11 +7,11 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.measuring import as_params, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.chains import RAW, Original
+from titrant.compiler.lower.earlier import earlier_inputs, earlier_params, timed_beside
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
-from titrant.compiler.lower.verify import TIMED
+from titrant.compiler.lower.timed import TimedModel, judged_timing, judges_time, timing_batch
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
-from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.open_looks import OPEN
@@ -32,20 +32,6 @@ REPEATS, REFERENCE = "original.repeats", "original.reference"
 _TRIED_WITH_SCALES, _TRIED = 256, 32
 # Where a gate is judged by them, this many at least: what comes of fewer says little.
 _TRIED_TO_JUDGE = 512
-
-
-@dataclass(frozen=True)
-class TimedModel:
-    """A model that is timed: its name in the timings, its engine, and the "step.port" of its file."""
-
-    name: str
-    engine: str
-    model: str
-
-    @classmethod
-    def of(cls, candidate: Candidate) -> "TimedModel":
-        """Return a candidate's."""
-        return cls(candidate.id, candidate.engine, candidate.model)
 
 
 @dataclass(frozen=True)
@@ -160,7 +146,7 @@ class Answering:
         `timed` are the models of the joint timing, of which its plain conversion is timed anew beside it.
         """
         name = candidate.id
-        inputs = {
+        inputs: dict[str, PortSource] = {
             "rows": EVALUATION,
             "original": "baseline.evaluation.outputs",
             "candidate": f"{name}.evaluation.outputs",
@@ -173,9 +159,10 @@ class Answering:
         steps += more
         inputs |= read
         inputs |= self._beside(candidate, "evaluation")
+        inputs |= earlier_inputs(self.decisions)
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
-            steps.append(self._timed_anew(candidate, original, beside))
+            steps.append(self._timed_anew(candidate, original, [*beside, *timed_beside(self.decisions)]))
             inputs["timings"] = f"{name}.latency.timings"
         if any(gate.metric == BATCH_INVARIANCE for gate in self.decisions.settled.contract.gates):
             steps.append(self._other_company(candidate, f"{name}.company", EVALUATION, "judge"))
@@ -196,6 +183,7 @@ class Answering:
     def _gates(self, candidate: str) -> dict[str, Any]:
         """Say by which gates a candidate is judged; one that is not trained has none beside the fine-tuned original."""
         params = contract(self.bound, self.decisions, self.maker.model.outputs, candidate)
+        params |= earlier_params(self.decisions)
         if candidate in self.trained:
             return params
         return {**params, "gates": [gate for gate in params["gates"] if gate["preset"] != FINE_TUNED]}
@@ -269,15 +257,7 @@ class Answering:
 
         On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
         """
-        gates = self.decisions.settled.contract.gates
-        confidence = self.decisions.settled.contract.confidence
-        shares = [PERCENTILES[gate.metric] for gate in gates if gate.metric in PERCENTILES]
-        judged = {
-            "batches": judged_batches(self.bound.recipe, self.decisions),
-            "blocks": max((blocks_for_percentile(share, confidence) for share in shares), default=1),
-        }
-        if any(gate.metric == "peak_memory" for gate in gates):
-            judged["memory_runs"] = runs_for_percentile(0.5, confidence)
+        judged = judged_timing(self.bound.recipe, self.decisions)
         about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
         return self._timed(f"{candidate.id}.latency", original, models, (EVALUATION, judged), **about)
 
@@ -379,22 +359,3 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
         "require": decisions.settled.contract.require,
         **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
     }
-
-
-def judges_time(decisions: Decisions) -> bool:
-    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
-    return any(gate.metric in TIMED for gate in decisions.settled.contract.gates)
-
-
-def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
-    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
-    batches = {timing_batch(recipe)}
-    if any(gate.metric == "peak_memory" for gate in decisions.settled.contract.gates):
-        batches.add(max(decisions.settled.profile["batches"]))
-    return sorted(batches)
-
-
-def timing_batch(recipe: Recipe) -> int:
-    """Return the batch size that latency is judged and compared at."""
-    latency = recipe.target.latency
-    return 1 if latency is None or latency.batch is None else latency.batch

@@ -27,9 +27,11 @@ from titrant.compiler.lower.chains import (
     links,
     possible_facts,
 )
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
+from titrant.compiler.lower.earlier import earlier_steps
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
+from titrant.compiler.lower.timed import TimedModel, timing_batch
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
@@ -104,6 +106,7 @@ def lower(
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
+            *earlier_steps(maker, decisions),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound),
         ),

@@ -6,8 +6,9 @@ from typing import Any
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.repairs import estimates
 from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts, possible_facts
-from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
+from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import PortSource
+from titrant.compiler.lower.timed import timing_batch
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing
 from titrant.schema.gate import kept_at_least

@@ -30,15 +30,20 @@ class EarlierRelease:
     releases: int = 0
 
 
-def elsewhere(release: EarlierRelease, machine: str, processor: str, instructions: tuple[str, ...]) -> str:
-    """Say on which other hardware a release was judged; "" for the same.
+def elsewhere(release: EarlierRelease, machine: str, instructions: tuple[str, ...]) -> str:
+    """Say by which other instructions a release was judged than there are here; "" for the same.
 
     The instruction set counts whole: int8 rounds and saturates otherwise with VNNI than without.
     """
-    if (release.machine, release.instructions) != (machine, instructions):
-        other = sorted({*release.instructions} ^ {*instructions})
-        differ = f", which differ in {', '.join(other)}" if other else ""
-        return f"{release.run} was judged on {release.machine} with other instructions{differ}"
-    if release.processor != processor:
-        return f"{release.run} was judged on {release.processor or 'an unknown processor'}"
-    return ""
+    if (release.machine, release.instructions) == (machine, instructions):
+        return ""
+    other = sorted({*release.instructions} ^ {*instructions})
+    differ = f": they differ in {', '.join(other)}" if other else ""
+    return f"{release.run} was judged on {release.machine} with other instructions than this machine has{differ}"
+
+
+def other_processor(release: EarlierRelease, processor: str) -> str:
+    """Say on which other processor a release was judged, with which its times do not compare; "" for the same."""
+    if release.processor == processor:
+        return ""
+    return f"{release.run} was judged on {release.processor or 'an unknown processor'}, and this is {processor}"

@@ -1,11 +1,12 @@
 """Save and load a plan with what it was made from, and read and write files that the user named."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.contract.earlier import EarlierRelease
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.planned import Planned
@@ -114,6 +115,11 @@ def as_written(recipe: ParsedRecipe, optimized: "FileToJudge | None" = None) -> 
     if optimized is not None:
         written["optimized"] = {"path": str(optimized.path), "engine": optimized.engine}
     return written
+
+
+def as_compared(releases: Mapping[str, EarlierRelease]) -> dict[str, Any]:
+    """Return {"earlier": the runs that rows compare with, by their preset}; {} where none does."""
+    return {"earlier": {name: release.run for name, release in releases.items()}} if releases else {}
 
 
 def has_changed_since(saved: Planned) -> bool:

@@ -31,7 +31,10 @@ def replan(folder: Path, *, redecide: bool, trust: bool, keep_worker: "list[Work
     file = str(old.environment.get("recipe_file") or folder / "recipe.yaml")
     recorded: Mapping[str, Any] = old.environment.get("recipe") or {}
     optimized = as_optimized(recorded)
-    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker, optimized=optimized)
+    earlier = {} if redecide else dict(recorded.get("earlier") or {})
+    fresh = plan(
+        parse(text, file, folder=place), trust=trust, keep_worker=keep_worker, optimized=optimized, earlier=earlier
+    )
     written = recorded or fresh.written
     fresh = replace(fresh, written=written)
     changed = otherwise(old.plan, fresh.plan)
