@@ -77,6 +77,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def some(self, places: np.ndarray) -> "Rows":
+        """Return some of the rows, without their subgroups."""
+        inputs = {name: array[places] for name, array in self.inputs.items()}
+        labels, targets = (None if held is None else held[places] for held in (self.labels, self.targets))
+        picked = {"units": self.units[places], "ids": self.ids[places], "labels": labels, "targets": targets}
+        return replace(self, inputs=inputs, subgroups={}, subgroup_values={}, **picked)
+
 
 # The name of a fitted transform that is a whole ONNX graph, which takes columns and gives the model's inputs.
 GRAPH = "graph"

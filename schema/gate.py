@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from titrant.schema.contract.earlier import WHOSE
 from titrant.schema.contract.waivers import GateWaiver
-from titrant.schema.tasks import CASE_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time

@@ -9,7 +9,8 @@ from contract.former_tests import auroc, latency, resampled
 from contract.titrated_cells import titrated
 from scipy.stats import norm  # noqa: TID253 - the independent computation
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
+from titrant.runtime.contract.evidence import Evidence, slice_answers
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.schema.gate import Gate
 from titrant.schema.values.slice import ALL
 

@@ -12,8 +12,8 @@ from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.recipe.deploy import ENGINES, FORMATS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.recipe.validation import row_metrics
-from titrant.schema.tasks import TASKS
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.

@@ -12,7 +12,7 @@ from titrant.schema.language.spans import KeyPath
 from titrant.schema.language.yaml_tree import MOST_FINDINGS, capped
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.recipe import Recipe
-from titrant.schema.tasks import TASKS, Task
+from titrant.schema.recipe.tasks import TASKS, TaskTerms
 from titrant.schema.values.frozen import dataclass
 
 CodeOrigin = Literal["recipe", "environment", "outside"]
@@ -95,7 +95,7 @@ class CheckInput:
         return self.data.source is not None or self.data.sources is not None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskTerms:
         """What this version knows of the recipe's task."""
         return TASKS.get(self.recipe.task, TASKS["unlabeled"])
 

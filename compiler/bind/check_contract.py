@@ -1,14 +1,14 @@
 """Check that every gate that the recipe asks for can mean something for its task and data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.tasks import CASE_METRICS
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
-from titrant.schema.tasks import CASE_METRICS
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
@@ -48,7 +48,7 @@ def _bias(given: CheckInput, bias: Bias) -> Iterator[Finding]:
         except ValueError:
             message = f"subgroups cannot be compared by `{metric}`"
             instead = [name for name in given.task.metrics if _compares_groups(name)]
-            yield given.finding("R112", (*path, "metric"), message, f"take {' or '.join(instead)}")
+            yield given.finding("R112", (*path, "metric"), message, f"take {_either(instead)}")
 
 
 def _compares_groups(metric: str) -> bool:
@@ -110,6 +110,10 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
 
 def _names(metrics: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in metrics)
+
+
+def _either(metrics: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(metrics[:-1]), metrics[-1])))
 
 
 def _is_unbounded(metric: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.decide.gate_cases import shortage, with_cases
-from titrant.compiler.decide.gates.earlier import Kept, because, earlier_rows
+from titrant.compiler.decide.gates.earlier import MainRow, because, earlier_rows
 from titrant.compiler.decide.gates.waivers import waivers
 from titrant.compiler.decide.levels import is_medical, safeguard
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
@@ -23,7 +23,7 @@ from titrant.schema.gate import (
     gate_test,
 )
 from titrant.schema.open_looks import OPEN
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
 
@@ -240,7 +240,7 @@ def earlier(question: Question) -> RuleAnswer:
 def _earlier(question: Question, presets: Presets) -> Iterator[Gate]:
     releases = {name: model.release for name, model in question.settled.earlier.items()}
     task, asked = TASKS[question.recipe.task], presets.thresholds.get("retention")
-    kept: Kept = (task.main, "at_least" if task.label == "none" else "retention")
+    kept: MainRow = (task.main, "at_least" if task.label == "none" else "retention")
     threshold = 0.0 if asked is None else asked.threshold
     yield from earlier_rows(question.bound, releases, question.hardware.identity, kept, threshold)
 

@@ -12,8 +12,8 @@ from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.model import CLASSIFYING
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.recipe.validation import Agreement
-from titrant.schema.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
 

@@ -8,8 +8,8 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.recipe.train import Distributed, Train
-from titrant.schema.tasks import TASKS
 from titrant.schema.values.units import format_size
 
 # The step size that each optimizer starts well with, for a network of moderate size.

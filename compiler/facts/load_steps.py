@@ -12,7 +12,7 @@ from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
 from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
 from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.recipe.recipe import Recipe
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
 

@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.case_tests import broken_cases, is_by_case, permuted_cases
 from titrant.runtime.contract.evidence import (
     OF_A_CLASS,
     Evidence,
     SliceAnswers,
-    Unassessable,
     Unlabeled,
     beside,
     select,
@@ -25,7 +25,7 @@ from titrant.runtime.contract.evidence import (
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
-from titrant.runtime.contract.tasks.controls import broken_cases, is_by_case, permuted_cases
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
 from titrant.schema.values.slice import Slice
@@ -120,10 +120,11 @@ def _permuted(evidence: Evidence) -> Control | None:
     """Give every row the original's answer to another one."""
     words = "the original's answers in another order"
     if evidence.original is None:
-        if evidence.permuted_alike is None:
-            return None
         cases = permuted_cases(evidence)
-        return Control(PERMUTED, replace(evidence, alike=evidence.permuted_alike, cases=cases), words)
+        alike = evidence.permuted_alike
+        if alike is None:
+            return None if cases is None else Control(PERMUTED, replace(evidence, cases=cases), words)
+        return Control(PERMUTED, replace(evidence, alike=alike, cases=cases), words)
     order = np.random.default_rng(evidence.seed).permutation(len(evidence.rows))
     answers = evidence.original.of(order)
     alike = evidence.original.decisions == answers.decisions
@@ -152,10 +153,10 @@ def _breaks(gate: Gate) -> tuple[object, ...]:
 def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     """Let the original's answers lose twice what the gate forbids, one unit in twenty at least."""
     if is_by_case(gate, evidence):
-        found = broken_cases(gate, evidence, _units_of, times=_TIMES, least=_LEAST_SHARE)
-        if found is None:
+        broken = broken_cases(gate, evidence, _units_of, times=_TIMES, least=_LEAST_SHARE)
+        if broken is None:
             return None
-        cases, share = found
+        cases, share = broken
         words = f"the original with {share:.3g} of its cases broken"
         return Control(BROKEN, replace(evidence, cases=cases), words)
     share = min(1.0, max(_LEAST_SHARE, _TIMES * forbidden(gate)))
@@ -274,10 +275,10 @@ def _constant_let_through(
 
 
 def _constant_case(gates: Sequence[Gate], contract: Contract, evidence: Evidence, judge: JudgeGate) -> str:
-    found = None if evidence.cases is None else evidence.cases.constant()
-    if found is None:
+    best = None if evidence.cases is None else evidence.cases.constant()
+    if best is None:
         return ""
-    answers, words = found
+    answers, words = best
     # It answers as the original does in next to no case.
     control = replace(evidence, cases=answers, alike=np.zeros(len(evidence.rows), bool))
     passes = all(_passes(gate, control, contract.require, judge) for gate in gates)

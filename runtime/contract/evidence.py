@@ -2,25 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
+from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.contract.earlier import WHOSE
 from titrant.schema.gate import FINE_TUNED, Gate
 from titrant.schema.values.slice import ALL, Slice
 
-if TYPE_CHECKING:
-    from titrant.runtime.contract.tasks.cases import CaseAnswers
-
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
 OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
-
-
-class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
-    """Why a gate cannot be computed on these cases, as a clause for a person."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Evidence:
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
-    cases: "CaseAnswers | None" = None  # of a task whose answers are no classes, where there are labels
+    cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
     # The same candidate beside an earlier release, by the preset of the rows: its answers, figures and bytes.
     earlier: "Mapping[str, Evidence]" = field(default_factory=dict)
     original_size: int | None = None  # bytes of what it is compared with, where that is an earlier release

@@ -1,18 +1,21 @@
 """Judge every gate of a contract by the test it names, and conclude whether a candidate may be released."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, slice_scores
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
-from titrant.runtime.contract.evidence import Evidence, Unassessable, beside
+from titrant.runtime.contract.evidence import Evidence, beside
 from titrant.runtime.contract.paired_tests import (
+    Paired,
     judge_auroc,
     judge_bootstrap,
     judge_brier,
     judge_difference,
     judge_retention,
+    paired,
 )
 from titrant.runtime.contract.single_tests import (
     judge_counted,
@@ -22,11 +25,10 @@ from titrant.runtime.contract.single_tests import (
     judge_timed,
     judge_two_proportions,
 )
-from titrant.runtime.contract.subgroup_harm import name_harmed
-from titrant.runtime.contract.tasks.judging import judge_case_groups, judge_cases
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
-from titrant.schema.gate import OFFLINE, Contract, Gate, GateResult, Judgement
+from titrant.schema.gate import OFFLINE, Contract, Gate, GateResult, Judgement, slice_of
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -125,3 +127,69 @@ def finite(evidence: Evidence) -> None:
             evidence.made["finite", name] = answers is None or bool(np.isfinite(answers.probabilities).all())
         if not evidence.made["finite", name]:
             raise Unassessable(f"the {name} answers NaN or infinity for some cases")
+
+
+def name_harmed(gates: Sequence[Gate], results: Sequence[GateResult], evidence: Evidence) -> tuple[GateResult, ...]:
+    """Add to the paired change of each subgroup whether it is shown to be harmed; verdicts stay as they are.
+
+    One exact sign test a subgroup (more units that lose than that gain), Holm's correction over all of them:
+    many are looked at, and only here is a statement made that holds for one of them by itself.
+    """
+    p_values: dict[int, float] = {}
+    for place, gate in enumerate(gates):
+        if gate.preset == "bias" and gate.test in ("score_ratio", "case_means"):
+            try:
+                p_values[place] = _p_value(gate, evidence)
+            except Unassessable:
+                continue
+    if not p_values:
+        return tuple(results)
+    corrected = dict(zip(p_values, adjusted(list(p_values.values())), strict=True))
+    return tuple(
+        replace(result, reason=result.reason + _harm_clause(corrected[place], evidence.confidence, len(p_values)))
+        if place in corrected
+        else result
+        for place, result in enumerate(results)
+    )
+
+
+def _p_value(gate: Gate, evidence: Evidence) -> float:
+    import numpy as np
+
+    cases: CaseScores | Paired
+    if gate.test == "case_means":
+        cases = slice_scores(gate.metric, slice_of(gate), evidence)
+        lost = cases.candidate - cases.original if cases.less_is_better else cases.original - cases.candidate
+    else:
+        cases = paired(gate.metric, slice_of(gate), evidence)
+        lost = cases.original.astype(float) - cases.candidate
+    _, index = np.unique(cases.units, return_inverse=True)
+    net = np.bincount(index, weights=lost)
+    return harm(int((net > 0).sum()), int((net < 0).sum()))
+
+
+def _harm_clause(p_value: float, confidence: float, groups: int) -> str:
+    if p_value > 1 - confidence:
+        return ""
+    return f"; this subgroup is harmed (sign test, p = {p_value:.2g} after Holm's correction for {groups} subgroups)"
+
+
+def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return Holm's adjusted p-values (1979), in the order given.
+
+    Over all that are below alpha, the chance that any is wrong is at most alpha.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return tuple(corrected)
+
+
+def harm(lost: int, gained: int) -> float:
+    """Return the p-value of "no more is lost than gained": the exact sign test on the changed cases."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(lost - 1, lost + gained, 0.5)) if lost and gained + lost else 1.0

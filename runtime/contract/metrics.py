@@ -9,6 +9,7 @@ from titrant.runtime.contract.answers import Answers, CaseCount
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.statistics.auroc import midranks
 from titrant.runtime.values import Rows
+from titrant.schema.gate import LESS_IS_BETTER
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -147,12 +148,11 @@ class ConstantComparison:
     answer: str
     rows: int
     decides_one: bool  # the model itself answers all rows alike
-    less_is_better: bool = False
 
     @property
     def is_no_better(self) -> bool:
         """Whether the constant answer does as well."""
-        if self.less_is_better:
+        if self.metric in LESS_IS_BETTER:
             return self.original >= self.constant
         return self.original <= self.constant
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
+from titrant.runtime.contract.evidence import Evidence, slice_answers
 from titrant.runtime.contract.influence import compare_metrics, fewest_changed, resample
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics.auroc import (
@@ -30,6 +30,7 @@ from titrant.runtime.contract.statistics.proportions import (
     pairs,
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate, meets
 from titrant.schema.cases import LEAST_OF_A_CLASS
 from titrant.schema.gate import SMALLER_IS_BETTER, Gate, slice_of

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Params
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
-from titrant.schema.tasks import TASKS
+from titrant.schema.recipe.tasks import TASKS
 
 JudgedTask = Literal["binary_classification", "multiclass_classification", "regression", "unlabeled"]
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, SliceAnswers, Unassessable, select, slice_answers
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, CLUSTERED, WHOLE_UNITS, Paired, by_bets, p_value, paired
 from titrant.runtime.contract.statistics.blocks import (
@@ -34,6 +34,7 @@ from titrant.runtime.contract.statistics.two_samples import (
     sample,
 )
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import BATCH_INVARIANCE, OFFLINE, Gate, slice_of

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable, slice_answers
+from titrant.runtime.contract.case_tests import slice_scores
+from titrant.runtime.contract.evidence import Evidence, slice_answers
 from titrant.runtime.contract.metrics import hits
 from titrant.runtime.contract.paired_tests import judge_retention
 from titrant.runtime.contract.statistics.units import unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import SHARES, Gate, slice_of
+from titrant.schema.recipe.tasks import CASE_METRICS
 from titrant.schema.samples.binomial import zero_failure_cases
 from titrant.schema.values.slice import Slice
 
@@ -95,16 +98,30 @@ def judge_identical(gate: Gate, evidence: Evidence) -> GateEstimate | None:
     """
     relative = gate.comparison in ("retention", *_DIFFERENCES) or gate.metric in SHARES
     none_allowed = gate.threshold == (0.0 if gate.comparison in _DIFFERENCES else 1.0)
-    if not (relative and none_allowed) or evidence.original is None or evidence.candidate is None:
+    if not (relative and none_allowed):
+        return None
+    if evidence.cases is not None and gate.metric in CASE_METRICS:
+        scores = slice_scores(gate.metric, slice_of(gate), evidence)
+        return (
+            _same_function(gate, scores.units, scores.words, evidence.confidence) if evidence.cases.identical else None
+        )
+    if evidence.original is None or evidence.candidate is None:
         return None
     cases = slice_answers(evidence, gate.metric, slice_of(gate))
-    units = unit_count(cases.units)
     same = np.array_equal(cases.original.probabilities, cases.candidate.probabilities)
-    if not same or not cases.alike.all() or units < zero_failure_cases(_SAME_FUNCTION, evidence.confidence):
+    if not same or not cases.alike.all():
         return None
-    observed = f"every answer to {len(cases.labels)} cases{cases.words} is the original's, bit for bit"
+    return _same_function(gate, cases.units, cases.words, evidence.confidence)
+
+
+def _same_function(gate: Gate, of_rows: np.ndarray, words: str, confidence: float) -> GateEstimate | None:
+    """Pass a gate on identical answers to rows of these units (rows,); None where there are too few of them."""
+    units = unit_count(of_rows)
+    if units < zero_failure_cases(_SAME_FUNCTION, confidence):
+        return None
+    observed = f"every answer to {len(of_rows)} cases{words} is the original's, bit for bit"
     value = gate.threshold
     return GateEstimate(
-        value, value, value, None, None, len(cases.labels), 0, IDENTICAL, observed, units=units,
+        value, value, value, None, None, len(of_rows), 0, IDENTICAL, observed, units=units,
         p_value=_SAME_FUNCTION**units,
     )  # fmt: skip

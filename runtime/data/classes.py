@@ -1,4 +1,4 @@
-"""Number the classes of a label: sorted, or in the order that the recipe states, and find the positive one."""
+"""Read labels: number classes, sorted or in the order that the recipe states, find the positive one, take numbers."""
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from titrant.runtime.data.columns import value_text
 from titrant.runtime.data.parameters import PlainValue
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.language.nearest import nearest
+from titrant.schema.recipe.tasks import TASKS, LabelKind
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
 
@@ -155,3 +156,29 @@ def positive_class(classes: Classes, positive: PlainValue | None) -> int | None:
 
 def _no_classes(message: str, help: str) -> PreconditionError:
     return PreconditionError(Diagnostic("X123", message, help=help))
+
+
+def label_kind(task: str) -> LabelKind:
+    """Return what the labels of a task are; of one that this version does not have, "class"."""
+    return TASKS[task].label if task in TASKS else "class"
+
+
+def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
+    """Return labels as numbers, (rows, …) float64; PreconditionError X645 where one is no finite number."""
+    if column.dtype.kind not in "iufb":
+        raise _no_numbers(name, "text")
+    numbers = column.astype(np.float64)
+    gone = ~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    if gone.any():
+        raise _no_numbers(name, f"no finite number in {int(gone.sum())} of {len(numbers)} rows")
+    return numbers
+
+
+def _no_numbers(name: str, what: str) -> PreconditionError:
+    return PreconditionError(
+        Diagnostic(
+            "X645",
+            f"the label {name} holds {what}, and the task asks for numbers",
+            help="name a column of numbers in data.label, or choose a task with classes",
+        )
+    )

@@ -11,6 +11,7 @@ from titrant.runtime.contract.answers import class_probabilities
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.model import CLASSIFYING
+from titrant.schema.recipe.tasks import TASKS
 
 # A probability below counts as this: what was quantized may call impossible what happens.
 _LEAST = 1e-12
@@ -20,11 +21,11 @@ _LEAST_RANKED = 3
 def damage(reading: Reading, rows: Rows, original: Outputs, moved: Outputs) -> float:
     """Return how far `moved` is from `original`, 0 or more, as a mean over the rows.
 
-    For a labelled task, and outputs that are said to hold logits or probabilities of several classes, the
+    For a task with classes, and outputs that are said to hold logits or probabilities of several classes, the
     Kullback-Leibler divergence KL(original || moved) in nats; for others the squared error relative to the squares of
     the original's answers. Several outputs add up. Raises StepError X420 where outputs do not fit the rows.
     """
-    if reading.task != "unlabeled":
+    if TASKS[reading.task].label == "class":
         before, after = (class_probabilities(reading, rows, outputs) for outputs in (original, moved))
         return divergence(before, after)
     return sum(

@@ -13,6 +13,7 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.mixture.damage import as_probabilities
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.model import CLASSIFYING
+from titrant.schema.recipe.tasks import TASKS
 
 # Of more classes, random signs stand for the sum over them.
 _EACH_CLASS = 4
@@ -27,7 +28,7 @@ def directions(
 
     As `titrant.runtime.mixture.damage.damage` has it: divergence in nats, or relative squared error.
     """
-    if reading.task == "unlabeled":
+    if TASKS[reading.task].label != "class":
         drawn = [dict[str, np.ndarray]() for _ in range(DRAWS)]
         for name, values in answers.items():
             for place, direction in enumerate(_unlabeled(reading.kind(name), values, generator)):

@@ -13,6 +13,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.units import format_size
 
 
@@ -155,7 +156,7 @@ def _shape(spec: Mapping[str, Any]) -> str:
 def _decide(record: Record) -> str:
     """Turn raw outputs into decisions as the contract read them, in NumPy."""
     point = record.values.point
-    if record.plan.task == "unlabeled" or point is None:
+    if TASKS[record.plan.task].label != "class" or point is None:
         return "answers = outputs"
     if point.kind != "threshold" or point.threshold is None:
         return "decisions = np.asarray(outputs).argmax(axis=1)"

@@ -109,6 +109,8 @@ def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.nda
         columns["unit"] = numbers
     for name, places in rows.subgroups.items():
         columns[f"subgroup.{name}"] = np.array([*rows.subgroup_values[name], ""])[places]
+    if rows.targets is not None:
+        columns["label"] = rows.targets
     if rows.labels is not None:
         columns["label"] = np.array(rows.classes)[rows.labels]
     return columns
@@ -117,7 +119,7 @@ def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.nda
 def _answers(name: str, rows: "Rows", step: Step, load: Any, port: str) -> Iterator[tuple[str, np.ndarray]]:
     outputs: Outputs = load(step.inputs[port])
     reading = Reading(**{key: step.params[key] for key in Reading.model_fields if key in step.params})
-    if reading.task == "unlabeled" or rows.labels is None:
+    if rows.labels is None:
         yield from ((f"{name}.{output}", values) for output, values in outputs.arrays.items())
         return
     answers = read_answers(reading, rows, outputs, load(step.inputs["point"]))

@@ -18,6 +18,7 @@ from titrant.runtime.data.classes import in_own_type
 from titrant.runtime.serve.rows import columns_of, refuse_ignored
 from titrant.runtime.values import Outputs, Rows, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.text import is_text
 
 MANIFEST = "titrant.json"
@@ -91,7 +92,7 @@ class Released:
         if not count:
             raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
         outputs = answer_rows(self._session, inputs, count, at_once)
-        if self._reading.task == "unlabeled" or self.transforms is None:
+        if TASKS[self._reading.task].label != "class" or self.transforms is None:
             return Answer(outputs, None, None)
         none = np.zeros(count, np.int64)
         cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)

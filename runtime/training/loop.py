@@ -20,6 +20,9 @@ from titrant.runtime.training.task import (
     Watcher,
     ZerosKept,
 )
+from titrant.runtime.user_code import describe, said_by
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.text import first_line
 
 
 def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
@@ -178,3 +181,18 @@ def _better(course: Course, metric: str) -> bool:
     if metric == "tuning accuracy":
         return course.tuning_accuracy[-1] > course.tuning_accuracy[course.best_epoch]
     return course.tuning_loss[-1] < course.tuning_loss[course.best_epoch]
+
+
+def training_failed(error: RuntimeError) -> StepError:
+    """Return the error of a step: X218 for an operation that does not repeat its result, else X221."""
+    text = first_line(error)
+    if "deterministic" in text:
+        return StepError(
+            Diagnostic(
+                "X218",
+                f"the model uses an operation that does not repeat its result: {text}",
+                help="replace the operation, or set reproducibility.deterministic to false",
+            )
+        )
+    advice = "take a step with such a batch outside titrant, and mend the model there"
+    return StepError(Diagnostic("X221", f"training failed: {describe(error)}", help=advice, said=said_by(error)))

@@ -126,7 +126,7 @@ def test_names_the_test_for_a_metric_and_comparison(metric, comparison, test):
 
 @pytest.mark.parametrize(
     ("metric", "comparison"),
-    [("size", "at_least"), ("agreement", "retention"), ("f1", "ratio_at_least"), ("mae", "at_most")],
+    [("size", "at_least"), ("agreement", "retention"), ("f1", "ratio_at_least"), ("rmse", "rise_at_most")],
 )
 def test_refuses_a_comparison_without_meaning(metric, comparison):
     with pytest.raises(ValueError, match=metric):

@@ -9,12 +9,13 @@ from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import RATIO_TESTS, Comparison, Gate, gate_test
 
 # What is compared with the original and with every earlier release: the main metric, and how.
-Kept = tuple[str, Comparison]
+MainRow = tuple[str, Comparison]
+# Ratios that hold where both files were timed alone, and so on one processor.
 _OF_TIME = ("latency_p50", "latency_p95", "peak_memory")
 
 
 def earlier_rows(
-    bound: BoundRecipe, releases: Mapping[str, EarlierRelease], here: HardwareIdentity, kept: Kept, retention: float
+    bound: BoundRecipe, releases: Mapping[str, EarlierRelease], here: HardwareIdentity, kept: MainRow, retention: float
 ) -> Iterator[Gate]:
     """Yield the rows beside earlier releases; `retention` is what the anchor is asked for.
 
@@ -40,7 +41,7 @@ def earlier_rows(
         yield _kept(ANCHOR, ANCHOR, kept, retention, bound.where("validation", "anchor"))
 
 
-def _kept(identifier: str, preset: str, kept: Kept, threshold: float, where: str) -> Gate:
+def _kept(identifier: str, preset: str, kept: MainRow, threshold: float, where: str) -> Gate:
     metric, comparison = kept
     return Gate(identifier, preset, metric, "all", comparison, threshold, gate_test(metric, comparison), where)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable
+from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import open_result, result_of
 from titrant.runtime.contract.statistics.blocks import (
     DEPENDENCE_LEVEL,
@@ -15,6 +15,7 @@ from titrant.runtime.contract.statistics.blocks import (
     spells,
 )
 from titrant.runtime.contract.statistics.means import percentile_bounds
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
@@ -151,15 +152,15 @@ def _peak(gate: Gate, evidence: Evidence) -> GateEstimate:
         raise Unassessable("the peak memory is not known: it is measured on Linux, on the CPU, with target.threads 1")
     stricter = (1 + evidence.confidence) / 2
     bounds_new, bounds_stored = (percentile_bounds(peaks, 0.5, stricter) for peaks in (new, stored))
-    known = bounds_new[1] is not None and bounds_stored[0] is not None
-    upper = new[-1] / stored[0] if known else None
-    lower = new[0] / stored[-1] if known else None
+    bounded = bounds_new[1] is not None and bounds_stored[0] is not None
+    upper = new[-1] / stored[0] if bounded else None
+    lower = new[0] / stored[-1] if bounded else None
     least = runs_for_percentile(0.5, stricter)
     return GateEstimate(
         new[-1] / stored[-1], lower, upper, None, None, len(new), None, TWO_PEAKS,
         f"peak memory is {format_size(new[-1])}, and {format_size(stored[-1])} of the earlier release, the largest of "
         f"{len(new)} processes each",
-        missing="" if known else f"{len(new)} processes, and {least} are needed to bound it", least=least,
+        missing="" if bounded else f"{len(new)} processes, and {least} are needed to bound it", least=least,
         counted="processes",
     )  # fmt: skip
 

@@ -2,12 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.tasks.scores import CaseScores
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
-from titrant.schema.tasks import TASKS
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.recipe.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class JudgedOutput:
+    """The output that a task judges, of both models: its name, what it holds, and (rows, …) float64 of each."""
+
+    name: str
+    kind: str
+    original: np.ndarray
+    candidate: np.ndarray
 
 
 class CaseAnswers(ABC):
@@ -21,6 +34,11 @@ class CaseAnswers(ABC):
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+
+    @classmethod
+    @abstractmethod
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
+        """Read both models' answers; StepError X420 where they do not fit the labels."""
 
     @abstractmethod
     def scores(self, metric: str, chosen: np.ndarray, class_name: str = "") -> CaseScores:
@@ -48,8 +66,6 @@ class CaseAnswers(ABC):
 
     def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
         """Return every metric of the task on the chosen cases, of the original and of the candidate."""
-        from titrant.runtime.contract.evidence import Unassessable
-
         before: dict[str, float | None] = {}
         after: dict[str, float | None] = {}
         for metric in TASKS[self.task].metrics:
@@ -62,3 +78,10 @@ class CaseAnswers(ABC):
                 continue
             before[metric], after[metric] = scores.before, scores.after
         return before, after
+
+
+def misfit(message: str) -> StepError:
+    """Return the error of an output that does not fit."""
+    return StepError(
+        Diagnostic("X420", message, help="model.output names the output to judge and says what its numbers are")
+    )

@@ -4,12 +4,9 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Unassessable
-from titrant.runtime.contract.reading import Reading
-from titrant.runtime.contract.tasks.cases import CaseAnswers
-from titrant.runtime.contract.tasks.outputs import judged_values, misfit
-from titrant.runtime.contract.tasks.scores import CaseScores
-from titrant.runtime.values import Outputs, Rows
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.values import Rows
 
 # What follows from squares, and what from distances.
 _SQUARED = ("rmse", "r2")
@@ -30,10 +27,15 @@ class RegressionAnswers(CaseAnswers):
         self._original, self._candidate = original, candidate
 
     @classmethod
-    def read(cls, reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> Self:
-        """Read both models' outputs; StepError X420 where they do not fit the labels."""
-        old, new = (_numbers(reading, rows, outputs) for outputs in (original, candidate))
-        return cls(rows, old, new)
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
+        """Read both models' numbers; StepError X420 where they are not as many as the label's."""
+        width = _labels(rows).shape[1]
+        numbers = [values.reshape(len(values), -1) for values in (output.original, output.candidate)]
+        for given in numbers:
+            if given.shape[1] != width:
+                message = f"the output '{output.name}' has {given.shape[1]} numbers a case, and the label {width}"
+                raise misfit(message)
+        return cls(rows, *numbers)
 
     def scores(self, metric: str, chosen: np.ndarray, class_name: str = "") -> CaseScores:
         """Return absolute errors, or squared ones, and how far each label is from their mean."""
@@ -81,12 +83,3 @@ def _labels(rows: Rows) -> np.ndarray:
     if rows.targets is None:
         raise Unassessable("there are no labels")
     return rows.targets.reshape(len(rows), -1).astype(np.float64)
-
-
-def _numbers(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
-    name, values = judged_values(reading, rows, outputs)
-    numbers = values.reshape(len(values), -1)
-    width = _labels(rows).shape[1]
-    if numbers.shape[1] != width:
-        raise misfit(f"the output '{name}' has {numbers.shape[1]} numbers a case, and the label {width}")
-    return numbers

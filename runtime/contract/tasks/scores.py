@@ -14,11 +14,15 @@ import numpy as np
 
 from titrant.runtime.contract.statistics.means import AT_ANY_TIME, AT_ONCE, UnitMeans, unit_means
 from titrant.schema.gate import SMALLER_IS_BETTER
-from titrant.schema.tasks import CASE_METRICS, CaseMetric
+from titrant.schema.recipe.tasks import CASE_METRICS, CaseMetric
 
 # Where a bound is looked for at most: of a ratio, and of what has no end of its own, as a multiple of the range.
 _LARGEST_RATIO = 1024.0
 _STEPS = 48
+
+
+class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
+    """Why a gate cannot be computed on these cases, as a clause for a person."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def compared(scores: CaseScores, comparison: str) -> float | None:
     return after
 
 
-class Claims:
+class CaseClaims:
     """The claims that a gate does not hold at a threshold, or that it does, and what refutes them."""
 
     def __init__(self, scores: CaseScores, comparison: str, confidence: float, *, always_valid: bool = False) -> None:

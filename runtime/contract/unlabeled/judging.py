@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable, Unlabeled, select, slice_answers
+from titrant.runtime.contract.evidence import Evidence, Unlabeled, select, slice_answers
 from titrant.runtime.contract.judge import TESTS, finite, judge, open_result, result_of
 from titrant.runtime.contract.single_tests import judge_share
 from titrant.runtime.contract.statistics.partly_labeled import Changes, Denominator, ratio_bounds
 from titrant.runtime.contract.statistics.units import unit_count
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.unchanged import judge_identical
 from titrant.runtime.contract.verdict import GateEstimate, meets
 from titrant.runtime.values import Rows

@@ -215,8 +215,7 @@ def class_notes(params: DataTransformParams, tables: "Tables") -> tuple[str, ...
 
 
 def _classes(data: _Data) -> "Classes | None":
-    from titrant.runtime.data.classes import find_classes
-    from titrant.runtime.data.targets import label_kind
+    from titrant.runtime.data.classes import find_classes, label_kind
 
     label = data.params.label
     if label is None or label_kind(data.params.task) != "class":
@@ -303,7 +302,7 @@ def _rows(
 
 def _targets(data: _Data, role: str) -> "np.ndarray | None":
     """Return a role's labels that are no classes; None where they are, or where there are none."""
-    from titrant.runtime.data.targets import label_kind, target_numbers
+    from titrant.runtime.data.classes import label_kind, target_numbers
 
     label = data.params.label
     if label is None or label_kind(data.params.task) != "numbers":

@@ -107,12 +107,13 @@ def distill_fit(
 
     fitted, curves = train_fit.fit(model, train, tuning, params, context, taught=taught)
     best = curves["best_epoch"]
-    loss, accuracy = curves["tuning_loss"][best], curves["tuning_accuracy"][best]
-    better = accuracy > start["accuracy"] if params.metric == "tuning accuracy" else loss < start["loss"]
+    loss, accuracies = curves["tuning_loss"][best], curves["tuning_accuracy"]
+    better = accuracies[best] > start["accuracy"] if params.metric == "tuning accuracy" else loss < start["loss"]
     context.measure("start_tuning_loss", start["loss"])
-    context.measure("start_tuning_accuracy", start["accuracy"])
     context.measure("tuning_loss", loss)
-    context.measure("teacher_tuning_accuracy", _accuracy(teacher, tuning, params))
+    if accuracies:
+        context.measure("start_tuning_accuracy", start["accuracy"])
+        context.measure("teacher_tuning_accuracy", _accuracy(teacher, tuning, params))
     context.measure("better_than_start", int(better))
     return {"model": fitted, "curves": curves}
 

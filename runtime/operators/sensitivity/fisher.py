@@ -88,7 +88,7 @@ def sensitivity_fisher(
     Cost:       the ranges once, two forward passes over `rows` rows, and one to four backward passes; memory of the
                 activations of 16 rows, three times
     """
-    from titrant.runtime.backends.onnxruntime.titration.damages import Judge, chosen, measured
+    from titrant.runtime.backends.onnxruntime.titration.damages import Judge, measured
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
     from titrant.runtime.backends.onnxruntime.titration.regions import regions
     from titrant.runtime.backends.torch.determinism import fixed_settings
@@ -101,7 +101,7 @@ def sensitivity_fisher(
     everything = spread(len(tuning), len(tuning))
     judge = Judge(model, tuning, (sample, everything) if params.check else (sample,), params, context.threads)
     with fixed_settings(context.threads, deterministic=False):
-        estimated = _estimated(params, context, mixtures, parts, (module, chosen(tuning, sample)))
+        estimated = _estimated(params, context, mixtures, parts, (module, tuning.some(sample)))
     missed = [region for region in parts if region.name not in estimated]
     truth = measured(mixtures, parts if params.check else missed, judge, params.options.leave, context)
     by_engine = dict(zip((region.name for region in (parts if params.check else missed)), truth.regions, strict=True))
@@ -182,7 +182,6 @@ def _estimated(
     """Return {region: damage} of those of which the module has a tensor, and that of all together under ""."""
     import numpy as np
 
-    from titrant.runtime.backends.onnxruntime.titration.damages import chosen
     from titrant.runtime.backends.onnxruntime.titration.roundings import Points, Roundings, values_of
     from titrant.runtime.backends.session import insisted_batch, taken
     from titrant.runtime.backends.torch.tensors import gradients, places
@@ -207,7 +206,7 @@ def _estimated(
         context.progress(start, len(rows), "gradients")
         batch = np.arange(start, min(start + size, len(rows)))
         piece = {name: array[batch] for name, array in arrays.items()}
-        directed = partial(directions, params, chosen(rows, batch), context.generator)
+        directed = partial(directions, params, rows.some(batch), context.generator)
         slopes = gradients(module.module, piece, module.outputs, [place for place, _ in alike.values()], directed)
         by_name = [
             {name: slope[place] * scale for name, (place, scale) in named.items() if place in slope} for slope in slopes

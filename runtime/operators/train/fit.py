@@ -224,8 +224,8 @@ def fit(
     holds it, for as long as it is entered.
     """
     from titrant.runtime.backends.torch.determinism import fixed_settings
-    from titrant.runtime.training.failure import training_failed
     from titrant.runtime.training.loop import train as train_module
+    from titrant.runtime.training.loop import training_failed
     from titrant.runtime.training.trial import trial_steps
     from titrant.runtime.training.watchers import watchers_of
 

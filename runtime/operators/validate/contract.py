@@ -206,8 +206,8 @@ def gather(
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
     from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.case_answers import case_answers
     from titrant.runtime.contract.evidence import Evidence
-    from titrant.runtime.contract.tasks.registry import case_answers
 
     if rows.labels is None:
         alike = same_answers(reading, rows, original, candidate)

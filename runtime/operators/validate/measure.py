@@ -118,9 +118,9 @@ def quality(
     """Return {"rows", "original", "candidate", "agreement", "retention", "pairs"}; see `validate.measure`."""
     import numpy as np
 
+    from titrant.runtime.contract.case_answers import case_quality
     from titrant.runtime.contract.metrics import calibration_edges
     from titrant.runtime.contract.statistics.tuning_bound import counts_of
-    from titrant.runtime.contract.tasks.quality import case_quality
 
     evidence = gather(reading, rows, original, candidate, point)
     agreement = float(evidence.alike.mean()) if len(rows) else 0.0

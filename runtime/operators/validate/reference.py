@@ -15,9 +15,8 @@ from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import plain
 
 if TYPE_CHECKING:
-    from titrant.runtime.contract.class_order import ClassOrders
     from titrant.runtime.contract.metrics import ConstantComparison
-    from titrant.runtime.contract.output_kinds import KindMismatch
+    from titrant.runtime.contract.output_kinds import ClassOrders, KindMismatch
     from titrant.runtime.values import Outputs, Rows
 
 _READ_BYTES_PER_SECOND = 100e6
@@ -42,7 +41,7 @@ def predict(
 
 def loads(params: ReferenceParams) -> tuple[str, ...]:
     """Load what finds the order that fits best where nobody states one."""
-    order = ("titrant.runtime.contract.class_order", "scipy.optimize") if params.assumed_order else ()
+    order = ("titrant.runtime.contract.output_kinds", "scipy.optimize") if params.assumed_order else ()
     return ("titrant.runtime.contract.output_kinds", *order)
 
 
@@ -75,10 +74,9 @@ def validate_reference(
     Cost:       a few passes over the outputs
     """
     from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import case_answers, compare_cases_with_constant
     from titrant.runtime.contract.metrics import compare_with_constant
     from titrant.runtime.contract.output_kinds import mismatches
-    from titrant.runtime.contract.tasks.quality import compare_cases_with_constant
-    from titrant.runtime.contract.tasks.registry import case_answers
 
     judged = params.output or next(iter(outputs.arrays), "")
     for mismatch in mismatches(params, judged, outputs):
@@ -108,7 +106,7 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
 def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "ClassOrders | None":
     """Compare the orders of the classes; None where there is none: a single number is about the positive class."""
     from titrant.runtime.contract.answers import class_probabilities, judged_output
-    from titrant.runtime.contract.class_order import compare_orders
+    from titrant.runtime.contract.output_kinds import compare_orders
 
     several = outputs.arrays[judged_output(params, outputs)].size > len(rows)
     if rows.labels is None or not (several or rows.positive is None):
@@ -117,7 +115,7 @@ def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "Class
 
 
 def _order_not_stated(orders: "ClassOrders") -> RecipeError:
-    from titrant.runtime.contract.class_order import order_line, order_words
+    from titrant.runtime.contract.output_kinds import order_line, order_words
 
     other = f"in the order {order_words(orders.best)} {orders.best_accuracy:.4f}"
     message = (

@@ -80,7 +80,10 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
 
 
 def live_rows(role: str, value: Any) -> Rows:
-    """Return Rows of arrays by name, and of labels where they are given; each row is a case by itself."""
+    """Return Rows of arrays by name, and of labels where they are given; each row is a case by itself.
+
+    Whole numbers are classes, fractions the numbers that a regression is to give.
+    """
     arrays, labels = value if _is_labelled(value) else (value, None)
     inputs = _arrays(role, arrays)
     count = len(next(iter(inputs.values()), ()))
@@ -88,6 +91,8 @@ def live_rows(role: str, value: Any) -> Rows:
     if labels is None:
         return Rows(role, inputs, None, places, places.astype(np.uint64))
     given = np.asarray(_array(labels))
+    if len(given) == count and given.dtype.kind == "f":
+        return Rows(role, inputs, None, places, places.astype(np.uint64), targets=given.astype(np.float64))
     if len(given) != count or given.dtype.kind not in "iub":
         message = f"{role}: {len(given)} labels of {given.dtype} for {count} rows"
         raise RecipeError(Diagnostic("X232", message, help="give one class index, a whole number, for each row"))

@@ -6,8 +6,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.earlier import NOTHING_RECORDED, earlier_releases
 from titrant.api.planned import as_compared, as_written
+from titrant.api.runs import earlier_releases
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.facts.user_operators import Ask
 from titrant.compiler.predict.learned import NO_HISTORY, History
@@ -20,6 +20,8 @@ from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import ASKED, GIVEN, Step
 from titrant.schema.planned import Planned
 from titrant.schema.values.frozen import dataclass
+
+NOTHING_RECORDED: Mapping[str, str] = {}
 
 if TYPE_CHECKING:
     from titrant.compiler.given.file import FileToJudge
@@ -93,8 +95,7 @@ def _planning(
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
     from titrant.compiler.facts.power import with_power
-    from titrant.compiler.given.earlier import earlier_models
-    from titrant.compiler.given.file import given_file
+    from titrant.compiler.given.file import earlier_models, given_file
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
 
@@ -106,7 +107,7 @@ def _planning(
         inspected = facts(bound, ask, home.path / "facts")
         optimized, cache = asked.optimized, home.path / "facts"
         given = None if optimized is None else given_file(bound, optimized, ask, cache, inspected.model)
-        releases = earlier_releases(bound, home, inspected.model, inspected.data, asked.earlier)
+        releases = earlier_releases(bound, home, (inspected.model, inspected.data), asked.earlier)
         compiled = compile_plan(
             bound,
             machine,

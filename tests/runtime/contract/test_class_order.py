@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.contract.class_order import compare_orders, order_line, order_words
+from titrant.runtime.contract.output_kinds import compare_orders, order_line, order_words
 
 NAMES = ("ant", "bee", "cat", "dog", "eel", "fox")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from titrant.runtime.contract.subgroup_harm import adjusted, harm
+from titrant.runtime.contract.judge import adjusted, harm
 
 
 def test_adjusts_as_holm_does():

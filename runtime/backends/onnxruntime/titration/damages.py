@@ -1,7 +1,7 @@
 """Measure by the engine itself what each region does to the answers when it alone is in int8."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Judge:
         check_rows(rows)
         self._reading, self._threads = reading, threads
         places = np.unique(np.concatenate(samples))
-        self._rows = chosen(rows, places)
+        self._rows = rows.some(places)
         self._samples = [np.searchsorted(places, sample) for sample in samples]
         self._original = self._answers(model)
 
@@ -66,15 +66,7 @@ class Judge:
                 Outputs(outputs.role, {name: array[sample] for name, array in outputs.arrays.items()})
                 for outputs in (self._original, answers)
             )
-            yield damage(self._reading, chosen(self._rows, sample), before, after)
-
-
-def chosen(rows: Rows, places: np.ndarray) -> Rows:
-    """Return some of the rows, without their subgroups."""
-    inputs = {name: array[places] for name, array in rows.inputs.items()}
-    labels = None if rows.labels is None else rows.labels[places]
-    picked = {"units": rows.units[places], "ids": rows.ids[places], "labels": labels}
-    return replace(rows, inputs=inputs, subgroups={}, subgroup_values={}, **picked)
+            yield damage(self._reading, self._rows.some(sample), before, after)
 
 
 def measured(

@@ -9,7 +9,7 @@ import torch  # noqa: TID253 - its very subject
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import named
-from titrant.runtime.backends.torch.losses import LossTerms, check_output, loss_of
+from titrant.runtime.backends.torch.losses import LossTerms, check_output, labels_of, loss_of
 from titrant.runtime.backends.torch.pruning.attention import NarrowAttention, stacked
 from titrant.runtime.backends.torch.pruning.cut import HEADS, layout_of
 from titrant.runtime.backends.torch.pruning.groups import Coupled, Member
@@ -56,9 +56,11 @@ def _effect(gradients: Mapping[int, torch.Tensor], weight: torch.Tensor) -> torc
 
 def _gradients(model: TorchModel, rows: Rows, count: int) -> Iterator[dict[int, torch.Tensor]]:
     """Yield the gradients of the loss of each batch, {identity of the weight: gradient}."""
-    if rows.labels is None:
+    if rows.labels is None and rows.targets is None:
         message = f"importance taylor needs labels, and the {rows.role} rows have none"
         raise StepError(Diagnostic("X541", message, help="write importance: magnitude, or set data.label"))
+    labels_of_rows = labels_of(rows)
+    numbers = labels_of_rows.is_floating_point()
     module, names = model.module, tuple(name for name, _, _ in model.inputs)
     arguments = arguments_of(module, names)
     weights = [weight for weight in module.parameters() if weight.is_floating_point()]
@@ -73,13 +75,14 @@ def _gradients(model: TorchModel, rows: Rows, count: int) -> Iterator[dict[int, 
             if len(piece) < size and insisted_batch(model.inputs):
                 break
             tensors = [torch.from_numpy(rows.inputs[name][piece]) for name in names]
-            labels = torch.from_numpy(rows.labels[piece].astype(np.int64))
+            labels = labels_of_rows[piece]
             with torch.enable_grad():
                 answer = arguments.call(module, tensors)
                 output = next(iter(named(answer, model.outputs[:1]).values()))
                 name = "binary_cross_entropy_with_logits" if output.numel() == len(output) else "cross_entropy"
+                name = "mse_loss" if numbers else name
                 check_output(name, output, labels)
-                loss = loss_of(name, LossTerms(rows.positive))(output, labels)
+                loss = loss_of(name, LossTerms(rows.positive, numbers=numbers))(output, labels)
             slopes = torch.autograd.grad(loss, weights, allow_unused=True)
             pairs = zip(weights, slopes, strict=True)
             yield {id(weight): slope for weight, slope in pairs if slope is not None}

@@ -63,7 +63,7 @@ class Remover:
     def __init__(self, model: TorchModel, rows: Rows, most: int, reading: Reading | None, context: Context) -> None:
         """At most `most` rows are answered, at even distances."""
         check_rows(rows)
-        self.rows = _chosen(rows, spread(len(rows), most))
+        self.rows = rows.some(spread(len(rows), most))
         self._reading = reading or read_by(rows)
         self._context = context
         self._model = replace(model, module=copy.deepcopy(model.module).eval())
@@ -114,7 +114,7 @@ class Remover:
             Outputs(outputs.role, {name: array[places] for name, array in outputs.arrays.items()})
             for outputs in (self._original, answers)
         )
-        return damage(self._reading, _chosen(self.rows, places), before, after)
+        return damage(self._reading, self.rows.some(places), before, after)
 
     def _answers(self) -> Outputs:
         with (
@@ -148,14 +148,6 @@ def _alike(differences: np.ndarray) -> bool:
         return not differences.any()
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
     return abs(float(differences.mean())) <= _ERRORS * error
-
-
-def _chosen(rows: Rows, places: np.ndarray) -> Rows:
-    """Return some of the rows, without their subgroups."""
-    inputs = {name: array[places] for name, array in rows.inputs.items()}
-    labels = None if rows.labels is None else rows.labels[places]
-    picked = {"units": rows.units[places], "ids": rows.ids[places], "labels": labels}
-    return replace(rows, inputs=inputs, subgroups={}, subgroup_values={}, **picked)
 
 
 def _within(blocks: Sequence[Block], room: int) -> list[Block]:

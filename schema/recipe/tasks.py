@@ -11,7 +11,7 @@ LabelKind = Literal["class", "numbers", "none"]
 
 # How a metric follows from the mean of what each case scores: the mean itself, its root, or one minus its share of the
 # variance of the labels.
-Link = Literal["mean", "root", "explained"]
+ScoreLink = Literal["mean", "root", "explained"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CaseMetric:
 
     less_is_better: bool
     comparisons: tuple[str, ...]
-    link: Link = "mean"
+    link: ScoreLink = "mean"
     highest: float | None = 1.0
 
 
@@ -38,7 +38,7 @@ CASE_METRICS: Mapping[str, CaseMetric] = {
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskTerms:
     """One task: `main` is the metric that `validation.retention` is about, `metrics` are all that gates may name."""
 
     label: LabelKind
@@ -58,9 +58,9 @@ _OF_CLASSES = (
 )  # fmt: skip
 
 # Those of this version; the language has more.
-TASKS: Mapping[str, Task] = {
-    "binary_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "multiclass_classification": Task("class", "accuracy", _OF_CLASSES, "logits"),
-    "regression": Task("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
-    "unlabeled": Task("none", "agreement", ("agreement",), "values"),
+TASKS: Mapping[str, TaskTerms] = {
+    "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
+    "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "unlabeled": TaskTerms("none", "agreement", ("agreement",), "values"),
 }

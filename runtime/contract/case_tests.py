@@ -1,16 +1,19 @@
-"""Judge gates on what cases score: a mean of one model, of both compared, or of two subgroups."""
+"""Judge gates on what cases score: a mean of one model, of both compared, of two subgroups, and of what is refused."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, Unassessable, in_subgroup
+from titrant.runtime.contract.evidence import Evidence, in_subgroup
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, p_value
 from titrant.runtime.contract.statistics.means import BETTING
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
-from titrant.runtime.contract.tasks.scores import CaseScores, Claims, compared
+from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable, compared
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
+from titrant.schema.recipe.tasks import CASE_METRICS
 from titrant.schema.values.slice import Slice
 
 _WORDS = {"all": "", "class": " in class {among.class_name}", "subgroup": " in {among.subgroup}"}
@@ -24,7 +27,7 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     estimate = compared(scores, gate.comparison)
     if estimate is None:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
-    claims = Claims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
+    claims = CaseClaims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
     if evidence.always_valid and effective_share(scores.units, 0.5) < NEARLY_SINGLE:
         raise Unassessable("no bound of it holds at any number of looks where rows come in units")
     lower, upper = claims.bounds()
@@ -49,7 +52,7 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     first, second = (slice_scores(gate.metric, side, evidence) for side in slice_of(gate).sides())
     over, under = (second, first) if first.rule.less_is_better else (first, second)
     halved = 1 - (1 - evidence.confidence) / 2
-    bounds = [Claims(side, "at_least", halved).bounds() for side in (over, under)]
+    bounds = [CaseClaims(side, "at_least", halved).bounds() for side in (over, under)]
     values = over.after, under.after
     if None in values or not values[1]:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
@@ -105,3 +108,50 @@ def worst_loss(scores: CaseScores) -> float:
     """Return by how much the mean score falls, or rises where less is better, if every case is as bad as can be."""
     mean = float(np.average(scores.original, weights=scores.weights))
     return scores.high - mean if scores.less_is_better else mean - scores.low
+
+
+# Which share of the units in some rows is chosen to be broken: (units, rows to choose from, those, share, seed).
+ChooseUnits = Callable[[np.ndarray, np.ndarray, np.ndarray, float, int], np.ndarray]
+
+
+def is_by_case(gate: Gate, evidence: Evidence) -> bool:
+    """Whether a gate looks at what cases score."""
+    return evidence.cases is not None and gate.metric in CASE_METRICS
+
+
+def permuted_cases(evidence: Evidence) -> CaseAnswers | None:
+    """Give every row the original's answer to another one."""
+    if evidence.cases is None:
+        return None
+    return evidence.cases.permuted(np.random.default_rng(evidence.seed).permutation(len(evidence.rows)))
+
+
+def broken_cases(
+    gate: Gate, evidence: Evidence, choose: ChooseUnits, *, times: float, least: float
+) -> tuple[CaseAnswers, float] | None:
+    """Break so many cases that the mean loses `times` what the gate allows, `least` of them at least, and their share.
+
+    None where there is nothing to break, or the gate compares with no other model.
+    """
+    among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
+    try:
+        scores = slice_scores(gate.metric, among, evidence)
+    except Unassessable:
+        return None  # the gate itself says what is missing
+    allowed, worst = allowed_loss(gate, scores), worst_loss(scores)
+    if gate.comparison == "ratio_at_least":
+        allowed = worst * (1 - gate.threshold)
+    if allowed is None or worst <= 0 or evidence.cases is None:
+        return None
+    share = min(1.0, max(least, times * allowed / worst))
+    inside = _inside(among, evidence)
+    rows = choose(evidence.rows.units, inside, inside, share, evidence.seed)
+    return evidence.cases.broken(rows), share
+
+
+def _inside(among: Slice, evidence: Evidence) -> np.ndarray:
+    if among.kind != "subgroup":
+        return np.ones(len(evidence.rows), bool)
+    values = evidence.rows.subgroup_values[among.group]
+    inside: np.ndarray = evidence.rows.subgroups[among.group] == values.index(among.value)
+    return inside
