@@ -135,7 +135,8 @@ better, as `brier` is, the other way round to the rest, and the wrong word is re
 What the recipe does not say, the level supplies; `none` switches a preset off, visibly. What `baseline` asks is asked
 of the original alone, and before anything is made of it.
 `regression` and `anchor` compare with [earlier releases](../../how-to/compare-with-earlier-releases.md), `preset` is a
-[published set](../../decisions/scenarios.md), and `accept` [waives a gate until a day](../../how-to/waive-a-gate.md).""",
+[published set](../../decisions/scenarios.md), and `accept` lets [a gate through until a
+day](../../how-to/waive-a-gate.md).""",
         """validation:
   retention: 0.97
   safety: {kept: 0.99, sensitivity: 0.95}

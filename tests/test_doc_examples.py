@@ -142,7 +142,6 @@ def test_accepts_the_recipes_of_a_page(block, folder):
 PLACES = {
     "task": "task: {}",
     "target.engine": "target: {{engine: {}}}",
-    "target.latency.scenario": "target: {{latency: {{batch: 32, scenario: {}}}, throughput: 100}}",
     "quantization.method": "quantization: {{method: {}}}",
     "validation.gates.metric": "validation: {{gates: [{{metric: {}, comparison: drop_at_most, threshold: 0.02}}]}}",
 }

@@ -20,7 +20,7 @@ _NEVER: Mapping[str, str] = {
 def waivers(bound: BoundRecipe, gates: Sequence[Gate], medical: str) -> tuple[GateWaiver, ...]:
     """Return the waivers of the recipe; `medical` names what asks for the medical safeguards, "" for nothing.
 
-    Raises RecipeError R222 for a waiver of no gate, R223 for one of a gate that none may cover.
+    Raises RecipeError P154 for a waiver of no gate, P155 for one of a gate that none may cover.
     """
     problems = list(_problems(bound, gates, medical))
     if problems:
@@ -38,10 +38,10 @@ def _problems(bound: BoundRecipe, gates: Sequence[Gate], medical: str) -> Iterat
         if gate is None:
             waivable = [each.id for each in gates if not _unwaivable(each, bound, medical)]
             advice = meant(waiver.gate, waivable, "gates that can be waived:")
-            yield Diagnostic("R222", f"the contract has no gate `{waiver.gate}`", where, advice)
+            yield Diagnostic("P154", f"the contract has no gate `{waiver.gate}`", where, advice)
         elif because := _unwaivable(gate, bound, medical):
             advice = "take the waiver out: what must hold here is not a matter of acceptance"
-            yield Diagnostic("R223", f"`{waiver.gate}` cannot be waived: {because}", where, advice)
+            yield Diagnostic("P155", f"`{waiver.gate}` cannot be waived: {because}", where, advice)
 
 
 def _unwaivable(gate: Gate, bound: BoundRecipe, medical: str) -> str:

@@ -44,7 +44,7 @@ def test_refuses_two_waivers_of_one_gate():
 
 def test_names_the_nearest_gate_for_one_that_there_is_not():
     ((code, message, help_text),) = refused(waiving("retenton"))
-    assert (code, message) == ("R222", "the contract has no gate `retenton`")
+    assert (code, message) == ("P154", "the contract has no gate `retenton`")
     assert help_text == "did you mean `retention`?"
 
 
@@ -64,7 +64,7 @@ MEDICAL, PRESERVED = "level: medical_critical\n", "preserve: medical\n"
 )
 def test_refuses_what_nobody_can_answer_for(name, more, why):
     ((code, message, _),) = refused(waiving(name, more=more))
-    assert code == "R223"
+    assert code == "P155"
     assert why in message
 
 
@@ -75,7 +75,7 @@ def test_lets_the_strictest_level_be_waived_where_it_may_be_switched_off_and_no_
 
 def test_refuses_a_waiver_of_what_is_asked_of_the_original_alone():
     text = waiving("baseline") + "  baseline: {metric: accuracy, at_least: 0.9}\n"
-    assert [code for code, *_ in refused(text)] == ["R223"]
+    assert [code for code, *_ in refused(text)] == ["P155"]
 
 
 def test_shows_waivers_between_two_plans():
