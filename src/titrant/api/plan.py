@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import as_compared, as_written
+from titrant.api.planned import NOTHING_RECORDED, AsRecorded, as_compared, as_written
 from titrant.api.runs import earlier_releases
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.facts.user_operators import Ask
@@ -19,9 +18,6 @@ from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import ASKED, GIVEN, Step
 from titrant.schema.planned import Planned
-from titrant.schema.values.frozen import dataclass
-
-NOTHING_RECORDED: Mapping[str, str] = {}
 
 if TYPE_CHECKING:
     from titrant.compiler.given.file import FileToJudge
@@ -37,30 +33,19 @@ def plan(
     trust: bool = False,
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
-    optimized: "FileToJudge | None" = None,
-    earlier: Mapping[str, str] = NOTHING_RECORDED,
+    recorded: AsRecorded = NOTHING_RECORDED,
 ) -> Planned:
     """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
 
     What is not known yet of the model and the data is found out in a child process, which is the only place where the
     user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
-    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `optimized`
-    is a file to judge in place of all that the recipe would make: `titrant.validate`. `earlier` names the runs that
-    rows of a recorded run compared with, by their preset, whatever came since. Raises RecipeError,
-    InfeasibleError, or StepError when the user's own code fails.
+    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `recorded`
+    is what a run that is planned again compared with, and the file that it judged in place of all that the recipe would
+    make. Raises RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
-    asked = _Asked(optimized, earlier)
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as planned:
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=recorded) as planned:
         refuse_beyond_capacity(planned, capacity_of(planned.hardware))
     return planned
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What is judged and compared with besides what the recipe makes: a file, and the runs of a recorded run."""
-
-    optimized: "FileToJudge | None" = None
-    earlier: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_and_preview(
@@ -73,7 +58,7 @@ def plan_and_preview(
     optimized: "FileToJudge | None" = None,
 ) -> "tuple[Planned, PlanPreview]":
     """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both."""
-    asked = _Asked(optimized)
+    asked = AsRecorded(optimized)
     with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as planned:
         seen = preview(planned)
         refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
@@ -88,7 +73,7 @@ def _planning(
     trust: bool,
     keep_worker: "list[Worker] | None",
     trace: "Callable[[Change], None] | None",
-    asked: _Asked,
+    asked: AsRecorded,
 ) -> Iterator[Planned]:
     """Give the plan; the process that was asked goes to `keep_worker` when it is accepted, and is closed otherwise."""
     from titrant.compiler.bind.bind import bind

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,22 @@ from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line, os_reason
 
 if TYPE_CHECKING:
     from titrant.compiler.given.file import FileToJudge
 
+
+@dataclass(frozen=True)
+class AsRecorded:
+    """What a run judged and compared with: a file made elsewhere, and earlier runs by the preset of their rows."""
+
+    optimized: "FileToJudge | None" = None
+    earlier: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_RECORDED = AsRecorded()
 # The user's own code raised: nothing is wrong with what the command names.
 _RAISED = "X108"
 

@@ -177,7 +177,7 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
                 wrapped(_gate(result, waived.get(result.gate)), "    ", " " * 8)
                 for result in candidate.judgement.results
             ]
-            lines += _waivers(candidate, planned.plan)
+            lines += _waivers(candidate, planned.plan) if record.judged_on else []
     lines += [
         wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
     ]

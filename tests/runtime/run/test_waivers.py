@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from titrant.cli.run import verdict_text
 from titrant.runtime.contract.release import waivers
 from titrant.runtime.contract.release.waivers import waived_gates, with_waivers
-from titrant.runtime.run.replay import Replay
+from titrant.runtime.run.replay import JudgedThen, Replay
 from titrant.schema.contract.waivers import GateWaiver
 from titrant.schema.gate import Contract, Gate, GateResult, Judgement
 from titrant.schema.plan import identity
@@ -89,7 +89,7 @@ def test_blocks_again_on_the_day_after_and_tells(run, toy, waived_plan, on):
 def test_replays_the_day_of_the_run_that_is_repeated(run, waived_plan, on):
     on("2027-02-01")
     plan = waived_plan({1: "FAIL"})
-    assert run(plan, replay=Replay(judged_on="2027-01-31")).verdict == "WAIVED"
+    assert run(plan, replay=Replay(judging=JudgedThen(day="2027-01-31"))).verdict == "WAIVED"
 
 
 def test_goes_on_to_nothing_more_aggressive_than_what_is_waived(run, waived_plan, on):
