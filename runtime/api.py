@@ -55,6 +55,9 @@ class PlainContext:
         """Say how far the step is."""
         self.listen(done, total, note)
 
+    def curve(self, place: int, figures: Mapping[str, float]) -> None:
+        """Ignore it: the operator gives the whole curve in the end."""
+
     def note(self, text: str) -> None:
         """Keep what whoever calls may want to know."""
         self.notes.append(text)

@@ -58,6 +58,9 @@ class Context(Protocol):
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the step is."""
 
+    def curve(self, place: int, figures: Mapping[str, float]) -> None:
+        """Tell a point of a learning curve, by its place from 1, to whoever follows the run."""
+
     def note(self, text: str) -> None:
         """Tell whoever follows the run something that matters to them."""
 

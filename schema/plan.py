@@ -209,6 +209,7 @@ class Plan:
     search_minutes: float | None = None  # after which no further candidate is begun; None: no such end
     mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
+    tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tracker → its options; changes no result
 
     @cached_property
     def _digest(self) -> str:
@@ -244,9 +245,11 @@ def identity(plan: Plan) -> dict[str, Any]:
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
+        if gate["own"] is None:
+            del gate["own"]
     if not value["contract"]["waivers"]:
         del value["contract"]["waivers"]
-    del value["warnings"], value["judged"], value["power"]
+    del value["warnings"], value["judged"], value["power"], value["tracking"]
     if value["search_minutes"] is None:
         del value["search_minutes"]
     if not value["mended_at_most"]:

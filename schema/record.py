@@ -251,6 +251,36 @@ class LadderRung:
 
 
 @dataclass(frozen=True)
+class TrackerRecord:
+    """How one tracker followed a run: of `points` that the journal had for it, `sent` reached it.
+
+    `mode` is what it ran in (online, offline, disabled; local for files of this machine), `where` the folder or the
+    address, without a login. `code`, `because` and `remedy` say what kept it from more; "" where nothing did.
+    """
+
+    tracker: str
+    mode: str = ""
+    where: str = ""
+    sent: int = 0
+    points: int = 0
+    code: str = ""
+    because: str = ""
+    remedy: str = ""
+
+    @property
+    def words(self) -> str:
+        """Say how it fared, in a line."""
+        if self.mode == "disabled":
+            return f"{self.tracker}: disabled"
+        taken = f"{self.sent} of {self.points} points" if self.points else "nothing"
+        place = f" in {self.where}" if self.where else ""
+        if not self.code:
+            return f"{self.tracker}: {self.mode}, {taken}{place}"
+        why = "; ".join(filter(None, (self.because, self.remedy)))
+        return f"warning[{self.code}]: {self.tracker} took {taken}{place}: {why}"
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, WAIVED, FAIL or INCONCLUSIVE.
 
@@ -278,6 +308,8 @@ class RunRecord:
     unmade: tuple[str, ...] = ()  # those of them of which no candidate could be made
     judged_on: str = ""  # the day (UTC, ISO 8601) at which waivers were read; "" without any
     ladder: tuple[LadderRung, ...] = ()  # variants to step between, from fast to exact; () where none are asked for
+    # How trackers fared, who end after the run itself: kept beside the record, whose digest the journal names by then.
+    tracking: tuple[TrackerRecord, ...] = ()
 
     @property
     def missed(self) -> bool:

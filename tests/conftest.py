@@ -1,5 +1,6 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
+import gc
 import json
 import os
 import shutil
@@ -24,6 +25,27 @@ FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNIN
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 
+WRITES_NO_BYTECODE = sys.dont_write_bytecode
+
+
+def pytest_configure():
+    """Let pytest keep what it makes of the tests' files for the next time: it takes ten seconds of every worker."""
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that hold what takes long, so that no worker waits at the end for another's last test."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish():
+    """Spare garbage collections what is loaded by now: to time models, and to fork, is to begin with one."""
+    sys.dont_write_bytecode = WRITES_NO_BYTECODE
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory):
     """Give tests that name no home one of this session's, and take away what a shell may have set."""
@@ -32,11 +54,14 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
+OPERATORS = sorted((Path(SOURCE) / "titrant" / "runtime" / "operators").glob("*/[!_]*.py"))
+
 # What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
     "matplotlib.pyplot", "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
-    "titrant.runtime.run.execute", "titrant.runtime.worker.child",
+    "titrant.runtime.run.execute", "titrant.runtime.worker.child", "titrant.runtime.inspect.inspect",
+    *(f"titrant.runtime.operators.{file.parent.name}.{file.stem}" for file in OPERATORS),
 )  # fmt: skip
 
 
@@ -127,19 +152,22 @@ def warm_workers(warm):
 
 
 @pytest.fixture(scope="session")
-def shipped(tmp_path_factory):
-    """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
+def session_folder(tmp_path_factory):
+    """Return the folder of the whole test session, which its workers share: what lies there is made under a lock."""
     base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shipped"
-    path = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def shipped(session_folder, warm):
+    """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
+    place = session_folder / "shipped"
     with FileLock(f"{place}.lock"):
         if not place.exists():
             making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
-            subprocess.run(
-                [sys.executable, "-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml"], cwd=making.parent,
-                env={**os.environ, "TITRANT_HOME": str(making.parent / "home"), "CI": "true", "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL, check=True,
-            )  # fmt: skip
+            home = {"TITRANT_HOME": str(making.parent / "home")}
+            done = warm("-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml", cwd=making.parent, env=home)
+            assert done.returncode == 0, done.stdout + done.stderr
             making.parent.rename(place)
     return place
 

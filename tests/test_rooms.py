@@ -37,6 +37,7 @@ BY_NAME = {
     "runtime/backends/kinds.py": "the table of which module keeps which kind",
     "runtime/backends/openvino/__init__.py": "the modules that load its native code, which nothing else may do first",
     "runtime/machine/bench.py": "times how long the worker takes to load",
+    "runtime/trackers/followers.py": "the process of each tracker",
     "runtime/worker/parent.py": "the worker, a process of its own",
     "runtime/worker/tasks.py": "the inspection, which only a planning worker loads",
     "src/titrant/__init__.py": "public names, loaded when they are first used",
@@ -73,10 +74,16 @@ def folder(file: Path) -> str:
 
 
 @cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """List what a file's syntax tree holds, at any depth."""
+    return tuple(ast.walk(ast.parse(file.read_text("utf-8"))))
+
+
+@cache
 def imported(file: Path) -> tuple[tuple[int, str], ...]:
     """List every module that a file imports, at any depth and for type checkers too, with its line."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -194,7 +201,7 @@ def test_has_two_files_a_verb(verb):
 def test_names_a_module_in_a_text_only_where_that_is_said():
     wrong = []
     for file in files().values():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in nodes(file):
             target = files().get(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
             # An operator says in `loads` what it is going to import.
             loads = place(file).startswith("runtime/operators/") and target in arrows()[file]

@@ -161,9 +161,22 @@ def waited(process, seconds):
         time.sleep(0.002)
 
 
+def compile_templates():
+    """Compile what a report is written with, which takes as long as to draw it."""
+    from titrant.runtime.report import page
+
+    for environment, ending in ((page._html_environment(), ".html.jinja"), (page._markdown_environment(), ".md.jinja")):
+        for template in environment.list_templates(filter_func=lambda name, ending=ending: name.endswith(ending)):
+            environment.get_template(template)
+
+
 if __name__ == "__main__":
+    from titrant.schema.values.extensions import by_group
+
     for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
+    compile_templates()
+    assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
     subprocess.Popen = Started
     gc.collect()
     gc.freeze()

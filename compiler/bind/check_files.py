@@ -8,10 +8,12 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.check_transforms import TRANSFORM_FROM, shipped_transforms, wrong_transforms
+from titrant.schema.config.secrets import without_secrets
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
 from titrant.schema.recipe.model import Model, WeightsFile
+from titrant.schema.recipe.observe import Mlflow
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, shards_of
 from titrant.schema.values.text import is_text
@@ -131,6 +133,28 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R103", path, message, "name another file, or save this one in such a format")
         elif key == "weights":
             yield from _shards(given, path, file)
+
+
+def trackers_have_addresses(given: CheckInput) -> Iterator[Finding]:
+    """Find an address that MLflow does not take, that depends on where one stands, or that holds a login."""
+    tracking = given.recipe.tracking
+    if tracking is None or not isinstance(tracking.mlflow, Mlflow) or tracking.mlflow.uri is None:
+        return
+    path, uri = ("tracking", "mlflow", "uri"), tracking.mlflow.uri
+    scheme, _, rest = uri.partition(":")
+    if without_secrets(uri) != uri:
+        message = "an address with a login in it would stand in the recipe, and so in git"
+        advice = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, instead"
+        yield given.finding("R215", path, message, advice)
+    elif not rest or scheme == "file":
+        message = f"`{uri}` is a folder, and MLflow keeps runs in a database or on a server"
+        yield given.finding(
+            "R215", path, message, "write sqlite:////a/folder/mlflow.db, or leave it out: the home has one"
+        )
+    elif scheme == "sqlite" and not rest.startswith("////"):
+        message = f"`{uri}` is a place below the folder that a command is called in"
+        whole = (given.parsed.folder / rest.lstrip("/")).absolute()
+        yield given.finding("R215", path, message, f"write the whole path: sqlite:///{whole}")
 
 
 def _shards(given: CheckInput, path: KeyPath, file: File) -> Iterator[Finding]:

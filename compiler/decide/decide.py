@@ -88,6 +88,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("training", "training", training.training),
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
+    ("evidence", "evidence", thresholds.evidence),
     ("student", "student", recovery.student),
     ("teacher", "teacher", recovery.teacher),
     ("reductions", "reductions", reductions.reductions),
@@ -110,6 +111,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("growth", "chains", reductions.grown),
     ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),
+    ("tracking", "tracking", measuring.tracking),
 )
 
 NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}

@@ -1,7 +1,11 @@
-"""Settle the objective, the budget, the operating point, what is timed, and when answers without labels are alike."""
+"""Settle the objective, the budget, the operating point, what is timed, and when answers without labels are alike.
+
+Also who follows the run.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from titrant.compiler.decide.rule import Chain, Question, Ranking, RuleAnswer, SearchBudget, decision
@@ -9,7 +13,9 @@ from titrant.compiler.decide.target import engine_of, original_kind
 from titrant.runtime.backends import backend
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.model import CLASSIFYING
+from titrant.schema.recipe.deploy import is_offline
+from titrant.schema.recipe.model import BOXES, CLASSIFYING
+from titrant.schema.recipe.observe import Mlflow, Tensorboard, Tracking, Wandb
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
 from titrant.schema.recipe.tasks import TASKS
@@ -24,12 +30,17 @@ AUTO_EVALUATIONS = 5
 # The figure of a latency limit → the share of runs that must lie below it.
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # What counts as the same where nothing is said.
-TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "relative": 0.01}
-_BY_KIND: Mapping[str, str] = {"embedding": "cosine", **dict.fromkeys(CLASSIFYING, "same_class")}
+TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "dice": 0.95, "relative": 0.01}
+_BY_KIND: Mapping[str, str] = {
+    "embedding": "cosine", "mask": "dice", "boxes": "boxes", **dict.fromkeys(CLASSIFYING, "same_class"),
+}  # fmt: skip
+_BY_TASK: Mapping[str, str] = {"segmentation": "dice", "detection": "boxes"}
 _WORDS: Mapping[str, str] = {
     "same_class": "the same class",
     "cosine": "a cosine of {} or more",
     "neighbor": "the same nearest other case",
+    "dice": "a Dice coefficient of the masks of {} or more",
+    "boxes": "boxes of one class that overlap by half (IoU) or more, with scores at most .1 apart",
     "relative": "a difference of at most {} of its length",
     "absolute": "no entry further off than {}",
 }
@@ -50,14 +61,73 @@ class OutputComparison:
         return _WORDS[self.measure].format(f"{self.tolerance:g}" if self.tolerance is not None else "")
 
 
+# Whether anything of a run leaves this machine, by the tracker's mode or address.
+_PLACES: Mapping[str, str] = {
+    "online": "sent to the server of Weights & Biases",
+    "offline": "kept in the run folder, until `wandb sync` sends it",
+    "disabled": "nothing is kept or sent",
+}
+
+
+def tracking(question: Question) -> RuleAnswer:
+    """Settle who follows the run; the environment may be stricter than the recipe, which only the run itself knows."""
+    asked = question.recipe.tracking or Tracking()
+    followers: dict[str, tuple[dict[str, Any], str, str]] = {}
+    if asked.wandb is not None:
+        options = _wandb(asked.wandb)
+        followers["wandb"] = options, f"{options['mode']}, project {options['project']}", _PLACES[options["mode"]]
+    if asked.tensorboard:
+        folder = _event_folder(question, asked.tensorboard)
+        followers["tensorboard"] = {"folder": folder}, folder or "in the run folder", "event files"
+    if asked.mlflow:
+        options = _mlflow(asked.mlflow, question.recipe.name)
+        uri = options["uri"] or "a database in titrant's home"
+        followers["mlflow"] = options, f"experiment {options['experiment']}", f"kept in {uri}"
+    lines = [
+        decision(
+            question,
+            f"tracking.{name}",
+            f"tracking.{name}",
+            asked="written",
+            chosen=chosen,
+            because=f"{place}; it reads the journal and cannot stop the run; `titrant report` says how it fared",
+            path=("tracking", name),
+        )
+        for name, (_, chosen, place) in followers.items()
+    ]
+    return RuleAnswer({name: options for name, (options, _, _) in followers.items()}, tuple(lines))
+
+
+def _wandb(asked: Wandb) -> dict[str, Any]:
+    return {
+        "project": asked.project,
+        "mode": asked.mode,
+        "entity": asked.entity or "",
+        "group": asked.group or "",
+        "tags": list(asked.tags),
+    }
+
+
+def _event_folder(question: Question, asked: bool | Tensorboard) -> str:
+    """Return the absolute folder of the event files, "" for the run's own; a base's starts in the base's folder."""
+    if not isinstance(asked, Tensorboard) or asked.folder is None:
+        return ""
+    path = ("tracking", "tensorboard", "folder")
+    start = question.bound.parsed.source.folder(path) if question.bound.written(*path) else question.bound.folder
+    return str((start / Path(asked.folder).expanduser()).absolute())
+
+
+def _mlflow(asked: bool | Mlflow, name: str) -> dict[str, Any]:
+    given = asked if isinstance(asked, Mlflow) else Mlflow()
+    return {"uri": given.uri or "", "experiment": given.experiment or name}
+
+
 def objective(question: Question) -> RuleAnswer:
     """Settle what counts first, and how many candidates may be judged."""
-    chosen = tuple(question.recipe.search.objective)
     written = question.bound.written("search", "objective")
-    latency = question.recipe.target.latency
-    offline = not written and latency is not None and latency.scenario == "offline"
-    if offline:
-        chosen = tuple("throughput" if name == "latency" else name for name in chosen)
+    offline = not written and is_offline(question.recipe.target)
+    asked = question.recipe.search.objective
+    chosen = tuple("throughput" if offline and name == "latency" else name for name in asked)
     line = decision(
         question,
         "search.objective",
@@ -117,6 +187,11 @@ def operating_point(question: Question) -> RuleAnswer:
     recipe = question.recipe
     point = recipe.validation.operating_point
     written = question.bound.written("validation", "operating_point")
+    if recipe.task == "detection":
+        text = f"threshold {point.threshold:g}"
+        because = "the score from which on a box counts for box_f1; average precision looks at all scores"
+        line = _point_line(question, "operating_point.boxes", text if written else "not written", text, because)
+        return RuleAnswer({}, (line,))
     if recipe.task != "binary_classification":
         classes = TASKS[recipe.task].label == "class"
         chosen = "largest score" if classes else "none"
@@ -283,12 +358,19 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
     """Yield how each of the model's outputs is compared, in their order."""
     named = output_names(recipe, outputs)
     kinds = {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True)}
+    if recipe.model.decode is not None:
+        asked = agreement_of(recipe, BOXES)
+        yield OutputComparison(BOXES, "boxes", None, asked is not None and asked.measure == "boxes")
+        return
+    if recipe.task in _BY_TASK:
+        outputs = [spec for spec in outputs if spec.name == (named[0] if named else outputs[0].name)]
     for spec in outputs:
         asked = agreement_of(recipe, spec.name)
         measure: str = asked.measure if asked is not None else "auto"
         several = len(spec.shape) > 1 and spec.shape[-1] != 1
         if measure == "auto":
-            measure = _BY_KIND.get(kinds.get(spec.name) or "values", "relative")
+            kind = kinds.get(spec.name) or TASKS[recipe.task].output
+            measure = _BY_TASK.get(recipe.task) or _BY_KIND.get(kind, "relative")
             measure = "relative" if measure == "same_class" and not several else measure
         tolerance = asked.tolerance if asked is not None and asked.tolerance is not None else TOLERANCES.get(measure)
         yield OutputComparison(spec.name, measure, tolerance, asked is not None)
@@ -307,3 +389,12 @@ def as_params(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         for compared in comparisons(recipe, outputs)
         if compared.written
     }
+
+
+def kept_tokens(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return {"tokens": the output that is judged, and its kind} of a language model; {} of any other."""
+    task, named = TASKS[recipe.task], output_names(recipe, outputs)
+    if task.label != "tokens":
+        return {}
+    kinds = [spec.kind for spec in recipe.model.output or ()]
+    return {"tokens": {"output": named[0] if named else "", "kind": (kinds and kinds[0]) or task.output}}

@@ -173,6 +173,8 @@ class Settled:
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
     earlier: Mapping[str, EarlierModel] = field(default_factory=dict)  # releases that rows compare with, by preset
     contract: Contract = Contract((), 0.0, "evidence")
+    evidence: tuple[str, ...] = ()  # documents of the evidence pack
+    tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # who follows the run, with what it asks
 
     @property
     def before(self) -> tuple[ReductionStep, ...]:

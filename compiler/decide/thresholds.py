@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from titrant.compiler.decide.levels import LEVELS, LevelDefaults
+from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
 from titrant.schema.open_looks import OPEN, share_of
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.deploy import is_offline
 from titrant.schema.recipe.validation import Agreement, Bias, Calibration, Safety, Validation
+from titrant.schema.release import DOCUMENTS
 
 # preset threshold → its recipe path; safety holds two.
 PATHS: Mapping[str, tuple[str, ...]] = {
@@ -34,7 +36,6 @@ def presets(question: Question) -> RuleAnswer:
     lines += _published(question)
     require, because = _require(question)
     lines.append(because)
-    lines += _evidence(question)
     looks, confidence, spent = _looks(question)
     lines += spent
     bias = question.recipe.validation.bias
@@ -77,9 +78,11 @@ def _published(question: Question) -> Iterator[Decision]:
     """Say what a published set of thresholds comes to: MLPerf asks for quality, and limits no latency here."""
     preset = question.recipe.validation.preset
     if preset is not None:
-        latency = question.recipe.target.latency
-        offline = latency is not None and latency.scenario == "offline"
-        reported = "the throughput of offline" if offline else "the 90th percentile of single stream"
+        reported = (
+            "the throughput of offline"
+            if is_offline(question.recipe.target)
+            else "the 90th percentile of single stream"
+        )
         because = (
             "MLPerf Inference asks for that share of the quality in fp32, as measured; here the bound has to reach it. "
             f"It reports {reported} and sets it no limit"
@@ -229,17 +232,25 @@ def _looks(question: Question) -> tuple[int | Literal["open"], float, tuple[Deci
     return looks, confidence, (line,)
 
 
-def _evidence(question: Question) -> Iterator[Decision]:
-    """Say that evidence files, which medical_critical calls for, are not made in this version."""
-    level = question.settled.level
-    defaults: LevelDefaults = LEVELS[level]
-    if defaults.evidence and question.recipe.report.evidence is None:
-        yield decision(
-            question,
-            "report.evidence",
-            "evidence.version",
-            asked=f"true by level {level}",
-            chosen="false",
-            because="evidence files are not made in this version; the report and its record are",
-            path=("report", "evidence"),
-        )
+def evidence(question: Question) -> RuleAnswer:
+    """Settle which documents of the evidence pack a run writes: what the recipe asks for, else what its level does."""
+    written, level = question.recipe.report.evidence, question.settled.level
+    supplied = LEVELS[level].evidence
+    asked = supplied if written is None else written
+    chosen = tuple(name for name in DOCUMENTS if asked is True or (asked and name in asked))
+    if not chosen and not supplied:
+        return RuleAnswer((), ())
+    because = f"level {level} asks for it" if written is None else "the recipe says so"
+    if written is not None and supplied and len(chosen) < len(DOCUMENTS):
+        because = f"the recipe says so; level {level} would write all"
+    words = "all documents" if len(chosen) == len(DOCUMENTS) else ", ".join(chosen) or "no document"
+    line = decision(
+        question,
+        "report.evidence",
+        "evidence.level" if written is None else "evidence.written",
+        asked="not written" if written is None else str(written).lower() if isinstance(written, bool) else words,
+        chosen=words,
+        because=because,
+        path=("report", "evidence"),
+    )
+    return RuleAnswer(chosen, (line,))

@@ -11,11 +11,13 @@ from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.contract.earlier import WHOSE
-from titrant.schema.gate import FINE_TUNED, Gate
+from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE, FINE_TUNED, Gate
 from titrant.schema.values.slice import ALL, Slice
 
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
-OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
+OF_A_CLASS = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", "kept", CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Evidence:
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
+    stratified: bool = False  # tests are stratified by the subgroup STRATA of the rows (data.strata)
     cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
     # The same candidate beside an earlier release, by the preset of the rows: its answers, figures and bytes.
     earlier: "Mapping[str, Evidence]" = field(default_factory=dict)
@@ -92,6 +95,7 @@ class SliceAnswers:
     positive: int | None
     classes: tuple[str, ...]
     words: str  # "", " in class X", " in subgroup G.v"
+    places: np.ndarray  # of these cases among all rows
 
     @property
     def positive_name(self) -> str:
@@ -115,7 +119,7 @@ def slice_answers(evidence: Evidence, metric: str, cases: Slice) -> SliceAnswers
         chosen, words = evidence.places[cases]
         evidence.made[key] = SliceAnswers(
             rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
-            evidence.alike[chosen], positive, rows.classes, words,
+            evidence.alike[chosen], positive, rows.classes, words, chosen,
         )  # fmt: skip
     answers: SliceAnswers = evidence.made[key]
     return answers

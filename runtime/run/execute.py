@@ -24,21 +24,21 @@ from titrant.runtime.store.locks import sweep, using
 from titrant.runtime.store.placed import names_placed
 from titrant.runtime.store.results import Results
 from titrant.runtime.store.run_folder import (
-    RECORD,
     RunFolder,
     make_folder,
     newer_run,
     place_outputs,
     prepare_outputs,
     unfinished_of,
+    write_record,
 )
+from titrant.runtime.trackers.followers import AFTER_FAILURE_SECONDS, AFTER_SECONDS, Followers
 from titrant.runtime.worker.messages import DamagedArtifactError
 from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
-from titrant.schema.release import released_facts
-from titrant.schema.values import files
+from titrant.schema.release import evidence_of, released_facts
 
 # What a store may lose while a run goes on before something is wrong with the disk itself.
 _MENDED_AT_MOST = 20
@@ -66,20 +66,23 @@ def execute(
     plan = planned.plan
     own = worker is None
     worker = worker or Worker(home, Path(planned.folder), plan.threads, plan.steps[0].seed if plan.steps else 0)
-    journal = Journal(listen or _ignore)
-    run = _Run(planned, home, journal=journal, worker=worker, replay=replay or Replay(), seconds=seconds)
+    listen = listen or _ignore
+    run = _Run(planned, home, listen=listen, worker=worker, replay=replay or Replay(), seconds=seconds)
+    waits = AFTER_FAILURE_SECONDS
     try:
         with disk_errors(home):
-            return run.execute()
+            record = run.execute()
+        waits = AFTER_SECONDS
     except BaseException as error:
         run.abandon(error)
         raise
     finally:
         if own:
             worker.close()
-        with contextlib.suppress(OSError):
-            journal.close()
         run.leave()
+        # All of the run is in its place by now: trackers change nothing of it, whatever becomes of them.
+        tracking = run.followers.end(waits, listen)
+    return replace(record, tracking=tracking) if tracking else record
 
 
 def _ignore(event: Mapping[str, Any]) -> None:
@@ -90,13 +93,14 @@ class _Run:
     """One execution of a plan."""
 
     def __init__(
-        self, planned: Planned, home: Home, *, journal: Journal, worker: Worker, replay: Replay, seconds: float | None
+        self, planned: Planned, home: Home, *, listen: Listen, worker: Worker, replay: Replay, seconds: float | None
     ) -> None:
         folder = Path(planned.folder)
         self._planned = planned
         self._plan = planned.plan
         self._home = home
-        self._journal = journal
+        self.followers = Followers(planned.plan, home)
+        self._journal = Journal(self.followers.heard_by(listen))
         self._replay = replay
         self._store = Store(home)
         self._results = Results(home, self._store, folder, reuse=replay.reuse)
@@ -105,7 +109,7 @@ class _Run:
             planned,
             self._results,
             worker,
-            journal=journal,
+            journal=self._journal,
             open_folder=self._open,
             replay=replay,
         )
@@ -153,7 +157,9 @@ class _Run:
             self._journal.add("closed", exit=code, because=" ".join(str(error).split()) or type(error).__name__)
 
     def leave(self) -> None:
-        """End the log, and say that this run no longer uses the home."""
+        """End the journal and the log, and say that this run no longer uses the home."""
+        with contextlib.suppress(OSError):
+            self._journal.close()
         with contextlib.suppress(OSError):
             self._log.close()
         with contextlib.suppress(OSError):
@@ -206,13 +212,27 @@ class _Run:
             environment=ran_in,
         )
         self._accepted(record)
-        files.write_json(folder.path / RECORD, record)
+        write_record(folder.path, record)
         unfinished = unfinished_of(target) if judged.best else None
+        self._write_evidence(folder, unfinished)
         self._journal.add("placed", **names_placed(folder.path, unfinished, target.name))
         if judged.best:
             place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
+
+    def _write_evidence(self, folder: RunFolder, placed: Path | None) -> None:
+        """Write the documents that the plan asks for; a run that cannot is one that failed, and releases nothing."""
+        documents = evidence_of(self._plan)
+        if not documents:
+            return
+        from titrant.runtime.evidence.earlier import earlier_of
+        from titrant.runtime.evidence.pack import make_pack
+
+        begun = time.monotonic()
+        earlier = earlier_of(self._home, folder.path, placed=placed) if "changes" in documents else None
+        pack = make_pack(folder.path, documents, earlier, placed=placed)
+        self._journal.add("evidence", files=list(pack.files), seconds=time.monotonic() - begun)
 
     def _accepted(self, record: RunRecord) -> None:
         if self._replay.accept is not None:
@@ -230,4 +250,5 @@ class _Run:
                 self._note(f"the clock was set back since {newer} began: `latest` goes on naming that run")
             self._log.open(self._folder.path)
             self._journal.open(self._folder.journal)
+            self.followers.start(self._folder.path)
         return self._folder

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -16,13 +18,17 @@ from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
-from titrant.schema.record import Artifact, RunRecord
+from titrant.schema.recipe.observe import REPORT_FORMATS
+from titrant.schema.record import Artifact, RunRecord, TrackerRecord
+from titrant.schema.release import FOLDER as EVIDENCE
 from titrant.schema.values import files
-from titrant.schema.values.canonical import read_back
-from titrant.schema.values.files import digest_file
+from titrant.schema.values.canonical import WrongValueError, plain, read_back
+from titrant.schema.values.files import digest_file, json_object
 from titrant.schema.values.frozen import dataclass
 
 RECORD = "record.json"
+# How trackers fared: beside the record, which is closed before they end.
+TRACKING = "tracking.json"
 # How the original was judged: the part of a record, and what it was called before.
 _ORIGINAL, _ORIGINAL_BEFORE = "original", "baseline"
 MANIFEST = "titrant.json"
@@ -52,8 +58,10 @@ class RunFolder:
         return self.path / "quarantine"
 
     def withdraw(self) -> None:
-        """Take back what a run that failed at its very end had put in place: first its record, then its outputs."""
+        """Take back what a run that failed at its very end had put in place: its record, its outputs, its evidence."""
         (self.path / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVIDENCE, ignore_errors=True)
+        shutil.rmtree(unfinished_of(self.path / EVIDENCE), ignore_errors=True)
         for folder in (self.outputs, self.quarantine):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(exist_ok=True)
@@ -100,12 +108,21 @@ def newer_run(home: Home, folder: RunFolder) -> str | None:
     return newest if BEGAN.match(newest) and newest[:16] > folder.run[:16] else None
 
 
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write the record that closes a run; trackers have their own file, once they have ended."""
+    files.write_json(folder / RECORD, {name: value for name, value in plain(record).items() if name != "tracking"})
+
+
 def read_record(folder: Path) -> RunRecord | None:
-    """Return a closed run's record; None for a run that did not come to its end."""
+    """Return a closed run's record, with how its trackers fared; None for a run that did not come to its end."""
     try:
-        return read_back(RunRecord, _as_now(json.loads((folder / RECORD).read_bytes())))
+        record = read_back(RunRecord, _as_now(json.loads((folder / RECORD).read_bytes())))
     except (OSError, ValueError, RecursionError):
         return None
+    with suppress(WrongValueError):
+        tracking = (json_object(folder / TRACKING) or {}).get("tracking", [])
+        return replace(record, tracking=read_back(tuple[TrackerRecord, ...], tracking))
+    return record
 
 
 def _as_now(record: Any) -> Any:
@@ -115,6 +132,12 @@ def _as_now(record: Any) -> Any:
     return record
 
 
+def report_of(folder: Path) -> Path | None:
+    """Return a run's report in the first format that it has, HTML before Markdown before JSON; None without one."""
+    files = (folder / f"report.{name}" for name in REPORT_FORMATS)
+    return next((file for file in files if file.is_file()), None)
+
+
 def closed_runs(home: Home, plan: Plan) -> Iterator[tuple[Path, RunRecord]]:
     """Yield the runs of this very plan that came to their end and have their report, with their folders, newest first.
 
@@ -122,7 +145,7 @@ def closed_runs(home: Home, plan: Plan) -> Iterator[tuple[Path, RunRecord]]:
     """
     for folder in _newest_first(home, f"-{plan_digest(plan)[:8]}"):
         record = read_record(folder)
-        if record is not None and record.plan_digest == plan_digest(plan) and (folder / "report.html").is_file():
+        if record is not None and record.plan_digest == plan_digest(plan) and report_of(folder):
             yield folder, record
 
 

@@ -1,7 +1,7 @@
 """Who watches a training that an operator runs: its gradients, and what is saved of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from titrant.runtime.training.checkpoints.live_states import rank_and_size
 from titrant.runtime.training.epoch_checkpoints import RESUME_SECONDS, CheckpointPlan, EpochCheckpoints
 from titrant.runtime.training.gradient_norms import GradientLimits
 from titrant.runtime.training.gradient_watcher import GradientWatcher
-from titrant.runtime.training.task import Watcher
+from titrant.runtime.training.task import TrainingState, Watcher
 from titrant.schema.recipe.train import Checkpoints, WatchGradients
 from titrant.schema.values.canonical import plain
 
@@ -51,6 +51,26 @@ class WatchingContext(Protocol):
     def note(self, text: str) -> None:
         """Tell whoever follows the run."""
 
+    def curve(self, place: int, figures: Mapping[str, float]) -> None:
+        """Tell a point of the learning curve."""
+
+
+class CurveTeller(Watcher):
+    """Tells the figures of each epoch as it ends, for those who follow a training that goes on for hours."""
+
+    def __init__(self, context: WatchingContext) -> None:
+        self._context = context
+
+    def after_epoch(self, state: TrainingState) -> None:
+        """Tell the epoch that has just ended."""
+        course = state.course
+        curves = {
+            "loss": course.loss,
+            "tuning_loss": course.tuning_loss,
+            "tuning_accuracy": course.tuning_accuracy,
+        }
+        self._context.curve(state.epoch, {name: values[-1] for name, values in curves.items() if values})
+
 
 def watchers_of(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> Sequence[Watcher]:
     """Return the watchers that the parameters ask for; `rows` counts those of each role, for the checkpoint.
@@ -60,11 +80,12 @@ def watchers_of(params: WatchedParams, context: WatchingContext, rows: dict[str,
     """
     saving = _saving(params, context, rows)
     watched = params.watch_gradients
+    telling = CurveTeller(context)
     if watched is None or rank_and_size()[0] > 0:
-        return [saving] if saving is not None else []
+        return [telling] if saving is None else [telling, saving]
     limits = GradientLimits(watched.pattern, watched.vanishing, watched.exploding, watched.global_norm)
     gradients = GradientWatcher(limits, context.note, kept=None if saving is None else saving.last_saved)
-    return [gradients] if saving is None else [gradients, saving]
+    return [gradients, telling] if saving is None else [gradients, telling, saving]
 
 
 def _saving(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> EpochCheckpoints | None:

@@ -80,6 +80,11 @@ class StepContext:
         self._said_at = now
         self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
 
+    def curve(self, place: int, figures: Mapping[str, float]) -> None:
+        """Tell a point of a learning curve, by its place from 1; what is not finite is left out."""
+        finite = {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+        self._send({"event": "curve", "place": place, "figures": finite})
+
     def note(self, text: str) -> None:
         """Tell whoever follows the run something that matters to them."""
         self._send({"event": "note", "text": text})

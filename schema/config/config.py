@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from pydantic import AliasChoices, AliasPath, BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
+from titrant.schema.config.sealed import MAGIC, is_sealed, key_from_environment, opened, sealed
 from titrant.schema.config.secrets import redact
 from titrant.schema.config.values import merge_yaml, plain, read_json, read_yaml, shown
 from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, RecipeError
@@ -29,13 +30,17 @@ T = TypeVar("T")
 _WRITABLE = "make the folder and the file writable, and room on the disk"
 
 
-def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) -> tuple[str, ...]:
+def save_config(
+    value: object, file: Path | str, *, keep: Collection[str] = (), encrypt: bool = False
+) -> tuple[str, ...]:
     """Save a configuration: a pydantic model, a dataclass, a mapping, inside each other.
 
     A `.json` file is written with two spaces; a `.yaml` file that is there already keeps its comments, order and
     quoting. Folders on the way are made; the file is replaced whole or not at all. Secrets are replaced by
     `<redacted>`, by their key and by their shape, but at the dotted paths (or the one path) in `keep`. Returns the
-    paths of what was replaced. Raises RecipeError naming the path of a value that cannot be written, or the file.
+    paths of what was replaced. With `encrypt` the file is sealed with the key in TITRANT_KEY, written anew, and
+    `load_config` opens it with the same key. Raises RecipeError naming the path of a value that cannot be written, or
+    the file, or that there is no key.
     """
     file = Path(file)
     suffix = _suffix(file)
@@ -43,8 +48,12 @@ def save_config(value: object, file: Path | str, *, keep: Collection[str] = ()) 
     whole = plain(value)
     shown, redacted = redact(whole, keep)
     _check_kept(whole, keep)
-    text = _json(shown) if suffix == ".json" else _yaml(shown, file)
-    data = (_mark(file) if suffix != ".json" else b"") + text.encode()
+    if encrypt:
+        text = _json(shown) if suffix == ".json" else dump(shown)
+        data = sealed(text.encode(), key_from_environment())
+    else:
+        text = _json(shown) if suffix == ".json" else _yaml(shown, file)
+        data = (_mark(file) if suffix != ".json" else b"") + text.encode()
     if len(data) > MOST_BYTES:
         message = f"{file} cannot be written: it would be larger than 1 MiB"
         raise RecipeError(Diagnostic("R030", message, help="keep data in files of its own, and their paths here"))
@@ -68,17 +77,30 @@ def load_config(file: Path | str, into: Any = None) -> Any:
     """Load a configuration, as mappings and lists, or as `into`: a pydantic model, a dataclass or any annotation.
 
     YAML is read as a recipe is: one line means one thing. Nothing is converted in silence (`"5"` is not a number),
-    and a key that `into` does not have is an error. Raises RecipeError with every mistake and its place.
+    and a key that `into` does not have is an error. A sealed file is opened with the key in TITRANT_KEY. Raises
+    RecipeError with every mistake and its place.
     """
     file = Path(file)
     suffix = _suffix(file)
-    text = read_text(file, str(file))
+    text = _opened(file) if _is_sealed(file) else read_text(file, str(file))
     tree: Node | None = None
     if suffix == ".json":
         value = read_json(text, str(file))
     else:
         value, tree = read_yaml(text, str(file))
     return value if into is None else as_type(value, into, str(file), tree)
+
+
+def _is_sealed(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return is_sealed(stream.read(len(MAGIC)))
+    except (OSError, ValueError):  # reading it says what is wrong
+        return False
+
+
+def _opened(file: Path) -> str:
+    return opened(file.read_bytes(), key_from_environment(), str(file)).decode()
 
 
 def _suffix(file: Path) -> str:

@@ -4,12 +4,19 @@ Each canary stands in rows: as an identifier, a name, a free text, a number, the
 are names of columns and classes and the values of subgroups; the store holds working copies of the rows themselves.
 """
 
+import contextlib
 import json
+import os
 import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import titrant
 from titrant.schema.values.files import json_object
 
 CANARY = "CANARY"
@@ -77,6 +84,7 @@ validation:
     - {metric: accuracy, slice: subgroup sex.x, comparison: at_least, threshold: 0.5}
 profile: {batches: [1], iterations: 60, warmup: 2}
 export: [{format: onnx}]
+report: {evidence: true}
 """
 
 
@@ -131,7 +139,7 @@ def used(shared_place):
         ("check", recipe), ("plan", recipe), ("plan", recipe, "--json"), ("plan", recipe, "--md"), ("status", recipe),
         ("lock", recipe), ("rerun", "latest"), ("explain", recipe, "data.source"), ("explain", "latest", "load"),
         ("report", "latest", "--format", "md"), ("report", "latest", "--format", "json"), ("inspect", recipe),
-        ("show", "runs"), ("store", "verify"), ("doctor", recipe),
+        ("show", "runs"), ("store", "verify"), ("doctor", recipe), ("evidence", "make", "latest"),
     ):  # fmt: skip
         answers[" ".join(map(str, verb))] = place.titrant(*verb)
     first, second = sorted((place.home / "runs").iterdir())[:2]
@@ -175,10 +183,99 @@ def test_shows_a_group_of_few_cases_by_its_verdict_only(used):
     assert all(result["estimate"] is None and result["cases"] is None for result in rare)
     lock = next(place.folder.glob("*.lock.yaml")).read_text("utf-8")
     assert not re.search(r"sex\.x.*\n +value: \d", lock)
-    for name in ("report.html", "report.md", "record.json"):
-        text = (folder / name).read_text("utf-8")
-        assert not re.search(r"\b[0-4] of [1-4]\b|\([0-4]/[1-4]\)", text), name
+    evidence = sorted((folder / "evidence").iterdir())
+    assert {path.name for path in evidence} >= {"model-card.md", "bom.cdx.json", "annex-iv.md", "changes.json"}
+    for path in (*(folder / name for name in ("report.html", "report.md", "record.json")), *evidence):
+        text = path.read_text("utf-8")
+        assert not re.search(r"\b[0-4] of [1-4]\b|\([0-4]/[1-4]\)", text), path.name
+    card = (folder / "evidence" / "model-card.md").read_text("utf-8")
+    assert "sex: x" not in card
     assert not re.search(r"\b[0-4] of [1-4]\b", answers["run"].all)
+
+
+# Every tracker on one run, and MLflow where it cannot be reached, in one process: loading it takes seconds.
+TRACKERS = """
+import json, sys
+from pathlib import Path
+from titrant.runtime.trackers.feed import TRACKERS, feed
+from titrant.runtime.trackers.reader import facts_of, follow
+from titrant.schema.record import TrackerRecord
+from titrant.schema.values.canonical import plain
+
+run, home, asked = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+facts = facts_of(run, home)
+for name, options in asked:
+    record = feed(TrackerRecord(name), TRACKERS[name], (facts, options), follow(facts, lambda: True), lambda _: None)
+    print("record", json.dumps(plain(record)))
+"""
+
+
+@pytest.fixture(scope="module")
+def tracked(used):
+    """A place in which every tracker followed a run, and how each fared."""
+    place, _ = used
+    run = min((place.home / "runs").iterdir())
+    wandb = {"project": "p", "mode": "online", "entity": "", "group": "", "tags": ["t"]}
+    asked = [
+        ("wandb", wandb), ("tensorboard", {"folder": ""}), ("mlflow", {"uri": "", "experiment": "heart"}),
+        ("mlflow", {"uri": "http://127.0.0.1:1", "experiment": "x"}),
+        ("mlflow", {"uri": "nonsense://x", "experiment": "x"}),
+        ("mlflow", {"uri": f"sqlite:///{run}/plan.json/x.db", "experiment": "x"}),
+    ]  # fmt: skip
+    (place.home / "own").mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    environment |= {"PYTHONPATH": str(Path(titrant.__file__).parents[1]), "HOME": str(place.home / "own")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRACKERS, run, place.home, json.dumps(asked)], env=environment, cwd=place.home / "own",
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    records = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("record ")]
+    assert len(records) == len(asked), done.stderr
+    return place, run, records
+
+
+def test_tells_no_tracker_anything_of_the_data(tracked):
+    place, run, records = tracked
+    assert [(each["code"], each["sent"] == each["points"]) for each in records[:3]] == [("", True)] * 3
+    assert holding(place) == []
+    # What is looked for would be seen: what may be told stands in the files of each.
+    for folder in (run / "tracking" / "wandb", run / "tracking" / "tensorboard", place.home / "mlflow"):
+        kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        assert b"onnx-fp32" in kept
+        assert b"sex.x" in kept
+    assert list((place.home / "own").iterdir()) == [], "nothing lies in the user's home or where the run was called"
+    assert records[0]["mode"] == "offline", "nobody is logged in"
+
+
+def test_tells_mlflow_what_the_report_tells_and_no_figure_of_few_cases(tracked):
+    place, run, records = tracked
+    assert records[2]["where"] == f"sqlite:///{place.home}/mlflow/mlflow.db"
+    with contextlib.closing(sqlite3.connect(place.home / "mlflow" / "mlflow.db")) as database:
+        metrics = database.execute("SELECT key, step, value FROM metrics").fetchall()
+        tags = dict(database.execute("SELECT key, value FROM tags").fetchall())
+        ((status,),) = database.execute("SELECT status FROM runs").fetchall()
+        ((artifacts,),) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'heart'").fetchall()
+    record = json.loads((run / "record.json").read_text("utf-8"))
+    (candidate,) = record["candidates"]
+    told = {key: value for key, _, value in metrics}
+    assert told["onnx-fp32/size_bytes"] == candidate["size"]
+    assert [step for key, step, _ in metrics if key == "fit/tuning_loss"] == [1, 2, 3, 4]
+    for result in candidate["judgement"]["results"]:
+        key = re.sub(r"[^\w./ :-]", "_", f"onnx-fp32/gates/{result['gate']}")
+        assert told.get(key) == result["estimate"]
+        assert tags[key.replace("onnx-fp32/gates/", "titrant.gate.onnx-fp32.")] == result["verdict"]
+    assert any(result["estimate"] is None for result in candidate["judgement"]["results"])
+    assert tags["titrant.released.model.onnx"].startswith("blake3:")
+    assert (status, artifacts.startswith(place.home.as_uri())) == ("FINISHED", True)
+
+
+def test_says_why_mlflow_took_nothing(tracked):
+    *_, records = tracked
+    because = [each["because"] for each in records[3:]]
+    assert [(each["code"], each["sent"]) for each in records[3:]] == [("X602", 0)] * 3
+    assert because[0].startswith("MlflowException: API request to http://127.0.0.1:1")
+    assert because[1].startswith("UnsupportedModelRegistryStoreURIException")
+    assert because[2].startswith(("NotADirectoryError", "FileExistsError"))
 
 
 def test_shows_on_the_terminal_alone_what_was_printed_where_that_is_asked_for(used):

@@ -8,6 +8,7 @@ import numpy as np
 
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import open_result, result_of
+from titrant.runtime.contract.measures.judging import judge_every
 from titrant.runtime.contract.statistics.blocks import (
     DEPENDENCE_LEVEL,
     block_percentile_bounds,
@@ -16,7 +17,6 @@ from titrant.runtime.contract.statistics.blocks import (
 )
 from titrant.runtime.contract.statistics.means import percentile_bounds
 from titrant.runtime.contract.tasks.scores import Unassessable
-from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.contract.earlier import REGRESSION
@@ -34,7 +34,7 @@ def judge_with_earlier(gate: Gate, evidence: Evidence) -> GateResult:
     INCONCLUSIVE with the reason where either file was not timed or measured.
     """
     if gate.test not in TESTS:
-        return judge_with_unlabeled(gate, evidence)
+        return judge_every(gate, evidence)
     try:
         return result_of(gate, TESTS[gate.test](gate, evidence), evidence.confidence)
     except Unassessable as unassessable:
@@ -61,7 +61,17 @@ def beside_earlier(
 
 
 # What is of the candidate and of the judging alone, whatever it is compared with.
-_COMMON = ("confidence", "always_valid", "seed", "figures", "timing_batch", "size", "executed", "invariance")
+_COMMON = (
+    "confidence",
+    "always_valid",
+    "stratified",
+    "seed",
+    "figures",
+    "timing_batch",
+    "size",
+    "executed",
+    "invariance",
+)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class RankContext:
         if self.ranks.writes:
             tell(self.folder, {"progress": [done, total, note]})
 
+    def curve(self, place: int, figures: Mapping[str, float]) -> None:
+        """Tell a point of the learning curve."""
+        if self.ranks.writes:
+            tell(self.folder, {"curve": [place, dict(figures)]})
+
     def note(self, text: str) -> None:
         """Let the process that started the ranks tell it."""
         if self.ranks.writes:
@@ -62,6 +67,8 @@ def fit_in_processes(
     def hand_on(said: Mapping[str, Any]) -> None:
         if "note" in said:
             context.note(said["note"])
+        elif "curve" in said:
+            context.curve(*said["curve"])
         else:
             context.progress(*said["progress"])
 

@@ -3,10 +3,13 @@
 Given a recipe, that covers all that it needs: its data, its code, engines, disk and memory.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from titrant.api.doctor_machine import DoctorRow, Engine, SuitabilityRow, extra, install, wandb_login
+from titrant.api.doctor_machine import DoctorRow, Engine, SuitabilityRow, extra, install, is_installed
 from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.number_format import seven_bits
 from titrant.compiler.predict.memory import capacity_now, short_of
@@ -16,6 +19,8 @@ from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import distribution
 from titrant.runtime.method import Method
 from titrant.runtime.operators.model.cast import computes
+from titrant.runtime.trackers.tracker import TrackerError, refuse_unwritable
+from titrant.runtime.trackers.wandb import has_login, mode_here
 from titrant.schema.cost import WORKER_BYTES, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
@@ -33,6 +38,11 @@ FP16 = ("avx512_fp16", "fp16")
 # original, the one that is changed, and its export.
 _WORKER_BYTES = 512 << 20
 _COPIES = 3
+# Tracker → the distribution that brings it.
+_PACKAGES: Mapping[str, str] = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow-skinny"}
+_GOES_ON = "a run goes on without it"
+_PATIENCE_SECONDS = 2.0
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def doctor(recipe: "ParsedRecipe | None" = None, *, trust: bool = False) -> Chec
         # What is installed is looked at by way of what packages add: first these must be mended.
         return Checkup(False, None if recipe is None else recipe.file, broken, (), (), (), (), hardware, ())
     tried = engines(hardware.identity, home)
-    environment = tuple(examine_machine(hardware, tried, home))
+    environment = (*examine_machine(hardware, tried, home), *trackers())
     needs: tuple[DoctorRow, ...] = ()
     if recipe is not None and not blocking_rows(environment):
         needs = tuple(examine_recipe(recipe, hardware, tried, trust=trust))
@@ -122,9 +132,7 @@ def examine_recipe(
     yield DoctorRow("data and model", "ok", "read in a child process, as a run does")
     yield from _engines(planned, hardware, engines)
     yield from _memory_rows(planned, hardware)
-    tracking = recipe.recipe.tracking
-    if tracking is not None and tracking.wandb is not None and tracking.wandb.mode == "online":
-        yield from wandb_login(needed=True)
+    yield from asked_trackers(planned.plan.tracking)
     yield from (DoctorRow("plan", "note", warning) for warning in planned.plan.warnings)
 
 
@@ -246,3 +254,96 @@ def _level(name: str, fewest: int, widths: dict[str, tuple[int, ...]]) -> Suitab
 def _bits(name: str) -> tuple[int, ...]:
     method = catalog.get(catalog.method_operator(name)).method
     return () if method is None else method.bits
+
+
+def trackers() -> Iterator[DoctorRow]:
+    """Yield a row for each tracker, whatever the recipe."""
+    yield from wandb_login(needed=False)
+    for name in ("tensorboard", "mlflow"):
+        if _installed(name):
+            yield DoctorRow(name, "ok", "installed")
+        else:
+            yield DoctorRow(name, "note", "not installed: no recipe can track with it here", _install(name))
+
+
+def asked_trackers(asked: Mapping[str, Mapping[str, Any]]) -> Iterator[DoctorRow]:
+    """Yield a row for each tracker that a plan asks for; one that would fail lacks something, though no run would."""
+    for name, options in asked.items():
+        if not _installed(name):
+            yield _unable(name, "not installed", _install(name))
+        elif name == "wandb":
+            yield from _wandb(options["mode"])
+        elif name == "tensorboard":
+            yield _folder(name, options["folder"])
+        else:
+            yield _server(options["uri"])
+
+
+def wandb_login(needed: bool) -> Iterator[DoctorRow]:
+    """Say whether Weights & Biases would take a run from here; only that a login is there is looked at."""
+    if not _installed("wandb"):
+        if needed:
+            yield DoctorRow("wandb", "lack", "the recipe tracks with it, and it is not installed", install("wandb"))
+        return
+    if has_login():
+        yield DoctorRow("wandb", "ok", "logged in")
+    elif needed:
+        said = "the recipe tracks online, and nobody is logged in: a run would be kept offline"
+        yield DoctorRow("wandb", "lack", said, "wandb login")
+    else:
+        yield DoctorRow("wandb", "ok", "not logged in: runs are tracked offline only (log in with: wandb login)")
+
+
+def _wandb(asked: str) -> Iterator[DoctorRow]:
+    mode = mode_here(asked)
+    if mode.mode == "offline" and asked == "online" and not has_login():
+        yield from wandb_login(needed=True)
+    elif mode.because:
+        yield DoctorRow("wandb", "note", f"{mode.mode}, where the recipe says {asked}: {mode.because}")
+    else:
+        yield DoctorRow("wandb", "ok", mode.mode)
+    if mode.mode != "disabled" and (folder := os.environ.get("WANDB_DIR")):
+        yield _folder("wandb", folder)
+
+
+def _folder(name: str, folder: str) -> DoctorRow:
+    """Look whether the nearest folder that is there can be written; nothing is made."""
+    if not folder:
+        return DoctorRow(name, "ok", "in the run folder")
+    where = Path(folder).absolute()
+    there = next(place for place in (where, *where.parents) if place.exists())
+    try:
+        refuse_unwritable(there)
+    except TrackerError as error:
+        return _unable(name, str(error), error.remedy)
+    return DoctorRow(name, "ok", f"in {where}")
+
+
+def _server(uri: str) -> DoctorRow:
+    """Look whether a server can be reached; what it would answer is not asked."""
+    from urllib.parse import urlsplit
+
+    if not uri:
+        return DoctorRow("mlflow", "ok", "in a database of the home; the first run waits some 10 s for its tables")
+    address = urlsplit(uri)
+    if address.scheme not in _PORTS or not address.hostname:
+        return DoctorRow("mlflow", "ok", f"in {uri}; not tried")
+    try:
+        place = (address.hostname, address.port or _PORTS[address.scheme])
+        with socket.create_connection(place, _PATIENCE_SECONDS):
+            return DoctorRow("mlflow", "ok", f"{uri} can be reached")
+    except OSError as error:
+        return _unable("mlflow", f"{uri} cannot be reached ({error})", "start the server, or mend tracking.mlflow.uri")
+
+
+def _unable(name: str, why: str, remedy: str) -> DoctorRow:
+    return DoctorRow(name, "lack", f"the recipe tracks with it, and {why}; {_GOES_ON}", remedy)
+
+
+def _install(name: str) -> str:
+    """Return the command that brings a tracker: wandb comes with titrant, others are extras of it."""
+    return install(name if name == "wandb" else f"'titrant[{name}]'")
+
+
+def _installed(name: str) -> bool:
+    return is_installed(_PACKAGES[name]) or (name == "mlflow" and is_installed("mlflow"))

@@ -4,7 +4,6 @@ Whether each installed engine really loads is tried in a child process; the answ
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -147,7 +146,7 @@ def _child(modules: Sequence[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
 
 
 def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path) -> Iterator[DoctorRow]:
-    """Yield what was looked at: home, disk, memory, packages, engines, accelerators, measurements, trackers."""
+    """Yield what was looked at: home, disk, memory, packages, engines, accelerators, measurements."""
     yield _home(home)
     now = hardware.volatile
     yield _capacity_row("disk", now.disk_free_bytes, (DISK_LEAST, DISK_PLENTY), "free where the store lives",
@@ -159,7 +158,6 @@ def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path)
     yield from _uninstalled(hardware)
     yield from _accelerators(hardware, engines)
     yield _measured(hardware)
-    yield from wandb_login(needed=False)
 
 
 def _home(home: Path) -> DoctorRow:
@@ -192,7 +190,7 @@ def _capacity_row(subject: str, free: int | None, limits: tuple[int, int], what:
 def _packages() -> DoctorRow:
     """Look for every package that titrant itself needs."""
     names = _needed()
-    missing = [name for name in names if not _is_installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if missing:
         text = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
         return DoctorRow("packages", "lack", text, install(" ".join(missing)))
@@ -205,7 +203,8 @@ def _needed() -> list[str]:
     return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in needed]
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a distribution is installed."""
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -236,7 +235,7 @@ def _uninstalled(hardware: Hardware) -> Iterator[DoctorRow]:
         declaration = catalog.get(catalog.method_operator(name))
         engine = () if declaration.method is None else (get(declaration.method.engine).package,)
         for package in {*declaration.libraries, *engine}:
-            if distribution(hardware.identity.packages, package) is None and not _is_installed(package):
+            if distribution(hardware.identity.packages, package) is None and not is_installed(package):
                 unlocked.setdefault(package, []).append(name)
     for package, names in sorted(unlocked.items()):
         yield DoctorRow(package, "note", f"not installed; it would allow {', '.join(names)}", install(extra(package)))
@@ -273,26 +272,3 @@ def _measured(hardware: Hardware) -> DoctorRow:
         problem = "this machine has not been measured: predicted times are guesses"
         return DoctorRow("bench", "note", problem, "titrant hardware --bench")
     return DoctorRow("bench", "ok", "this machine has been measured")
-
-
-def wandb_login(needed: bool) -> Iterator[DoctorRow]:
-    """Say whether Weights & Biases would take a run from here; only that a login is there is looked at."""
-    if not _is_installed("wandb"):
-        if needed:
-            yield DoctorRow("wandb", "lack", "the recipe tracks with it, and it is not installed", install("wandb"))
-        return
-    if os.environ.get("WANDB_API_KEY") or _in_netrc("api.wandb.ai"):
-        yield DoctorRow("wandb", "ok", "logged in")
-    elif needed:
-        yield DoctorRow("wandb", "lack", "the recipe tracks online, and nobody is logged in", "wandb login")
-    else:
-        yield DoctorRow("wandb", "ok", "not logged in: runs are tracked offline only (log in with: wandb login)")
-
-
-def _in_netrc(host: str) -> bool:
-    import netrc
-
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False

@@ -181,6 +181,7 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
     lines += [
         wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
     ]
+    lines += [wrapped(tracker.words, "  ", "    ") for tracker in record.tracking]
     lines.append(f"{counted(record.executed, 'step')} executed, {record.reused} reused, {format_time(record.seconds)}")
     lines.append(f"report: {_report(record)}")
     return "\n".join(lines)
@@ -223,7 +224,12 @@ def _waivers(candidate: CandidateRecord, plan: Plan) -> list[str]:
     return [wrapped(words, "    ", " " * 8) for words in said]
 
 
-def _report(record: RunRecord) -> Path:
+def _report(record: RunRecord) -> str:
+    """Name the report of a run, and its evidence where it has any."""
     from titrant.runtime.store.home import home_folder
+    from titrant.runtime.store.run_folder import report_of
+    from titrant.schema.release import FOLDER
 
-    return home_folder() / "runs" / record.run / "report.html"
+    folder = home_folder() / "runs" / record.run
+    evidence = f"\nevidence: {folder / FOLDER}" if (folder / FOLDER).is_dir() else ""
+    return f"{report_of(folder) or folder}{evidence}"
