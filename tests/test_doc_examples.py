@@ -154,7 +154,6 @@ def test_accepts_the_recipes_of_a_page(block, folder):
 PLACES = {
     "task": "task: {}",
     "target.engine": "target: {{engine: {}}}",
-    "target.latency.scenario": "target: {{latency: {{p95: 5 ms, scenario: {}}}}}",
     "quantization.method": "quantization: {{method: {}}}",
     "validation.gates.metric": "validation: {{gates: [{{metric: {}, comparison: drop_at_most, threshold: 0.02}}]}}",
 }
