@@ -166,8 +166,8 @@ def compile_templates():
     from titrant.runtime.report import page
 
     environment = page._html_environment()
-    for template in environment.list_templates(filter_func=lambda name: name.endswith(".html.jinja")):
-        environment.get_template(template)
+    for name in environment.list_templates(filter_func=lambda name: name.endswith(".html.jinja")):
+        environment.get_template(name)
 
 
 if __name__ == "__main__":

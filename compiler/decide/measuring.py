@@ -89,7 +89,7 @@ def tracking(question: Question) -> RuleAnswer:
             f"tracking.{name}",
             asked="written",
             chosen=chosen,
-            because=f"{place}; it reads the journal in a process of its own and can neither stop nor slow the run",
+            because=f"{place}; it reads the journal and cannot stop the run; `titrant report` says how it fared",
             path=("tracking", name),
         )
         for name, (_, chosen, place) in followers.items()

@@ -207,10 +207,10 @@ def evidence(question: Question) -> RuleAnswer:
     """Settle which documents of the evidence pack a run writes: what the recipe asks for, else what its level does."""
     written, level = question.recipe.report.evidence, question.settled.level
     supplied = LEVELS[level].evidence
-    if written is None and not supplied:
-        return RuleAnswer((), ())
     asked = supplied if written is None else written
     chosen = tuple(name for name in DOCUMENTS if asked is True or (asked and name in asked))
+    if not chosen and not supplied:
+        return RuleAnswer((), ())
     because = f"level {level} asks for it" if written is None else "the recipe says so"
     if written is not None and supplied and len(chosen) < len(DOCUMENTS):
         because = f"the recipe says so; level {level} would write all"

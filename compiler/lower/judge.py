@@ -186,8 +186,7 @@ class Answering:
         steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)
         steps += more
-        inputs |= read
-        inputs |= self._beside(candidate, "evaluation")
+        inputs |= read | self._beside(candidate, "evaluation")
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))

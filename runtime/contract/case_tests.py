@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
 from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL, SET_METRICS
 from titrant.schema.values.slice import Slice
+
+if TYPE_CHECKING:
+    from titrant.runtime.contract.tasks.sets import ImageSet
 
 _WORDS = {"all": "", "class": " in class {among.class_name}", "subgroup": " in {among.subgroup}"}
 # Two groups share what may go wrong.
@@ -100,16 +104,12 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 def judge_set(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound what is compared of a whole set's metric; see `ImageSet.bounds`."""
-    from titrant.runtime.contract.tasks.detection import DetectionAnswers  # with what matches boxes, which few need
-    from titrant.runtime.contract.tasks.sets import image_set
-
     if evidence.always_valid:
         raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
-    if not isinstance(evidence.cases, DetectionAnswers):
+    images = image_set_of(gate, evidence)
+    if images is None:
         raise Unassessable("there are no boxes")
-    among = slice_of(gate)
-    inside = in_subgroup(evidence, among) if among.kind == "subgroup" else np.ones(len(evidence.rows), bool)
-    images = image_set(evidence.cases, gate.metric, gate.comparison, inside, among.class_name)
+    among, inside = slice_of(gate), images.inside
     before, after, estimate = images.once()
     if not np.isfinite((before, after, estimate)).all():
         raise Unassessable(f"{gate.metric} is not defined for these cases: no label is there, or the original has 0")
@@ -120,6 +120,18 @@ def judge_set(gate: Gate, evidence: Evidence) -> GateEstimate:
         estimate, lower, upper, before, after, count, images.changed, BOOTSTRAP + GUARDED, observed,
         clean="" if images.changed else "no change", counted="images", units=unit_count(evidence.rows.units[inside]),
     )  # fmt: skip
+
+
+def image_set_of(gate: Gate, evidence: Evidence) -> "ImageSet | None":
+    """Gather the boxes of both models that a gate on a whole set looks at; None where the answers are no boxes."""
+    from titrant.runtime.contract.tasks.detection import DetectionAnswers  # with what matches boxes, which few need
+    from titrant.runtime.contract.tasks.sets import image_set
+
+    if not isinstance(evidence.cases, DetectionAnswers):
+        return None
+    among = slice_of(gate)
+    inside = in_subgroup(evidence, among) if among.kind == "subgroup" else np.ones(len(evidence.rows), bool)
+    return image_set(evidence.cases, gate.metric, gate.comparison, inside, among.class_name)
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:

@@ -12,7 +12,13 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.case_tests import broken_cases, is_by_case, of_one_label, permuted_cases
+from titrant.runtime.contract.case_tests import (
+    broken_cases,
+    image_set_of,
+    is_by_case,
+    of_one_label,
+    permuted_cases,
+)
 from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
@@ -38,7 +44,7 @@ JudgeGate = Callable[[Gate, Evidence], GateResult]
 # Broken answers lose so many times what the gate forbids, and this share of the units at least.
 _TIMES, _LEAST_SHARE = 2.0, 0.05
 # Tests whose bounds take long and whose estimate is quick to have: a control whose estimate misses is refused anyhow.
-_SLOW = ("bootstrap", "paired_mean", "delong")
+_SLOW = ("bootstrap", "image_bootstrap", "paired_mean", "delong")
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,9 @@ def _passes(gate: Gate, control: Evidence, require: str, judge: JudgeGate) -> bo
 
 def _estimate(gate: Gate, evidence: Evidence) -> float | None:
     """Return what the gate compares, without bounds; None where these cases do not define it."""
+    if gate.test == "image_bootstrap":
+        images = image_set_of(gate, evidence)
+        return None if images is None else images.once()[2]
     try:
         cases = slice_answers(evidence, gate.metric, slice_of(gate))
     except Unassessable:

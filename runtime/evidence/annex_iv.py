@@ -8,7 +8,6 @@ from titrant.runtime.evidence.hazards import BEYOND
 from titrant.runtime.evidence.words import (
     NO_CLAIM,
     NOT_KNOWN,
-    TASKS,
     bounds_words,
     bullets,
     data_sources,
@@ -20,6 +19,7 @@ from titrant.runtime.evidence.words import (
     precisions,
     slices,
     table,
+    task_words,
     tensors,
     text_of,
     training,
@@ -49,7 +49,7 @@ def annex_iv(facts: RunFacts) -> dict[str, str]:
 
 
 def _missing(*what: str) -> list[str]:
-    return [f"- {one}: {NOT_KNOWN}" for one in what]
+    return [f"- {subject}: {NOT_KNOWN}" for subject in what]
 
 
 def _general(facts: RunFacts) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _general(facts: RunFacts) -> Iterator[str]:
         [
             f"Name: {facts.plan.name}",
             f"Version: run {facts.run.run} of {facts.began}; plan {facts.run.plan_digest}",
-            f"Task: {facts.plan.task}: the model {TASKS.get(facts.plan.task, 'answers cases')}",
+            f"Task: {facts.plan.task}: the model {task_words(facts.plan.task)}",
             f"Verdict of the contract: {verdict_words(facts.run)}",
             "Relation to earlier versions: changes.md",
         ]
@@ -69,7 +69,9 @@ def _general(facts: RunFacts) -> Iterator[str]:
     yield from bullets([f"input {text}" for text in tensors(facts, "inputs")]
                        + [f"output {text}" for text in tensors(facts, "outputs")] or ["not recorded"])  # fmt: skip
     yield from ("", "### (c) Versions of software and firmware", "")
-    yield from bullets([f"Python {machine.python}", *(f"{one.name} {one.version}" for one in components(facts))])
+    yield from bullets(
+        [f"Python {machine.python}", *(f"{library.name} {library.version}" for library in components(facts))]
+    )
     yield from ("", "### (d) Forms in which it is placed on the market", "")
     yield from (
         table(("file", "SHA-256", "bytes"), ((file.path, file.sha256, file.size) for file in facts.placed))
@@ -109,7 +111,7 @@ def _development(facts: RunFacts) -> Iterator[str]:
     yield from ("### (b) Design: choices, what is optimized, trade-offs", "")
     yield from table(
         ("subject", "asked", "chosen", "because"),
-        ((one.subject, one.asked, one.chosen, one.because) for one in facts.plan.decisions),
+        ((decision.subject, decision.asked, decision.chosen, decision.because) for decision in facts.plan.decisions),
     )
     yield from ("", "### (c) Architecture and computational resources", "")
     resources = [f"original: {original_name(facts)}, digest {facts.plan.model_digest}"]
@@ -179,10 +181,17 @@ def _validation(facts: RunFacts) -> Iterator[str]:
 def _monitoring(facts: RunFacts) -> Iterator[str]:
     yield from ("## 3. Monitoring, functioning and control", "", "Accuracy for groups of persons:", "")
     rows = [
-        (model.path, name, one.get("cases", ""), metric, figure((one.get("original") or {}).get(metric)), figure(value))
+        (
+            model.path,
+            name,
+            of_slice.get("cases", ""),
+            metric,
+            figure((of_slice.get("original") or {}).get(metric)),
+            figure(value),
+        )
         for model in facts.released
-        for name, one in slices(facts, model)
-        for metric, value in (one.get("candidate") or {}).items()
+        for name, of_slice in slices(facts, model)
+        for metric, value in (of_slice.get("candidate") or {}).items()
         if value is not None
     ]
     yield from table(("file", "cases of", "count", "metric", "original", "optimized"), rows) if rows else ("None.",)

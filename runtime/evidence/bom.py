@@ -67,7 +67,7 @@ def _document(facts: RunFacts) -> dict[str, Any]:
             *(_model(facts, model) for model in facts.released),
             _original(facts),
             _data(facts),
-            *(_library(one) for one in libraries),
+            *(_library(library) for library in libraries),
         ],
         "dependencies": list(_dependencies(facts, libraries)),
     }
@@ -152,14 +152,14 @@ def _metrics(facts: RunFacts, model: ReleasedModel) -> Iterator[dict[str, Any]]:
 
 def _original(facts: RunFacts) -> dict[str, Any]:
     size = facts.size_of(facts.plan.original)
-    known = [{"name": "titrant:bytes", "value": str(size)}] if size is not None else []
+    in_bytes = [{"name": "titrant:bytes", "value": str(size)}] if size is not None else []
     return {
         "type": "machine-learning-model",
         "bom-ref": _ORIGINAL,
         "name": original_name(facts),
         "version": facts.plan.model_digest,
         "description": f"the original, as it runs in {facts.plan.original_engine}",
-        "properties": [{"name": "titrant:digest", "value": facts.plan.model_digest}, *known],
+        "properties": [{"name": "titrant:digest", "value": facts.plan.model_digest}, *in_bytes],
     }
 
 
@@ -196,9 +196,9 @@ def _library(component: Component) -> dict[str, Any]:
 
 
 def _dependencies(facts: RunFacts, libraries: tuple[Component, ...]) -> Iterator[dict[str, Any]]:
-    needed = [one.reference for one in libraries if one.needed]
-    yield {"ref": "run", "dependsOn": [*map(reference, facts.released), *(one.reference for one in libraries)]}
+    needed = [library.reference for library in libraries if library.needed]
+    yield {"ref": "run", "dependsOn": [*map(reference, facts.released), *(library.reference for library in libraries)]}
     for model in facts.released:
         yield {"ref": reference(model), "dependsOn": [_ORIGINAL, _DATA, *needed]}
-    for one in (_ORIGINAL, _DATA, *(library.reference for library in libraries)):
-        yield {"ref": one, "dependsOn": []}
+    for part in (_ORIGINAL, _DATA, *(library.reference for library in libraries)):
+        yield {"ref": part, "dependsOn": []}

@@ -70,7 +70,7 @@ def change_plan(facts: RunFacts, earlier: Earlier | None) -> dict[str, Any]:
         },
         "description_of_modifications": {
             "optimization": _optimization(facts),
-            "differences": [] if earlier is None else [_entry(one) for one in earlier.differences if _is_change(one)],
+            "differences": list(_modifications(earlier)),
         },
         "modification_protocol": _protocol(facts),
         "impact_assessment": _impact(facts, earlier),
@@ -90,20 +90,18 @@ def _optimization(facts: RunFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _is_change(difference: Difference) -> bool:
-    return difference.layer in _MODIFIED and not difference.measured
-
-
-def _entry(difference: Difference) -> dict[str, Any]:
-    """Write one difference; a decision by what it settled, without its reasons."""
-    return {
-        "layer": difference.layer,
-        "path": without_places(difference.path, ()),
-        "change": difference.change,
-        "old": _settled(difference.old),
-        "new": _settled(difference.new),
-        "cause": difference.cause,
-    }
+def _modifications(earlier: Earlier | None) -> Iterator[dict[str, Any]]:
+    """Yield what differs and does not follow from measurements; a decision by what it settled, without its reasons."""
+    for difference in earlier.differences if earlier is not None else ():
+        if difference.layer in _MODIFIED and not difference.measured:
+            yield {
+                "layer": difference.layer,
+                "path": without_places(difference.path, ()),
+                "change": difference.change,
+                "old": _settled(difference.old),
+                "new": _settled(difference.new),
+                "cause": difference.cause,
+            }
 
 
 def _settled(value: Any) -> Any:
@@ -185,15 +183,18 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## 1. Description of modifications", "")
     yield from table(
         ("file", "from", "what was done"),
-        ((one["file"], f"{one['from']} {one['from_digest'][:16]}", one["method"]) for one in described["optimization"]),
+        (
+            (made["file"], f"{made['from']} {made['from_digest'][:16]}", made["method"])
+            for made in described["optimization"]
+        ),
     )
     if against is not None and against["unreadable"]:
         yield from ("", f"What differs from it cannot be told: {inline(against['unreadable'])}.")
     elif against is not None:
         yield from ("", f"What differs from {inline(against['run'])}, measured values left out:", "")
         changed = [
-            (one["layer"], one["path"], one["change"], _short(one["old"]), _short(one["new"]), one["cause"])
-            for one in described["differences"]
+            (entry["layer"], entry["path"], entry["change"], _short(entry["old"]), _short(entry["new"]), entry["cause"])
+            for entry in described["differences"]
         ]
         yield from (
             table(("what", "where", "change", "before", "now", "follows from"), changed) if changed else ["Nothing."]
@@ -211,7 +212,7 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
     criteria = judged["acceptance_criteria"]
     yield from table(
         ("gate", "metric", "acceptance criterion", "test"),
-        ((one["gate"], one["metric"], one["criterion"], one["test"]) for one in criteria),
+        ((criterion["gate"], criterion["metric"], criterion["criterion"], criterion["test"]) for criterion in criteria),
     )
     yield from ("", "### Update procedure", "")
     yield from bullets(f"{name.replace('_', ' ')}: {text}" for name, text in update.items())
@@ -220,8 +221,8 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
     yield from table(
         ("file", "gate", "verdict", "estimate", "in the earlier run", "original", "optimized"),
         (
-            tuple(one[name] for name in ("file", "gate", "verdict", "estimate", "before", "original", "optimized"))
-            for one in impact["gates"]
+            tuple(gate[name] for name in ("file", "gate", "verdict", "estimate", "before", "original", "optimized"))
+            for gate in impact["gates"]
         ),
     )
     yield from ("", f"- Benefits and risks: {impact['benefits_and_risks']}", f"- Mitigation: {impact['mitigation']}")

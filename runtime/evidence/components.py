@@ -74,8 +74,8 @@ def license_choice(component: Component) -> list[dict[str, Any]]:
 
 def _joined(text: str) -> bool:
     """Whether a license is an expression of several identifiers, and not a name in words."""
-    found = _EXPRESSION.fullmatch(text)
-    return found is not None and found[1] is not None
+    expression = _EXPRESSION.fullmatch(text)
+    return expression is not None and expression[1] is not None
 
 
 def third_party(facts: RunFacts) -> dict[str, str]:
@@ -90,8 +90,14 @@ def _lines(facts: RunFacts) -> Iterator[str]:
     yield from table(
         ("component", "version", "license", "needed by a released file", "package URL"),
         (
-            (one.name, one.version, one.license or "not declared", "yes" if one.needed else "no", one.purl)
-            for one in components(facts)
+            (
+                library.name,
+                library.version,
+                library.license or "not declared",
+                "yes" if library.needed else "no",
+                library.purl,
+            )
+            for library in components(facts)
         ),
     )
     yield ""

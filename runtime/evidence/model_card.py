@@ -5,10 +5,8 @@ from typing import Any
 
 from titrant.runtime.evidence.facts import ReleasedModel, RunFacts, answered
 from titrant.runtime.evidence.words import (
-    METRICS,
     NO_CLAIM,
     NOT_KNOWN,
-    TASKS,
     all_cases,
     bounds_words,
     bullets,
@@ -22,6 +20,7 @@ from titrant.runtime.evidence.words import (
     precisions,
     slices,
     table,
+    task_words,
     tensors,
     text_of,
     timings,
@@ -65,6 +64,7 @@ def front_matter(facts: RunFacts) -> dict[str, Any]:
     model = facts.released[0]
     pipeline = _pipeline(facts)
     quantized = is_quantized(facts, model)
+    measured: Mapping[str, float | None] = all_cases(facts, model).get("candidate") or {}
     tags = ["titrant", model.candidate.format, model.candidate.engine]
     tags += [model.candidate.method] * (model.candidate.method != "none")
     return {
@@ -74,7 +74,7 @@ def front_matter(facts: RunFacts) -> dict[str, Any]:
         "license": "unknown",
         **({"pipeline_tag": pipeline} if pipeline else {}),
         "tags": list(dict.fromkeys(tags)),
-        "metrics": [name for name in METRICS if all_cases(facts, model).get("candidate", {}).get(name) is not None],
+        "metrics": [name for name, value in measured.items() if value is not None],
         "model-index": [{"name": facts.plan.name, "results": list(_results(facts, model, pipeline))}],
     }
 
@@ -82,18 +82,18 @@ def front_matter(facts: RunFacts) -> dict[str, Any]:
 def _pipeline(facts: RunFacts) -> str:
     """Return what the Hub calls the task; "" where it is not known whether cases are rows, images or text."""
     loading = (step.params.get("inputs") for step in facts.plan.steps if step.operator.startswith("model.load"))
-    inputs: Sequence[Any] = next(filter(None, loading), ())
-    if any(source.get("text") for step in facts.steps_of("data.load") for source in step.params["sources"].values()):
-        return _PIPELINES.get((facts.plan.task, "text"), "")
+    inputs: Sequence[Mapping[str, Any]] = next(filter(None, loading), ())
+    loaded = [source for step in facts.steps_of("data.load") for source in step.params.get("sources", {}).values()]
     kind = _DATA.get(len(inputs[0]["shape"]), "") if len(inputs) == 1 else ""
+    kind = "text" if any(source.get("text") for source in loaded) else kind
     return _PIPELINES.get((facts.plan.task, kind), "")
 
 
 def _results(facts: RunFacts, model: ReleasedModel, pipeline: str) -> Iterator[dict[str, Any]]:
     """Yield one result for each slice with figures, as the report shows it: the released model's own metrics."""
     source = data_sources(facts)
-    for name, one in slices(facts, model):
-        values = {metric: value for metric, value in (one.get("candidate") or {}).items() if value is not None}
+    for name, of_slice in slices(facts, model):
+        values = {metric: value for metric, value in (of_slice.get("candidate") or {}).items() if value is not None}
         if not values:
             continue
         yield {
@@ -137,7 +137,7 @@ def _details(facts: RunFacts) -> Iterator[str]:
     before = facts.size_of(facts.plan.original)
     yield from (
         "",
-        f"- **Model type:** {inline(facts.plan.task.replace('_', ' '))}: it {inline(TASKS.get(facts.plan.task, '…'))}",
+        f"- **Model type:** {inline(facts.plan.task.replace('_', ' '))}: it {task_words(facts.plan.task)}",
         f"- **Optimized from:** {inline(original_name(facts))}, digest {facts.plan.model_digest}"
         + (f", {format_size(before)} as stored" if before else ""),
         f"- **Verdict of the contract:** {inline(verdict_words(facts.run))}",
@@ -157,8 +157,8 @@ def _uses(facts: RunFacts) -> Iterator[str]:
     batch = facts.manifest.get("batch")
     yield from ("## Uses", "", "### Direct use", "", NOT_KNOWN, "")
     yield from ("The inputs that it takes, and what it answers:", "")
-    yield from bullets([*(f"input {one}" for one in tensors(facts, "inputs")),
-                        *(f"output {one}" for one in tensors(facts, "outputs"))])  # fmt: skip
+    yield from bullets([*(f"input {spec}" for spec in tensors(facts, "inputs")),
+                        *(f"output {spec}" for spec in tensors(facts, "outputs"))])  # fmt: skip
     yield from ("", "### Out-of-scope use", "", "What the record says nothing about:", "")
     yield from bullets(
         [
@@ -175,10 +175,10 @@ def _limits(facts: RunFacts) -> Iterator[str]:
     yield from ("## Bias, risks and limitations", "")
     model = facts.released[0]
     rows = [
-        (name, one.get("cases", ""), metric, figure((one.get("original") or {}).get(metric)), figure(value))
-        for name, one in slices(facts, model)
-        for metric, value in (one.get("candidate") or {}).items()
-        if value is not None and name != "all cases"
+        (name, of_slice.get("cases", ""), metric, figure((of_slice.get("original") or {}).get(metric)), figure(value))
+        for name, of_slice in slices(facts, model)
+        for metric, value in (of_slice.get("candidate") or {}).items()
+        if value is not None and (of_slice["group"] or of_slice["value"])
     ]
     if rows:
         yield from table(("subgroup", "cases", "metric", "original", "optimized"), rows)

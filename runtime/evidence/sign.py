@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.evidence import keys
-from titrant.runtime.evidence.facts import digests_below
 from titrant.runtime.evidence.statements import PAYLOAD_TYPE, STATEMENT
+from titrant.runtime.store.run_folder import MANIFEST
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.release import FOLDER, INDEX, SIGNATURES
 from titrant.schema.values.files import json_object, write_bytes
@@ -55,20 +55,48 @@ class _Mismatch:
     why: str
 
 
+class _Contents:
+    """The files of a run by SHA-256, each read once."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._digests: dict[str, str | None] = {}
+
+    def digest(self, name: str) -> str | None:
+        """Digest a file by its path below the run; None where it is not there or cannot be read."""
+        if name not in self._digests:
+            try:
+                with (self.run / name).open("rb") as file:
+                    self._digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError:
+                self._digests[name] = None
+        return self._digests[name]
+
+    def below(self, folder: str) -> list[str]:
+        """List the files of one of the run's folders by their paths in it, sorted, signatures left out."""
+        paths = (path for path in (self.run / folder).rglob("*") if path.is_file())
+        names = sorted(path.relative_to(self.run / folder).as_posix() for path in paths)
+        return [name for name in names if not name.startswith(f"{SIGNATURES}/")]
+
+    def manifest(self, folder: str) -> dict[str, str]:
+        """Return SHA-256 by path of every file of one of the run's folders."""
+        return {name: self.digest(f"{folder}/{name}") or "" for name in self.below(folder)}
+
+
 def sign_pack(run: Path, key: "EllipticCurvePrivateKey") -> Signed:
     """Sign a run's pack and its outputs; what is signed is first compared with the pack's own list.
 
     Raises RecipeError X584 where there is no pack, StepError X586 where a file is not the one that the pack is about.
     """
-    index = _index(run)
-    if changed := list(_changed(run, index)):
+    index, contents = _index(run), _Contents(run)
+    if changed := list(_changed(contents, index)):
         raise _refused("X586", run, changed, "make the evidence anew, and look at what changed before you sign it")
     signatures = run / FOLDER / SIGNATURES
     written: dict[str, bytes] = {}
     count = 0
     for name, folder in _OVER.items():
         if folder == FOLDER or index["released"]:
-            manifest = _manifest(run / folder)
+            manifest = contents.manifest(folder)
             count += len(manifest)
             written[name] = _bundle(key, _signing_statement(folder, manifest))
     for statement in sorted((run / FOLDER).glob("*.intoto.json")):
@@ -91,12 +119,12 @@ def verify_pack(run: Path, key: "EllipticCurvePublicKey") -> VerifiedPack:
     Raises RecipeError X584 for a run without a pack, StepError X585 for one that is not signed, X587 where it was
     signed with another key, X588 with the names of the files that are not what was signed.
     """
-    folder = run / FOLDER / SIGNATURES
+    folder, contents = run / FOLDER / SIGNATURES, _Contents(run)
     if not (run / FOLDER / INDEX).is_file() and not folder.is_dir():
         _index(run)
-    wanted = [name for name, over in _OVER.items() if over == FOLDER or (run / over / "titrant.json").is_file()]
-    wanted += [f"{path.name.removesuffix('.intoto.json')}.dsse.json" for path in (run / FOLDER).glob("*.intoto.json")]
-    missing = [name for name in wanted if not (folder / name).is_file()]
+    needed = [name for name, over in _OVER.items() if over == FOLDER or (run / over / MANIFEST).is_file()]
+    needed += [f"{path.name.removesuffix('.intoto.json')}.dsse.json" for path in (run / FOLDER).glob("*.intoto.json")]
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         message = f"the evidence of {run.name} is not signed: {SIGNATURES}/{missing[0]} is not there"
         raise StepError(Diagnostic("X585", message, help="sign it: titrant evidence sign RUN --key key.pem"))
@@ -104,57 +132,53 @@ def verify_pack(run: Path, key: "EllipticCurvePublicKey") -> VerifiedPack:
     count = 0
     for path in sorted(folder.iterdir()):
         payload = _opened(path, key, run)
+        place = f"{FOLDER}/{SIGNATURES}/{path.name}"
         if payload is None:
-            changed.append(_Mismatch(f"{FOLDER}/{SIGNATURES}/{path.name}", "it is not what was signed"))
-        elif path.name in _OVER and not _is_over(payload, _OVER[path.name]):
-            changed.append(_Mismatch(f"{FOLDER}/{SIGNATURES}/{path.name}", "it holds another statement"))
-        elif path.name in _OVER:
+            changed.append(_Mismatch(place, "it is not what was signed"))
+        elif path.name in _OVER and _is_over(payload, _OVER[path.name]):
             count += len(payload["predicate"]["resources"])
-            changed += _against(run, _OVER[path.name], payload)
-        elif json_object(run / FOLDER / path.name.replace(".dsse.json", ".intoto.json")) != payload:
-            changed.append(_Mismatch(f"{FOLDER}/{SIGNATURES}/{path.name}", "it holds another statement"))
+            changed += _against(contents, _OVER[path.name], payload)
+        elif path.name in _OVER or json_object(_statement_of(run, path)) != payload:
+            changed.append(_Mismatch(place, "it holds another statement"))
     index = json_object(run / FOLDER / INDEX)
-    if index is not None:
-        names = {one.path for one in changed}
-        changed += [one for one in _changed(run, index) if one.path not in names]
+    if index is not None and _is_index(index):
+        names = {mismatch.path for mismatch in changed}
+        changed += [mismatch for mismatch in _changed(contents, index) if mismatch.path not in names]
     if changed:
         raise _refused("X588", run, changed, "take the files from where they were signed, or make and sign them anew")
-    return VerifiedPack(count, len(wanted), keys.key_id(key))
+    return VerifiedPack(count, len(needed), keys.key_id(key))
+
+
+def _statement_of(run: Path, envelope: Path) -> Path:
+    return run / FOLDER / envelope.name.replace(".dsse.json", ".intoto.json")
 
 
 def _index(run: Path) -> dict[str, Any]:
     index = json_object(run / FOLDER / INDEX)
-    if index is None:
+    if index is None or not _is_index(index):
         message = f"the run {run.name} has no evidence: {FOLDER}/{INDEX} is not there, or is not a list of files"
         raise RecipeError(Diagnostic("X584", message, help="make it: titrant evidence make RUN"))
     return index
 
 
-def _manifest(folder: Path) -> dict[str, str]:
-    """Return SHA-256 by path of every file below a folder, signatures left out, in the order of names."""
-    found = {file.path.partition("/")[2]: file.sha256 for file in digests_below(folder, "x")}
-    return {name: found[name] for name in sorted(found) if not name.startswith(f"{SIGNATURES}/")}
+def _is_index(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object is the list of a pack, whatever its figures are."""
+    maps = [value.get("files"), value.get("of_run")]
+    return all(isinstance(digests, Mapping) for digests in maps) and isinstance(value.get("released"), list)
 
 
-def _changed(run: Path, index: Mapping[str, Any]) -> Iterator[_Mismatch]:
+def _changed(contents: _Contents, index: Mapping[str, Any]) -> Iterator[_Mismatch]:
     """Yield every file that is not what the pack's list says, and every file of the pack that it does not name."""
-    listed = {f"{FOLDER}/{name}": digest for name, digest in index["files"].items()}
-    for name, digest in {**listed, **index["of_run"]}.items():
-        try:
-            with (run / name).open("rb") as file:
-                same = hashlib.file_digest(file, "sha256").hexdigest() == digest
-        except OSError:
+    listed = {**{f"{FOLDER}/{name}": digest for name, digest in index["files"].items()}, **index["of_run"]}
+    for name, digest in listed.items():
+        if contents.digest(name) is None:
             yield _Mismatch(name, "it is not there")
-            continue
-        if not same:
+        elif contents.digest(name) != digest:
             yield _Mismatch(name, "it has another SHA-256 than when the evidence was made")
-    folder = "outputs" if index["released"] else "quarantine"
-    for place in (FOLDER, folder):
-        known = {*listed, *index["of_run"], f"{FOLDER}/{INDEX}"}
-        there = _manifest(run / place) if (run / place).is_dir() else {}
-        yield from (
-            _Mismatch(f"{place}/{name}", "it was not there") for name in there if f"{place}/{name}" not in known
-        )
+    for folder in (FOLDER, "outputs" if index["released"] else "quarantine"):
+        places = [f"{folder}/{name}" for name in contents.below(folder)]
+        more = [place for place in places if place not in listed and place != f"{FOLDER}/{INDEX}"]
+        yield from (_Mismatch(place, "it was not there when the evidence was made") for place in more)
 
 
 def _is_over(payload: Mapping[str, Any], folder: str) -> bool:
@@ -163,10 +187,10 @@ def _is_over(payload: Mapping[str, Any], folder: str) -> bool:
     return payload.get("predicateType") == _PREDICATE and subjects[0].get("name") == folder
 
 
-def _against(run: Path, folder: str, payload: Mapping[str, Any]) -> Iterator[_Mismatch]:
+def _against(contents: _Contents, folder: str, payload: Mapping[str, Any]) -> Iterator[_Mismatch]:
     """Yield the files of a folder that are not those of its signature."""
-    signed = {one["name"]: one["digest"] for one in payload["predicate"]["resources"]}
-    there = _manifest(run / folder) if (run / folder).is_dir() else {}
+    signed = {resource["name"]: resource["digest"] for resource in payload["predicate"]["resources"]}
+    there = contents.manifest(folder)
     for name in sorted({*signed, *there}):
         if name not in there:
             yield _Mismatch(f"{folder}/{name}", "it is not there")
@@ -240,7 +264,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def _refused(code: str, run: Path, changed: list[_Mismatch], advice: str) -> StepError:
-    shown = "; ".join(f"{one.path}: {one.why}" for one in changed[:_SHOWN])
+    shown = "; ".join(f"{mismatch.path}: {mismatch.why}" for mismatch in changed[:_SHOWN])
     more = f", and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
     message = f"{len(changed)} files of {run.name} are not what they were" if len(changed) > 1 else (
         f"a file of {run.name} is not what it was")  # fmt: skip

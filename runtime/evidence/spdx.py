@@ -48,7 +48,7 @@ def _elements(facts: RunFacts) -> Iterator[dict[str, Any]]:
         _element(facts, "SoftwareAgent", "titrant", f"titrant {facts.run.environment.get('titrant', '')}"),
         _original(facts),
         _data(facts),
-        *(_library(facts, one) for one in libraries),
+        *(_library(facts, library) for library in libraries),
     ]
     for model in facts.released:
         graph.append(_model(facts, model))
@@ -58,7 +58,7 @@ def _elements(facts: RunFacts) -> Iterator[dict[str, Any]]:
         **_element(facts, "SpdxDocument", "document", facts.plan.name),
         "profileConformance": ["core", "software", "ai", "dataset"],
         "rootElement": [_id(facts, f"model-{model.candidate.id}") for model in facts.released],
-        "element": [one["spdxId"] for one in graph],
+        "element": [element["spdxId"] for element in graph],
     }
     yield from graph
 
@@ -170,7 +170,7 @@ def _library(facts: RunFacts, component: Component) -> dict[str, Any]:
 
 
 def _relations(facts: RunFacts, model: ReleasedModel, libraries: tuple[Component, ...]) -> list[dict[str, Any]]:
-    part, needed = f"model-{model.candidate.id}", [f"library-{one.name}" for one in libraries if one.needed]
+    part, needed = f"model-{model.candidate.id}", [f"library-{library.name}" for library in libraries if library.needed]
     rows = facts.rows()
     trained = "trainedOn" if training(facts) and rows.get("train") else ""
     given = [

@@ -49,11 +49,11 @@ def provenance_statement(facts: RunFacts) -> dict[str, str]:
         inputs.append({"name": "the recipe's repository", "digest": {"gitCommit": environment["git_commit"]}})
     libraries = [
         {
-            "name": one.name,
-            "uri": one.purl or f"urn:titrant:library:{one.name}",
-            "annotations": {"version": one.version},
+            "name": library.name,
+            "uri": library.purl or f"urn:titrant:library:{library.name}",
+            "annotations": {"version": library.version},
         }
-        for one in components(facts)
+        for library in components(facts)
     ]
     predicate = {
         "buildDefinition": {

@@ -1,6 +1,7 @@
 """What every document of the pack says in the same words: gates, figures, the model, its data, what is not known."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from titrant.runtime.evidence.facts import ReleasedModel, RunFacts
@@ -15,11 +16,11 @@ NO_CLAIM = (
     "titrant wrote this document from the record of a run. It states what was done and measured. It is no declaration "
     "of conformity with any law, regulation or standard, and no assessment by anybody."
 )
-# Metrics that a model has of a class or of all cases, beside what gates judge.
+# Formats of numbers that no quantization makes.
+# Formats of numbers that no quantization makes.
 _WIDE = {"fp64", "fp32", "tf32", "fp16", "bf16"}
-METRICS = ("accuracy", "sensitivity", "specificity", "auroc", "brier")
 
-TASKS: Mapping[str, str] = {
+_TASKS: Mapping[str, str] = {
     "binary_classification": "tells two classes apart",
     "multiclass_classification": "tells several classes apart",
     "multilabel_classification": "says of each of several labels whether it applies",
@@ -30,6 +31,11 @@ TASKS: Mapping[str, str] = {
     "embedding": "turns a case into a vector",
     "unlabeled": "answers cases for which there are no labels; its answers are compared with the original's",
 }
+
+
+def task_words(task: str) -> str:
+    """Say what a model of a task does."""
+    return _TASKS.get(task, "answers cases")
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
@@ -81,14 +87,14 @@ def verdict_words(run: RunRecord) -> str:
 def all_cases(facts: RunFacts, model: ReleasedModel) -> Mapping[str, Any]:
     """Return the row of both models' metrics on all evaluation cases; {} where nothing of that is kept."""
     rows = (facts.values.get("metrics") or {}).get(model.candidate.id, ())
-    return next((one for one in rows if not one["group"] and not one["value"]), {})
+    return next((of_slice for of_slice in rows if not of_slice["group"] and not of_slice["value"]), {})
 
 
 def slices(facts: RunFacts, model: ReleasedModel) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield what the report shows of each slice, by its name; groups with too few cases have no figures there."""
-    for one in (facts.values.get("metrics") or {}).get(model.candidate.id, ()):
-        named = f"{one['group']}: {one['value']}" if one["group"] else str(one["value"])
-        yield named or "all cases", one
+    for of_slice in (facts.values.get("metrics") or {}).get(model.candidate.id, ()):
+        named = f"{of_slice['group']}: {of_slice['value']}" if of_slice["group"] else str(of_slice["value"])
+        yield named or "all cases", of_slice
 
 
 def timings(facts: RunFacts, model: ReleasedModel) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
@@ -127,6 +133,9 @@ def is_quantized(facts: RunFacts, model: ReleasedModel) -> bool:
     return any(step.operator[:9] == "quantize." for step in made)
 
 
+_MODEL_FILES = ("onnx", "torchscript", "exported")
+
+
 def original_name(facts: RunFacts) -> str:
     """Name the original: the class that the recipe names, or the stem of its file."""
     for step in facts.plan.steps:
@@ -134,7 +143,18 @@ def original_name(facts: RunFacts) -> str:
             factory = step.params.get("factory")
             if factory:
                 return str(factory).rpartition(":")[2].rpartition(".")[2]
-    return f"{facts.plan.name}-original"
+    return _file_stem(facts.recipe_text) or f"{facts.plan.name}-original"
+
+
+def _file_stem(recipe: str) -> str:
+    """Return the stem of the file that a recipe names as its model; "" where its own text names none."""
+    import yaml
+
+    try:
+        model = (yaml.safe_load(recipe) or {}).get("model") or {}
+        return next((PurePosixPath(str(model[kind])).stem for kind in _MODEL_FILES if kind in model), "")
+    except (yaml.YAMLError, AttributeError, TypeError):
+        return ""
 
 
 def tensors(facts: RunFacts, side: str) -> list[str]:

@@ -20,6 +20,7 @@ from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
 from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.record import Artifact, RunRecord, TrackerRecord
+from titrant.schema.release import FOLDER as EVIDENCE
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import digest_file, json_object
@@ -57,8 +58,10 @@ class RunFolder:
         return self.path / "quarantine"
 
     def withdraw(self) -> None:
-        """Take back what a run that failed at its very end had put in place: first its record, then its outputs."""
+        """Take back what a run that failed at its very end had put in place: its record, its outputs, its evidence."""
         (self.path / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVIDENCE, ignore_errors=True)
+        shutil.rmtree(unfinished_of(self.path / EVIDENCE), ignore_errors=True)
         for folder in (self.outputs, self.quarantine):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(exist_ok=True)

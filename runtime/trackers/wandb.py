@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,10 @@ from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.trackers.tracker import (
     FOLDER,
     NOT_INSTALLED,
+    NOT_WRITABLE,
     Ending,
-    RunFacts,
     TrackedPoint,
+    TrackedRun,
     TrackerError,
     refuse_unwritable,
 )
@@ -33,6 +35,10 @@ _HOST = "api.wandb.ai"
 _INIT_SECONDS = 10
 # The id of a run and who follows it, and that another run goes on under it; both in the folder of trackers.
 _IDENTITY, _TAKEN = "wandb.json", "wandb.taken"
+# A file that has not grown for so long is not written any more.
+_STILL_SECONDS, _POLL_SECONDS = 3.0, 0.1
+# Written last, so that a file without them is no whole one.
+_MARKS = ("titrant/closed", "titrant/ended")
 _DIGITS = 8  # of a plan's digest in a run's name
 _MOST_LETTERS = 120  # of an id
 _NOT_INSTALLED = TrackerError(NOT_INSTALLED, "wandb is not installed", "pip install wandb")
@@ -81,7 +87,7 @@ def _in_netrc(host: str) -> bool:
         return False
 
 
-def open_wandb(run: RunFacts, options: Mapping[str, Any]) -> "WandbRun":
+def open_wandb(run: TrackedRun, options: Mapping[str, Any]) -> "WandbRun":
     """Begin a run under an id of its own, or go on with that of the run that this one continues.
 
     Raises TrackerError, or what wandb raises.
@@ -97,7 +103,7 @@ def open_wandb(run: RunFacts, options: Mapping[str, Any]) -> "WandbRun":
     return WandbRun(begun, mode.mode, where, run.name)
 
 
-def own_id(run: RunFacts) -> str:
+def own_id(run: TrackedRun) -> str:
     """Return the id that the run goes by, and keep it in its folder.
 
     It is that of the run's folder; where the run before, of this very plan, did not come to its end, this one goes on
@@ -226,7 +232,13 @@ class WandbRun:
         )
         if ending.released:
             self._run.log_artifact(self._artifact(ending))
+        for mark in _MARKS:  # each in a record of its own
+            self._run.summary.update({mark: ending.exit})
+        kept = Path(self._run.settings.sync_file)
         self._run.finish(exit_code=0 if ending.verdict else 1)
+        if self.mode == "offline" and not _is_whole(kept):
+            message = f"wandb lost what it was given: {kept.name} ends before the run does"
+            raise TrackerError(NOT_WRITABLE, message, "make room on its disk: wandb does not say that there is none")
 
     def _artifact(self, ending: Ending) -> Any:
         """Name the released files: by digest, so that no weights leave the machine because somebody tracks a run."""
@@ -241,6 +253,26 @@ class WandbRun:
         for each in ending.released:
             artifact.add_reference(f"titrant://blake3/{each.digest}", name=each.file, checksum=False)
         return artifact
+
+
+def _is_whole(kept: Path) -> bool:
+    """Whether a file of wandb's comes to hold what was given last: its own process goes on writing for a while.
+
+    A mark can be cut in two where a block of the file ends: both are not.
+    """
+    size, grown_at = -1, time.monotonic()
+    while True:
+        try:
+            written = kept.read_bytes()
+        except OSError:
+            written = b""
+        if any(mark.encode() in written for mark in _MARKS):
+            return True
+        if len(written) != size:
+            size, grown_at = len(written), time.monotonic()
+        elif time.monotonic() - grown_at > _STILL_SECONDS:
+            return False
+        time.sleep(_POLL_SECONDS)
 
 
 def initialize_wandb(

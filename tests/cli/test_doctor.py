@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from titrant.api.doctor import wandb_login
+from titrant.api import doctor as doctor_module
+from titrant.api.doctor import asked_trackers, trackers, wandb_login
 from titrant.api.doctor_machine import Engine, _capacity_row, _engine, _home
 
 
@@ -83,3 +84,48 @@ def test_sees_that_nobody_is_logged_in_to_a_tracker(monkeypatch, tmp_path):
     (finding,) = wandb_login(needed=True)
     assert finding.state == "ok"
     assert "set" not in finding.found
+
+
+@pytest.fixture
+def _nobody_logged_in(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED", "WANDB_DIR", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+@pytest.mark.usefixtures("_nobody_logged_in")
+@pytest.mark.parametrize(
+    ("asked", "variables", "state", "said"),
+    [
+        ({"wandb": {"mode": "offline"}}, {}, "ok", "offline"),
+        ({"wandb": {"mode": "online"}}, {}, "lack", "a run would be kept offline"),
+        ({"wandb": {"mode": "online"}}, {"WANDB_API_KEY": "k"}, "ok", "online"),
+        ({"wandb": {"mode": "online"}}, {"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, "note", "WANDB_MODE is"),
+        ({"wandb": {"mode": "offline"}}, {"WANDB_DISABLED": "true"}, "note", "WANDB_DISABLED is set"),
+        ({"wandb": {"mode": "offline"}}, {"WANDB_DIR": "FILE/below"}, "lack", "a run goes on without it"),
+        ({"tensorboard": {"folder": ""}}, {}, "ok", "in the run folder"),
+        ({"tensorboard": {"folder": "FILE"}}, {}, "lack", "a run goes on without it"),
+        ({"mlflow": {"uri": ""}}, {}, "ok", "in a database of the home"),
+        ({"mlflow": {"uri": "sqlite:////srv/x.db"}}, {}, "ok", "not tried"),
+        ({"mlflow": {"uri": "http://127.0.0.1:1"}}, {}, "lack", "cannot be reached"),
+    ],
+)  # fmt: skip
+def test_says_of_each_tracker_what_is_true(monkeypatch, tmp_path, asked, *, variables, state, said):
+    (tmp_path / "file").write_text("in the way")
+    file = str(tmp_path / "file")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.replace("FILE", file))
+    asked = {name: {key: value.replace("FILE", file) for key, value in each.items()} for name, each in asked.items()}
+    *_, row = asked_trackers(asked)
+    assert (row.state, said in row.found) == (state, True), row
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_says_which_trackers_are_installed(monkeypatch):
+    assert {row.subject: row.state for row in trackers()} == {"wandb": "ok", "tensorboard": "ok", "mlflow": "ok"}
+    monkeypatch.setattr(doctor_module, "is_installed", lambda name: False)
+    assert {row.subject: row.remedy for row in trackers()} == {
+        "tensorboard": "pip install 'titrant[tensorboard]'", "mlflow": "pip install 'titrant[mlflow]'"
+    }  # fmt: skip
+    (row,) = asked_trackers({"tensorboard": {"folder": ""}})
+    assert (row.state, row.remedy) == ("lack", "pip install 'titrant[tensorboard]'")

@@ -25,7 +25,8 @@ class MetricCases:
 
     With classes `labels` and `decisions` are (cases,) int64 indices into `classes`, decisions those at the operating
     point, and `probabilities` (cases, classes) float64; `positive` is the index of `data.positive`, or None. With
-    numbers (regression) `labels` and `numbers` are (cases, numbers) float64. What a task does not have is None.
+    numbers (regression) `labels` and `numbers` are (cases, numbers) float64; with several labels a case `labels` says
+    which it has, 0 or 1, and `numbers` the probability of each. What a task does not have is None.
     """
 
     labels: np.ndarray

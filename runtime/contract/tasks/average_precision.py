@@ -107,19 +107,22 @@ def average_precision(matches: Sequence[ClassMatches], weights: np.ndarray, *, a
 
 
 def _precision(matched: ClassMatches, weights: np.ndarray, labels: np.ndarray, overlaps: int) -> np.ndarray:
-    """Return the mean precision of one class over overlaps and recalls: (samples,)."""
-    if not len(matched.scores):
-        return np.zeros(len(weights))
+    """Return the mean precision of one class over overlaps and recalls: (samples,).
+
+    Recall rises, and precision is highest, only where a box is right: nothing else is looked at.
+    """
     times = weights[:, matched.images].astype(np.float64)
+    boxes = np.cumsum(times, axis=1) + np.spacing(1)
     means = np.zeros(len(weights))
     for right in matched.right[:overlaps]:
-        hits, misses = np.cumsum(times * right, axis=1), np.cumsum(times * ~right, axis=1)
-        precision = hits / (hits + misses + np.spacing(1))
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        if not right.any():
+            continue
+        hits = np.cumsum(times[:, right], axis=1)
+        best = np.maximum.accumulate((hits / boxes[:, right])[:, ::-1], axis=1)[:, ::-1]
         recall = hits / labels[:, None]
         for sample in range(len(weights)):
             places = np.searchsorted(recall[sample], _RECALLS, side="left")
-            means[sample] += best[sample][places[places < len(right)]].sum() / len(_RECALLS)
+            means[sample] += best[sample][places[places < best.shape[1]]].sum() / len(_RECALLS)
     return means / overlaps
 
 

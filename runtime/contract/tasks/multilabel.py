@@ -56,6 +56,10 @@ class MultilabelAnswers(CaseAnswers):
             old, new = (of_case(decided == has) for decided in decisions)
         return CaseScores(metric, old, new, self.rows.units[chosen], low, high)
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which labels each case has, 0 or 1, and both models' probabilities of each."""
+        return self._has.astype(np.float64), self._original, self._candidate
+
     def one_label(self, name: str) -> tuple[Rows, np.ndarray, np.ndarray]:
         """Return the rows as those of two classes, without and with one label, and both models' probabilities of it.
 

@@ -74,14 +74,14 @@ def box_numbers(boxes: np.ndarray, classes: Classes, size: tuple[int, int] | Non
     wide = (given[..., 2] > given[..., 0]) & (given[..., 3] > given[..., 1])
     if bool((there & ~wide).any()):
         flat = int(np.any(there & ~wide, axis=1).sum())
-        what = f"of no width or height in {flat} of {len(given)} rows"
+        what = f"boxes of no width or height in {flat} of {len(given)} rows"
         raise _no_boxes(column, f"{what}: the numbers are left, top, right, bottom, class")
     if size is not None:
         ends = np.array([size[1], size[0], size[1], size[0]], np.float64)
         outside = there & ((given[..., :2] >= ends[:2]).any(axis=2) | (given[..., 2:4] <= 0).any(axis=2))
         if outside.any():
             rows = int(np.any(outside, axis=1).sum())
-            raise _no_boxes(column, f"outside the image of {size[0]} × {size[1]} in {rows} of {len(given)} rows")
+            raise _no_boxes(column, f"boxes outside the image of {size[0]} × {size[1]} in {rows} of {len(given)} rows")
         given[..., :4] = np.clip(given[..., :4], 0, ends)
     place = {int(value): number for number, value in enumerate(classes.values)}
     given[..., 4][there] = [place[int(value)] for value in given[..., 4][there]]
@@ -129,16 +129,15 @@ def _box_classes(boxes: np.ndarray, column: str) -> set[int]:
     """Return the numbers of the classes that boxes have; PreconditionError X647 where they are none."""
     if boxes.dtype == object or boxes.ndim != 3 or boxes.shape[2] != BOX_NUMBERS or boxes.dtype.kind not in "iuf":
         shown = "several shapes" if boxes.dtype == object else f"the shape {boxes.shape[1:]}"
-        raise _no_boxes(column, f"{shown} in each row")
+        raise _no_boxes(column, f"arrays of {shown}")
     given = boxes.astype(np.float64)
     filling = np.isnan(given).all(axis=2)
     if not np.isfinite(given[~filling]).all():
-        raise _no_boxes(column, "no finite number in some: a box is five numbers, and what fills a row up is all NaN")
+        raise _no_boxes(column, "boxes with no finite number in some: what fills a row up is NaN in all five")
     numbers = np.unique(given[~filling][:, 4])
-    if (numbers != np.rint(numbers)).any() or (numbers < 0).any() or (numbers >= _MOST_CLASSES).any():
-        raise _no_boxes(
-            column, f"classes from {numbers.min():g} to {numbers.max():g}: they are whole numbers from 0 on"
-        )
+    if ((numbers != np.rint(numbers)) | (numbers < 0) | (numbers >= _MOST_CLASSES)).any():
+        spread = f"{numbers.min():g} to {numbers.max():g}"
+        raise _no_boxes(column, f"boxes of the classes {spread}, and classes are whole numbers from 0 on")
     return {int(number) for number in numbers}
 
 
@@ -156,4 +155,4 @@ def _no_masks(column: str, what: str, advice: str) -> PreconditionError:
 
 def _no_boxes(column: str, what: str) -> PreconditionError:
     advice = "give an array (rows, most boxes of a row, 5) of left, top, right, bottom, class; fill rows up with NaN"
-    return PreconditionError(Diagnostic("X647", f"the label {column} holds boxes {what}", help=advice))
+    return PreconditionError(Diagnostic("X647", f"the label {column} holds {what}", help=advice))

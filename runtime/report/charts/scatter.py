@@ -5,7 +5,18 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
-from titrant.runtime.report.charts.svg import Frame, Scale, Write, across, line, picture, scale, text, upwards
+from titrant.runtime.report.charts.svg import (
+    Frame,
+    Scale,
+    Write,
+    across,
+    line,
+    picture,
+    scale,
+    text,
+    upwards,
+    write_seconds,
+)
 
 REFERENCE, PLAIN, OTHER = "reference", "plain", "other"
 
@@ -36,8 +47,8 @@ class Scatter:
     marks: tuple[Mark, ...]
     across: str
     up: str
-    write_x: Write
     write_y: Write
+    write_x: Write | None = None  # None: the lower axis is of seconds
     asked: float | None = None
     less: bool = False
 
@@ -56,7 +67,8 @@ def scatter_svg(chart: Scatter, name: str, size: tuple[float, float] = (640, 340
     along = scale([point.x for point in chart.marks], frame.left + _RADIUS, frame.wall - _RADIUS)
     up = _upward(chart, frame)
     parts = [text(4, 13, chart.up, "label", "start"), *upwards(frame, up, chart.write_y)]
-    parts += across(frame, along, chart.write_x, chart.across)
+    write = chart.write_x or write_seconds([point.x for point in chart.marks])
+    parts += across(frame, along, write, chart.across)
     if chart.asked is not None and up.low <= chart.asked <= up.high:
         y = up.at(chart.asked)
         parts.append(f'<rect class="missed" x="{frame.left:.1f}" y="{y:.1f}" width="{frame.wall - frame.left:.1f}" '

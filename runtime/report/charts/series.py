@@ -20,10 +20,10 @@ from titrant.runtime.report.charts.svg import (
     spread,
     text,
     upwards,
+    write_seconds,
 )
 from titrant.runtime.report.record_view import RateSweep
 from titrant.runtime.report.search_values import Sensitivity
-from titrant.schema.values.units import format_time
 
 _SIZE = (460, 290)
 _TITLE_Y = 14
@@ -44,7 +44,8 @@ class Line:
 def latency(lines: Sequence[Line], name: str = "latency") -> str:
     """Draw the median time of one case over the batch size; values are seconds of a whole batch."""
     per_case = [Line(line.name, {at: value / at for at, value in line.values.items()}, line.role) for line in lines]
-    return _over_batches(per_case, name, "Median time per case", format_time)
+    seconds = [value for line in per_case for value in line.values.values()]
+    return _over_batches(per_case, name, "Median time per case", write_seconds(seconds))
 
 
 def throughput(lines: Sequence[Line], name: str = "throughput") -> str:

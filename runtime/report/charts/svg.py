@@ -44,7 +44,7 @@ def _ticks(low: float, high: float, most: int) -> tuple[float, ...]:
 def _log_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for factors in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
+        ticks = [float(f"{factor}e{power}") for power in range(first, last + 1) for factor in factors]
         inside = tuple(tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9))
         if len(inside) <= most:
             break
@@ -140,6 +140,16 @@ def upwards(frame: Frame, along: Scale, write: Write, most: int = 6) -> list[str
 def plain_number(value: float) -> str:
     """Write a number of an axis: "1,000", "0.25"."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+
+
+_UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+
+def write_seconds(values: Sequence[float]) -> Write:
+    """Return how the numbers of a time axis are written: all in one unit, and no two of them alike."""
+    largest = max(values, default=1.0)
+    unit, size = next((each for each in _UNITS if largest >= each[1]), _UNITS[-1])
+    return lambda value: f"{value / size:.4g} {unit}"
 
 
 def spread(positions: Sequence[float], least: float) -> list[float]:

@@ -9,7 +9,7 @@ from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.headline import headline
 from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, Record, fraction, gate_slice, gate_title, quantity
-from titrant.runtime.report.savings import savings
+from titrant.runtime.report.savings import Saving, savings
 from titrant.schema.gain import factor_words
 from titrant.schema.gate import Gate, GateResult, threshold_words
 from titrant.schema.plan import CandidateSearch
@@ -127,9 +127,13 @@ def _run(each: _Ended) -> ComparedRun:
         size=quantity(lead.record.size if lead else None, "B"),
         latency=NONE if timing is None else format_time(timing.p50),
         speed=speed,
-        metric=rows[-1].words if rows and rows[-1].judged else NONE,
+        metric=_metric_words(rows[-1]) if rows and rows[-1].judged else NONE,
         processor=record.hardware.cpu or record.hardware.machine,
     )
+
+
+def _metric_words(saving: Saving) -> str:
+    return f"{saving.name} {saving.before} → {saving.after}"
 
 
 def _gates(ended: Sequence[_Ended]) -> tuple[ComparedGate, ...]:
@@ -207,7 +211,7 @@ def _chart(ended: Sequence[_Ended]) -> Scatter | None:
         marks=tuple(marks),
         across="median latency" if together else "time of a batch, as a share of the original's on the same processor",
         up=f"{metric.name[:1].upper()}{metric.name[1:]}, on tuning rows",
-        write_x=format_time if together else factor_words,
+        write_x=None if together else factor_words,
         write_y=lambda value: quantity(value, metric.unit) if metric.unit else f"{value:.4g}",
         asked=metric.asked,
         less=metric.less,

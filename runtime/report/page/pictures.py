@@ -18,7 +18,6 @@ from titrant.runtime.report.charts.series import (
 from titrant.runtime.report.page.quality import QualityChart
 from titrant.runtime.report.record_view import Curves, Record
 from titrant.runtime.report.search_path import FP32, SearchPath
-from titrant.schema.values.units import format_time
 
 
 @dataclass(frozen=True)
@@ -107,5 +106,5 @@ def path_picture(path: SearchPath, name: str = "path") -> str:
         if point.kept is not None and point.seconds is not None
     )  # fmt: skip
     chart = Scatter(f"What was tried to mend {path.base}", points, "median latency of a batch", "Kept on tuning rows",
-                    format_time, lambda value: f"{value:.4g}", path.asked)  # fmt: skip
+                    lambda value: f"{value:.4g}", asked=path.asked)  # fmt: skip
     return scatter_svg(chart, name, (560, 320))

@@ -74,7 +74,7 @@ def quality_chart(record: Record, candidates: Mapping[str, Shown]) -> QualityCha
         up = metric.name[:1].upper() + metric.name[1:] + (", less is better (upwards is better)" if metric.less else "")
         chart = Scatter(
             title=f"{metric.name} against latency", marks=tuple(points),
-            across=f"median latency of a batch of {batch}", up=f"{up}, on tuning rows", write_x=format_time,
+            across=f"median latency of a batch of {batch}", up=f"{up}, on tuning rows",
             write_y=write, asked=metric.asked, less=metric.less,
         )  # fmt: skip
     return QualityChart(metric.name, _sentence(record, metric, batch), chart, (*rows, *absent))

@@ -263,14 +263,14 @@ def trackers() -> Iterator[DoctorRow]:
         if _installed(name):
             yield DoctorRow(name, "ok", "installed")
         else:
-            yield DoctorRow(name, "note", "not installed: no recipe can track with it here", install(extra(name)))
+            yield DoctorRow(name, "note", "not installed: no recipe can track with it here", _install(name))
 
 
 def asked_trackers(asked: Mapping[str, Mapping[str, Any]]) -> Iterator[DoctorRow]:
     """Yield a row for each tracker that a plan asks for; one that would fail lacks something, though no run would."""
     for name, options in asked.items():
         if not _installed(name):
-            yield _unable(name, "not installed", install(extra(name)))
+            yield _unable(name, "not installed", _install(name))
         elif name == "wandb":
             yield from _wandb(options["mode"])
         elif name == "tensorboard":
@@ -338,6 +338,11 @@ def _server(uri: str) -> DoctorRow:
 
 def _unable(name: str, why: str, remedy: str) -> DoctorRow:
     return DoctorRow(name, "lack", f"the recipe tracks with it, and {why}; {_GOES_ON}", remedy)
+
+
+def _install(name: str) -> str:
+    """Return the command that brings a tracker: wandb comes with titrant, others are extras of it."""
+    return install(name if name == "wandb" else f"'titrant[{name}]'")
 
 
 def _installed(name: str) -> bool:

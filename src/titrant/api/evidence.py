@@ -37,10 +37,10 @@ def make(run: str, *, documents: Sequence[str] = (), against: str | None = None)
     if (wrong := forged(folder)) is not None:
         message = f"{wrong.path.name} of the run {folder.name} is not what the run put out: {wrong.why}"
         raise StepError(Diagnostic("X589", message, help="run the recipe again: what is stored is verified and reused"))
-    wanted = tuple(documents) or evidence_of(recorded.plan) or tuple(DOCUMENTS)
+    names = tuple(documents) or evidence_of(recorded.plan) or tuple(DOCUMENTS)
     other = None if against is None else run_folder(against)
     earlier = earlier_of(home, folder) if other is None else compared_with(home, folder, other, NAMED)
-    return make_pack(folder, wanted, earlier)
+    return make_pack(folder, names, earlier)
 
 
 def sign(run: str, key: str | os.PathLike[str]) -> "Signed":

@@ -119,3 +119,104 @@ def test_keeps_its_form_with_any_name(records, facts, texts, recipe, gate):
             assert not re.search(r"(?<!\\)<script", body), name
     head = written["model-card.md"].split("\n---\n")[0].removeprefix("---\n")
     assert yaml.safe_load(head)["model-index"][0]["name"] == recipe
+
+
+@pytest.mark.parametrize(
+    ("task", "shapes", "pipeline"),
+    [
+        ("binary_classification", [["batch", 30]], "tabular-classification"),
+        ("regression", [["batch", 30]], "tabular-regression"),
+        ("multiclass_classification", [["batch", 3, 224, 224]], "image-classification"),
+        ("segmentation", [["batch", 1, 64, 64]], "image-segmentation"),
+        ("language_modeling", [["batch", 128]], "text-generation"),
+        ("binary_classification", [["batch", 12, 5000]], None),  # a series: the Hub has no word for it
+        ("binary_classification", [["batch", 30], ["batch", 3, 8, 8]], None),
+        ("unlabeled", [["batch", 30]], None),
+    ],
+)
+def test_calls_a_task_as_the_hub_does_or_not_at_all(records, facts, task, shapes, pipeline):
+    from titrant.runtime.evidence.model_card import front_matter
+
+    made = records.released()
+    made["plan"]["task"] = task
+    for step in made["plan"]["steps"]:
+        if step["operator"].startswith("model.load"):
+            step["params"]["inputs"] = [{"name": "x", "dtype": "float32", "shape": shape} for shape in shapes]
+        if step["operator"] == "data.load":
+            step["params"]["sources"] = {"source": {"text": "x.txt"} if task == "language_modeling" else {}}
+    assert front_matter(facts(made)).get("pipeline_tag") == pipeline
+
+
+@pytest.mark.parametrize(
+    ("layers", "method", "quantized"),
+    [
+        (("fp32", "int8"), "ort.static", True),
+        (("fp32", "fp32"), "ort.static", False),  # the engine left all of them
+        (("bf16",), "openvino.bf16", False),
+        (("int4",), "ort.nbits", True),
+        (("unknown",), "ort.static", True),  # what made it is known, where the engine does not tell
+        ((), "none", False),
+    ],
+)
+def test_says_quantized_where_it_is(records, facts, layers, method, quantized):
+    from titrant.runtime.evidence.model_card import front_matter
+
+    made = records.released()
+    (released,) = made["run"]["released"]
+    for candidate in made["run"]["candidates"]:
+        if candidate["candidate"] == released:
+            rows = [
+                {"name": f"l{n}", "planned": "int8", "executed": name, "engine_op": "Gemm"}
+                for n, name in enumerate(layers)
+            ]
+            candidate["layers"] = rows
+    for step in made["plan"]["steps"]:
+        if step["candidate"] == released and step["operator"].startswith("quantize.") and method == "none":
+            step["operator"] = "export.onnx"
+    assert front_matter(facts(made)).get("base_model_relation") == ("quantized" if quantized else None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        ("model: {onnx: folder/resnet50-v2.onnx}\n", "resnet50-v2"),
+        ("model:\n  torchscript: x.pt\n", "x"),
+        ("model: {}\n", "breast-cancer-original"),
+        ("- no recipe", "breast-cancer-original"),
+        ("a: [", "breast-cancer-original"),
+        ("", "breast-cancer-original"),
+    ],
+)
+def test_names_the_original_by_its_file(records, facts, recipe, name):
+    from titrant.runtime.evidence.words import original_name
+
+    made = records.released() | {"recipe_text": recipe}
+    for step in made["plan"]["steps"]:
+        step["params"].pop("factory", None)
+    assert original_name(facts(made)) == name
+
+
+def test_leaves_the_folders_of_this_machine_out_of_a_change(records, facts, tmp_path):
+    from titrant.runtime.evidence.changes import Earlier, changes
+    from titrant.schema.compare.difference import Difference
+
+    made = facts(records.released())
+    place = str(tmp_path / "loader.py")
+    found = (
+        Difference("environment", "flags.PYTHONPATH", place, {"path": [place]}),
+        Difference("inputs", place, "a", "b"),
+    )
+    written = changes(made, Earlier(made.run, "d" * 64, "named", differences=found))
+    assert len(json.loads(written["changes.json"])["description_of_modifications"]["differences"]) == 2
+    assert all("loader.py" in text and str(tmp_path) not in text for text in written.values())
+
+
+def test_lists_no_change_that_follows_from_measurements(records, facts):
+    from titrant.runtime.evidence.changes import Earlier, changes
+    from titrant.schema.compare.difference import CAUSAL, Difference
+
+    made = facts(records.released())
+    found = [Difference(layer, "x", 1, 2, measured=measured) for layer in CAUSAL for measured in (False, True)]
+    written = changes(made, Earlier(made.run, "d" * 64, "named", differences=tuple(found)))
+    listed = json.loads(written["changes.json"])["description_of_modifications"]["differences"]
+    assert [row["layer"] for row in listed] == ["recipe", "inputs", "environment", "decisions"]

@@ -96,6 +96,7 @@ def test_puts_statements_in_envelopes_that_others_read(signed, mine):
 EDITS = {
     "changed": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "another object": lambda path: path.write_bytes(b"{}"),
     "emptied": lambda path: path.write_bytes(b""),
     "removed": lambda path: path.unlink(),
     "added": lambda path: (path.parent / "more.txt").write_text("more"),

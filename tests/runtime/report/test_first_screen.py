@@ -38,7 +38,7 @@ def many(records, verdicts=("PASS", "FAIL")):
 
 
 def first_screen(record):
-    return html_text(page(read_record(record))).partition('<div class="first">')[2].partition("<nav")[0]
+    return html_text(page(read_record(record))).partition('<div class="first')[2].partition("<nav")[0]
 
 
 def test_shows_each_pair_of_subgroups_once_and_the_worse_way_round_first(records):
@@ -93,6 +93,41 @@ def test_names_nobody_where_no_group_became_worse(records):
     assert "harms" not in html_text(page(read_record(records.released()))).partition("<script>")[0]
 
 
+def test_names_no_group_that_became_better_though_its_gate_fails(records):
+    """The original may miss a gate by itself: whom the candidate serves better is not harmed by it."""
+    made = many(records)
+    for candidate in made["run"]["candidates"]:
+        for result in candidate["judgement"]["results"] if candidate["judgement"] else ():
+            if "age.90" in result["gate"]:
+                result |= {"original": 0.4, "candidate": 0.45}
+    assert page(read_record(made)).harmed == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "own", "pair", "worse"),
+    [
+        ("dice", None, (0.9, 0.8), True),
+        ("mae", None, (5.0, 6.0), True),
+        ("mae", None, (6.0, 5.0), False),
+        ("calibration_slope", None, (0.9, 1.2), True),
+        ("calibration_slope", None, (0.7, 1.2), False),
+        ("calibration_intercept", None, (0.1, -0.3), True),
+        ("mine:cost", {"better": "lower", "low": 0.0, "high": 9.0, "unit": "case"}, (1.0, 2.0), True),
+        ("mine:gain", {"better": "higher", "low": 0.0, "high": 9.0, "unit": "case"}, (1.0, 2.0), False),
+    ],
+)
+def test_knows_which_way_each_metric_is_worse(records, metric, own, pair, worse):
+    made = copy.deepcopy(records.failed())
+    gate = made["plan"]["contract"]["gates"][0]
+    gate |= {"metric": metric, "own": own, "slice": "class malignant"}
+    for candidate in made["run"]["candidates"]:
+        if candidate["judgement"]:
+            candidate["judgement"]["results"][0] |= {"original": pair[0], "candidate": pair[1]}
+    assert [harm.group for each in page(read_record(made)).harmed for harm in each.groups] == [
+        "class malignant"
+    ] * worse
+
+
 def test_names_no_group_of_few_cases(records):
     made = many(records)
     for candidate in made["run"]["candidates"]:
@@ -122,6 +157,7 @@ def test_draws_every_measured_model_and_lists_the_others_with_the_reason(records
         ("retention", 0.9, False, 0.0216),
         ("drop_at_most", 0.01, False, 0.014),
         ("at_least", 0.2, False, 0.2),
+        ("retention", 0.8, True, 0.03),
         ("rise_at_most", 0.01, True, 0.034),
         ("at_most", 0.05, True, 0.05),
     ],

@@ -1,7 +1,9 @@
 """The report's page: what it says, that it is sound HTML, and that nothing in it can do harm."""
 
 import base64
+import copy
 import hashlib
+import itertools
 import json
 import re
 from functools import cache
@@ -174,3 +176,62 @@ def test_claims_neither_safety_nor_compliance_and_writes_no_percentages(any_reco
 
 def test_names_the_instruction_set_that_the_figures_hold_for(any_record):
     assert "These numbers hold only for this instruction set (x86_64: avx2, fma)." in rendered(any_record)
+
+
+class Outline(HTMLParser):
+    """The levels of the headings in their order, and every picture's attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.levels, self.pictures = [], []
+
+    def handle_starttag(self, tag, attrs):
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        if tag == "svg":
+            self.pictures.append(dict(attrs))
+
+
+def test_is_read_in_order_by_a_screen_reader(any_record):
+    text = rendered(any_record)
+    outline = Outline()
+    outline.feed(text)
+    assert outline.levels[:2] == [1, 2]
+    assert outline.levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(outline.levels))
+    ids = set(parsed(text).ids)
+    for picture in outline.pictures:
+        named = picture.get("aria-label") or set(picture.get("aria-labelledby", "?").split()) <= ids
+        assert picture.get("aria-hidden") == "true" or (picture["role"] == "img" and named), picture
+    assert 'lang="en"' in text
+
+
+def test_tells_every_verdict_without_color(any_record):
+    chips = re.findall(r'<span class="(?:chip|state) [^"]*">(.*?)</span>', rendered(any_record))
+    assert chips
+    assert all(re.match(r"[✓✕?≈○–!]\ufe0e? \S", chip) for chip in chips), chips
+
+
+def test_is_whole_without_its_script(any_record):
+    """What the script adds are ways to sort and to find; it takes nothing away and holds no text of the record."""
+    page = rendered(any_record)
+    body, _, script = page.partition("<script>")
+    assert "hidden" not in re.sub(r"aria-hidden|overflow: *hidden", "", body.partition("</style>")[2])
+    assert any_record["plan"]["name"] not in script
+
+
+def test_stays_small_with_many_gates_candidates_and_steps(records):
+    made = copy.deepcopy(records.released())
+    gates, candidates = made["plan"]["contract"]["gates"], made["plan"]["candidates"]
+    judged = [one["judgement"] for one in made["run"]["candidates"] if one["judgement"]]
+    for place in range(200):
+        gates.append(gates[0] | {"id": f"more.{place}", "metric": f"metric_{place}"})
+        for judgement in judged:
+            judgement["results"].append(judgement["results"][0] | {"gate": f"more.{place}"})
+    for place in range(60):
+        candidates.append(candidates[0] | {"id": f"c{place}", "rank": 9 + place})
+        made["run"]["candidates"].append(made["run"]["candidates"][1] | {"candidate": f"c{place}"})
+        made["values"]["timings"][f"c{place}"] = made["values"]["timings"]["onnx"]
+        made["values"]["quality"][f"c{place}"] = made["values"]["quality"]["onnx"]
+        made["plan"]["searches"][0]["candidates"].append(f"c{place}")
+    assert len(rendered(made).encode()) < 2_000_000

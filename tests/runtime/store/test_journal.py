@@ -1,5 +1,7 @@
 """The journal survives whatever cuts it short."""
 
+import os
+
 from titrant.runtime.store.journal import Journal, read
 
 
@@ -33,3 +35,17 @@ def test_keeps_what_happened_before_it_had_a_file_in_order(tmp_path):
 def test_leaves_out_lines_that_are_no_events(tmp_path):
     (tmp_path / "j").write_bytes(b'\x00\xff\n[1]\n{"event": "started"}\n{"other": 1}\n')
     assert read(tmp_path / "j") == [{"event": "started"}]
+
+
+def test_adds_an_event_by_one_write_and_waits_for_the_disk_only_when_it_closes(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "write", lambda file, line, own=os.write: calls.append("write") or own(file, line))
+    monkeypatch.setattr(os, "fsync", lambda file, own=os.fsync: calls.append("fsync") or own(file))
+    journal = Journal(lambda event: None)
+    journal.open(tmp_path / "journal.jsonl")
+    for place in range(3):
+        journal.add("measured", step="fit", name="loss", value=place, unit="")
+        journal.add("progress", step="fit", done=place, total=3, note="")
+    assert calls == ["write"] * 3
+    journal.close()
+    assert calls == [*["write"] * 3, "fsync"]

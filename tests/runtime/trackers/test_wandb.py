@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import titrant
 from titrant.runtime.store.run_folder import RECORD
-from titrant.runtime.trackers.tracker import RunFacts
+from titrant.runtime.trackers import wandb as tracking
+from titrant.runtime.trackers.tracker import TrackedRun
 from titrant.runtime.trackers.wandb import MODES, TrackingMode, has_login, mode_here, open_wandb, own_id
 
 VARIABLES = ("WANDB_MODE", "WANDB_DISABLED", "WANDB_API_KEY", "WANDB_DIR", "WANDB_BASE_URL", "WANDB_RUN_ID")
@@ -64,7 +65,7 @@ def test_takes_a_key_in_the_environment_or_a_login_of_the_very_server(monkeypatc
 
 def run_in(folder, name):
     (folder / name).mkdir(parents=True)
-    return RunFacts(name, "x", folder / name, folder, {"plan": "0123456789abcdef"})
+    return TrackedRun(name, "x", folder / name, folder, {"plan": "0123456789abcdef"})
 
 
 def test_has_an_id_of_the_runs_own(tmp_path):
@@ -158,3 +159,14 @@ def test_tracks_a_users_loop_without_asking_or_leaving_anything_elsewhere(tmp_pa
 
 def source():
     return os.pathsep.join(filter(None, (str(Path(titrant.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))))
+
+
+@pytest.mark.parametrize(
+    ("written", "is_whole"), [(b"..titrant/closed..", True), (b"..titrant/ended..", True), (b"..titrant/clo", False)]
+)
+def test_sees_that_wandb_lost_the_end_of_its_file(tmp_path, monkeypatch, written, is_whole):
+    """wandb says nothing of a full disk: what is written last is looked for."""
+    monkeypatch.setattr(tracking, "_STILL_SECONDS", 0.0)
+    (tmp_path / "run.wandb").write_bytes(written)
+    assert tracking._is_whole(tmp_path / "run.wandb") is is_whole
+    assert not tracking._is_whole(tmp_path / "none.wandb")
