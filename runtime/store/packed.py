@@ -191,11 +191,9 @@ def _read(file: Path, take: Callable[[PurePosixPath, IO[bytes] | None], None]) -
                         has_record |= below.as_posix() == RECORD
                         if below.parts:
                             take(below, archive.extractfile(member) if member.isreg() else None)
-                # Only the end of both streams says that they are whole.
+                # Only the end of both streams says that they are whole, and that nothing follows.
                 while compressed.read(_COPY_BYTES):
                     pass
-            if inner.read(1):
-                raise _damaged(file, "something follows its end")
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _damaged(file, str(error)) from None
     except OSError as error:
