@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 RECIPES := breast_cancer digits_cnn
 
-.PHONY: install compiled demo test lint bench docs clean
+.PHONY: install compiled demo test lint style types bench docs clean
 
 install: compiled
 
@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Python's venv module is missing: install the system package python3-venv" >&2; exit 1; }
 	@echo "installing into $(VENV) (one to three minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # pip would do it on one core
 	@touch $@
 
 # Where Python may not write bytecode by itself, every command would compile all that it imports.
@@ -31,13 +32,21 @@ demo: compiled
 	  $(BIN)/titrant run demo/$$recipe.yaml || exit $$?; \
 	done
 
-lint: $(STAMP)
+lint: style types
+
+style: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "run: ruff format ." >&2; exit 1; }
+
+types: $(STAMP)
 	@$(BIN)/mypy
 
-test: compiled lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+# Types are checked beside the tests: alone it would leave all cores but one idle. What it says is printed after them.
+test: compiled style
+	@$(BIN)/mypy > $(VENV)/types.txt 2>&1 & mypy=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal; tests=$$?; \
+	wait $$mypy; types=$$?; cat $(VENV)/types.txt; \
+	test $$tests -eq 0 || exit $$tests; exit $$types
 
 bench: compiled
 	@$(BIN)/python benchmarks/budgets.py

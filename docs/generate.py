@@ -1,9 +1,10 @@
-"""Write what is generated: the pages below docs/reference (language, operators, errors) and docs/house.svg.
+"""Write what is generated: the pages below docs/reference, the schema of report.json there, and docs/house.svg.
 
 `python docs/generate.py --check` writes nothing and exits 1, naming them, when pages are out of date.
 """
 
 import dataclasses
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from titrant.compiler.bind.availability import does_nothing_yet, has_value, late
 from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
+from titrant.runtime.report.page.summary import report_schema
 from titrant.schema.diagnostics.diagnostics import all_codes
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.terms import Form, Written
@@ -182,6 +184,11 @@ def sections_index() -> str:
     )
 
 
+def report_json() -> str:
+    """Write the JSON Schema of report.json."""
+    return json.dumps(report_schema(), indent=1, ensure_ascii=False)
+
+
 def _levels() -> str:
     """Write what each level supplies; `auto` has no row of its own."""
     names = [name for name in LEVELS if name != "auto"]
@@ -218,7 +225,7 @@ def _path(key: str) -> tuple[str, ...]:
 
 PAGES = {"language.md": language, "operators.md": operators, "errors.md": errors, "recipe/README.md": sections_index}
 PAGES |= {f"recipe/{name}.md": partial(section, name) for name in sections.PAGES}
-PAGES |= {"../house.svg": house.picture}
+PAGES |= {"report.schema.json": report_json, "../house.svg": house.picture}
 
 
 def main() -> int:

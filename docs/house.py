@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from functools import cache
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -27,6 +28,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 } .name { font-weight: 60
 """
 
 
+@cache
 def rooms() -> dict[str, str]:
     """Map every folder that gets a box to what its `__init__` says: a band's own files, and its folders."""
     captions = {}
@@ -46,6 +48,7 @@ def _room(folder: str) -> str:
     return f"{band}/{below}" if below else band
 
 
+@cache
 def _files(folder: str) -> list[str]:
     """List what a box holds: its own files, and folder/file for what lies deeper."""
     top = ROOT / folder
@@ -61,6 +64,7 @@ def _files(folder: str) -> list[str]:
     return own + deeper
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Map every box to the boxes that its files import."""
     drawn = defaultdict(set)
@@ -72,6 +76,7 @@ def arrows() -> dict[str, set[str]]:
     return drawn
 
 
+@cache
 def _box_of(name: str) -> str:
     """Return the box of a module, given a dotted name that begins with it; "" for none of ours."""
     parts = name.split(".")[1:]

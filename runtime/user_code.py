@@ -35,7 +35,6 @@ class Territory:
         self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
         self._asked: dict[str, bool] = {}
         self._folders: dict[str, tuple[str, bool]] = {}  # folder → where it really lies, and whether it is the user's
-        self._foreign: set[str] = set()  # loaded modules that are not the user's: thousands, asked for at every step
 
     def owns(self, path: str | Path) -> bool:
         """Tell whether a file or folder is the user's own, rather than installed, titrant's or the system's."""
@@ -62,19 +61,11 @@ class Territory:
             place = parent
         return self._owner[place]
 
-    def modules(self) -> dict[str, Path]:
-        """Return the user's modules that are loaded, by name."""
-        loaded = {}
-        for name, module in list(sys.modules.items()):
-            if name in self._foreign:
-                continue
-            file = getattr(module, "__file__", None)
-            if isinstance(module, ModuleType) and file:
-                if self.owns(file):
-                    loaded[name] = Path(file)
-                else:
-                    self._foreign.add(name)
-        return loaded
+    def module(self, name: str) -> Path | None:
+        """Return the file of a module that is loaded and the user's; None for any other."""
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        return Path(file) if isinstance(module, ModuleType) and file and self.owns(file) else None
 
 
 def _real(path: str | Path) -> str:
@@ -165,7 +156,6 @@ def _with_parents(name: str) -> Iterator[str]:
 
 def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path], set[str]]:
     """Follow imports from some modules: the user's modules reached, by name, and the installed packages they import."""
-    users = territory.modules()
     reached: dict[str, Path] = {}
     packages: set[str] = set()
     waiting = [parent for root in roots for parent in _with_parents(root)]
@@ -173,8 +163,9 @@ def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path]
         name = waiting.pop()
         if name in reached:
             continue
-        if name in users:
-            reached[name] = users[name]
+        file = territory.module(name)
+        if file is not None:
+            reached[name] = file
             waiting += imported_names(sys.modules[name])
         else:
             packages.add(name.split(".")[0])

@@ -58,9 +58,9 @@ class Rows:
     """One role, ready for the model.
 
     `inputs`: name → (rows, …) float32 or int64; of rows that are raw columns also float64, uint8 and text (objects).
-    `labels`: (rows,) int64 index into `classes`, or None. `targets`: (rows, …) float64, labels that are no classes, or
-    None. `units`: (rows,) int64. `ids`: (rows,) uint64, of the row's content. `subgroups`: name → (rows,) int64 index
-    into `subgroup_values[name]`, -1 for a row that belongs to none.
+    `labels`: (rows,) int64 index into `classes`, or None. `targets`: (rows, …), labels that are no classes: numbers
+    (float64), tokens or groups (int64), or None. `units`: (rows,) int64. `ids`: (rows,) uint64, of the row's content.
+    `subgroups`: name → (rows,) int64 index into `subgroup_values[name]`, -1 for a row that belongs to none.
     """
 
     role: str
@@ -223,7 +223,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """A folder that holds report.html, report.md and report.json."""
+    """A folder that holds report.html, report.md and report.json, or those of them that were asked for."""
 
     folder: Path
 

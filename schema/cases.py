@@ -79,6 +79,8 @@ def need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float = 0.95, p
             return _percentile(gate, confidence)
         case "paired_mean":
             return _mean(gate, assumed, confidence, power)
+        case "bounded_mean" | "own_case":
+            return _bounded(gate, assumed, confidence, power)
         case "delong":
             return _area(gate, assumed, confidence, power)
         case "bootstrap":
@@ -191,6 +193,21 @@ def _mean(gate: Gate, assumed: Assumed, confidence: float, power: float) -> Case
     stays, move, rate = gate.threshold / top, MOVED * share / top, assumed.change / 2 / share
     bet = Bet(stays, stays - move, stays + move, rate, rate)
     words = f"{_changing(assumed)}, each moves the score of its case by {MOVED:g}, and no other probability moves much"
+    return CasesNeeded(bets_cases(bet, confidence=confidence, power=power), "rows", words)
+
+
+def _bounded(gate: Gate, assumed: Assumed, confidence: float, power: float) -> CasesNeeded:
+    """Count the cases that prove a mean of numbers within a range, any of which may turn from one end to the other."""
+    if gate.comparison not in ("rise_at_most", "drop_at_most"):
+        return CasesNeeded(None, "", "depends on how far the metric is from the threshold")
+    spread = 1.0 if gate.own is None else gate.own.high - gate.own.low
+    margin, share = gate.threshold / spread, 1 / assumed.rows_a_unit
+    if not 0 < margin < 1:
+        return CasesNeeded(None, "rows", "no number of cases proves that nothing is lost")
+    stays, move, rate = margin / (1 - margin), share / (1 - margin), assumed.change / 2 / share
+    bet = Bet(stays, stays - move, stays + move, rate, rate)
+    ends = "an operating point of .5 or below" if gate.own is None else f"{gate.own.low:g} to {gate.own.high:g}"
+    words = f"{_changing(assumed)}, each moves its case by the whole range ({ends}), and no other case moves"
     return CasesNeeded(bets_cases(bet, confidence=confidence, power=power), "rows", words)
 
 

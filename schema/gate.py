@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.own_metric import OwnMetric
+from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
@@ -49,6 +50,7 @@ class Gate:
     needed_cases: int | None = None
     available_cases: int | None = None
     assumption: str = ""
+    own: OwnMetric | None = None  # what a metric of the user's own declares, which `metric` names as module:name
 
     @property
     def of_original(self) -> bool:
@@ -59,14 +61,17 @@ class Gate:
     def absolute(self) -> bool:
         """Whether it asks of a candidate what the original alone can miss as well: a value, whatever it was before."""
         alone = self.comparison in ("at_least", "at_most", "ratio_at_least")
-        alone = alone and self.metric not in (*SHARES, BATCH_INVARIANCE)
+        alone = alone and self.metric not in (*SHARES, *BESIDE_ORIGINAL, BATCH_INVARIANCE)
         return alone and self.preset not in ("baseline", "target", EXECUTED) and self.test != "not_assessable"
 
 
 # The method of a result whose figures are not shown, as there are too few cases.
 NOT_SHOWN = "not shown"
 # Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
-PERMUTED, BROKEN = "permuted", "broken"
+PERMUTED, BROKEN, MISCALIBRATED = "permuted", "broken", "miscalibrated"
+# Net benefit of a decision curve at the operating point; slope of the logistic recalibration, and its intercept given
+# that the slope is 1.
+NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT = "net_benefit", "calibration_slope", "calibration_intercept"
 # metric → the controls that a gate on it is put to; one that is left out looks at no answers
 CONTROLS: Mapping[str, tuple[str, ...]] = {
     "accuracy": (PERMUTED, BROKEN),
@@ -74,13 +79,16 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "auroc": (PERMUTED, BROKEN),
     "balanced_accuracy": (PERMUTED, BROKEN),
     "brier": (PERMUTED,),
+    CALIBRATION_INTERCEPT: (MISCALIBRATED,),
+    CALIBRATION_SLOPE: (MISCALIBRATED,),
     "f1": (PERMUTED, BROKEN),
     "kept": (PERMUTED, BROKEN),
+    NET_BENEFIT: (PERMUTED, BROKEN),
     "precision": (PERMUTED, BROKEN),
     "same_decision": (PERMUTED, BROKEN),
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
-    **dict.fromkeys(CASE_METRICS, (PERMUTED, BROKEN)),
+    **dict.fromkeys((*CASE_METRICS, *SET_METRICS), (PERMUTED, BROKEN)),
 }
 
 
@@ -92,6 +100,8 @@ def controls_of(gate: Gate) -> tuple[str, ...]:
     """
     if gate.of_original or gate.preset == FINE_TUNED or gate.test == "not_assessable":
         return ()
+    if gate.own is not None:
+        return (PERMUTED,)  # of answers in another order no metric that looks at labels is as good
     return (BROKEN,) if gate.preset == "bias" else CONTROLS.get(gate.metric, ())
 
 
@@ -109,6 +119,9 @@ def slice_of(gate: Gate) -> Slice:
     return read_slice(gate.slice, against=gate.comparison == "ratio_at_least")
 
 
+_OWN = ("better", "low", "high", "unit")
+
+
 def criteria(gate: Gate) -> dict[str, Any]:
     """Return what judging reads of a gate, as a step's parameter: neither its place in the recipe nor its planning.
 
@@ -119,7 +132,8 @@ def criteria(gate: Gate) -> dict[str, Any]:
         name: getattr(gate, name)
         for name in ("id", "preset", "metric", "slice", "comparison", "threshold", "test", "unit", "min_cases")
     } | {"supplied": supplied(gate)}
-    return value | {"assumption": gate.assumption} if gate.test == "not_assessable" else value
+    own = {} if gate.own is None else {"own": {name: getattr(gate.own, name) for name in _OWN}}
+    return value | own | ({"assumption": gate.assumption} if gate.test == "not_assessable" else {})
 
 
 @dataclass(frozen=True)
@@ -193,13 +207,17 @@ def asked_of_original(contract: Contract) -> str:
 BATCH_INVARIANCE = "batch_invariance"
 # Proportions of cases: what is counted over what.
 PROPORTIONS = ("accuracy", "sensitivity", "specificity")
+# Metrics of what each case scores that say how alike the candidate answers.
+BESIDE_ORIGINAL = tuple(name for name, rule in CASE_METRICS.items() if rule.beside_original)
 # Shares of cases on which the candidate does as the original did.
 SHARES = ("kept", "agreement", "same_decision")
 LATENCIES = ("latency_p50", "latency_p95", "latency_p99")
 BOOTSTRAPPED = ("balanced_accuracy", "precision", "f1")
+# How metrics of a whole set of images are compared.
+OF_SETS = ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most")
 # Metrics of which less is better; of every other, more.
 LESS_IS_BETTER = (
-    "brier", "perplexity", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
+    "brier", *(name for name, rule in CASE_METRICS.items() if rule.less_is_better), *LATENCIES, "size",
     "peak_memory",
 )  # fmt: skip
 # Comparisons that forbid a metric to rise, by the one that forbids as much of a fall.
@@ -209,8 +227,12 @@ _MIRRORED: Mapping[Comparison, Comparison] = {"at_least": "at_most", "drop_at_mo
 def guarding_comparison(metric: str, comparison: Comparison) -> Comparison:
     """Return the comparison that keeps a metric from getting worse: the given one, unless it forbids getting better.
 
+    Of recalibration no side is better: a slope of 1 is right, and an intercept of 0.
+
     A ratio (retention, ratio_at_least) is turned over where less is better, and guards every metric.
     """
+    if metric in (CALIBRATION_SLOPE, CALIBRATION_INTERCEPT):
+        return comparison
     if metric in LESS_IS_BETTER:
         return _MIRRORED.get(comparison, comparison)
     return next((falls for falls, rises in _MIRRORED.items() if rises == comparison), comparison)
@@ -232,6 +254,8 @@ def gate_test(metric: str, comparison: str) -> str:
     if metric in CASE_METRICS:
         test = "case_groups" if comparison == "ratio_at_least" else "case_means"
         return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
+    if metric in SET_METRICS:
+        return _only(metric, comparison, OF_SETS, "image_bootstrap")
     if comparison == "ratio_at_least":
         return _only(metric, metric, PROPORTIONS, "group_ratio")
     if metric in PROPORTIONS:
@@ -240,6 +264,10 @@ def gate_test(metric: str, comparison: str) -> str:
         return "delong"
     if metric == "brier":
         return "paired_mean"
+    if metric == NET_BENEFIT:
+        return _only(metric, comparison, ("at_least", "drop_at_most", "retention"), "bounded_mean")
+    if metric in (CALIBRATION_SLOPE, CALIBRATION_INTERCEPT):
+        return _only(metric, comparison, ("at_least", "at_most", "drop_at_most", "rise_at_most"), "recalibration")
     if metric == "precision" and comparison in ("at_least", "at_most"):
         return "exact_binomial"
     if metric in BOOTSTRAPPED:
@@ -263,6 +291,7 @@ def _only(metric: str, given: str, allowed: tuple[str, ...], test: str) -> str:
 CONTROL_WORDS: Mapping[str, str] = {
     PERMUTED: "the original’s answers in another order",
     BROKEN: "the original with more cases broken than is allowed",
+    MISCALIBRATED: "the original with scores further off than is allowed",
 }
 
 

@@ -245,6 +245,8 @@ def identity(plan: Plan) -> dict[str, Any]:
     for gate in value["contract"]["gates"]:
         for key in ("origin", "assumption", "needed_cases", "available_cases"):
             del gate[key]
+        if gate["own"] is None:
+            del gate["own"]
     del value["warnings"], value["judged"], value["power"], value["tracking"]
     if value["search_minutes"] is None:
         del value["search_minutes"]

@@ -1,9 +1,13 @@
-"""What a released file says of itself: which recipe made it, which contract it kept, and where that was judged."""
+"""What a released file says of itself, and what the evidence pack of a run holds beside it.
+
+A file says which recipe made it, which contract it kept, and where that was judged.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from titrant.schema.gate import Judgement
+from titrant.schema.min_cell import REPORT
 from titrant.schema.plan import Candidate, Plan, judged_batch, plan_digest
 from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
@@ -67,3 +71,36 @@ def _release(plan: Plan, candidate: Candidate, judgement: Judgement, version: st
         threads=plan.timing_threads,
         batch=judged_batch(plan, candidate),
     )
+
+
+# The folder of a run that holds the pack, the list of its files, and the folder in it that holds signatures.
+FOLDER, INDEX, SIGNATURES = "evidence", "index.json", "signatures"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of the pack: its files, what it is, and whether it is about a released file, without which none."""
+
+    files: tuple[str, ...]
+    title: str
+    of_release: bool = False
+
+
+# In the order in which a pack lists them; recipes name them so in `report.evidence`.
+DOCUMENTS: Mapping[str, Document] = {
+    "model_card": Document(("model-card.md",), "model card (Hugging Face)", of_release=True),
+    "bom": Document(("bom.cdx.json", "bom-1.7.cdx.json"), "ML-BOM (CycloneDX 1.6 and 1.7)", of_release=True),
+    "spdx": Document(("ai.spdx.json",), "bill of materials (SPDX 3.0.1, AI profile)", of_release=True),
+    "components": Document(("third-party.md",), "third-party components"),
+    "test_result": Document(("test-result.intoto.json",), "test result (in-toto)"),
+    "provenance": Document(("provenance.intoto.json",), "provenance (SLSA v1)", of_release=True),
+    "hazards": Document(("hazards.json", "hazards.md"), "hazards and the gates that control them"),
+    "changes": Document(("changes.json", "changes.md"), "change description"),
+    "annex_iv": Document(("annex-iv.md",), "technical documentation in the order of Annex IV"),
+}
+
+
+def evidence_of(plan: Plan) -> tuple[str, ...]:
+    """Return the documents that a run of this plan writes, in the order of DOCUMENTS; () where it writes none."""
+    asked = next((step.params.get("evidence", ()) for step in plan.steps if step.operator == REPORT), ())
+    return tuple(name for name in DOCUMENTS if name in asked)

@@ -1,8 +1,10 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
+import gc
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +26,27 @@ FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNIN
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 
+WRITES_NO_BYTECODE = sys.dont_write_bytecode
+
+
+def pytest_configure():
+    """Let pytest keep what it makes of the tests' files for the next time: it takes ten seconds of every worker."""
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that hold what takes long, so that no worker waits at the end for another's last test."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish():
+    """Spare garbage collections what is loaded by now: to time models, and to fork, is to begin with one."""
+    sys.dont_write_bytecode = WRITES_NO_BYTECODE
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory):
     """Give tests that name no home one of this session's, and take away what a shell may have set."""
@@ -32,11 +55,14 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
+OPERATORS = sorted((Path(SOURCE) / "titrant" / "runtime" / "operators").glob("*/[!_]*.py"))
+
 # What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
-    "matplotlib.pyplot", "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
-    "titrant.runtime.run.execute", "titrant.runtime.worker.child",
+    "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
+    "titrant.runtime.run.execute", "titrant.runtime.worker.child", "titrant.runtime.inspect.inspect",
+    *(f"titrant.runtime.operators.{file.parent.name}.{file.stem}" for file in OPERATORS),
 )  # fmt: skip
 
 
@@ -64,7 +90,8 @@ class Warm:
             "session": start_new_session,
         }  # fmt: skip
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-            streams = [end if isinstance(end, int) else end.fileno() for end in (nothing, stdout, stderr)]
+            ends = nothing, stdout, stdout if stderr == subprocess.STDOUT else stderr
+            streams = [end if isinstance(end, int) else end.fileno() for end in ends]
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
     def ask(self, request, descriptors=()):
@@ -106,6 +133,17 @@ class WarmProcess:
             raise subprocess.TimeoutExpired("python", timeout)
         return self.returncode
 
+    def poll(self):
+        if self.returncode is None:
+            self.returncode = self._warm.ask({"wait": self.pid, "seconds": 0})
+        return self.returncode
+
+    def terminate(self):
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory):
@@ -117,29 +155,35 @@ def warm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def warm_workers(warm):
-    """Let the workers that a module's tests start begin with what is heavy loaded."""
+    """Let the workers and ranks that a module's tests start begin with what is heavy loaded."""
+    from titrant.runtime.training.processes import launch
     from titrant.runtime.worker import parent
 
-    parts = {"Popen": warm.start, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    names = ("DEVNULL", "STDOUT", "TimeoutExpired")
+    parts = SimpleNamespace(Popen=warm.start, **{name: getattr(subprocess, name) for name in names})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parent, "subprocess", SimpleNamespace(**parts))
+        patch.setattr(parent, "subprocess", parts)
+        patch.setattr(launch, "subprocess", parts)
         yield
 
 
 @pytest.fixture(scope="session")
-def shipped(tmp_path_factory):
-    """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
+def session_folder(tmp_path_factory):
+    """Return the folder of the whole test session, which its workers share: what lies there is made under a lock."""
     base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shipped"
-    path = os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def shipped(session_folder, warm):
+    """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
+    place = session_folder / "shipped"
     with FileLock(f"{place}.lock"):
         if not place.exists():
             making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
-            subprocess.run(
-                [sys.executable, "-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml"], cwd=making.parent,
-                env={**os.environ, "TITRANT_HOME": str(making.parent / "home"), "CI": "true", "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL, check=True,
-            )  # fmt: skip
+            home = {"TITRANT_HOME": str(making.parent / "home")}
+            done = warm("-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml", cwd=making.parent, env=home)
+            assert done.returncode == 0, done.stdout + done.stderr
             making.parent.rename(place)
     return place
 

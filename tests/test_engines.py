@@ -4,6 +4,7 @@ Operators declare what they take, and recipes have names; these may say them.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def texts(piece: ast.expr | None) -> list[str]:
     return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
+@cache
 def named() -> dict[str, list[tuple[int, str]]]:
     files = {file.relative_to(HOME).as_posix(): file for room in ROOMS for file in sorted((HOME / room).rglob("*.py"))}
     places = {

@@ -1,24 +1,58 @@
 """The examples of the docs, made and run as their page says."""
 
+import html
 import json
+import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.parent for path in (ROOT / "docs" / "examples").glob("*/make.py"))
+# It shows what is not released.
+HARMED = ROOT / "docs" / "examples" / "harmed_subgroup"
+
+
+def made_and_run(example, warm, folder):
+    """Return the exit code of an example's run, what it printed, and the folder of the run."""
+    copied = shutil.copytree(example, folder / example.name)
+    home = {"TITRANT_HOME": str(folder / "home")}
+    made = warm("make.py", cwd=copied, env=home)
+    assert made.returncode == 0, made.stdout + made.stderr
+    done = warm("-m", "titrant", "run", "-q", "recipe.yaml", cwd=copied, env=home)
+    (record,) = (folder / "home" / "runs").glob("*/record.json")
+    schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads((record.parent / "report.json").read_text("utf-8")))
+    return done.returncode, done.stdout + done.stderr, record.parent
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@pytest.mark.parametrize("example", [each for each in EXAMPLES if each != HARMED], ids=lambda example: example.name)
 def test_releases_an_example_with_every_gate_proven(example, warm, tmp_path):
-    folder = shutil.copytree(example, tmp_path / example.name)
-    for command in (["make.py"], ["-m", "titrant", "run", "-q", "recipe.yaml"]):
-        done = warm(*command, cwd=folder, env={"TITRANT_HOME": str(tmp_path / "home")})
-        assert done.returncode == 0, done.stdout + done.stderr
-    (record,) = (tmp_path / "home" / "runs").glob("*/record.json")
-    assert json.loads(record.read_text("utf-8"))["verdict"] == "PASS"
+    code, printed, run = made_and_run(example, warm, tmp_path)
+    assert code == 0, printed
+    assert json.loads((run / "record.json").read_text("utf-8"))["verdict"] == "PASS"
+
+
+@pytest.mark.slow
+def test_catches_a_harmed_subgroup_and_says_on_the_first_screen_whom(warm, tmp_path):
+    code, printed, run = made_and_run(HARMED, warm, tmp_path)
+    assert code == 5, printed
+    assert not list((run / "outputs").glob("*"))
+    value = json.loads((run / "report.json").read_text("utf-8"))
+    (harm,) = value["summary"]["harmed"]
+    assert (harm["candidate"], harm["group"], harm["shown"]) == ("ort.nbits", "site B", True)
+    assert float(harm["before"]) > 0.8
+    assert float(harm["after"]) < 0.1
+    gates = {gate["gate"]: gate["verdict"] for gate in value["summary"]["searches"][0]["gates"]}
+    assert (gates["retention"], gates["bias.site.A"], gates["bias.site.B"]) == ("PASS", "PASS", "FAIL")
+    page = (run / "report.html").read_text("utf-8")
+    first = page.partition('<section id="verdict"')[2].partition("</section>")[0]
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", first)).split())
+    assert f"“ort.nbits” harms site B: sensitivity {harm['before']} → {harm['after']}" in words
+    assert "All cases together: accuracy 0.9" in words
 
 
 def test_lists_every_example():

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def texts(piece: ast.expr) -> list[str]:
     return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
+@cache
 def read_back() -> dict[str, list[tuple[int, str]]]:
     files = [file for room in ROOMS for file in sorted((HOME / room).rglob("*.py"))]
     found = {file.relative_to(HOME).as_posix(): reading(file.read_text("utf-8")) for file in files}

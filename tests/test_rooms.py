@@ -74,10 +74,16 @@ def folder(file: Path) -> str:
 
 
 @cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """List what a file's syntax tree holds, at any depth."""
+    return tuple(ast.walk(ast.parse(file.read_text("utf-8"))))
+
+
+@cache
 def imported(file: Path) -> tuple[tuple[int, str], ...]:
     """List every module that a file imports, at any depth and for type checkers too, with its line."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -195,7 +201,7 @@ def test_has_two_files_a_verb(verb):
 def test_names_a_module_in_a_text_only_where_that_is_said():
     wrong = []
     for file in files().values():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        for node in nodes(file):
             target = files().get(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
             # An operator says in `loads` what it is going to import.
             loads = place(file).startswith("runtime/operators/") and target in arrows()[file]

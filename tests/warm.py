@@ -161,9 +161,22 @@ def waited(process, seconds):
         time.sleep(0.002)
 
 
+def compile_templates():
+    """Compile what a report is written with, which takes as long as to draw it."""
+    from titrant.runtime.report import page
+
+    environment = page._html_environment()
+    for name in environment.list_templates(filter_func=lambda name: name.endswith(".html.jinja")):
+        environment.get_template(name)
+
+
 if __name__ == "__main__":
+    from titrant.schema.values.extensions import by_group
+
     for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
+    compile_templates()
+    assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
     subprocess.Popen = Started
     gc.collect()
     gc.freeze()

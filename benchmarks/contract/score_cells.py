@@ -5,7 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from contract.cells import FLIPS, Cell, Draw, clustered, copies, evidence_of, gate_of, groups, paired_counts, passes
+from contract.clinical_cells import net_benefits, own_metrics, recalibrations
 from contract.former_tests import auroc, latency, resampled
+from contract.language_cells import documents, neighbors
+from contract.strata_cells import sited_areas, sites
 from contract.titrated_cells import titrated
 from scipy.stats import norm  # noqa: TID253 - the independent computation
 
@@ -166,5 +169,6 @@ def latencies() -> Iterator[Cell]:
 
 CELLS = [
     *paired_counts(), *groups(), *clustered(), *copies(), *areas(), *rare_classes(), *briers(), *latencies(),
-    *titrated(),
+    *titrated(), *net_benefits(), *recalibrations(), *own_metrics(), *sites(), *sited_areas(), *documents(),
+    *neighbors(),
 ]  # fmt: skip

@@ -1,7 +1,6 @@
 """Refuse keys and values that the recipe language has and this version cannot do yet."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +12,6 @@ from titrant.runtime.backends import backend
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.recipe.deploy import ENGINES, FORMATS
 from titrant.schema.recipe.tasks import TASKS
-from titrant.schema.recipe.validation import row_metrics
 
 # Keys of later versions → the values that ask for nothing beyond what this version does anyway. `*` is any name or
 # place in a list. A section that is listed whole is refused key by key.
@@ -41,23 +39,16 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
     ("inspect",): ("none",),
-    ("report", "formats"): tuple(permutations(("html", "md", "json"))),
-    ("report", "evidence"): (False, ()),
     ("report", "tokens"): (False,),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.
 _REDUCTION = ("reduction",)
 
-# How outputs without labels are compared; masks and boxes come with their tasks.
-MEASURES = ("auto", "same_class", "cosine", "neighbor", "relative", "absolute")
-
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): tuple(TASKS),
     ("target", "latency", "scenario"): ("single_stream",),
-    ("validation", "agreement", "measure"): MEASURES,
-    ("validation", "agreement", "*", "measure"): MEASURES,
 }
 
 
@@ -72,7 +63,7 @@ NEEDS: Mapping[tuple[tuple[str, ...], str], tuple[str, tuple[str, ...]]] = {
     (_METHOD, "tensorrt.fp8"): (f"{_TENSORRT}, of compute capability 8.9 or more", ("cast",)),
     (_ENGINE, "tensorrt"): (_TENSORRT, ("onnxruntime", "torch")),
 }  # fmt: skip
-# Where metrics are named; a user's own, `module:Name`, and those of tasks that are not there come later.
+# Where metrics are named; those of tasks that are not there come later.
 _METRICS = (
     ("validation", "gates", "*", "metric"),
     ("validation", "baseline", "metric"),
@@ -99,7 +90,7 @@ def has_value(path: Sequence[str], value: str) -> bool:
     if tuple(path) == _METHOD:
         return _has_method(value)
     if tuple(path) in map(_closed, _METRICS):
-        return any(value in task.metrics for task in TASKS.values())
+        return any(value in task.metrics for task in TASKS.values()) or not value.isidentifier()
     return True
 
 
@@ -137,7 +128,6 @@ def available(given: CheckInput) -> Iterator[Finding]:
             if value is not None and value not in values:
                 yield _refused(given, path, str(value), _instead(pattern, str(value), values))
     yield from _method(given)
-    yield from _user_metrics(given)
 
 
 def _engines() -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -192,12 +182,6 @@ def _instead(key: tuple[str, ...], value: str, there: Sequence[str]) -> str:
 def _has_method(method: str) -> bool:
     # A user's own operator is described by an inspection child when the recipe is planned.
     return method in ("auto", "none") or ":" in method or catalog.method_operator(method) in catalog.names()
-
-
-def _user_metrics(given: CheckInput) -> Iterator[Finding]:
-    for path, metric in row_metrics(given.recipe.validation):
-        if ":" in metric:
-            yield _refused(given, path, metric, "take a named metric")
 
 
 def _written(given: CheckInput, pattern: tuple[str, ...]) -> list[KeyPath]:

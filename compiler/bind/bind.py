@@ -17,6 +17,8 @@ from titrant.compiler.bind import (
     check_references,
     check_training,
     check_transforms,
+    check_vision,
+    own_metrics,
 )
 from titrant.compiler.bind.bound_recipe import BoundRecipe, CheckInput, Finding, unclaimed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -47,8 +49,12 @@ CHECKS: tuple[Check, ...] = (
     check_training.training_fits,
     check_training.recomputing_trains,
     check_training.processes_fit,
+    check_vision.boxes_are_decoded,
+    check_vision.measures_fit,
+    check_vision.objects_stay_in_place,
     check_contract.presets_have_facts,
     check_contract.gates_mean_something,
+    own_metrics.own_metrics_fit,
     check_contract.agreement_fits,
     check_contract.operating_point_is_binary,
     check_contract.confidence_is_usable,
@@ -66,6 +72,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_data.slices_have_rows,
     check_model.inputs_fit,
     check_model.outputs_fit,
+    check_vision.masks_fit,
     check_contract.agreement_outputs_exist,
     check_model.patterns_match,
     check_distillation.imitated_layers_exist,

@@ -105,6 +105,17 @@ class CheckInput:
         return self.task.label != "none"
 
     @property
+    def labels_named(self) -> bool:
+        """Whether the recipe says which column is the label."""
+        sources = (self.data.sources or {}).values()
+        return self.data.label is not None or any(source.label is not None for source in sources)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether gates may be about one class: of a case, of pixels or of boxes."""
+        return self.task.label in ("class", "labels", "mask", "boxes")
+
+    @property
     def classifying(self) -> bool:
         """Whether the labels are classes."""
         return self.task.label == "class"

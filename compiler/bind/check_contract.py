@@ -1,18 +1,34 @@
 """Check that every gate that the recipe asks for can mean something for its task and data."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.gate import LESS_IS_BETTER, gate_test, guarding_comparison
+from titrant.schema.gate import (
+    BESIDE_ORIGINAL,
+    CALIBRATION_INTERCEPT,
+    CALIBRATION_SLOPE,
+    LESS_IS_BETTER,
+    NET_BENEFIT,
+    gate_test,
+    guarding_comparison,
+)
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.model import BOXES
+from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL
 from titrant.schema.recipe.validation import Agreement, Bias, FreeGate, Safety
 from titrant.schema.values.slice import read_slice
 
 # Metrics that need to know which class is the positive one.
-OF_POSITIVE = ("sensitivity", "specificity", "precision", "f1", "auroc")
+OF_POSITIVE = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
+# Metrics that are no fraction → what a threshold of theirs may be, and in words.
+_RANGES = {
+    CALIBRATION_SLOPE: (0.0, 10.0, "a slope, of which 1 is right"),
+    CALIBRATION_INTERCEPT: (-10.0, 10.0, "in logits, of which 0 is right"),
+}
 
 
 def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
@@ -24,11 +40,12 @@ def presets_have_facts(given: CheckInput) -> Iterator[Finding]:
         if not given.labelled:
             message = f"`{name}` needs labels, and `task: {given.recipe.task}` has none"
             yield given.finding("R110", ("validation", name), message, "take it out; `retention` judges the agreement")
-        elif not given.classifying and name in ("safety", "calibration"):
+        elif not given.classifying and name in _about_classes(given):
             message = f"`{name}` is about classes, and `task: {given.recipe.task}` has none"
             advice = f"take it out; `gates` take {_names(given.task.metrics)}"
             yield given.finding("R110", ("validation", name), message, advice)
-    if isinstance(validation.safety, Safety) and given.classifying and given.data.positive is None:
+    critical = given.task.label in ("class", "labels")
+    if isinstance(validation.safety, Safety) and critical and given.data.positive is None:
         message = "`safety` is about the critical class, and `data.positive` does not name it"
         yield given.finding("R110", ("validation", "safety"), message, "add `positive: …` under `data`", part="key")
     if isinstance(validation.bias, Bias):
@@ -86,7 +103,12 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
     if problem is not None:
         yield problem
         return
-    if not given.classifying and read_slice(gate.slice).kind == "class":
+    kind = read_slice(gate.slice).kind
+    if given.task.label == "labels" and gate.metric in OF_ONE_LABEL and kind == "all" and given.data.positive is None:
+        message = f"`{gate.metric}` is about one label"
+        yield given.finding("R112", (*path, "metric"), message, "name it: `slice: class X`, or `data.positive`")
+        return
+    if not given.has_classes and kind == "class":
         message = f"`task: {given.recipe.task}` has no classes"
         yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
     try:
@@ -99,6 +121,13 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         message = f"`{gate.comparison}` guards nothing here: {_direction(gate.metric)}"
         yield given.finding("R125", (*path, "comparison"), message, f"write `comparison: {guarding}`")
         return
+    yield from _clinical(given, gate, path)
+    if gate.metric in _RANGES:
+        low, high, what = _RANGES[gate.metric]
+        if not low <= gate.threshold <= high:
+            message = f"`{gate.threshold:g}` is out of range: it is {what}"
+            yield given.finding("R113", (*path, "threshold"), message, f"from {low:g} to {high:g}")
+        return
     ratio = gate.comparison == "retention"
     if not ratio and _is_unbounded(gate.metric):
         return  # in the unit of the label
@@ -106,6 +135,23 @@ def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]
         what = "a ratio to the original, about 1" if ratio else "a fraction, 0 to 1 and never percent"
         close = f"did you mean `{gate.threshold / 100:g}`?" if 1 < gate.threshold <= 100 else ""
         yield given.finding("R113", (*path, "threshold"), f"`{gate.threshold:g}` is out of range: it is {what}", close)
+
+
+def _about_classes(given: CheckInput) -> tuple[str, ...]:
+    """Name the presets that are about classes alone; one of several labels may be critical."""
+    return ("calibration",) if given.task.label == "labels" else ("safety", "calibration")
+
+
+def _clinical(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
+    """Refuse a net benefit without one operating point, and of one class alone, whose threshold it is not."""
+    if gate.metric != NET_BENEFIT:
+        return
+    if given.recipe.task != "binary_classification":
+        message = f"a net benefit belongs to one operating point, and `task: {given.recipe.task}` has none"
+        yield given.finding("R114", (*path, "metric"), message, "take `balanced_accuracy`, or a metric of your own")
+    elif read_slice(gate.slice).kind == "class":
+        message = "a net benefit weighs caught cases against false alarms, and a class has one of the two"
+        yield given.finding("R112", (*path, "slice"), message, "write `all`, or a subgroup")
 
 
 def _names(metrics: Iterable[str]) -> str:
@@ -134,7 +180,10 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
     elif metric not in given.task.metrics:
         names = _names(given.task.metrics)
         yield given.finding("R111", path, f"`{metric}` has no meaning for `task: {task}`", f"it has {names}")
-    elif metric in OF_POSITIVE and given.data.positive is None:
+    elif metric == "recall_at_1" and not given.labels_named:
+        message = "`recall_at_1` asks which rows belong together, and `data.label` does not say it"
+        yield given.finding("R110", path, message, "add `label: …` under `data`, or write `neighbor`")
+    elif given.classifying and metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`")
 
@@ -148,15 +197,20 @@ def _baseline(given: CheckInput) -> Iterator[Finding]:
     problem = next(_metric(given, baseline.metric, path), None)
     if problem is not None:
         yield problem
-    elif baseline.metric == "agreement":
+    elif baseline.metric in ("agreement", *BESIDE_ORIGINAL):
         yield given.finding("R112", path, "the original always agrees with itself", "take a metric of the labels")
     elif baseline.metric in LESS_IS_BETTER:
         message = f"`at_least` guards nothing here: {_direction(baseline.metric)}"
-        better = next(name for name in given.task.metrics if name not in LESS_IS_BETTER)
-        yield given.finding("R125", path, message, f"take a metric of which more is better, such as `{better}`")
+        own = [name for name in given.task.metrics if name not in (*LESS_IS_BETTER, *BESIDE_ORIGINAL, "agreement")]
+        advice = f"take a metric of which more is better, such as `{own[0]}`" if own else ""
+        yield given.finding("R125", path, message, advice or _instead_of_baseline(baseline.metric))
     elif not 0 <= baseline.at_least <= 1:
         message = f"`{baseline.at_least:g}` is out of range: it is a fraction, 0 to 1 and never percent"
         yield given.finding("R113", ("validation", "baseline", "at_least"), message)
+
+
+def _instead_of_baseline(metric: str) -> str:
+    return f"take `baseline` out, and write `gates: [{{metric: {metric}, comparison: at_most, threshold: …}}]`"
 
 
 def agreement_fits(given: CheckInput) -> Iterator[Finding]:
@@ -165,13 +219,19 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
     path: KeyPath = ("validation", "agreement")
     if said is None:
         return
+    if given.task.label == "tokens":
+        yield from _tokens_agree(given, said, path)
     if given.classifying:
         message = f"`agreement` is for outputs without labels, and `task: {given.recipe.task}` has labels"
         yield given.finding("R110", path, message, "take it out; `clinical_relevance` compares decisions", part="key")
         return
     if isinstance(said, Agreement):
         yield from _agreement(given, said, path)
-        if said.at_least is not None and given.written("validation", "retention"):
+        if said.at_least is not None and given.task.by_case:
+            message = f"`retention` is about `{given.task.main}` here, and not about the share that agrees"
+            advice = "write `gates: [{metric: agreement, comparison: at_least, threshold: …}]`"
+            yield given.finding("R112", (*path, "at_least"), message, advice, part="key")
+        elif said.at_least is not None and given.written("validation", "retention"):
             message = "`at_least` and `retention` both say which share of the cases agrees"
             yield given.finding("R112", (*path, "at_least"), message, "take one of them out", part="key")
         return
@@ -180,6 +240,16 @@ def agreement_fits(given: CheckInput) -> Iterator[Finding]:
         if of_output.at_least is not None:
             message = "all outputs of a case must agree, so that one share holds for all of them"
             yield given.finding("R112", (*path, output, "at_least"), message, "say it under `retention`", part="key")
+
+
+def _tokens_agree(given: CheckInput, said: Agreement | Mapping[str, Agreement], path: KeyPath) -> Iterator[Finding]:
+    """Of a language model nothing is kept of an output but each position's token."""
+    each = {path: said} if isinstance(said, Agreement) else {(*path, name): of for name, of in said.items()}
+    for place, agreement in each.items():
+        if agreement.measure not in ("auto", "same_class"):
+            message = f"`{agreement.measure}` compares numbers, and of a language model tokens are compared"
+            advice = "write `same_class`, or a gate on `token_agreement`"
+            yield given.finding("R112", (*place, "measure"), message, advice)
 
 
 def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Finding]:
@@ -192,7 +262,7 @@ def _agreement(given: CheckInput, said: Agreement, path: KeyPath) -> Iterator[Fi
     elif said.tolerance is not None and said.measure == "auto":
         message = "what a tolerance means depends on the measure, which `auto` leaves to the kind of the output"
         yield given.finding("R112", (*path, "tolerance"), message, "write the `measure` too", part="key")
-    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "relative"):
+    elif said.tolerance is not None and said.tolerance > 1 and said.measure in ("cosine", "dice", "relative"):
         message = f"`{said.tolerance:g}` is out of range: it is from 0 to 1"
         yield given.finding("R113", (*path, "tolerance"), message)
 
@@ -204,7 +274,7 @@ def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFact
         return
     names = [spec.name for spec in model.outputs]
     for output in said:
-        if output not in names:
+        if output not in ([BOXES] if given.recipe.model.decode is not None else names):
             message = f"the model has no output `{output}`"
             at: KeyPath = ("validation", "agreement", output)
             yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
@@ -216,11 +286,14 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     if not given.written(*path):
         return
     point = given.recipe.validation.operating_point
+    if given.recipe.task == "detection" and point.sensitivity is None:
+        return  # the score from which on a box counts
     if given.recipe.task != "binary_classification":
         message = f"an operating point belongs to two classes, and the task is `{given.recipe.task}`"
-        yield given.finding(
-            "R114", path, message, "take it out: the class with the largest score is chosen", part="key"
-        )
+        advice = "take it out: the class with the largest score is chosen"
+        if given.recipe.task == "detection":
+            advice = "write `threshold`, the score from which on a box counts"
+        yield given.finding("R114", path, message, advice, part="key")
     elif given.data.positive is None:
         message = "an operating point is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`", part="key")
@@ -232,6 +305,7 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
 # Tests of which some bound holds however often rows are added and judged.
 _AT_ANY_TIME = (
     "case_means", "score_ratio", "paired_difference", "exact_binomial", "paired_mean", "group_ratio", "two_proportions",
+    "bounded_mean",
 )  # fmt: skip
 
 

@@ -178,11 +178,13 @@ def columns_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iter
 def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     """List the columns that the recipe names for the data as a whole; a source's own names are its loader's matter."""
     data = given.data
-    if data.label is not None:
+    if isinstance(data.label, str):  # of several, loading says which is not there
         yield ("data", "label"), data.label
     yield from _named_inputs(data)
     if data.split.by not in ("row", "order"):
         yield ("data", "split", "by"), data.split.by
+    if data.strata is not None:
+        yield ("data", "strata"), data.strata
     for group, subgroup in data.subgroups.items():
         yield ("data", "subgroups", group, "column"), subgroup.column
     for place, step in enumerate(data.transform):
@@ -213,7 +215,7 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
     if any(step.columns is None and step.values is None for step in filled):
         return
     covered = {name for step in filled for name in (*(step.columns or ()), *(step.values or ()))}
-    not_inputs = {given.data.label, given.data.split.by} | {
+    not_inputs = {given.data.label_name, given.data.split.by} | {
         source.label for source in (given.data.sources or {}).values() if source.label is not None
     }
     gaps = [

@@ -214,6 +214,9 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     named = {spec.name: spec for spec in model.outputs}
     specs = given.recipe.model.output or ()
     yield from _named_outputs(given, model)
+    if given.task.label == "labels" and data.classes:
+        yield from _labels_fit(given, model, data)
+        return
     if not given.classifying or not model.outputs or len(data.classes) < 2:
         return
     first = specs[0].name if specs and specs[0].name else model.outputs[0].name
@@ -230,6 +233,19 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     message = f"the model's output `{judged.name}` is {_shape(judged)}, and {len(data.classes)} classes need {shapes}"
     path: KeyPath = ("model", "args", "classes") if given.written("model", "args", "classes") else ("model",)
     yield given.finding("R137", path, message, _classes_advice(given, model, data))
+
+
+def _labels_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Check that the judged output has a number for each of several labels."""
+    specs = given.recipe.model.output or ()
+    first = specs[0].name if specs and specs[0].name else (model.outputs[0].name if model.outputs else "")
+    judged = next((spec for spec in model.outputs if spec.name == first), None)
+    width = judged.shape[1] if judged is not None and len(judged.shape) == 2 else None
+    if judged is None or width in (None, len(data.classes)) or isinstance(width, str):
+        return
+    message = f"the model's output `{judged.name}` is {_shape(judged)}, and there are {len(data.classes)} labels"
+    advice = "name every label in `data.label`, in the order of the model's outputs"
+    yield given.finding("R137", ("data", "label"), message, advice)
 
 
 def _classes_advice(given: CheckInput, model: ModelFacts, data: DataFacts) -> str:

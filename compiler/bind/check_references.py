@@ -14,6 +14,7 @@ from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.factory_kind import OWN, Role, builds, in_standard_library
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.validation import row_metrics
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
 
@@ -28,7 +29,9 @@ class FoundModule:
 
 VALIDATE = ("reduction", "pruning", "validate")
 # What is called with rows and answers, rather than builds something.
-_CALLED: Mapping[KeyPath, str] = {("train", "loss"): "a loss", VALIDATE: "a check of a model"}
+_CALLED: Mapping[KeyPath, str] = {
+    ("train", "loss"): "a loss", ("model", "decode"): "a function that makes boxes", VALIDATE: "a check of a model",
+}  # fmt: skip
 
 
 def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
@@ -36,6 +39,8 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     recipe, data = given.recipe, given.data
     if recipe.model.factory is not None:
         yield ("model", "factory"), recipe.model.factory
+    if recipe.model.decode is not None:
+        yield ("model", "decode"), recipe.model.decode
     if data.source is not None and data.source.factory is not None:
         yield ("data", "source", "factory"), data.source.factory
     for name, source in (data.sources or {}).items():
@@ -51,6 +56,9 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     pruning = None if recipe.reduction is None else recipe.reduction.pruning
     if pruning is not None and pruning.validate_with is not None:
         yield VALIDATE, pruning.validate_with
+    for place, metric in row_metrics(recipe.validation):
+        if ":" in metric:
+            yield place, metric
     if ":" in recipe.quantization.method:
         yield ("quantization", "method"), recipe.quantization.method
 
@@ -94,7 +102,8 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
     role: Role = "data" if path[0] == "data" else "model"
-    for key, what in _CALLED.items():
+    called = {**_CALLED, path: "a metric"} if path[0] == "validation" else _CALLED
+    for key, what in called.items():
         if path == key and in_standard_library(module, located.path):
             message = f"`{reference}` is part of Python's standard library, of which nothing is {what}"
             yield given.finding("R105", path, message, f"name {what}; --trust calls it whatever it does")

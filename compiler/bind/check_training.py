@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
+from titrant.compiler.bind.check_vision import learns_objects
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.model import OutputKind
@@ -21,6 +22,7 @@ LOSS_KINDS: Mapping[str, tuple[OutputKind, ...]] = {
     "huber_loss": _OF_PROBABILITIES,
 }
 OF_NUMBERS = tuple(name for name, kinds in LOSS_KINDS.items() if kinds == _OF_PROBABILITIES)
+OF_TOKENS = ("cross_entropy", "nll_loss")
 ACCURACY = "tuning accuracy"
 WITH_MOMENTUM = ("sgd", "rmsprop")
 _KIND_ADVICE: Mapping[OutputKind, str] = {
@@ -39,6 +41,10 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         message = f"training needs labels, and `task: {given.recipe.task}` has none"
         advice = "take `train` out, or choose a labelled task"
         yield given.finding("R117", ("train",), message, advice, part="key")
+    elif given.task.label == "groups":
+        yield from _learns_likeness(given, train)
+    elif given.task.label in ("mask", "boxes"):
+        yield from learns_objects(given, train)
     elif not given.classifying:
         yield from _learns_numbers(given, train)
     elif train.loss is None:
@@ -102,11 +108,14 @@ def _output_kind(given: CheckInput) -> OutputKind:
 
 
 def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
-    """Refuse what is about classes where the labels are numbers."""
+    """Refuse what is about classes where the labels are numbers, or tokens."""
     task = given.recipe.task
-    if train.loss in LOSS_KINDS and train.loss not in OF_NUMBERS:
-        message = f"`{train.loss}` compares with classes, and `task: {task}` has none"
-        yield given.finding("R190", ("train", "loss"), message, f"write one of {', '.join(OF_NUMBERS)}")
+    fitting = {"labels": (ONE_LOGIT,), "tokens": OF_TOKENS}.get(given.task.label, OF_NUMBERS)
+    if train.loss in LOSS_KINDS and train.loss not in fitting:
+        message = f"`{train.loss}` does not compare with what `task: {task}` has for labels"
+        yield given.finding("R190", ("train", "loss"), message, f"write {' or '.join(fitting)}")
+    elif given.task.label == "tokens":
+        yield from _takes_kind(given, train.loss or OF_TOKENS[0])
     of_classes: list[KeyPath] = []
     if train.class_weights is not None:
         of_classes.append(("train", "class_weights"))
@@ -117,6 +126,25 @@ def _learns_numbers(given: CheckInput, train: Train) -> Iterator[Finding]:
     for path in of_classes:
         message = f"`{path[-1]}` is about classes, and `task: {task}` has none"
         yield given.finding("R191", path, message, "take it out", part="key")
+
+
+def _takes_kind(given: CheckInput, loss: str) -> Iterator[Finding]:
+    kind = _output_kind(given)
+    if loss in LOSS_KINDS and kind not in LOSS_KINDS[loss]:
+        message = f"`{loss}` does not take {kind}, which `model.output` says the outputs are"
+        yield given.finding("R190", ("train", "loss"), message, _KIND_ADVICE.get(kind, ""))
+
+
+def _learns_likeness(given: CheckInput, train: Train) -> Iterator[Finding]:
+    """An embedding is learned from which rows are alike: by a loss of the user's own alone."""
+    if not given.labels_named:
+        message = f"training needs labels, and `task: {given.recipe.task}` has none here"
+        advice = "name the column that says which rows belong together in data.label, or take `train` out"
+        yield given.finding("R117", ("train",), message, advice, part="key")
+    elif train.loss is None or train.loss in LOSS_KINDS:
+        message = "no loss of this version compares embeddings with each other"
+        advice = "write one of your own, `loss: module:Name`, of the embeddings (batch, …) and the group of each row"
+        yield given.finding("R190", ("train", "loss"), message, advice, part="key")
 
 
 def _takes_logits(given: CheckInput) -> Iterator[Finding]:
@@ -185,10 +213,12 @@ def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) 
         return
     shape = model.outputs[0].shape if model.outputs else ()
     single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if given.task.label == "mask":  # one number for each pixel
+        single = len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)
     path: KeyPath = ("train", "loss")
     shown = f"({', '.join(map(str, shape))})"
     if train.loss == ONE_LOGIT and shape and not single:
-        message = f"`{ONE_LOGIT}` takes one number a case, and the model gives {shown}"
+        message = f"`{ONE_LOGIT}` takes one number a case or pixel, and the model gives {shown}"
         yield given.finding("R190", path, message, "write `loss: cross_entropy`")
     elif train.loss in ("cross_entropy", "nll_loss") and single:
         message = f"`{train.loss}` takes a number for each class, and the model gives {shown}"

@@ -76,7 +76,7 @@ def inside_holds(given: CheckInput, model: ModelFacts, data: DataFacts) -> Itera
     """Refuse what a file with its transforms inside cannot hold: images of many sizes, a column named as an output."""
     inputs = {name for item in data.wiring for name in ((item.part,) if isinstance(item.part, str) else item.part)}
     listed = inputs or set(given.data.input_columns or ()) or {column.name for column in data.columns}
-    taken = [column for column in data.columns if column.name in listed and column.name != given.data.label]
+    taken = [column for column in data.columns if column.name in listed and column.name != given.data.label_name]
     resized = [step for step in given.data.transform if isinstance(step, Resize)]
     for path in _inside(given):
         unheld = "`impute` marks gaps in columns of their own" if data.indicators else ""

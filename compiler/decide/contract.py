@@ -5,10 +5,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
+from titrant.compiler.bind.own_metrics import declared, is_own
 from titrant.compiler.decide.gate_cases import shortage, with_cases
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, EXECUTED, FINE_TUNED, REFERENCE, Contract, Gate, gate_test
+from titrant.schema.gate import (
+    AS_PLANNED,
+    BATCH_INVARIANCE,
+    BESIDE_ORIGINAL,
+    EXECUTED,
+    FINE_TUNED,
+    REFERENCE,
+    Contract,
+    Gate,
+    gate_test,
+)
 from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.data import STRATA
+from titrant.schema.recipe.own_metric import OwnMetric, own_test
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count
@@ -81,7 +94,8 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     task = TASKS[question.recipe.task]
     asked = presets.thresholds
     if (preset := asked.get("retention")) is not None:
-        metric, comparison = (task.main, "at_least" if task.label == "none" else "retention")
+        alone = task.label == "none" or task.main in BESIDE_ORIGINAL
+        metric, comparison = (task.main, "at_least" if alone else "retention")
         yield _row("retention", "retention", (metric, "all", comparison), preset)
         if question.settled.fine_tuning is not None:
             yield _row(FINE_TUNED, FINE_TUNED, (metric, "all", comparison), preset)
@@ -97,7 +111,7 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
             reason = NO_LABELS if task.label == "none" else NO_PROBABILITIES
             yield not_assessable(name, name, metric, preset, reason)
         else:  # there are no decisions: the same answer is what counts as the same
-            yield _row(name, name, ("agreement", "all", comparison), preset)
+            yield _row(name, name, (task.same, "all", comparison), preset)
 
 
 def safety(question: Question, presets: Presets) -> Iterator[Gate]:
@@ -108,7 +122,7 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
             continue
         if positive is None:
             label = TASKS[question.recipe.task].label
-            reason = {"none": NO_LABELS, "class": NO_POSITIVE}.get(label, NO_CRITICAL)
+            reason = {"none": NO_LABELS, "numbers": NO_CRITICAL}.get(label, NO_POSITIVE)
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
             yield _row(f"safety.{name}", "safety", (metric, Slice("class", positive).text, "at_least"), preset)
@@ -120,8 +134,9 @@ def bias(question: Question, presets: Presets) -> Iterator[Gate]:
     if preset is None:
         return
     task = TASKS[question.recipe.task]
-    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.main)
-    values = subgroup_values(question.data)
+    metric = presets.bias_metric or ("sensitivity" if question.data.positive is not None else task.of_groups)
+    strata = (STRATA,) if question.recipe.strata else ()
+    values = {name: each for name, each in subgroup_values(question.data).items() if name not in strata}
     reason = ""
     if task.label == "none":
         reason = NO_LABELS
@@ -177,8 +192,8 @@ def _baseline(question: Question) -> Iterator[Gate]:
     baseline = question.recipe.validation.baseline
     if baseline is not None:
         where = question.bound.where("validation", "baseline", "at_least")
-        test = gate_test(baseline.metric, "at_least")
-        yield Gate("baseline", "baseline", baseline.metric, "all", "at_least", baseline.at_least, test, where)
+        test, own = _test(question, baseline.metric, "at_least")
+        yield Gate("baseline", "baseline", baseline.metric, "all", "at_least", baseline.at_least, test, where, own=own)
 
 
 def targets(question: Question) -> Iterator[Gate]:
@@ -211,8 +226,16 @@ def _free(question: Question) -> Iterator[Gate]:
             preset = Preset(gate.threshold, where, True)
             yield not_assessable(name, "gates", gate.metric, preset, reason, slice_=gate.slice)
             continue
-        test = gate_test(gate.metric, gate.comparison)
-        yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where)
+        test, own = _test(question, gate.metric, gate.comparison)
+        yield Gate(name, "gates", gate.metric, gate.slice, gate.comparison, gate.threshold, test, where, own=own)
+
+
+def _test(question: Question, metric: str, comparison: str) -> tuple[str, OwnMetric | None]:
+    """Return the test that judges a metric, and of one of the user's own what it declares."""
+    if not is_own(metric):
+        return gate_test(metric, comparison), None
+    own = declared(metric, question.bound.folder)
+    return own_test(own, comparison), own
 
 
 def unknown_slice(question: Question, cases: Slice) -> str:

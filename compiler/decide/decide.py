@@ -79,6 +79,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("training", "training", training.training),
     ("exports", "exports", target.exports),
     ("presets", "presets", thresholds.presets),
+    ("evidence", "evidence", thresholds.evidence),
     ("student", "student", recovery.student),
     ("teacher", "teacher", recovery.teacher),
     ("reductions", "reductions", reductions.reductions),

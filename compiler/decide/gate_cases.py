@@ -50,7 +50,7 @@ def assumed_of(gate: Gate, data: DataFacts) -> Assumed:
     held = {name: count for name, count in evaluation.classes.items() if count}
     ratio, rare = 1.0, 0.5
     if len(held) >= 2:
-        rows, about = sum(held.values()), slice_of(gate)
+        rows, about = evaluation.rows, slice_of(gate)
         named = about.class_name if about.kind == "class" else data.positive
         rarest = min(held.values())
         of_one = held[named] if named in held and gate.metric != "balanced_accuracy" else rarest

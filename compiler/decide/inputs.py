@@ -8,7 +8,7 @@ from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import InputPart, LoadedWeights, RecurrentState, RoleFacts, TensorSpec, TransformFacts
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.data import ROLES, Data
+from titrant.schema.recipe.data import LEAST_OF_A_STRATUM, ROLES, STRATA, Data
 from titrant.schema.recipe.model import WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recurrent import steps_of
@@ -170,7 +170,20 @@ def subgroups(question: Question) -> RuleAnswer:
         )
         for name, group in listed.items()
     ]
+    if data.strata is not None:
+        lines.append(_strata(question, data.strata, _counts(judged, STRATA)))
     return RuleAnswer(None, tuple(lines))
+
+
+def _strata(question: Question, column: str, counts: Mapping[str, int]) -> Decision:
+    """Say which strata there are, and which are judged together because they have too few cases."""
+    small = [value for value, count in counts.items() if count < LEAST_OF_A_STRATUM]
+    together = f"; {', '.join(small)} together, under {LEAST_OF_A_STRATUM} cases each" if small else ""
+    chosen = f"tests stratified by {_counted_words(counts, question.recipe.report.min_cell)}{together}"
+    because = f"these values stand in `{column}`; counted are evaluation cases"
+    return decision(
+        question, "data.strata", "strata.found", asked=column, chosen=chosen, because=because, path=("data", "strata")
+    )
 
 
 def _counts(judged: RoleFacts, name: str) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from titrant.compiler.decide.target import engine_of, original_kind
 from titrant.runtime.backends import backend
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision, Rejected
-from titrant.schema.recipe.model import CLASSIFYING
+from titrant.schema.recipe.model import BOXES, CLASSIFYING
 from titrant.schema.recipe.observe import Mlflow, Tensorboard, Tracking, Wandb
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
@@ -29,12 +29,17 @@ AUTO_EVALUATIONS = 5
 # The figure of a latency limit → the share of runs that must lie below it.
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # What counts as the same where nothing is said.
-TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "relative": 0.01}
-_BY_KIND: Mapping[str, str] = {"embedding": "cosine", **dict.fromkeys(CLASSIFYING, "same_class")}
+TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "dice": 0.95, "relative": 0.01}
+_BY_KIND: Mapping[str, str] = {
+    "embedding": "cosine", "mask": "dice", "boxes": "boxes", **dict.fromkeys(CLASSIFYING, "same_class"),
+}  # fmt: skip
+_BY_TASK: Mapping[str, str] = {"segmentation": "dice", "detection": "boxes"}
 _WORDS: Mapping[str, str] = {
     "same_class": "the same class",
     "cosine": "a cosine of {} or more",
     "neighbor": "the same nearest other case",
+    "dice": "a Dice coefficient of the masks of {} or more",
+    "boxes": "boxes of one class that overlap by half (IoU) or more, with scores at most .1 apart",
     "relative": "a difference of at most {} of its length",
     "absolute": "no entry further off than {}",
 }
@@ -179,6 +184,11 @@ def operating_point(question: Question) -> RuleAnswer:
     recipe = question.recipe
     point = recipe.validation.operating_point
     written = question.bound.written("validation", "operating_point")
+    if recipe.task == "detection":
+        text = f"threshold {point.threshold:g}"
+        because = "the score from which on a box counts for box_f1; average precision looks at all scores"
+        line = _point_line(question, "operating_point.boxes", text if written else "not written", text, because)
+        return RuleAnswer({}, (line,))
     if recipe.task != "binary_classification":
         classes = TASKS[recipe.task].label == "class"
         chosen = "largest score" if classes else "none"
@@ -345,12 +355,19 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
     """Yield how each of the model's outputs is compared, in their order."""
     named = output_names(recipe, outputs)
     kinds = {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True)}
+    if recipe.model.decode is not None:
+        asked = agreement_of(recipe, BOXES)
+        yield OutputComparison(BOXES, "boxes", None, asked is not None and asked.measure == "boxes")
+        return
+    if recipe.task in _BY_TASK:
+        outputs = [spec for spec in outputs if spec.name == (named[0] if named else outputs[0].name)]
     for spec in outputs:
         asked = agreement_of(recipe, spec.name)
         measure: str = asked.measure if asked is not None else "auto"
         several = len(spec.shape) > 1 and spec.shape[-1] != 1
         if measure == "auto":
-            measure = _BY_KIND.get(kinds.get(spec.name) or "values", "relative")
+            kind = kinds.get(spec.name) or TASKS[recipe.task].output
+            measure = _BY_TASK.get(recipe.task) or _BY_KIND.get(kind, "relative")
             measure = "relative" if measure == "same_class" and not several else measure
         tolerance = asked.tolerance if asked is not None and asked.tolerance is not None else TOLERANCES.get(measure)
         yield OutputComparison(spec.name, measure, tolerance, asked is not None)
@@ -369,3 +386,12 @@ def as_params(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         for compared in comparisons(recipe, outputs)
         if compared.written
     }
+
+
+def kept_tokens(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return {"tokens": the output that is judged, and its kind} of a language model; {} of any other."""
+    task, named = TASKS[recipe.task], output_names(recipe, outputs)
+    if task.label != "tokens":
+        return {}
+    kinds = [spec.kind for spec in recipe.model.output or ()]
+    return {"tokens": {"output": named[0] if named else "", "kind": (kinds and kinds[0]) or task.output}}

@@ -163,6 +163,7 @@ class Settled:
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
     contract: Contract = Contract((), 0.0, "evidence")
+    evidence: tuple[str, ...] = ()  # documents of the evidence pack
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # who follows the run, with what it asks
 
     @property

@@ -1,13 +1,14 @@
 """Which thresholds the contract's presets have: from the recipe, the level, and `preserve: medical`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
-from titrant.compiler.decide.levels import LEVELS, LevelDefaults
+from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
 from titrant.schema.open_looks import OPEN, share_of
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.validation import Agreement, Bias, Calibration, Safety, Validation
+from titrant.schema.release import DOCUMENTS
 
 # preset threshold → its recipe path; safety holds two.
 PATHS: Mapping[str, tuple[str, ...]] = {
@@ -33,7 +34,6 @@ def presets(question: Question) -> RuleAnswer:
             lines.append(line)
     require, because = _require(question)
     lines.append(because)
-    lines += _evidence(question)
     looks, confidence, spent = _looks(question)
     lines += spent
     bias = question.recipe.validation.bias
@@ -203,17 +203,25 @@ def _looks(question: Question) -> tuple[int | Literal["open"], float, tuple[Deci
     return looks, confidence, (line,)
 
 
-def _evidence(question: Question) -> Iterator[Decision]:
-    """Say that evidence files, which medical_critical calls for, are not made in this version."""
-    level = question.settled.level
-    defaults: LevelDefaults = LEVELS[level]
-    if defaults.evidence and question.recipe.report.evidence is None:
-        yield decision(
-            question,
-            "report.evidence",
-            "evidence.version",
-            asked=f"true by level {level}",
-            chosen="false",
-            because="evidence files are not made in this version; the report and its record are",
-            path=("report", "evidence"),
-        )
+def evidence(question: Question) -> RuleAnswer:
+    """Settle which documents of the evidence pack a run writes: what the recipe asks for, else what its level does."""
+    written, level = question.recipe.report.evidence, question.settled.level
+    supplied = LEVELS[level].evidence
+    asked = supplied if written is None else written
+    chosen = tuple(name for name in DOCUMENTS if asked is True or (asked and name in asked))
+    if not chosen and not supplied:
+        return RuleAnswer((), ())
+    because = f"level {level} asks for it" if written is None else "the recipe says so"
+    if written is not None and supplied and len(chosen) < len(DOCUMENTS):
+        because = f"the recipe says so; level {level} would write all"
+    words = "all documents" if len(chosen) == len(DOCUMENTS) else ", ".join(chosen) or "no document"
+    line = decision(
+        question,
+        "report.evidence",
+        "evidence.level" if written is None else "evidence.written",
+        asked="not written" if written is None else str(written).lower() if isinstance(written, bool) else words,
+        chosen=words,
+        because=because,
+        path=("report", "evidence"),
+    )
+    return RuleAnswer(chosen, (line,))

@@ -220,8 +220,20 @@ def _learning_rate(question: Question, train: Train) -> tuple[float | None, Deci
 def _loss(question: Question, train: Train) -> tuple[str, Decision]:
     if train.loss is not None:
         chosen, rule, because = train.loss, "loss.written", "the recipe says so"
+    elif TASKS[question.recipe.task].label == "labels":
+        chosen, rule, because = (
+            "binary_cross_entropy_with_logits",
+            "loss.task",
+            "the model gives a number for each label",
+        )
     elif TASKS[question.recipe.task].label == "numbers":
         chosen, rule, because = "mse_loss", "loss.task", "the labels are numbers"
+    elif TASKS[question.recipe.task].label == "tokens":
+        chosen, rule, because = "cross_entropy", "loss.task", "each position is to give a token"
+    elif TASKS[question.recipe.task].label == "mask":
+        single = _one_channel(question)
+        chosen, rule = "binary_cross_entropy_with_logits" if single else "cross_entropy", "loss.task"
+        because = f"the model gives {'one number' if single else 'a number for each class'} a pixel"
     elif _one_output(question):
         chosen, rule, because = "binary_cross_entropy_with_logits", "loss.task", "the model gives one number a case"
     else:
@@ -234,6 +246,11 @@ def _loss(question: Question, train: Train) -> tuple[str, Decision]:
 def _one_output(question: Question) -> bool:
     shape = question.model.outputs[0].shape if question.model.outputs else ()
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+
+
+def _one_channel(question: Question) -> bool:
+    shape = question.model.outputs[0].shape if question.model.outputs else ()
+    return len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)
 
 
 def _stop_line(question: Question, train: Train) -> Decision:

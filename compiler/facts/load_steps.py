@@ -43,6 +43,8 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     sources = _sources(recipe, files)
     inputs, label = column_names(recipe)
     params: dict[str, Any] = {"sources": sources, "inputs": inputs, "label": label, "keep": _kept_columns(recipe)}
+    if section(recipe).label_names:
+        params["label_parts"] = list(section(recipe).label_names)
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
     params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
@@ -61,7 +63,7 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     return {
         "roles": _roles(recipe),
         "by": split.by,
-        "stratify": split.stratify and TASKS[recipe.task].label != "numbers",
+        "stratify": split.stratify and TASKS[recipe.task].label in ("class", "none"),
         "overlap": split.overlap,
         "inputs": inputs,
         "label": label,
@@ -92,10 +94,10 @@ def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | 
         "label": label,
         "by": _unit_column(recipe),
         "positive": data.positive,
-        "classes": list(data.classes or (() if facts is None else facts.class_values)),
+        "classes": list(data.classes or data.label_names or (() if facts is None else facts.class_values)),
         "transforms": transforms(recipe),
         **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "model_inputs": typed,
         **(settled if wiring else {}),
         **({"stepped": True} if recipe.model.state is not None else {}),
@@ -113,7 +115,7 @@ def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
         "by": _unit_column(bound.recipe),
         "id": data.id,
         "overlap": data.split.overlap,
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.subgroups.items()},
+        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
         "resize": any(step["name"] == "resize" for step in transforms(bound.recipe)),
     }
 
@@ -135,7 +137,7 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     The subfolders of an image folder are a label without a name, which is called `label`.
     """
     data = section(recipe)
-    inputs, label = data.input_columns, data.label
+    inputs, label = data.input_columns, data.label_name
     for source in (data.sources or {}).values():
         inputs = inputs if inputs is not None else source.inputs
         label = label if label is not None else source.label
@@ -268,7 +270,7 @@ def _unit_column(recipe: Recipe) -> str | None:
 def _kept_columns(recipe: Recipe) -> list[str]:
     """Columns that are not inputs but are needed: of subgroups, and the one whose rows stay together."""
     unit = _unit_column(recipe)
-    columns = [group.column for group in section(recipe).subgroups.values()] + ([unit] if unit else [])
+    columns = [group.column for group in section(recipe).groups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))
 
 
@@ -357,7 +359,7 @@ def _state(recipe: Recipe, facts: ModelFacts | None) -> dict[str, Any]:
         return {}
     one_step = model_inputs(recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
     one_step = [{key: spec[key] for key in ("name", "shape", "dtype")} for spec in one_step]
-    answer = "steps" if recipe.task == "unlabeled" else "last"
+    answer = "steps" if recipe.task in ("unlabeled", "language_modeling") else "last"
     return {"state": {"feeds": dict(recipe.model.state), "answer": answer, "inputs": one_step}}
 
 

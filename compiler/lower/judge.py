@@ -4,19 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.measuring import as_params, output_names
+from titrant.compiler.decide.measuring import kept_tokens
 from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.lower.answering import (
+    contract,
+    judged_batches,
+    judges_time,
+    predict,
+    raw_reading,
+    reading,
+    timing_batch,
+)
 from titrant.compiler.lower.chains import RAW, Original
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
-from titrant.compiler.lower.verify import TIMED
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
-from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
-from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
-from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
 TRAIN = "transform.train"
@@ -27,6 +32,8 @@ POINT = "point.point"
 TIMINGS = "latency.timings"
 # The step that trains the original as candidates are.
 CONTROL = "control"
+# What a step that answers is called where another one makes boxes of its outputs.
+RAW_ANSWERS = "raw"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
 # Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
 _TRIED_WITH_SCALES, _TRIED = 256, 32
@@ -64,11 +71,20 @@ class Answering:
         """How the outputs of the original and of every candidate are read."""
         return reading(self.bound.recipe, self.maker.model.outputs)
 
+    def _answering(self, engine: str) -> dict[str, Any]:
+        """Say where a model answers rows, and what is kept of its answers."""
+        return predict(engine, self.decisions) | kept_tokens(self.bound.recipe, self.maker.model.outputs)
+
+    @property
+    def raw_reading(self) -> dict[str, Any]:
+        """How outputs are read where only their numbers count."""
+        return raw_reading(self.bound.recipe, self.maker.model.outputs)
+
     def baseline(self, original: Original) -> tuple[Step, ...]:
         """Answer tuning rows with the original and fix the operating point from its answers; evaluation rows later."""
         params = {**self.reading, **self.decisions.settled.operating_point}
         return (
-            self._original("baseline.tuning", original, TUNING, "prepare"),
+            *self._original("baseline.tuning", original, TUNING, "prepare"),
             self.maker.make(
                 "point",
                 "validate.operating_point",
@@ -85,15 +101,14 @@ class Answering:
                 stage="prepare",
                 because="what is misread, or no better than one answer for all, proves nothing",
             ),
-            self._original("baseline.evaluation", original, EVALUATION, "judge"),
-            *([self._original("baseline.unlabeled", original, UNLABELED, "judge")] if self._unlabeled else []),
+            *self._original("baseline.evaluation", original, EVALUATION, "judge"),
+            *(self._original("baseline.unlabeled", original, UNLABELED, "judge") if self._unlabeled else ()),
         )
 
     @property
     def _unlabeled(self) -> bool:
         """Whether there are rows without labels to judge on as well."""
-        data = self.bound.recipe.data
-        return data is not None and data.unlabeled is not None
+        return getattr(self.bound.recipe.data, "unlabeled", None) is not None
 
     def _without_labels(self, candidate: Candidate) -> tuple[tuple[Step, ...], dict[str, str]]:
         """Answer rows without labels with a candidate's file; returns what judging takes of them as well."""
@@ -107,11 +122,11 @@ class Answering:
         }
         data = self.bound.recipe.data
         labels = {"labels": "labels.labels"} if data is not None and data.labels is not None else {}
-        return (answers,), inputs | labels
+        return answers, inputs | labels
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+        params = self._answering(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": TUNING}
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
@@ -120,11 +135,11 @@ class Answering:
         """Answer tuning rows with a candidate's file and measure it beside the original: this is what chooses."""
         name = candidate.id
         return (
-            self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
+            *self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
                 f"{name}.repeats",
                 "validate.repeats",
-                predict(candidate.engine, self.decisions),
+                self._answering(candidate.engine),
                 {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
                 stage=stage,
                 candidate=name,
@@ -168,11 +183,10 @@ class Answering:
             "model": candidate.model,
             "executed": candidate.executed,
         }
-        steps = [self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
+        steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)
         steps += more
-        inputs |= read
-        inputs |= self._beside(candidate, "evaluation")
+        inputs |= read | self._beside(candidate, "evaluation")
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
             steps.append(self._timed_anew(candidate, original, beside))
@@ -255,8 +269,8 @@ class Answering:
         trained = Original(f"{CONTROL}.model", original.kind)
         return (
             self.maker.make(CONTROL, "train.fit", params, inputs, stage=stage, because=because),
-            self._original(f"{CONTROL}.tuning", trained, TUNING, stage),
-            self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
+            *self._original(f"{CONTROL}.tuning", trained, TUNING, stage),
+            *self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
         )
 
     def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
@@ -310,7 +324,10 @@ class Answering:
     def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
-        params = {**self.reading, **predict(candidate.engine, self.decisions), "rows": self._tried(candidate, rows)}
+        params = {**self.reading, **self._answering(candidate.engine), "rows": self._tried(candidate, rows)}
+        if (decode := self.bound.recipe.model.decode) is not None:
+            params["decode"] = decode
+            answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
         inputs = {"model": candidate.model, "rows": self._taken(candidate, rows), "outputs": answers, "point": POINT}
         because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
         operator = "validate.batch_invariance"
@@ -325,21 +342,32 @@ class Answering:
         method = None if candidate.method in {"none", GIVEN} else catalog.get(method_operator(candidate.method)).method
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
-    def _original(self, identifier: str, original: Original, rows: str, stage: str) -> Step:
-        params = predict(self.decisions.settled.original_engine, self.decisions)
+    def _original(self, identifier: str, original: Original, rows: str, stage: str) -> tuple[Step, ...]:
+        params = self._answering(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": rows}
-        because = "what candidates are compared with"
-        return self.maker.make(identifier, "validate.predict", params, inputs, stage=stage, because=because)
+        return self._answered(
+            identifier, params, inputs, rows, stage=stage, because="what candidates are compared with"
+        )
 
-    def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> Step:
-        return self.maker.make(
-            identifier,
-            "validate.predict",
-            predict(candidate.engine, self.decisions),
-            {"model": candidate.model, "rows": self._taken(candidate, rows)},
-            stage=stage,
-            candidate=candidate.id,
-            because=because,
+    def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
+        params = self._answering(candidate.engine)
+        inputs = {"model": candidate.model, "rows": self._taken(candidate, rows)}
+        about = {"stage": stage, "candidate": candidate.id, "because": because}
+        return self._answered(identifier, params, inputs, rows, **about)
+
+    def _answered(
+        self, identifier: str, params: Mapping[str, Any], inputs: Mapping[str, PortSource], rows: str, **about: str
+    ) -> tuple[Step, ...]:
+        """Answer rows, and make boxes of the raw outputs where the recipe says how."""
+        decode = self.bound.recipe.model.decode
+        if decode is None:
+            return (self.maker.make(identifier, "validate.predict", params, inputs, **about),)
+        raw = f"{identifier}.{RAW_ANSWERS}"
+        return (
+            self.maker.make(raw, "validate.predict", params, inputs, **about),
+            self.maker.make(
+                identifier, "validate.decode", {"decode": decode}, {"outputs": f"{raw}.outputs", "rows": rows}, **about
+            ),
         )
 
     def _taken(self, candidate: Candidate, rows: str) -> str:
@@ -347,54 +375,3 @@ class Answering:
         if candidate.id not in self.columned:
             return rows
         return f"{split_reference(rows)[0]}.{RAW}" if rows == UNLABELED else f"{RAW}.{split_reference(rows)[1]}"
-
-
-def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Say how outputs are read: the task, which output is judged, and what the numbers of each are.
-
-    `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
-    """
-    named = output_names(recipe, outputs)
-    return {
-        "task": recipe.task,
-        "output": named[0] if named else "",
-        "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
-        "agreement": as_params(recipe, outputs),
-    }
-
-
-def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
-    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
-    return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
-
-
-def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
-    """Say by which gates a candidate is judged."""
-    return {
-        **reading(bound.recipe, outputs),
-        "candidate": candidate,
-        "gates": [criteria(gate) for gate in decisions.settled.contract.gates],
-        "timing_batch": timing_batch(bound.recipe),
-        "confidence": decisions.settled.contract.confidence,
-        "require": decisions.settled.contract.require,
-        **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
-    }
-
-
-def judges_time(decisions: Decisions) -> bool:
-    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
-    return any(gate.metric in TIMED for gate in decisions.settled.contract.gates)
-
-
-def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
-    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
-    batches = {timing_batch(recipe)}
-    if any(gate.metric == "peak_memory" for gate in decisions.settled.contract.gates):
-        batches.add(max(decisions.settled.profile["batches"]))
-    return sorted(batches)
-
-
-def timing_batch(recipe: Recipe) -> int:
-    """Return the batch size that latency is judged and compared at."""
-    latency = recipe.target.latency
-    return 1 if latency is None or latency.batch is None else latency.batch

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
@@ -13,6 +14,7 @@ from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
+from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import (
     RAW,
     READING,
@@ -27,7 +29,7 @@ from titrant.compiler.lower.chains import (
     links,
     possible_facts,
 )
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel, timing_batch
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
@@ -36,6 +38,7 @@ from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
+from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
 
@@ -105,7 +108,7 @@ def lower(
             answering.timing(original, timed),
             *judged,
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            _report(maker, bound),
+            _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
         searches=tuple(searches),
@@ -281,7 +284,7 @@ def _with_reading(link: Link, answering: Answering) -> Link:
     """Say how outputs are read to an operator that asks what a change does to the answers."""
     if READING not in answering.maker.declare(link.operator).params.model_fields:
         return link
-    return replace(link, params={**link.params, READING: answering.reading})
+    return replace(link, params={**link.params, READING: answering.raw_reading})
 
 
 def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[Step], answering: Answering) -> Step:
@@ -327,7 +330,10 @@ def _search(
     )
 
 
-def _report(maker: StepMaker, bound: BoundRecipe) -> Step:
-    params = {"min_cell": bound.recipe.report.min_cell}
+def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
+    params: dict[str, Any] = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
+    asked = [name for name in REPORT_FORMATS if name in bound.recipe.report.formats]
+    if len(asked) < len(REPORT_FORMATS):
+        params["formats"] = asked
     because = "what was done, and why"
     return maker.make("report", REPORT, params, {"record": "run.record"}, stage="report", because=because)

@@ -5,8 +5,9 @@ from typing import Any
 
 from titrant.compiler.decide.number_format import planned_layers
 from titrant.compiler.decide.repairs import estimates
+from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import CALIBRATION, RequestedCandidate, given_facts, possible_facts
-from titrant.compiler.lower.judge import TUNING, Answering, timing_batch
+from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing
@@ -37,7 +38,7 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
     estimated = module and estimates(method, given_facts(entry.chain, answering.maker))
     sensitivity = method.mixing.estimate if estimated else method.mixing.sensitivity
     given = {
-        **answering.reading,
+        **answering.raw_reading,
         "options": dict(making.params),
         "layers": _quantized(entry, answering),
         "batch": timing_batch(answering.bound.recipe),

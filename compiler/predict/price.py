@@ -19,12 +19,11 @@ from titrant.schema.plan import Candidate, ModelCost, Plan, Prediction, Step, wi
 from titrant.schema.values.canonical import plain, sha256
 from titrant.schema.values.frozen import dataclass
 
-# Measured with torch 2.13, scikit-learn 1.9, pandas 3 and matplotlib 3.11, each after what is loaded before it in a
+# Measured with torch 2.13, scikit-learn 1.9 and pandas 3, each after what is loaded before it in a
 # run; starting a worker with torch took 2.9 s there. What an engine loads stands with the engine; what is nowhere is
 # small.
 _SHARES = {
     "sklearn.datasets": 0.57,
-    "matplotlib.pyplot": 0.29,
     "pandas": 0.15,
     "pyarrow.parquet": 0.1,
     "scipy.optimize": 0.2,

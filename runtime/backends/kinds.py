@@ -95,9 +95,10 @@ REPORT_FILES = ("report.html", "report.md", "report.json")
 
 
 def save_report(value: "ReportFiles", folder: Path) -> None:
-    """Copy the report's files."""
+    """Copy the files that a report has."""
     for name in REPORT_FILES:
-        shutil.copyfile(value.folder / name, folder / name)
+        if (value.folder / name).is_file():
+            shutil.copyfile(value.folder / name, folder / name)
 
 
 def load_report(folder: Path) -> "ReportFiles":

@@ -208,8 +208,11 @@ def predict_rows(
     batch: int,
     device: str,
     progress: Callable[[float, float, str], None],
+    keeping: Callable[[Session, Rows], tuple[Session, Rows]] | None = None,
 ) -> Outputs:
     """Answer every row; the arrays are float32, (rows, …), in the order of the rows.
+
+    `keeping` wraps the session and adds to the rows what that takes, where not every number of the answers is kept.
 
     Raises StepError X401 for NaN or infinity in an output, X402 for an input that the rows lack, X403 for an output
     with another number of rows than it was given, X404 when there are no rows.
@@ -217,6 +220,8 @@ def predict_rows(
     check_rows(rows)
     session = open_session(engine_name, model, threads=threads, device=device)
     try:
+        if keeping is not None:
+            session, rows = keeping(session, rows)
         inputs = {name: taken(rows, name) for name in session.input_names}
         return Outputs(rows.role, answer_rows(session, inputs, len(rows), batch, progress))
     finally:
@@ -247,7 +252,7 @@ def answer_rows(
         piece = {name: values[start : start + batch] for name, values in inputs.items()}
         given = min(batch, count - start)
         for name, values in session.run(piece).items():
-            parts[name].append(_whole(name, values, given))
+            parts[name].append(_whole(name, values, given, getattr(session, "precision", np.float32)))
         if progress is not None:
             progress(start + given, count, "")
     arrays = {name: np.concatenate(pieces) for name, pieces in parts.items()}
@@ -273,9 +278,9 @@ def first_batch(session: Session, rows: Rows, size: int) -> dict[str, np.ndarray
     return first_step(session, {name: taken(rows, name)[chosen] for name in session.input_names})
 
 
-def _whole(name: str, values: np.ndarray, given: int) -> np.ndarray:
+def _whole(name: str, values: np.ndarray, given: int, precision: type[np.floating[Any]]) -> np.ndarray:
     _check_length(name, values, given)
-    return values.astype(np.float32, copy=False)
+    return values.astype(precision, copy=False)
 
 
 def _check_length(name: str, values: np.ndarray, given: int) -> None:

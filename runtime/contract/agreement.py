@@ -1,10 +1,12 @@
-"""Compare two models' answers without labels, case by case: by class, cosine, nearest neighbor or difference."""
+"""Compare two models' answers without labels, case by case: by class, cosine, neighbor, overlap or difference."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from titrant.runtime.contract.reading import AnswerComparison
+from titrant.runtime.contract.tasks.boxes import same_boxes
+from titrant.runtime.contract.tasks.masks import mean_dice
 
 # Rows of similarities that are held at once, of float64 against all others.
 _ROWS_AT_ONCE = 512
@@ -65,6 +67,17 @@ def _absolute(expected: np.ndarray, given: np.ndarray, tolerance: float) -> np.n
     return answer
 
 
+def _dice(expected: np.ndarray, given: np.ndarray, tolerance: float) -> np.ndarray:
+    """Hold the mean Dice coefficient of the objects in two masks (rows, height, width) against the least one."""
+    answer: np.ndarray = mean_dice(expected, given) >= tolerance
+    return answer
+
+
+def _boxes(expected: np.ndarray, given: np.ndarray, tolerance: float) -> np.ndarray:
+    """Find boxes (rows, boxes, 6) that match, of one class and with nearly the same score; see `same_boxes`."""
+    return same_boxes(expected, given)
+
+
 def _flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).astype(np.float64)
 
@@ -73,6 +86,8 @@ _MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] =
     "same_class": _same_class,
     "cosine": _cosine,
     "neighbor": _neighbor,
+    "dice": _dice,
+    "boxes": _boxes,
     "relative": _relative,
     "absolute": _absolute,
 }

@@ -9,6 +9,7 @@ import numpy as np
 from titrant.runtime.contract.agreement import compare
 from titrant.runtime.contract.output_kinds import ROUNDING
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.contract.tasks.masks import masks_of
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.recipe.model import CLASSIFYING
@@ -16,15 +17,20 @@ from titrant.schema.recipe.model import CLASSIFYING
 
 @dataclass(frozen=True)
 class Answers:
-    """One model's answers: `probabilities` (rows, classes) and `decisions` (rows,), an index into the classes."""
+    """One model's answers: `probabilities` (rows, classes) and `decisions` (rows,), an index into the classes.
+
+    `threshold` is the probability of the positive class from which on it is decided; None where the largest decides.
+    """
 
     probabilities: np.ndarray
     decisions: np.ndarray
+    threshold: float | None = None
 
     def of(self, cases: np.ndarray) -> "Answers":
         """Keep some of the cases, by a mask or by index."""
         places = np.flatnonzero(cases) if cases.dtype == bool else cases
-        return Answers(np.take(self.probabilities, places, axis=0), np.take(self.decisions, places))
+        taken = np.take(self.probabilities, places, axis=0), np.take(self.decisions, places)
+        return Answers(*taken, self.threshold)
 
 
 def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[str, Any]) -> Answers:
@@ -38,7 +44,7 @@ def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[
         return Answers(probabilities, probabilities.argmax(axis=1))
     caught = probabilities[:, rows.positive] >= point["threshold"]
     decisions = np.where(caught, rows.positive, 1 - rows.positive)
-    return Answers(probabilities, decisions)
+    return Answers(probabilities, decisions, point["threshold"])
 
 
 def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
@@ -89,19 +95,34 @@ def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Out
     """Say for each case whether both models answer alike, on every output; (rows,) bool.
 
     An output is compared as `reading.comparison` says: the same largest entry everywhere, the cosine of the case's
-    whole output, the same nearest other case, or a relative (Euclidean norm, so that entries near zero do not decide)
-    or absolute difference.
+    whole output, the same nearest other case, the Dice coefficient of two masks, boxes that match, or a relative
+    (Euclidean norm, so that entries near zero do not decide) or absolute difference. Of masks and boxes with labels
+    only the judged output is.
     """
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
     alike = np.ones(len(rows), bool)
-    for name, expected in original.arrays.items():
-        given = candidate.arrays[name]
-        if given.shape != expected.shape or len(given) != len(rows):
-            raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
-        several = expected.ndim > 1 and expected.shape[-1] > 1
-        alike &= compare(reading.comparison(name, classes=several), expected, given)
+    judged = reading.task in ("segmentation", "detection")
+    for name in [judged_output(reading, original)] if judged else original.arrays:
+        alike &= _alike(reading, len(rows), name, (original.arrays[name], candidate.arrays[name]))
     return alike
+
+
+def _alike(reading: Reading, cases: int, name: str, answers: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    expected, given = answers
+    several = expected.ndim > 1 and expected.shape[-1] > 1
+    comparison = reading.comparison(name, classes=several)
+    # Of boxes there are as many as each model finds.
+    looked_at = slice(1) if comparison.measure == "boxes" else slice(None)
+    if given.shape[looked_at] != expected.shape[looked_at] or len(given) != cases:
+        raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
+    if comparison.measure == "dice":
+        kind = reading.kind(name)
+        masks, others = masks_of(expected, kind), masks_of(given, kind)
+        if masks is None or others is None:
+            raise _misfit(f"the output '{name}' is {expected.shape[1:]} for each case, and no masks")
+        return compare(comparison, masks, others)
+    return compare(comparison, expected, given)
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:

@@ -1,24 +1,58 @@
 """Judge gates on what cases score: a mean of one model, of both compared, of two subgroups, and of what is refused."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.evidence import Evidence, in_subgroup
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, p_value
-from titrant.runtime.contract.statistics.means import BETTING
+from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.tasks.cases import CaseAnswers
+from titrant.runtime.contract.tasks.multilabel import THRESHOLD, MultilabelAnswers
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable, compared
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
-from titrant.schema.recipe.tasks import CASE_METRICS
+from titrant.schema.recipe.tasks import CASE_METRICS, OF_ONE_LABEL, SET_METRICS
 from titrant.schema.values.slice import Slice
+
+if TYPE_CHECKING:
+    from titrant.runtime.contract.tasks.sets import ImageSet
 
 _WORDS = {"all": "", "class": " in class {among.class_name}", "subgroup": " in {among.subgroup}"}
 # Two groups share what may go wrong.
+GUARDED = ", and no better than if images failed that have not been seen to"
 _OF_EACH = " for each group, half the error each (Bonferroni)"
+
+
+def of_one_label(gate: Gate, evidence: Evidence) -> Evidence:
+    """Return the evidence that a gate looks at: that on one of several labels, where it is about one.
+
+    Unassessable where such a gate names no label, and none is critical.
+    """
+    cases = evidence.cases
+    if gate.metric not in (*OF_ONE_LABEL, "kept") or not isinstance(cases, MultilabelAnswers):
+        return evidence
+    among, critical = slice_of(gate), evidence.rows.positive
+    named = among.class_name or (evidence.rows.classes[critical] if critical is not None else "")
+    if not named:
+        raise Unassessable(f"{gate.metric} is about one label: name it by the slice `class X`")
+    if ("label", named) not in evidence.made:
+        rows, *probabilities = cases.one_label(named)
+        old, new = (
+            Answers(np.stack([1 - values, values], axis=1), (values >= THRESHOLD).astype(np.int64))
+            for values in probabilities
+        )
+        alike = old.decisions == new.decisions
+        evidence.made["label", named] = replace(
+            evidence, rows=rows, original=old, candidate=new, alike=alike, cases=None, permuted_alike=None, places={}
+        )
+    of_label: Evidence = evidence.made["label", named]
+    return of_label
 
 
 def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -35,9 +69,9 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     rises, falls = scores.candidate > scores.original, scores.candidate < scores.original
     worse = rises if scores.less_is_better else falls
     name = gate.metric.replace("_", " ")
-    observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {len(changed):,} cases"
+    observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {scores.counted:,} cases"
     return GateEstimate(
-        estimate, lower, upper, scores.before, scores.after, len(changed), int(changed.sum()),
+        estimate, lower, upper, scores.before, scores.after, scores.counted, int(changed.sum()),
         BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), observed,
         clean="" if worse.any() else "no loss", units=unit_count(scores.units),
         proves_with=lambda times: claims.proves(gate.threshold, times),
@@ -57,15 +91,47 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     if None in values or not values[1]:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     observed = (
-        f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {len(first.units):,} cases and "
-        f"{second.after:.6g}{second.words} over {len(second.units):,}"
+        f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {first.counted:,} cases and "
+        f"{second.after:.6g}{second.words} over {second.counted:,}"
     )
     fewest = min(unit_count(side.units) for side in (first, second))
     return GateEstimate(
         values[0] / values[1],  # type: ignore[operator]
         _ratio(bounds[0][0], bounds[1][1]), _ratio(bounds[0][1], bounds[1][0]), first.after, second.after,
-        min(len(first.units), len(second.units)), None, BETTING + _OF_EACH, observed, units=fewest,
+        min(first.counted, second.counted), None, BETTING + _OF_EACH, observed, units=fewest,
     )  # fmt: skip
+
+
+def judge_set(gate: Gate, evidence: Evidence) -> GateEstimate:
+    """Bound what is compared of a whole set's metric; see `ImageSet.bounds`."""
+    if evidence.always_valid:
+        raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
+    images = image_set_of(gate, evidence)
+    if images is None:
+        raise Unassessable("there are no boxes")
+    among, inside = slice_of(gate), images.inside
+    before, after, estimate = images.once()
+    if not np.isfinite((before, after, estimate)).all():
+        raise Unassessable(f"{gate.metric} is not defined for these cases: no label is there, or the original has 0")
+    lower, upper = images.bounds(evidence.confidence, evidence.seed)
+    words, count = _WORDS[among.kind].format(among=among), int(inside.sum())
+    observed = f"{gate.metric.replace('_', ' ')}{words} {before:.4f} → {after:.4f} over {count:,} images"
+    return GateEstimate(
+        estimate, lower, upper, before, after, count, images.changed, BOOTSTRAP + GUARDED, observed,
+        clean="" if images.changed else "no change", counted="images", units=unit_count(evidence.rows.units[inside]),
+    )  # fmt: skip
+
+
+def image_set_of(gate: Gate, evidence: Evidence) -> "ImageSet | None":
+    """Gather the boxes of both models that a gate on a whole set looks at; None where the answers are no boxes."""
+    from titrant.runtime.contract.tasks.detection import DetectionAnswers  # with what matches boxes, which few need
+    from titrant.runtime.contract.tasks.sets import image_set
+
+    if not isinstance(evidence.cases, DetectionAnswers):
+        return None
+    among = slice_of(gate)
+    inside = in_subgroup(evidence, among) if among.kind == "subgroup" else np.ones(len(evidence.rows), bool)
+    return image_set(evidence.cases, gate.metric, gate.comparison, inside, among.class_name)
 
 
 def _ratio(above: float | None, below: float | None) -> float | None:
@@ -95,8 +161,12 @@ def allowed_loss(gate: Gate, scores: CaseScores) -> float | None:
     link, kept = scores.rule.link, gate.threshold
     if gate.comparison in ("drop_at_most", "rise_at_most"):
         return kept * (float(scores.spread.mean()) if scores.spread is not None else 1.0)
+    if scores.rule.beside_original and gate.comparison == "at_least":
+        return mean - kept
     if gate.comparison != "retention" or not kept:
         return None
+    if link == "exponential":
+        return -math.log(kept)
     if link == "explained" and scores.spread is not None:
         return (1 - kept) * (float(scores.spread.mean()) - mean)
     if scores.rule.less_is_better:
@@ -116,7 +186,7 @@ ChooseUnits = Callable[[np.ndarray, np.ndarray, np.ndarray, float, int], np.ndar
 
 def is_by_case(gate: Gate, evidence: Evidence) -> bool:
     """Whether a gate looks at what cases score."""
-    return evidence.cases is not None and gate.metric in CASE_METRICS
+    return evidence.cases is not None and gate.metric in (*CASE_METRICS, *SET_METRICS)
 
 
 def permuted_cases(evidence: Evidence) -> CaseAnswers | None:
@@ -134,6 +204,8 @@ def broken_cases(
     None where there is nothing to break, or the gate compares with no other model.
     """
     among = slice_of(gate).sides()[0] if gate.comparison == "ratio_at_least" else slice_of(gate)
+    if gate.metric in SET_METRICS:
+        return _broken_set(gate, evidence, choose, times=times, least=least)
     try:
         scores = slice_scores(gate.metric, among, evidence)
     except Unassessable:
@@ -146,7 +218,24 @@ def broken_cases(
     share = min(1.0, max(least, times * allowed / worst))
     inside = _inside(among, evidence)
     rows = choose(evidence.rows.units, inside, inside, share, evidence.seed)
-    return evidence.cases.broken(rows), share
+    return _broken(evidence.cases, rows, among), share
+
+
+def _broken(cases: CaseAnswers, rows: np.ndarray, among: Slice) -> CaseAnswers:
+    return cases.broken(rows, among.class_name) if among.kind == "class" else cases.broken(rows)
+
+
+def _broken_set(
+    gate: Gate, evidence: Evidence, choose: ChooseUnits, *, times: float, least: float
+) -> tuple[CaseAnswers, float] | None:
+    """Break `times` the share that a comparison with the original allows; each image is about as much of the set."""
+    if gate.comparison in ("at_least", "at_most") or evidence.cases is None:
+        return None
+    allowed = gate.threshold if gate.comparison in ("drop_at_most", "rise_at_most") else 1 - gate.threshold
+    share = min(1.0, max(least, times * allowed))
+    inside = _inside(slice_of(gate), evidence)
+    rows = choose(evidence.rows.units, inside, inside, share, evidence.seed)
+    return _broken(evidence.cases, rows, slice_of(gate)), share
 
 
 def _inside(among: Slice, evidence: Evidence) -> np.ndarray:

@@ -12,21 +12,39 @@ from functools import partial
 import numpy as np
 
 from titrant.runtime.contract.answers import Answers
-from titrant.runtime.contract.case_tests import broken_cases, is_by_case, permuted_cases
+from titrant.runtime.contract.case_tests import (
+    broken_cases,
+    image_set_of,
+    is_by_case,
+    of_one_label,
+    permuted_cases,
+)
 from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
+from titrant.runtime.contract.statistics.recalibration import FITS, distorted, logits
 from titrant.runtime.contract.statistics.units import distinct_units, unit_count
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import meets, tolerable
-from titrant.schema.gate import BROKEN, PERMUTED, SHARES, Contract, Gate, GateResult, controls_of, slice_of
+from titrant.schema.gate import (
+    BROKEN,
+    MISCALIBRATED,
+    NET_BENEFIT,
+    PERMUTED,
+    SHARES,
+    Contract,
+    Gate,
+    GateResult,
+    controls_of,
+    slice_of,
+)
 from titrant.schema.values.slice import Slice
 
 JudgeGate = Callable[[Gate, Evidence], GateResult]
 # Broken answers lose so many times what the gate forbids, and this share of the units at least.
 _TIMES, _LEAST_SHARE = 2.0, 0.05
 # Tests whose bounds take long and whose estimate is quick to have: a control whose estimate misses is refused anyhow.
-_SLOW = ("bootstrap", "paired_mean", "delong")
+_SLOW = ("bootstrap", "image_bootstrap", "paired_mean", "delong")
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,9 @@ def _passes(gate: Gate, control: Evidence, require: str, judge: JudgeGate) -> bo
 
 def _estimate(gate: Gate, evidence: Evidence) -> float | None:
     """Return what the gate compares, without bounds; None where these cases do not define it."""
+    if gate.test == "image_bootstrap":
+        images = image_set_of(gate, evidence)
+        return None if images is None else images.once()[2]
     try:
         cases = slice_answers(evidence, gate.metric, slice_of(gate))
     except Unassessable:
@@ -98,14 +119,53 @@ def _estimate(gate: Gate, evidence: Evidence) -> float | None:
 
 def controls(gate: Gate, evidence: Evidence) -> Iterator[Control]:
     """Yield the answers that a gate must refuse; none where the cases leave nothing to permute or to break."""
+    try:
+        evidence = of_one_label(gate, evidence)
+    except Unassessable:
+        return  # the gate itself says what is missing
     for name in controls_of(gate):
         # Gates that are put to the same answers follow one another, and only the last are kept.
         key = name if name == PERMUTED else _breaks(gate)
         if evidence.made.get(name, (None, None))[0] != key:
-            evidence.made[name] = key, _permuted(evidence) if name == PERMUTED else _broken(gate, evidence)
+            evidence.made[name] = key, _made(name, gate, evidence)
         control = evidence.made[name][1]
         if control is not None:
             yield control
+
+
+def _made(name: str, gate: Gate, evidence: Evidence) -> Control | None:
+    if name == PERMUTED:
+        return _permuted(evidence)
+    return _broken(gate, evidence) if name == BROKEN else _miscalibrated(gate, evidence)
+
+
+def _miscalibrated(gate: Gate, evidence: Evidence) -> Control | None:
+    """Take the original's decisions with scores that are further off than the gate allows."""
+    try:
+        cases = slice_answers(evidence, gate.metric, slice_of(gate))
+    except Unassessable:
+        return None
+    positive = cases.positive
+    if positive is None or evidence.original is None:
+        return None
+    labels = (cases.labels == positive).astype(np.float64)
+    fitted = FITS[gate.metric](logits(cases.original.probabilities[:, positive]), labels)
+    if fitted is None:
+        return None  # the gate itself says what is missing
+    change = fitted.value, _missed(gate, fitted.value)
+    scores = distorted(evidence.original.probabilities, positive, gate.metric, change)
+    answers = replace(evidence.original, probabilities=scores)
+    words = "the original with scores further off than is allowed"
+    return Control(MISCALIBRATED, replace(evidence, candidate=answers), words)
+
+
+def _missed(gate: Gate, value: float) -> float:
+    """Return a coefficient that misses the gate by as much as it allows, given the original's own."""
+    if gate.comparison in ("drop_at_most", "rise_at_most"):
+        off = max(_LEAST_SHARE, _TIMES * gate.threshold)
+        return value - off if gate.comparison == "drop_at_most" else value + off
+    off = max(_LEAST_SHARE, abs(value - gate.threshold))
+    return gate.threshold - off if gate.comparison == "at_least" else gate.threshold + off
 
 
 def _permuted(evidence: Evidence) -> Control | None:
@@ -202,6 +262,8 @@ def _counted(metric: str, cases: SliceAnswers, evidence: Evidence, among: Slice)
     inside = np.ones(len(labels), bool) if of_a_class else select(evidence, among)[0]
     if metric in ("agreement", "same_decision"):
         return inside, inside
+    if metric == NET_BENEFIT:
+        return inside, inside & (labels == cases.positive) & (decisions == cases.positive)
     about = {"kept": "sensitivity"}.get(metric, metric if metric in ("sensitivity", "specificity") else "accuracy")
     counted, right = hits(about, decisions, labels, cases.positive)
     return counted & inside, counted & right & inside
@@ -226,7 +288,7 @@ def _spoiled(evidence: Evidence, original: Answers, rows: np.ndarray) -> Answers
         probabilities[places, wrong],
         probabilities[places, before],
     )
-    return Answers(probabilities, decisions)
+    return replace(original, probabilities=probabilities, decisions=decisions)
 
 
 def _another(evidence: Evidence, decisions: np.ndarray) -> np.ndarray:
@@ -240,7 +302,7 @@ def _another(evidence: Evidence, decisions: np.ndarray) -> np.ndarray:
 
 def _constant(shares: np.ndarray, index: int, further: Unlabeled) -> Answers:
     count = len(further.rows)
-    return Answers(np.tile(shares, (count, 1)), np.full(count, index))
+    return Answers(np.tile(shares, (count, 1)), np.full(count, index), further.original.threshold)
 
 
 def _constant_let_through(
@@ -257,7 +319,7 @@ def _constant_let_through(
     shares = np.bincount(evidence.rows.labels, minlength=len(evidence.rows.classes)) / len(evidence.rows)
     for index, name in enumerate(evidence.rows.classes):
         decisions = np.full(len(evidence.rows), index)
-        answers = Answers(np.tile(shares, (len(decisions), 1)), decisions)
+        answers = Answers(np.tile(shares, (len(decisions), 1)), decisions, evidence.original.threshold)
         further = _unlabeled(evidence, partial(_constant, shares, index))
         alike = evidence.original.decisions == decisions
         control = replace(evidence, candidate=answers, alike=alike, unlabeled=further)

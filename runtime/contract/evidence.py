@@ -10,10 +10,13 @@ from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
+from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE
 from titrant.schema.values.slice import ALL, Slice
 
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
-OF_A_CLASS = ("sensitivity", "specificity", "precision", "f1", "auroc", "kept")
+OF_A_CLASS = (
+    "sensitivity", "specificity", "precision", "f1", "auroc", "kept", CALIBRATION_SLOPE, CALIBRATION_INTERCEPT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Evidence:
     always_valid: bool = False  # bounds hold however often rows are added and judged (validation.looks: open)
     unlabeled: Unlabeled | None = None
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
+    stratified: bool = False  # tests are stratified by the subgroup STRATA of the rows (data.strata)
     cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
@@ -71,6 +75,7 @@ class SliceAnswers:
     positive: int | None
     classes: tuple[str, ...]
     words: str  # "", " in class X", " in subgroup G.v"
+    places: np.ndarray  # of these cases among all rows
 
     @property
     def positive_name(self) -> str:
@@ -94,7 +99,7 @@ def slice_answers(evidence: Evidence, metric: str, cases: Slice) -> SliceAnswers
         chosen, words = evidence.places[cases]
         evidence.made[key] = SliceAnswers(
             rows.labels[chosen], rows.units[chosen], evidence.original.of(chosen), evidence.candidate.of(chosen),
-            evidence.alike[chosen], positive, rows.classes, words,
+            evidence.alike[chosen], positive, rows.classes, words, chosen,
         )  # fmt: skip
     answers: SliceAnswers = evidence.made[key]
     return answers

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, slice_scores
+from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, judge_set, of_one_label, slice_scores
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.paired_tests import (
@@ -42,12 +42,16 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "order_statistic": judge_timed,
     "case_means": judge_cases,
     "case_groups": judge_case_groups,
+    "image_bootstrap": judge_set,
     "counted": judge_counted,
     "read_back": judge_executed,
 }
 
 
-def judge(gate: Gate, evidence: Evidence) -> GateResult:
+Tests = Mapping[str, Callable[[Gate, Evidence], GateEstimate]]
+
+
+def judge(gate: Gate, evidence: Evidence, tests: Tests = TESTS) -> GateResult:
     """Answer PASS, FAIL or INCONCLUSIVE for one gate.
 
     Pure: the same evidence gives the same answer. What cannot be computed (a missing metric, NaN, no such cases, a
@@ -60,11 +64,12 @@ def judge(gate: Gate, evidence: Evidence) -> GateResult:
         cases = None if evidence.cases is None else evidence.cases.permuted(np.arange(len(evidence.rows)))
         evidence = replace(evidence, candidate=evidence.original, cases=cases)
     try:
+        evidence = of_one_label(gate, evidence)
         finite(evidence)
-        if gate.test not in TESTS:
+        if gate.test not in tests:
             raise Unassessable(f"there is no test {gate.test} in this version")
         left_alone = judge_left_alone(gate, evidence) or judge_identical(gate, evidence)
-        finding = left_alone or TESTS[gate.test](gate, evidence)
+        finding = left_alone or tests[gate.test](gate, evidence)
     except Unassessable as unassessable:
         return open_result(gate, str(unassessable))
     count = finding.cases if finding.units is None else finding.units

@@ -7,6 +7,7 @@ import numpy as np
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 # What rounding may add to a probability, and to the sum of a row: 16-bit numbers carry three digits.
@@ -36,9 +37,19 @@ def mismatches(reading: Reading, judged: str, outputs: Outputs) -> Iterator[Kind
     for name, values in outputs.arrays.items():
         kind = reading.kind(name)
         if kind in CLASSIFYING and len(values) and (name == judged or name in reading.kinds):
-            seen = contradiction(kind, values)
+            seen = _out_of_range(kind, values) if TASKS[reading.task].label == "labels" else contradiction(kind, values)
             if seen:
                 yield KindMismatch(name, kind, _looks(kind, values), seen)
+
+
+def _out_of_range(kind: OutputKind, values: np.ndarray) -> str:
+    """Say what in answers cannot be of a kind where each number is about a label of its own, and none sum to 1."""
+    low, high = float(values.min()), float(values.max())
+    if kind == "probabilities" and (low < -ROUNDING or high > 1 + ROUNDING):
+        return f"they lie between {low:.3g} and {high:.3g}"
+    if kind == "logits" and values.size >= FEWEST_ROWS and 0 <= low < high <= 1:
+        return f"all of {len(values)} rows lie in 0..1, as probabilities do"
+    return ""
 
 
 def contradiction(kind: OutputKind, values: np.ndarray) -> str:

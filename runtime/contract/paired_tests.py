@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from titrant.runtime.contract.evidence import Evidence, slice_answers
+from titrant.runtime.contract.evidence import Evidence, SliceAnswers, slice_answers
 from titrant.runtime.contract.influence import compare_metrics, fewest_changed, resample
 from titrant.runtime.contract.metrics import METRICS, brier_of_cases, hits
 from titrant.runtime.contract.statistics.auroc import (
@@ -19,7 +19,12 @@ from titrant.runtime.contract.statistics.auroc import (
     paired_areas,
     ratio_bounds,
 )
-from titrant.runtime.contract.statistics.compared import ComparedMeans, compare_at_any_time, compare_means
+from titrant.runtime.contract.statistics.compared import (
+    RIGHT_OR_WRONG,
+    ComparedMeans,
+    compare_at_any_time,
+    compare_means,
+)
 from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP, LEAST_CHANGED, bootstrap_bounds
 from titrant.runtime.contract.statistics.proportions import (
     Pairs,
@@ -44,12 +49,13 @@ BY_CLASS = " of what a row of each class could change"
 
 @dataclass(frozen=True)
 class Paired:
-    """Which counted cases either model has right, and how to say it; arrays are (counted,)."""
+    """Which counted cases either model has right, and how to say it; arrays are (counted,), `places` among all rows."""
 
     original: np.ndarray
     candidate: np.ndarray
     units: np.ndarray
     observed: str
+    places: np.ndarray
 
     @property
     def counts(self) -> Pairs:
@@ -80,7 +86,7 @@ def _paired(metric: str, among: Slice, evidence: Evidence) -> Paired:
         f"{metric}{cases.words} {original.mean():.4f} → {candidate.mean():.4f}: "
         f"{counts.lost} lost and {counts.gained} gained of {len(original)} cases"
     )
-    return Paired(original, candidate, cases.units[counted], observed)
+    return Paired(original, candidate, cases.units[counted], observed, cases.places[counted])
 
 
 def judge_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -132,12 +138,19 @@ def judge_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 
 def by_bets(
-    gate: Gate, evidence: Evidence, original: np.ndarray, candidate: np.ndarray, units: np.ndarray
+    gate: Gate,
+    evidence: Evidence,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    units: np.ndarray,
+    *,
+    corners: np.ndarray = RIGHT_OR_WRONG,
 ) -> tuple[ComparedMeans, float | None]:
-    """Compare values from 0 to 1 by bets; in an open look by such as hold at any time, with the p-value."""
+    """Compare values by bets, by default from 0 to 1; in an open look by such as hold at any time, with the p-value."""
+    values, confidence = (original, candidate, units), evidence.confidence
     if not evidence.always_valid:
-        return compare_means(gate.comparison, original, candidate, units, confidence=evidence.confidence), None
-    means = compare_at_any_time(gate.comparison, original, candidate, units, confidence=evidence.confidence)
+        return compare_means(gate.comparison, *values, confidence=confidence, corners=corners), None
+    means = compare_at_any_time(gate.comparison, *values, confidence=confidence, corners=corners)
     return means, p_value(means.log_wealth(gate.threshold))
 
 
@@ -218,20 +231,27 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
         raise Unassessable(f"all cases{cases.words} are of one kind, and there is no ROC curve")
     scores = [answers.probabilities[:, cases.positive] for answers in (cases.original, cases.candidate)]
     areas = paired_areas(scores[0], scores[1], positive, cases.units)
+    return area_finding(gate, evidence, areas, (positive, cases.units), cases)
+
+
+def area_finding(
+    gate: Gate, evidence: Evidence, areas: Areas, sides: tuple[np.ndarray, np.ndarray], cases: SliceAnswers
+) -> GateEstimate:
+    """Bound what a gate compares of two areas; `sides` are which of the rows in them are positive, and their units."""
+    positive, units = sides
     estimate, lower, upper = _area_bounds(gate, areas, evidence.confidence)
-    sides = [
-        _side_means(gate, areas.placements[:, side], cases.units[side], evidence.confidence)
-        for side in (positive, ~positive)
+    placed = [
+        _side_means(gate, areas.placements[:, side], units[side], evidence.confidence) for side in (positive, ~positive)
     ]
-    for bound_low, bound_high in (side.bounds() for side in sides):
+    for bound_low, bound_high in (side.bounds() for side in placed):
         lower, upper = min(lower, bound_low), max(upper, math.inf if bound_high is None else bound_high)
 
     def proves(times: float) -> bool:
         sampled = _area_bounds(gate, areas.times(times), evidence.confidence)
         worst = sampled[2] if gate.comparison in SMALLER_IS_BETTER else sampled[1]
-        return meets(gate, worst) and all(side.proves(gate.threshold, times) for side in sides)
+        return meets(gate, worst) and all(side.proves(gate.threshold, times) for side in placed)
 
-    count = min(unit_count(cases.units[positive]), unit_count(cases.units[~positive]))
+    count = min(unit_count(units[positive]), unit_count(units[~positive]))
     decides = areas.misranked if gate.comparison in ("at_least", "at_most") else areas.discordant
     missing = (
         ""
@@ -241,7 +261,7 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
     return GateEstimate(
         estimate, lower, upper, areas.original, areas.candidate, len(positive), decides, f"{DELONG}, {PLACEMENTS}",
         f"AUROC{cases.words} {areas.original:.4f} → {areas.candidate:.4f}", missing=missing,
-        clean="" if areas.discordant else "no change of rank", units=unit_count(cases.units), proves_with=proves,
+        clean="" if areas.discordant else "no change of rank", units=unit_count(units), proves_with=proves,
     )  # fmt: skip
 
 

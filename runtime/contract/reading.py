@@ -9,22 +9,32 @@ from titrant.runtime.catalog import Params
 from titrant.schema.recipe.model import CLASSIFYING, OutputKind
 from titrant.schema.recipe.tasks import TASKS
 
-JudgedTask = Literal["binary_classification", "multiclass_classification", "regression", "unlabeled"]
+JudgedTask = Literal[
+    "binary_classification", "multiclass_classification", "multilabel_classification", "regression",
+    "segmentation", "detection", "language_modeling", "embedding", "unlabeled",
+]  # fmt: skip
 
 
 class AnswerComparison(Params):
     """How two answers of one output are compared: the measure, and what of it counts as the same.
 
-    `tolerance` is the least cosine, or the largest relative or absolute difference of a case; the other measures have
-    none.
+    `tolerance` is the least cosine or Dice coefficient, or the largest relative or absolute difference of a case; the
+    other measures have none.
     """
 
-    measure: Literal["same_class", "cosine", "neighbor", "relative", "absolute"]
+    measure: Literal["same_class", "cosine", "neighbor", "dice", "boxes", "relative", "absolute"]
     tolerance: float | None = Field(None, ge=0)
 
 
 # What counts as the same where nothing is said.
-TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "relative": 0.01}
+TOLERANCES: Mapping[str, float] = {"cosine": 0.99, "dice": 0.95, "relative": 0.01}
+
+
+class TokenReading(Params):
+    """Which output of a language model is judged, and what its numbers are; "": the first output."""
+
+    output: str = ""
+    kind: OutputKind = "logits"
 
 
 class Reading(Params):
@@ -43,11 +53,19 @@ class Reading(Params):
         description="output name → how two answers without labels are compared; one left out: by its kind",
     )
 
+    score: float = Field(
+        0.5, ge=0, le=1, exclude_if=lambda value: value == 0.5, description="from which on a box counts for box_f1"
+    )
+
     def comparison(self, name: str, *, classes: bool) -> AnswerComparison:
         """Return how two answers of an output are compared; `classes` says that its last dimension has several."""
         if name in self.agreement:
             return self.agreement[name]
         kind = self.kind(name)
+        if kind == "mask" or self.task == "segmentation":
+            return AnswerComparison(measure="dice", tolerance=TOLERANCES["dice"])
+        if kind == "boxes":
+            return AnswerComparison(measure="boxes")
         if kind in CLASSIFYING and classes:
             return AnswerComparison(measure="same_class")
         if kind == "embedding":

@@ -15,6 +15,13 @@ from titrant.schema.recipe.tasks import TASKS, LabelKind
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_whole
 
+# What stands for a position of which no token is judged, such as padding.
+NOT_JUDGED = -100
+# The input that says which tokens are padding (0), and those that hold no tokens.
+_MASK = "attention_mask"
+_ABOUT = (_MASK, "token_type_ids", "position_ids")
+_TOKENS = "input_ids"
+
 _SHOWN = 6  # classes that a message names
 
 
@@ -163,15 +170,72 @@ def label_kind(task: str) -> LabelKind:
     return TASKS[task].label if task in TASKS else "class"
 
 
+def targets_of(
+    task: str, inputs: Mapping[str, np.ndarray], name: str, column: np.ndarray | None, every: Sequence[np.ndarray]
+) -> np.ndarray | None:
+    """Return labels (rows, …) that are no classes: numbers, marks, tokens or groups; None where there are none.
+
+    `column` (rows, …) is the label called `name`, `every` that of all rows by source. Raises PreconditionError X645,
+    X570, X653, X654 and X655 for labels that are not what the task asks for.
+    """
+    kind = label_kind(task)
+    if kind == "tokens":
+        return token_targets(inputs, column, name)
+    if column is None or kind in ("class", "none"):
+        return None
+    if kind == "groups":
+        return group_numbers(column, np.concatenate(list(every)))
+    return label_marks(column, name) if kind == "labels" else target_numbers(column, name)
+
+
 def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
     """Return labels as numbers, (rows, …) float64; PreconditionError X645 where one is no finite number."""
     if column.dtype.kind not in "iufb":
         raise _no_numbers(name, "text")
     numbers = column.astype(np.float64)
-    gone = ~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    gone = ~flat(np.isfinite(numbers)).all(axis=1)
     if gone.any():
         raise _no_numbers(name, f"no finite number in {int(gone.sum())} of {len(numbers)} rows")
     return numbers
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """Return what each row holds as (rows, numbers), also of no rows."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=np.int64)))
+
+
+def label_marks(column: np.ndarray, name: str) -> np.ndarray:
+    """Return which labels each row has, (rows, labels) of 0 and 1; PreconditionError X570 for anything else."""
+    marks = flat(target_numbers(column, name))
+    if not np.isin(marks, (0, 1)).all():
+        seen = sorted(set(np.unique(marks).tolist()) - {0.0, 1.0})
+        raise PreconditionError(
+            Diagnostic(
+                "X570",
+                f"the label {name} holds {', '.join(f'{number:g}' for number in seen[:3])}",
+                help="a label is 1 in a row that has it, else 0: decide in the data what is uncertain",
+            )
+        )
+    return marks
+
+
+def named_labels(
+    marks: np.ndarray, stated: Sequence[PlainValue], critical: PlainValue | None
+) -> tuple[tuple[str, ...], int | None]:
+    """Name the labels of marks (rows, labels): as stated, else by their places; and find the place of the critical one.
+
+    RecipeError X128 where others are stated than there are, X124 for a critical one that is none of them.
+    """
+    count = flat(marks).shape[1]
+    if stated and len(stated) != count:
+        raise RecipeError(
+            Diagnostic(
+                "X128", f"data.classes names {len(stated)} labels, and the rows have {count}",
+                help="name every label, in the order of the columns and of the model's outputs", key="data.classes",
+            )
+        )  # fmt: skip
+    names = tuple(map(value_text, stated or range(count)))
+    return names, positive_class(Classes(names, names), critical)
 
 
 def _no_numbers(name: str, what: str) -> PreconditionError:
@@ -182,3 +246,118 @@ def _no_numbers(name: str, what: str) -> PreconditionError:
             help="name a column of numbers in data.label, or choose a task with classes",
         )
     )
+
+
+def token_targets(inputs: Mapping[str, np.ndarray], label: np.ndarray | None, name: str) -> np.ndarray:
+    """Return the token that each position is to give, (rows, length) int64, -100 where none is judged.
+
+    With a label, (rows, length), these are its numbers. Without one a position is to give the next token of the input,
+    the last none; where the input `attention_mask` is 0 a token is padding, neither asked nor to be given. Raises
+    PreconditionError X653 where no input holds the tokens, X654 where the label does not fit them, X655 for a document
+    without any token to give.
+    """
+    if label is None:
+        tokens, held = _input_tokens(inputs)
+        targets = np.full(tokens.shape, NOT_JUDGED, np.int64)
+        targets[:, :-1] = tokens[:, 1:]
+        mask = inputs.get(_MASK)
+        if mask is not None:
+            if mask.shape != tokens.shape:
+                raise _unfit(f"the input {_MASK} has shape {mask.shape}, and {held} has {tokens.shape}", _MASK)
+            targets[:, :-1][(mask[:, 1:] == 0) | (mask[:, :-1] == 0)] = NOT_JUDGED
+    else:
+        targets = _label_tokens(inputs, label, name)
+    _check_documents(targets)
+    return targets
+
+
+def _input_tokens(inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, str]:
+    """Return the input that holds tokens, (rows, length), and its name."""
+    held = {
+        name: array
+        for name, array in inputs.items()
+        if array.ndim == 2 and array.dtype.kind in "iu" and name not in _ABOUT
+    }
+    chosen = _TOKENS if _TOKENS in held else next(iter(held), "")
+    if not held or (len(held) > 1 and chosen != _TOKENS):
+        shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in inputs.items())
+        what = "none" if not held else "several"
+        raise PreconditionError(
+            Diagnostic(
+                "X653",
+                f"the next tokens of the input are what a language model is to give, and {what} of the inputs holds "
+                f"tokens, an array (rows, length) of whole numbers: {shapes}",
+                help=f"call it {_TOKENS}, or name an array (rows, length) of the tokens to give in data.label",
+            )
+        )
+    return held[chosen], chosen
+
+
+def _label_tokens(inputs: Mapping[str, np.ndarray], label: np.ndarray, name: str) -> np.ndarray:
+    if label.dtype.kind not in "iuf" or label.ndim != 2:
+        shape = f"{label.dtype} of shape {label.shape}"
+        raise _unfit(f"the label {name} is {shape}, and an array (rows, length) of token numbers is needed", name)
+    if not np.isfinite(label).all() or (label != np.floor(label)).any():
+        raise _unfit(f"the label {name} holds numbers that are no whole ones", name)
+    targets = label.astype(np.int64)
+    if (wrong := (targets < 0) & (targets != NOT_JUDGED)).any():
+        message = f"the label {name} holds {int(targets[wrong][0])}: a token is 0 or more, and {NOT_JUDGED} is none"
+        raise _unfit(message, name)
+    judged = targets != NOT_JUDGED
+    for other, array in inputs.items():
+        whole = array.shape == targets.shape and array.dtype.kind in "iu" and judged.any()
+        if whole and len(targets) > 1 and (array[judged] == targets[judged]).all():
+            message = (
+                f"the label {name} is the input {other} itself: each position would be asked for the token that it is "
+                "given, not for the next one"
+            )
+            raise PreconditionError(
+                Diagnostic("X654", message, help="leave data.label out: the next tokens of the input are judged then")
+            )
+    return targets
+
+
+def _check_documents(targets: np.ndarray) -> None:
+    empty = ~(targets != NOT_JUDGED).any(axis=1)
+    if empty.any():
+        raise PreconditionError(
+            Diagnostic(
+                "X655",
+                f"{int(empty.sum()):,} of {len(targets):,} documents have no token to give, such as row "
+                f"{int(np.flatnonzero(empty)[0])}: they are one token long, or nothing but padding",
+                help="leave them out of the data",
+            )
+        )
+
+
+def _unfit(message: str, name: str) -> PreconditionError:
+    return PreconditionError(
+        Diagnostic("X654", message, help=f"give {name} as the tokens that each position is to give, (rows, length)")
+    )
+
+
+def group_numbers(column: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """Return the group of each row as its place among all groups in order, (rows,) int64.
+
+    `column` (rows,) is a part of `every`, the label of all rows. Raises PreconditionError X654 for arrays.
+    """
+    if column.ndim != 1:
+        raise PreconditionError(
+            Diagnostic(
+                "X654",
+                f"the label of an embedding has shape {column.shape}, and one value a row is needed: which rows belong "
+                "together",
+                help="name such a column in data.label, or leave it out",
+            )
+        )
+    texts = every.dtype.kind not in "iufb"
+    if not texts and (gone := int((~np.isfinite(every.astype(np.float64))).sum())):
+        raise PreconditionError(
+            Diagnostic(
+                "X654",
+                f"the label of an embedding is missing in {gone} of {len(every)} rows",
+                help="say which rows these belong to, or leave them out",
+            )
+        )
+    values = np.unique(every.astype(str) if texts else every)
+    return np.searchsorted(values, column.astype(str) if texts else column).astype(np.int64)

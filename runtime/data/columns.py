@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,3 +208,19 @@ def is_written_number(text: str) -> bool:
         return value_text(float(text)) == text
     except ValueError:
         return False
+
+
+def joined(parts: Sequence[np.ndarray], name: str) -> np.ndarray:
+    """Return the parts of a column one after another; StepError X102 where they differ in shape, or in being text."""
+    if len(parts) == 1:
+        return parts[0]
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) == 1 and len({part.dtype.kind == "U" for part in parts}) > 1:
+        message = f"{name} is text in one source and numbers in another"
+        advice = "write it alike in both files: codes such as 007, a mark for missing, or a word make a column text"
+        raise StepError(Diagnostic("X102", message, help=advice))
+    if len(shapes) > 1:
+        raise StepError(
+            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
+        )
+    return np.concatenate(parts)

@@ -10,6 +10,7 @@ from titrant.runtime.data.columns import missing, value_text
 from titrant.runtime.data.content import mix
 from titrant.runtime.data.parameters import SubgroupColumn
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.recipe.data import STRATA
 
 # A subgroup that lists no values has one a value of its column, each with gates of its own.
 MOST_VALUES = 20
@@ -78,7 +79,9 @@ def _bin_labels(name: str, group: SubgroupColumn, columns: Sequence[np.ndarray])
 
 
 def _misfit(name: str, message: str, help: str) -> RecipeError:
-    return RecipeError(Diagnostic("X125", message, help=help, key=f"data.subgroups.{name}"))
+    return RecipeError(
+        Diagnostic("X125", message, help=help, key=f"data.{name}" if name == STRATA else f"data.subgroups.{name}")
+    )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import run_cost
+from titrant.runtime.backends.model_kind import RunCost
 from titrant.runtime.cost.forward import Speed, forward_seconds, is_convolution
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.frozen import dataclass
@@ -17,7 +19,6 @@ FACTORIZED = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 # The int8 method whose kernels are the measure, at one case: the layers of a file in fp32 gain by fewer ranks already.
 _INT8 = catalog.get("quantize.ort_static").method
 assert _INT8 is not None
-_COST = replace(run_cost(_INT8.engine, backend.kind_of_format(_INT8.format).name), call_seconds=0.0)
 # Nothing but the layer decides, so that a recipe factorizes the same layers on every machine: a small server.
 _MACHINE = Speed(120e9, 240e9, 30e9, measured=False, instructions=("avx2", "avx512_vnni", "avx512f"))
 # What has to be gained: 0.05 is noise, and gains came out up to 0.1 lower where pairs were measured (onnxruntime 1.31).
@@ -90,7 +91,14 @@ def _seconds(layers: Sequence[Layer]) -> float:
     assert _INT8 is not None
     held = sum(layer.weight_bytes for layer in layers)
     model = ModelFacts("factory", "", 0, 0, held, tuple(layers), (), ())
-    return forward_seconds(model, _MACHINE, _COST, 1, _INT8.arithmetic) if _INT8.arithmetic else math.inf
+    return forward_seconds(model, _MACHINE, _cost(), 1, _INT8.arithmetic) if _INT8.arithmetic else math.inf
+
+
+@cache
+def _cost() -> RunCost:
+    """Return what a model of the measure's format costs, but for the call."""
+    assert _INT8 is not None
+    return replace(run_cost(_INT8.engine, backend.kind_of_format(_INT8.format).name), call_seconds=0.0)
 
 
 def placements(layers: Iterable[Layer], rank: int | None, skip: Sequence[str]) -> tuple[Placement, ...]:

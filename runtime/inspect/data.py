@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -155,8 +155,12 @@ def _of_classes(facts: RoleFacts, names: tuple[str, ...]) -> RoleFacts:
 def role_facts(rows: Rows) -> RoleFacts:
     """Count a role's rows, units, classes, subgroups and positives."""
     labels = rows.labels
-    positive = np.zeros(len(rows), bool) if labels is None or rows.positive is None else labels == rows.positive
+    positive = np.zeros(len(rows), bool)
+    if rows.positive is not None:
+        positive = rows.targets[:, rows.positive] == 1 if labels is None else labels == rows.positive  # type: ignore[index]
     counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
+    if labels is None and rows.classes:
+        counts = dict(zip(rows.classes, rows_with(rows), strict=True))
     subgroups, positives = {}, {}
     for name, numbers in rows.subgroups.items():
         values = rows.subgroup_values[name]
@@ -165,7 +169,30 @@ def role_facts(rows: Rows) -> RoleFacts:
             positives[name] = dict(zip(values, _counts(numbers[positive], len(values)), strict=True))
     units = len(np.unique(rows.units))
     facts = RoleFacts(len(rows), units, counts, subgroups, positives)
+    if labels is None and counts and rows.targets is not None and rows.targets.ndim == 2:
+        return replace(facts, **_label_units(rows))
     return facts if units == len(rows) else in_units(facts, rows, positive)
+
+
+def _label_units(rows: Rows) -> dict[str, Any]:
+    """Count the units with and without each of several labels, and those of each subgroup."""
+    assert rows.targets is not None
+    has = rows.targets == 1
+    return {
+        "class_units": {name: _units(rows, has[:, place]) for place, name in enumerate(rows.classes)},
+        "other_units": {name: _units(rows, ~has[:, place]) for place, name in enumerate(rows.classes)},
+        "subgroup_units": _by_subgroup(rows, np.ones(len(rows), bool)),
+    }
+
+
+def rows_with(rows: Rows) -> list[int]:
+    """Count the rows that show each class, of masks and of boxes, or that have each label."""
+    assert rows.targets is not None  # there are classes
+    if rows.targets.ndim == 2:
+        return [int(count) for count in rows.targets.sum(axis=0)]
+    if rows.targets.dtype.kind == "i":
+        return [int((rows.targets == place).any(axis=(1, 2)).sum()) for place in range(len(rows.classes))]
+    return [int((rows.targets[..., -1] == place).any(axis=1).sum()) for place in range(len(rows.classes))]
 
 
 def in_units(facts: RoleFacts, rows: Rows, positive: np.ndarray) -> RoleFacts:

@@ -1,10 +1,11 @@
 """Candidates as the report shows them: figures, outcomes, which one leads a search, and the candidates table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.company import Invariance, seen_words
 from titrant.runtime.report.gain_rows import beside, fastest_marks
+from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
@@ -153,17 +154,18 @@ def candidate_rows(
     marks = {} if search is None else fastest_marks(record, search)
     largest = {name: max((getattr(raw, name) or 0 for raw in raws.values()), default=0) for name in UNITS}
     first = next((candidate.quality for candidate in candidates.values() if candidate.quality), None)
+    metric = main_metric(record)
     kept = not record.run.released
     row = CandidateRow(
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
-        metric=_accuracy(first, "original"), agreement=NONE, company=NONE, mark=marks.get("original", ""),
+        metric=metric.words(metric.of_original(first)), agreement=NONE, company=NONE, mark=marks.get("original", ""),
     )  # fmt: skip
     seen = record.values.invariance
     return (
         row,
         *(
-            _row(item, raws[item.id], largest, seen.get(item.id), marks.get(item.id, ""))
+            _row(item, raws[item.id], largest, seen.get(item.id), marks.get(item.id, ""), metric=metric)
             for item in candidates.values()
         ),
         *(_beside(name, engine, raws[name], largest, marks.get(name, "")) for name, (engine, _) in plain.items()),
@@ -184,14 +186,16 @@ def table_batch(record: Record) -> int:
     return record.plan.searches[0].timing_batch if record.plan.searches else 1
 
 
-def _row(candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None, mark: str) -> CandidateRow:
+def _row(
+    candidate: Shown, raw: _Raw, largest: Mapping[str, float], seen: Invariance | None, mark: str, *, metric: MainMetric
+) -> CandidateRow:
     symbol, words, tone = outcome(candidate)
     planned = candidate.planned
     method = "plain conversion" if planned.method == "none" else planned.method
     agreement = fraction(candidate.quality.agreement) if candidate.quality else NONE
     return CandidateRow(
         candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
-        candidate.record.because, **_figures(raw, largest), metric=_accuracy(candidate.quality, "candidate"),
+        candidate.record.because, **_figures(raw, largest), metric=metric.words(metric.of(candidate.quality)),
         agreement=agreement, company=NONE if seen is None else seen_words(seen), mark=mark,
     )  # fmt: skip
 
@@ -214,10 +218,6 @@ def _figures(raw: _Raw, largest: Mapping[str, float]) -> dict[str, Figure]:
         share = value / largest[name] if value is not None and largest[name] else None
         figures[name] = Figure(quantity(value, unit), share)
     return figures
-
-
-def _accuracy(quality: Quality | None, which: str) -> str:
-    return fraction(getattr(quality, which).get("accuracy")) if quality else NONE
 
 
 _LISTED = 4
@@ -250,6 +250,18 @@ def precision_rows(candidates: Iterable[Shown]) -> tuple[PrecisionRow, ...]:
             text = ", ".join(names[:_LISTED]) + more
             rows.append(PrecisionRow(candidate.id, planned, executed, engine_op, len(names), text, tone))
     return tuple(rows)
+
+
+def precisions_together(rows: Sequence[PrecisionRow]) -> tuple[PrecisionRow, ...]:
+    """Count layers that were planned and run in the same precisions together, whatever operator runs them."""
+    together: dict[tuple[str, str, str], PrecisionRow] = {}
+    for row in rows:
+        way = (row.planned, row.executed, row.tone)
+        layers, names = row.layers, row.names
+        if (first := together.get(way)) is not None:
+            layers, names = first.layers + layers, f"{first.names}, {names}"
+        together[way] = replace(row, layers=layers, names=names, engine_op="")
+    return tuple(together.values())
 
 
 _RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn"}

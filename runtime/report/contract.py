@@ -1,9 +1,8 @@
-"""A candidate's contract in tables: every gate as judged with its margin, and the decisions that changed by class."""
+"""A candidate's contract as a table: every gate as judged, what did not pass first, each pair of subgroups once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from titrant.runtime.contract.answers import CaseCount, Cells, DecisionCounts
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import (
     Record,
@@ -14,8 +13,8 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
-from titrant.runtime.report.small_cells import ShownTables, number, without_small_cells
 from titrant.schema.gate import (
+    AS_PLANNED,
     NOT_SHOWN,
     SMALLER_IS_BETTER,
     Gate,
@@ -23,10 +22,11 @@ from titrant.schema.gate import (
     Judgement,
     control_words,
     reason_words,
+    slice_of,
     threshold_words,
 )
 from titrant.schema.power import came_words
-from titrant.schema.values.units import few, is_small
+from titrant.schema.values.units import few
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,37 @@ def weakest(margins: list[Margin]) -> Margin | None:
     return min(margins, key=lambda margin: (margin.left is not None, margin.left or 0.0), default=None)
 
 
+# A verdict's symbol and tone; a word that is not here is shown as it is, and is never taken for a pass.
 SYMBOLS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?"}
 TONES = {"PASS": "pass", "FAIL": "fail", "INCONCLUSIVE": "warn"}
+OTHER_SYMBOL, OTHER_TONE = "!", "warn"
+# What a reader has to see comes first; other words come before what passed.
+_FIRST = ("FAIL", "INCONCLUSIVE")
+
+
+def symbol_of(verdict: str) -> str:
+    """Return a verdict's symbol, by which it is told without color."""
+    return SYMBOLS.get(verdict, OTHER_SYMBOL)
+
+
+def tone_of(verdict: str) -> str:
+    """Return a verdict's tone: pass, fail or warn."""
+    return TONES.get(verdict, OTHER_TONE)
 
 
 @dataclass(frozen=True)
 class GateRow:
-    """One gate as judged; every text is ready to be shown, `picture` is SVG."""
+    """One gate as judged; every text is ready to be shown, `picture` is SVG.
+
+    A pair of subgroups is one row: `turned` is the same pair the other way round, which is no worse than this one.
+    """
 
     verdict: str
     symbol: str
     tone: str
     title: str
     slice: str
+    whole: bool  # it is about every case
     origin: str
     threshold: str
     estimate: str
@@ -110,6 +128,14 @@ class GateRow:
     controls: str  # the answers that the gate was also put to and refused
     picture: str
     margin: Margin
+    counted: str = ""  # the same with what is counted: "171 cases"
+    pair: frozenset[str] | None = None  # the gates' ids of both ways round; None where it is about no pair
+    turned: "GateRow | None" = None
+
+    @property
+    def gates(self) -> int:
+        """How many gates the row stands for."""
+        return 1 if self.turned is None else 2
 
 
 @dataclass(frozen=True)
@@ -120,8 +146,64 @@ class Judged:
     verdict: str
     symbol: str
     tone: str
-    rows: tuple[GateRow, ...]
+    rows: tuple[GateRow, ...]  # what did not pass first, each pair of subgroups once
     weakest: Margin | None
+    every: tuple[GateRow, ...] = ()  # one a gate, in the contract's order
+
+    @property
+    def open(self) -> tuple[GateRow, ...]:
+        """The rows that did not pass."""
+        return tuple(row for row in self.rows if row.verdict != "PASS")
+
+    @property
+    def passed(self) -> tuple[GateRow, ...]:
+        """The rows that passed."""
+        return tuple(row for row in self.rows if row.verdict == "PASS")
+
+    @property
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """How many gates there are of each verdict, in the order of the rows: (("FAIL", 2), ("PASS", 45))."""
+        words = [row.verdict for row in sorted(self.every, key=_rank)]
+        return tuple((word, words.count(word)) for word in dict.fromkeys(words))
+
+    @property
+    def counted(self) -> str:
+        """The same in words: "2 FAIL, 45 PASS"."""
+        return ", ".join(f"{count} {word}" for word, count in self.counts)
+
+
+def _rank(row: GateRow) -> tuple[int, bool, float]:
+    """Order rows: by verdict, then what could not be assessed, then what is nearest to its threshold."""
+    place = _FIRST.index(row.verdict) if row.verdict in _FIRST else len(_FIRST) + (row.verdict == "PASS")
+    left = row.margin.left
+    return place, left is not None, left or 0.0
+
+
+def _paired(rows: Sequence[GateRow]) -> tuple[GateRow, ...]:
+    """Join the two ways round of each pair of subgroups, the worse one first; order what is left by how bad it is."""
+    ordered = sorted(rows, key=_rank)
+    by_pair: dict[frozenset[str], GateRow] = {}
+    joined: list[GateRow] = []
+    for row in ordered:
+        if row.pair is None:
+            joined.append(row)
+        elif row.pair in by_pair:
+            first = by_pair[row.pair]
+            joined[joined.index(first)] = by_pair[row.pair] = replace(first, turned=row)
+        else:
+            by_pair[row.pair] = row
+            joined.append(row)
+    return tuple(joined)
+
+
+def _pair_of(gate: Gate) -> frozenset[str] | None:
+    """Name what a gate compares, whichever way round: the same for both gates of a pair of subgroups."""
+    cases = slice_of(gate)
+    if cases.other is None:
+        return None
+    return frozenset(
+        (f"{gate.preset} {gate.metric} {gate.threshold} {cases.group}", f"value {cases.value}", f"value {cases.other}")
+    )
 
 
 def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
@@ -130,13 +212,16 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
     if judgement is None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
-    rows = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
+    every = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
     # A gate that passed on a group too small to show is no weak one: how near it was is not told. One that has all of
     # what it asks for, such as every layer as planned, has no margin to be near to.
-    far = {row.margin.gate for row in rows if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
-    closest = weakest([row.margin for row in rows if row.margin.gate not in far])
-    symbol, tone = SYMBOLS[judgement.verdict], TONES[judgement.verdict]
-    return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest)
+    far = {row.margin.gate for row in every if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
+    closest = weakest([row.margin for row in every if row.margin.gate not in far])
+    symbol, tone = symbol_of(judgement.verdict), tone_of(judgement.verdict)
+    rows = _paired(every)
+    # What passed and has no margin comes last.
+    rows = tuple(sorted(rows, key=lambda row: row.margin.gate in far))
+    return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest, every)
 
 
 def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:
@@ -146,11 +231,31 @@ def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:
 
 def predicted_sentence(record: Record, contract: Judged | None) -> str:
     """Say how likely the plan took it that a faithful candidate passes, and what came; "" where it said nothing."""
-    rows = contract.rows if contract else ()
+    rows = contract.every if contract else ()
     return came_words(record.plan.power, {row.margin.gate: row.verdict == "PASS" for row in rows})
 
 
-def _count(result: GateResult, least: int) -> str:
+def _noun(gate: Gate, count: int | None) -> str:
+    """Name what a gate counts: timed runs, processes, layers or cases."""
+    noun = "case"
+    if gate.unit in ("s", "cases/s"):
+        noun = "timed run"
+    elif gate.metric == AS_PLANNED or gate.test == "read_back":
+        noun = "layer"
+    elif gate.metric == "peak_memory":
+        noun = "process"
+    return noun if count == 1 else "processes" if noun == "process" else f"{noun}s"
+
+
+def _counted(result: GateResult, count: str, noun: str) -> str:
+    if not count:
+        return ""
+    return f"{noun} {count}" if result.cases is None and result.method != NOT_SHOWN else f"{count} {noun}"
+
+
+def _count(gate: Gate, result: GateResult, least: int) -> str:
+    if gate.metric == "size":
+        return ""
     if result.cases is not None:
         return f"{result.cases:,}" if result.cases else ""
     return few(least) if result.method == NOT_SHOWN else "not shown"
@@ -160,12 +265,14 @@ def _gate_row(gate: Gate, result: GateResult, least: int) -> GateRow:
     needed = result.needed_cases if result.needed_cases is not None else gate.needed_cases
     bounds = [quantity(value, gate.unit, gate.threshold) for value in (result.lower, result.upper)]
     whole = result.lower is not None and result.lower == result.upper
+    noun = _noun(gate, result.cases)
     return GateRow(
         verdict=result.verdict,
-        symbol=SYMBOLS[result.verdict],
-        tone=TONES[result.verdict],
+        symbol=symbol_of(result.verdict),
+        tone=tone_of(result.verdict),
         title=gate_title(gate),
         slice=gate_slice(gate),
+        whole=gate.slice == "all" and gate.test != "read_back",
         origin=place(gate.origin),
         threshold=threshold_words(gate),
         estimate=quantity(result.estimate, gate.unit, gate.threshold),
@@ -173,8 +280,8 @@ def _gate_row(gate: Gate, result: GateResult, least: int) -> GateRow:
         before=_metric(gate, result, result.original),
         after=_metric(gate, result, result.candidate),
         cases=result.cases,
-        count=_count(result, least),
-        changed=result.changed,
+        count=_count(gate, result, least),
+        changed=None if noun.startswith("layer") else result.changed,
         needed=needed,
         hidden=result.method == NOT_SHOWN,
         short=needed is not None and result.cases is not None and result.cases < needed,
@@ -183,6 +290,8 @@ def _gate_row(gate: Gate, result: GateResult, least: int) -> GateRow:
         controls=f"it refused {control_words(result.refused)}" if result.refused else "",
         picture=interval_svg(gate, result),
         margin=margin(gate, result),
+        counted=_counted(result, _count(gate, result, least), noun),
+        pair=_pair_of(gate),
     )
 
 
@@ -198,128 +307,3 @@ def _metric(gate: Gate, result: GateResult, value: float | None) -> str:
 def open_gates(judgement: Judgement) -> tuple[GateResult, ...]:
     """Return the results that did not pass."""
     return tuple(result for result in judgement.results if result.verdict != "PASS")
-
-
-# Past this a table of every class by every class says nothing to a reader; the changes by class still do.
-MOST_CLASSES = 12
-MOST_ROWS = 24
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One actual class: its cases, how many each model decided rightly, and what changed hands.
-
-    Every number is written out; `changed` says whether any case changed hands, as far as that may be shown.
-    """
-
-    name: str
-    cases: str
-    before: str
-    after: str
-    gained: str
-    lost: str
-    changed: int
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Cases by row class and column class, written out; `weights` are the cells' share of their row, for the tint."""
-
-    title: str
-    rows: str
-    columns: str
-    cells: tuple[tuple[str, ...], ...]
-    weights: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class ClassChanges:
-    """What a page shows of one candidate's changed decisions; `hidden` counts classes without a row of their own."""
-
-    candidate: str
-    classes: tuple[str, ...]
-    labelled: bool
-    rows: tuple[ClassRow, ...]
-    hidden: int
-    matrices: tuple[Matrix, ...]
-    sentence: str
-
-
-def class_changes(candidate: str, answers: DecisionCounts, least: int) -> ClassChanges:
-    """Turn counted decisions into tables; with many classes only those that changed most have a row.
-
-    No table shows a cell of fewer than `least` cases, nor does the sentence.
-    """
-    labelled = bool(answers.original)
-    shown = without_small_cells(answers, least)
-    rows = _class_rows(shown) if labelled else ()
-    most = sorted(rows, key=lambda row: -row.changed)[:MOST_ROWS] if len(rows) > MOST_ROWS else list(rows)
-    return ClassChanges(
-        candidate, answers.classes, labelled, tuple(most), len(rows) - len(most), _matrices(shown.answers),
-        _changes_sentence(answers, least),
-    )  # fmt: skip
-
-
-def _class_rows(shown: ShownTables) -> tuple[ClassRow, ...]:
-    answers = shown.answers
-    before, after = _diagonal(answers.original), _diagonal(answers.candidate)
-    return tuple(
-        ClassRow(
-            name,
-            number(shown.totals[index]),
-            number(before.get(index, 0)),
-            number(after.get(index, 0)),
-            number(answers.gained[index]),
-            number(answers.lost[index]),
-            sum(count if isinstance(count, int) else 1 for count in (answers.gained[index], answers.lost[index])),
-        )
-        for index, name in enumerate(answers.classes)
-    )
-
-
-def _diagonal(cells: Cells) -> dict[int, CaseCount]:
-    return {row: count for row, column, count in cells if row == column}
-
-
-def _matrices(answers: DecisionCounts) -> tuple[Matrix, ...]:
-    if len(answers.classes) > MOST_CLASSES:
-        return ()
-    tables = (
-        ("before: the original", "actual", "decided", answers.original),
-        ("after: the candidate", "actual", "decided", answers.candidate),
-        ("what moved", "original decided", "candidate decided", () if answers.original else answers.moved),
-    )
-    size = len(answers.classes)
-    return tuple(_matrix(title, rows, columns, cells, size) for title, rows, columns, cells in tables if cells)
-
-
-def _matrix(title: str, rows: str, columns: str, cells: Cells, size: int) -> Matrix:
-    counts = {(row, column): count for row, column, count in cells}
-    table = [[counts.get((row, column), 0) for column in range(size)] for row in range(size)]
-    written = tuple(tuple(number(count) for count in line) for line in table)
-    return Matrix(title, rows, columns, written, tuple(_weights(line) for line in table))
-
-
-def _weights(line: list[CaseCount]) -> tuple[float, ...]:
-    """Return each cell's share of its row; none where a cell is not shown, which the others' shares would give away."""
-    whole = [count for count in line if isinstance(count, int)]
-    if len(whole) < len(line):
-        return (0.0,) * len(line)
-    return tuple(round(count / (sum(whole) or 1), 3) for count in whole)
-
-
-def _changes_sentence(answers: DecisionCounts, least: int) -> str:
-    changed = sum(count for before, after, count in answers.moved if before != after and isinstance(count, int))
-    if not changed:
-        return f"Both models decide every one of {answers.cases:,} evaluation cases alike."
-    if is_small(changed, least):
-        return f"The models decide fewer than {least} of {answers.cases:,} evaluation cases differently."
-    text = f"The models decide {changed:,} of {answers.cases:,} evaluation cases differently"
-    if not answers.original:
-        return text + "; without labels nobody can say which of the two is right."
-    gained, lost = (sum(count for count in side if isinstance(count, int)) for side in (answers.gained, answers.lost))
-    neither = changed - gained - lost
-    if any(is_small(count, least) for count in (gained, lost, neither)):
-        return f"{text}; how many became right or wrong is not shown, as one of these is fewer than {least}."
-    tail = f", {neither:,} changed from one wrong decision to another" if neither else ""
-    return f"{text}: {gained:,} became right, {lost:,} became wrong{tail}."

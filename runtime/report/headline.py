@@ -1,16 +1,15 @@
-"""The report's sentences: the verdict and its ground, advice from the measurements, and earlier looks at the rows."""
+"""The report's first sentences: the verdict, its ground, and earlier looks at the rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from titrant.runtime.contract.company import serving_advice
 from titrant.runtime.contract.verdict import beyond, beyond_words, original_misses
-from titrant.runtime.report.candidates import Shown, shown_candidates
+from titrant.runtime.report.candidates import Shown, original_bytes
 from titrant.runtime.report.contract import open_gates
-from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
-from titrant.runtime.report.savings import faster, speed_gain
+from titrant.runtime.report.record_view import Record, gate_slice, gate_title, listed, quantity
 from titrant.schema.gain import gains_words, speed_words
-from titrant.schema.gate import NOT_SHOWN, Contract, Gate, GateResult, Judgement, asked_of_original, threshold_words
+from titrant.schema.gain_parts import ORIGINAL, fastest, fp32_files
+from titrant.schema.gate import NOT_SHOWN, Contract, GateResult, Judgement, asked_of_original
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import CandidateSearch
 from titrant.schema.record import Look
@@ -57,8 +56,8 @@ def headline(record: Record, leads: tuple[Shown, ...]) -> Headline:
 
 
 def _released(record: Record, released: list[Shown]) -> Headline:
-    names = listed([f"“{lead.id}”" for lead in released])
-    gained = _gained(released)
+    names = listed([f"“{lead.id}”{_file_words(record, lead)}" for lead in released])
+    gained = _gained(record, released)
     judgements = [lead.judgement for lead in released if lead.judgement]
     gates = sum(len(judgement.results) for judgement in judgements)
     look = record.run.look
@@ -78,12 +77,55 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven{gained}.", ground)
 
 
-def _gained(released: list[Shown]) -> str:
-    """Say what each released candidate gains over the plain conversion and the original, also where that is nothing."""
-    said = [(lead.id, words) for lead in released if (words := gains_words(lead.record.gains))]
+def _gained(record: Record, released: list[Shown]) -> str:
+    """Say of each released candidate its size and its speed against the unoptimized files, also where that is nothing.
+
+    Against the plain conversion and the original first, then which unoptimized file is the fastest of all.
+    """
+    said = [(lead.id, _about(record, lead)) for lead in released]
     if len(released) == 1:
-        return "".join(f"; {words}" for _, words in said)
-    return "".join(f"; “{name}”: {words}" for name, words in said)
+        return "".join(f"; {words}" for _, words in said if words)
+    return "".join(f"; “{name}”: {words}" for name, words in said if words)
+
+
+def _about(record: Record, lead: Shown) -> str:
+    gained = gains_words(lead.record.gains)
+    processor = record.hardware.cpu or record.hardware.machine
+    parts = [f"{gained}, on {processor}" if gained else "", _best_words(record, lead)]
+    return "; ".join(part for part in parts if part)
+
+
+def _best_words(record: Record, lead: Shown) -> str:
+    """Compare with the fastest unoptimized file of any engine, in which nothing but the file and the engine changed."""
+    search = next((search for search in record.plan.searches if lead.id in search.candidates), None)
+    if search is None or not lead.record.gains:
+        return ""
+
+    def seconds(name: str) -> float | None:
+        timings = record.values.timings.get(name)
+        timing = None if timings is None else timings.batches.get(search.timing_batch)
+        return None if timing is None else timing.p50
+
+    best = fastest(fp32_files(record.plan, search), seconds)
+    over = lead.record.parts.over_fastest if lead.record.parts else None
+    if best is None:
+        return ""
+    if best == lead.id:
+        return "no other unoptimized file is faster"
+    if over is not None and over.speed is not None:
+        return f"against {over.before}, the fastest unoptimized file, {speed_words(over.speed)}"
+    if best == ORIGINAL:
+        return "the original is the fastest unoptimized file"
+    return f"{best} is the fastest unoptimized file"
+
+
+def _file_words(record: Record, lead: Shown) -> str:
+    """Say which file a released candidate is and what it takes: " (x.onnx, 13.1 KiB, 0.31 of the original)"."""
+    file = record.values.files.get(lead.id, "").rpartition("/")[2]
+    before, size = original_bytes(record), lead.record.size
+    share = f", {size / before:.2f} of the original" if before and size is not None else ""
+    parts = [part for part in (file, "" if size is None else f"{quantity(size, 'B')}{share}") if part]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _ground(record: Record, leads: tuple[Shown, ...]) -> str:
@@ -156,147 +198,6 @@ def _named(record: Record, results: Sequence[GateResult]) -> str:
         if gate:
             names.append(gate_title(gate) + ("" if gate.slice == "all" else f" on {gate_slice(gate)}"))
     return listed(names[:4] + ([f"{len(names) - 4} more"] if len(names) > 4 else []))
-
-
-SLOW = 1.1  # a candidate counts as slower than the original from here
-
-
-def advice(record: Record, leads: tuple[Shown, ...]) -> tuple[str, ...]:
-    """Gather what the rules have to say, each sentence once."""
-    sentences = (sentence for rule in RULES for sentence in rule(record, leads))
-    return tuple(dict.fromkeys(sentences))
-
-
-def _unproven(record: Record, leads: tuple[Shown, ...]) -> Iterator[tuple[Gate, GateResult]]:
-    gates = {gate.id: gate for gate in record.plan.contract.gates}
-    for lead in leads:
-        for result in open_gates(lead.judgement) if lead.judgement else ():
-            if result.gate in gates:
-                yield gates[result.gate], result
-
-
-def _more_cases(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    for gate, result in _unproven(record, leads):
-        # What was planned for assumed shares; where some were seen, they alone say how many cases would do.
-        needed = result.needed_cases if result.assessable else gate.needed_cases
-        if result.verdict != "INCONCLUSIVE" or needed is None or result.cases is None:
-            continue
-        if needed > result.cases:
-            about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
-            assumed = f" (assuming: {gate.assumption})" if gate.assumption else ""
-            if result.assessable:
-                least = needed == gate.min_cases
-                assumed = " (the least that min_cases allows)" if least else " (with the shares that were seen)"
-            yield (
-                f"{about}: proving it takes {cases(needed)} in the evaluation rows that count for this gate, for a "
-                f"power of 0.8{assumed}; there are {result.cases:,}. "
-                f"Add {needed - result.cases:,}, or give the evaluation role a larger share of the data."
-            )
-
-
-def _not_assessable(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    for gate, result in _unproven(record, leads):
-        if result.estimate is None and result.method != NOT_SHOWN:
-            because = result.reason or gate.assumption or "no reason was given"
-            yield f"{gate_title(gate)} could not be assessed: {because}."
-
-
-def _broken(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    for lead in leads:
-        failed = [
-            gate
-            for gate, result in _unproven(record, (lead,))
-            if result.verdict == "FAIL" and not original_misses(gate, result)
-        ]
-        quality = [gate for gate in failed if gate.preset != "target"]
-        if quality and lead.planned.method != "none":
-            yield (
-                f"“{lead.id}” loses more than {gate_title(quality[0])} allows: a gentler level or method, or more "
-                "calibration rows, may keep it."
-            )
-        if len(quality) < len(failed):
-            yield f"“{lead.id}” misses a limit of `target`: try a more aggressive level, or a limit that it can reach."
-
-
-def _slower(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    original = record.values.timings.get("original", ModelTimings({}))
-    for lead in leads:
-        words = {
-            batch: _slower_words(original.batches[batch], timing)
-            for batch, timing in lead.timings.batches.items()
-            if batch in original.batches
-        }
-        slow = [batch for batch in words if words[batch]]
-        fast = [batch for batch in words if batch not in slow]
-        if slow:
-            instead = f": serve it in batches of {fast[0]}" if fast else ""
-            yield f"“{lead.id}” is {words[slow[-1]]} than the original in batches of {slow[-1]}{instead}."
-
-
-def _slower_words(before: Timing, after: Timing) -> str:
-    """Say how much slower a candidate is; "" where it is not, or nothing tells."""
-    gain = speed_gain(before, after)
-    if gain is None:
-        return faster(before.p50, after.p50) if after.p50 > SLOW * before.p50 else ""
-    return speed_words(gain) if gain.verdict == "worse" else ""
-
-
-def _too_busy(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    """Say which candidates a busy machine kept from being chosen or turned down by their speed."""
-    candidates = shown_candidates(record)
-    for search in record.plan.searches:
-        for lead in leads:
-            others = [candidates[name] for name in search.candidates if lead.id in search.candidates]
-            untold = [
-                f"“{other.id}”"
-                for other in others
-                if other.record.status == "measured" and _untold(lead, other, search.timing_batch)
-            ]
-            if untold:
-                yield (
-                    f"The machine was too busy to tell whether {listed(untold)} would be faster than “{lead.id}”: run "
-                    "it again on a quieter one, which times them anew."
-                )
-
-
-def _untold(lead: Shown, other: Shown, batch: int) -> bool:
-    before, after = lead.timing(batch), other.timing(batch)
-    gain = speed_gain(before, after) if before and after else None
-    return gain is not None and gain.busy and gain.verdict == "unknown"
-
-
-def _original_misses(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    for gate, result in _unproven(record, leads):
-        if original_misses(gate, result):
-            about = f"{gate_title(gate)} on {gate_slice(gate)}" if gate.slice != "all" else gate_title(gate)
-            yield (
-                f"{about}: the original itself reaches {result.original:.4f}, where {threshold_words(gate)} is asked. "
-                "No candidate made of it is likely to pass: train or choose a better model first."
-            )
-
-
-def _depends_on_batch(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    seen = record.values.invariance
-    yield from serving_advice({lead.id: seen[lead.id] for lead in leads if lead.id in seen})
-
-
-def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
-    if not record.run.released and not record.run.original_misses:
-        aside = "; the candidate in quarantine/ is there to be looked at, not to be shipped" if leads else ""
-        yield f"Go on serving the original model{aside}."
-
-
-AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
-RULES: tuple[AdviceRule, ...] = (
-    _original_misses,
-    _keep_the_original,
-    _broken,
-    _more_cases,
-    _not_assessable,
-    _depends_on_batch,
-    _slower,
-    _too_busy,
-)
 
 
 def _open_sentence(look: Look) -> str:

@@ -4,6 +4,7 @@ The figures come with digests, machine, instruction set and libraries; a file is
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
 from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
 from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.release import DOCUMENTS, FOLDER, evidence_of
 from titrant.schema.values.units import format_size
 
 
@@ -43,7 +45,19 @@ def environment(record: Record) -> tuple[Fact, ...]:
         Fact("libraries", ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))),
     )
     extra = tuple(Fact(name, value) for name, value in sorted(record.run.environment.items()))
+    documents = [DOCUMENTS[name].title for name in evidence_of(record.plan)]
+    extra += (Fact("evidence", f"in the folder {FOLDER} beside this report: {', '.join(documents)}"),) * bool(documents)
     return tuple(fact for fact in facts + extra if fact.value)
+
+
+def rerun_lines(record: Record) -> str:
+    """Write the commands that do this run again: from its record, and from the recipe by the decisions of its lock."""
+    digest = record.run.plan_digest or plan_digest(record.plan)
+    # A run's folder ends in the first digits of its plan.
+    lines = [f"titrant rerun {digest[:8]}  # or the folder of this page"]
+    if record.recipe_file:
+        lines.append(f"titrant run {shlex.quote(record.recipe_file)} --locked  # as its lock decided")
+    return "\n".join(lines)
 
 
 def digests(record: Record, leads: tuple[Shown, ...]) -> tuple[Fact, ...]:

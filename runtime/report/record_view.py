@@ -11,6 +11,7 @@ from titrant.runtime.contract.answers import DecisionCounts
 from titrant.runtime.contract.company import Invariance
 from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
+from titrant.runtime.contract.statistics.reliability import Reliability
 from titrant.runtime.report.search_values import Proposal, Sensitivity, unreadable
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import EXECUTED, FINE_TUNED, SMALLER_IS_BETTER, Gate, GateResult
@@ -121,11 +122,11 @@ class StepValues:
     `timings` is keyed by "original", candidate ids and the plain conversions beside them; they chose. `judged_timings`
     holds, by the candidate that they judged, timings keyed in the same way. `quality` is keyed by candidate id, as is
     `answers`, which says for judged candidates which decisions changed on evaluation rows
-    (`titrant.runtime.contract.answers`), and `metrics`, both models' by subgroup. `invariance`, by candidate id too,
-    says whether answers depend on who shares
-    the batch: on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's
-    file below the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose
-    mixtures it serves, `proposals` by the mixture.
+    (`titrant.runtime.contract.answers`), and `metrics`, both models' by subgroup, and `reliability`, what they
+    predicted beside what came. `invariance`, by candidate id too, says whether answers depend on who shares the batch:
+    on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's file below
+    the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose mixtures it
+    serves, `proposals` by the mixture.
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
@@ -135,6 +136,7 @@ class StepValues:
     curves: Curves | None = None
     answers: Mapping[str, DecisionCounts] = field(default_factory=dict)
     metrics: Mapping[str, tuple[SliceMetrics, ...]] = field(default_factory=dict)
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
     invariance: Mapping[str, Invariance] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
@@ -273,7 +275,8 @@ def _rounded(value: float, unit: str) -> str:
         return format_time(value)
     if unit == "B":
         return format_size(round(value))
-    return f"{value:,.0f} {unit}"
+    # Cases a second are many; a metric in the label's own unit may be a few of anything.
+    return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.4g} {unit}"
 
 
 def gate_title(gate: Gate) -> str:

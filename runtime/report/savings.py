@@ -4,14 +4,15 @@ There is never one overall score.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.statistics.paired_runs import compare_runs
 from titrant.runtime.report.candidates import NOTHING, Shown, original_bytes
+from titrant.runtime.report.main_metric import is_less_better, main_metric
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
 from titrant.schema.gain import Gain, speed_words, throughput_words
-from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
+from titrant.schema.gate import Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
 
@@ -33,6 +34,8 @@ class Saving:
     after_share: float | None = None
     note: str = ""
     predicted: str = ""  # what had been predicted of `after`, and how
+    pace: bool = False  # it is the median latency against the original
+    judged: bool = False  # it is the main metric on evaluation rows
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _latency(record: Record, batch: int, candidate: Shown) -> Iterator[Saving]:
     before, conversion, after = (timed.models.get(name, NOTHING).batches.get(batch) for name in names)
     if before and after:
         predicted = predicted_seconds(record, candidate, batch, after.p50)
-        yield _pace(Saving("latency p50", "", "", "", "", note=note, predicted=predicted), before, after)
+        yield _pace(Saving("latency p50", "", "", "", "", note=note, predicted=predicted, pace=True), before, after)
     if conversion and after and plain != "original":
         about = f"before is {plain}, the plain conversion in the same engine; {note}"
         yield _pace(Saving(f"latency p50 against {plain}", "", "", "", "", note=about), conversion, after)
@@ -207,12 +210,14 @@ def _metric(record: Record, candidate: Shown) -> Saving | None:
     judged = _main_result(record, candidate)
     if judged:
         gate, result = judged
-        return _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
-    quality = candidate.quality
-    if quality is None or quality.original.get("accuracy") is None:
+        pair, less = (result.original, result.candidate), is_less_better(gate)
+        row = _compared(gate.metric, *pair, result.cases, "evaluation rows", less=less)
+        return replace(row, judged=True)
+    metric, quality = main_metric(record), candidate.quality
+    before, after = metric.of_original(quality), metric.of(quality)
+    if quality is None or before is None or metric.is_share:
         return None
-    pair = quality.original["accuracy"], quality.candidate.get("accuracy")
-    return _compared("accuracy", *pair, quality.rows, "tuning rows: compared, not judged")
+    return _compared(metric.key, before, after, quality.rows, "tuning rows: compared, not judged", less=metric.less)
 
 
 def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | None:
@@ -227,7 +232,9 @@ def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | 
     return None
 
 
-def _compared(metric: str, before: float | None, after: float | None, cases: int | None, note: str) -> Saving:
+def _compared(
+    metric: str, before: float | None, after: float | None, cases: int | None, note: str, *, less: bool
+) -> Saving:
     shown = [metric_with_cases(metric, value, cases) for value in (before, after)]
     name = metric.replace("_", " ")
     if before is None or after is None:
@@ -235,7 +242,7 @@ def _compared(metric: str, before: float | None, after: float | None, cases: int
     change = after - before
     if abs(change) < 1e-12:
         return Saving(name, shown[0], shown[1], "unchanged", "plain", note=note)
-    better = (change > 0) != (metric in LESS_IS_BETTER)
+    better = (change > 0) != less
     words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
     return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)
 
@@ -291,6 +298,39 @@ def loading(record: Record) -> Pair:
         return Pair(NONE, NONE)
     predicted = sum(result.predicted.loads.get(name, 0.0) for result in results for name in result.loads)
     return pair(predicted, sum(seconds for result in results for seconds in result.loads.values()), "s")
+
+
+@dataclass(frozen=True)
+class PredictedRow:
+    """A candidate's figures as predicted before they were measured, beside what was measured."""
+
+    candidate: str
+    size: Pair
+    seconds: Pair
+    memory: Pair
+    basis: str
+
+
+def predicted_rows(record: Record, candidates: Iterable[Shown]) -> tuple[PredictedRow, ...]:
+    """Lay out what was predicted of each candidate that was measured; one of which nothing was predicted has no row."""
+    return tuple(row for candidate in candidates if (row := _predicted_row(record, candidate)) is not None)
+
+
+def _predicted_row(record: Record, candidate: Shown) -> PredictedRow | None:
+    search = next((search for search in record.plan.searches if candidate.id in search.candidates), None)
+    timing = None if search is None else candidate.timing(search.timing_batch)
+    made, cost = _result(record, candidate.planned.model.rpartition(".")[0]), _cost(record, candidate)
+    size = None if made is None else made.predicted.output_bytes
+    if search is None or timing is None or (size is None and cost is None):
+        return None
+    bases = (made.predicted.basis_of("output_bytes") if made and size else "", cost.basis if cost else "")
+    return PredictedRow(
+        candidate.id,
+        pair(size, candidate.record.size, "B", FILE_BYTES),
+        pair(cost.seconds.get(str(search.timing_batch)) if cost else None, timing.p50, "s"),
+        pair(cost.peak_bytes if cost else None, candidate.timings.peak_bytes, "B", MEMORY_BYTES),
+        ", ".join(dict.fromkeys(basis for basis in bases if basis)),
+    )
 
 
 def predicted_size(record: Record, candidate: Shown) -> str:

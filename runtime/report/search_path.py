@@ -66,6 +66,16 @@ class SearchPath:
         )
 
     @property
+    def numbered(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return the lines with each point's number in the picture, "" for one that is not drawn."""
+        numbers, drawn = [], 0
+        for point in self.points:
+            seen = point.kept is not None and point.seconds is not None
+            drawn += seen
+            numbers.append(str(drawn) if seen else "")
+        return tuple(zip(numbers, self.rows, strict=True))
+
+    @property
     def predicted(self) -> tuple[tuple[str, str], ...]:
         """Return the frontier in words: latency and damage, from the fastest."""
         return tuple((format_time(seconds), f"{damage:.3g}") for seconds, damage in self.frontier)

@@ -38,7 +38,7 @@ from titrant.runtime.worker.parent import Listen, Worker, environment
 from titrant.schema.diagnostics.diagnostics import DEFECT, INTERRUPTED, Diagnostic, StepError, TitrantError
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
-from titrant.schema.release import released_facts
+from titrant.schema.release import evidence_of, released_facts
 
 # What a store may lose while a run goes on before something is wrong with the disk itself.
 _MENDED_AT_MOST = 20
@@ -214,11 +214,25 @@ class _Run:
         self._accepted(record)
         write_record(folder.path, record)
         unfinished = unfinished_of(target) if judged.best else None
+        self._write_evidence(folder, unfinished)
         self._journal.add("placed", **names_placed(folder.path, unfinished, target.name))
         if judged.best:
             place_outputs(target)
         self._journal.add("closed", exit=record.exit, verdict=record.verdict, released=list(record.released))
         return record
+
+    def _write_evidence(self, folder: RunFolder, placed: Path | None) -> None:
+        """Write the documents that the plan asks for; a run that cannot is one that failed, and releases nothing."""
+        documents = evidence_of(self._plan)
+        if not documents:
+            return
+        from titrant.runtime.evidence.earlier import earlier_of
+        from titrant.runtime.evidence.pack import make_pack
+
+        begun = time.monotonic()
+        earlier = earlier_of(self._home, folder.path, placed=placed) if "changes" in documents else None
+        pack = make_pack(folder.path, documents, earlier, placed=placed)
+        self._journal.add("evidence", files=list(pack.files), seconds=time.monotonic() - begun)
 
     def _accepted(self, record: RunRecord) -> None:
         if self._replay.accept is not None:

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from titrant.schema.min_cell import min_cell, without_small_groups
 from titrant.schema.plan import Plan, Prediction, plan_digest, without_paths
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord, without_file_names
+from titrant.schema.release import FOLDER, INDEX, evidence_of
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
+_SHORT = 60  # characters: what is longer is a license's whole text
 # Where files lie changes nothing, and is another place on another machine.
 _PLACES = ("TITRANT_HOME", "TITRANT_RECIPE_FOLDER")
 # Variables that a user may have set, and that change kernels, threads, or which code is imported.
@@ -51,6 +53,7 @@ def describe(planned: Planned, variables: dict[str, str]) -> dict[str, Any]:
         "variables": {name: value for name, value in variables.items() if name not in _PLACES},
         "flags": flags(variables),
         "packages": packages(),
+        "licenses": licenses(planned.plan.hardware.packages),
     }
 
 
@@ -94,6 +97,27 @@ def packages() -> dict[str, str]:
 
     versions = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
     return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+
+
+def licenses(names: Iterable[str]) -> dict[str, str]:
+    """Return what installed distributions declare as their license; one that says nothing is left out.
+
+    An SPDX expression where there is one, else the short text or the classifier that an older package has.
+    """
+    from importlib import metadata
+
+    declared: dict[str, str] = {}
+    for name in names:
+        try:
+            about = metadata.metadata(name)
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+        classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
+        short = about["License"] or ""
+        expression = about["License-Expression"] or (short if len(short) < _SHORT and "\n" not in short else "")
+        if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
+            declared[name] = " ".join(text.split())
+    return declared
 
 
 def _name_and_version(text: str) -> tuple[str, str]:
@@ -190,10 +214,15 @@ def earlier_run(home: Home, walk: Walk, outcome: Outcome) -> RunRecord | None:
     same = (
         record
         for folder, record in closed_runs(home, walk.plan)
-        if same_outcome(record, mine) and still_placed(folder, record)
+        if same_outcome(record, mine) and still_placed(folder, record) and _has_evidence(folder, walk.plan)
     )
     earlier = next(same, None)
     return None if earlier is None else replace(earlier, executed=0, reused=count_with_results(walk))
+
+
+def _has_evidence(folder: Path, plan: Plan) -> bool:
+    """Tell whether a run still has the evidence that its plan asks for."""
+    return not evidence_of(plan) or (folder / FOLDER / INDEX).is_file()
 
 
 def count_with_results(walk: Walk) -> int:
@@ -280,6 +309,11 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         for candidate in judged
         if (value := walk.value_if_there(_beside(candidate.judgement, "metrics")))
     }
+    reliability = {
+        candidate.id: value
+        for candidate in judged
+        if (value := walk.value_if_there(_beside(candidate.judgement, "reliability")))
+    }
     return {
         "timings": timings,
         "judged_timings": {candidate.id: anew for candidate in ended if (anew := timed_anew(walk, candidate))},
@@ -292,6 +326,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "curves": _curves(walk),
         "answers": answers,
         "metrics": metrics,
+        **({"reliability": reliability} if reliability else {}),
         "invariance": {name: seen for name, seen in _invariance(walk).items() if seen is not None},
         "files": _files(walk, outcome),
         "sensitivity": _sensitivity(walk),

@@ -12,8 +12,9 @@ from titrant.runtime.backends import backend, kinds
 from titrant.runtime.backends.backend import ExecutedLayer
 from titrant.runtime.backends.recurrent import stateful
 from titrant.runtime.backends.session import Session, answer_rows, open_session
-from titrant.runtime.contract.answers import read_answers
+from titrant.runtime.contract.answers import judged_output, read_answers
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.contract.tasks.multilabel import THRESHOLD, label_probabilities
 from titrant.runtime.data.classes import in_own_type
 from titrant.runtime.serve.rows import columns_of, refuse_ignored
 from titrant.runtime.values import Outputs, Rows, Transforms
@@ -33,8 +34,8 @@ class Answer:
     """What a released model says of some rows.
 
     `outputs`: name → (rows, …) float32. `probabilities`: (rows, classes) float64, and `decisions`:
-    (rows,) classes at the operating point, whole numbers and truth values where the label has those, else names; both
-    are None for a model that does not classify.
+    (rows,) classes at the operating point, whole numbers and truth values where the label has those, else names; of
+    several labels (rows, labels) bool. Both are None for a model that does not classify.
     """
 
     outputs: Mapping[str, np.ndarray]
@@ -92,8 +93,13 @@ class Released:
         if not count:
             raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
         outputs = answer_rows(self._session, inputs, count, at_once)
-        if TASKS[self._reading.task].label != "class" or self.transforms is None:
+        if TASKS[self._reading.task].label not in ("class", "labels") or self.transforms is None:
             return Answer(outputs, None, None)
+        if TASKS[self._reading.task].label == "labels":
+            name = judged_output(self._reading, Outputs("", outputs))
+            cases = Rows("", {}, None, *(np.zeros(count, np.int64),) * 2, self.classes)
+            marks = label_probabilities(cases, name, self._reading.kind(name), outputs[name])
+            return Answer(outputs, marks, marks >= THRESHOLD)
         none = np.zeros(count, np.int64)
         cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)

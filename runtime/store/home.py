@@ -72,6 +72,11 @@ class Home:
         return self.path / "training"
 
     @property
+    def compared(self) -> Path:
+        """Comparisons of runs, which can be made again at any time."""
+        return self.path / "compared"
+
+    @property
     def unfinished(self) -> Path:
         """What is being written: nothing here counts until it is renamed to its place."""
         return self.path / "unfinished"

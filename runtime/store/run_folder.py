@@ -18,7 +18,9 @@ from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
+from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.record import Artifact, RunRecord, TrackerRecord
+from titrant.schema.release import FOLDER as EVIDENCE
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import digest_file, json_object
@@ -56,8 +58,10 @@ class RunFolder:
         return self.path / "quarantine"
 
     def withdraw(self) -> None:
-        """Take back what a run that failed at its very end had put in place: first its record, then its outputs."""
+        """Take back what a run that failed at its very end had put in place: its record, its outputs, its evidence."""
         (self.path / RECORD).unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVIDENCE, ignore_errors=True)
+        shutil.rmtree(unfinished_of(self.path / EVIDENCE), ignore_errors=True)
         for folder in (self.outputs, self.quarantine):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(exist_ok=True)
@@ -128,6 +132,12 @@ def _as_now(record: Any) -> Any:
     return record
 
 
+def report_of(folder: Path) -> Path | None:
+    """Return a run's report in the first format that it has, HTML before Markdown before JSON; None without one."""
+    files = (folder / f"report.{name}" for name in REPORT_FORMATS)
+    return next((file for file in files if file.is_file()), None)
+
+
 def closed_runs(home: Home, plan: Plan) -> Iterator[tuple[Path, RunRecord]]:
     """Yield the runs of this very plan that came to their end and have their report, with their folders, newest first.
 
@@ -135,7 +145,7 @@ def closed_runs(home: Home, plan: Plan) -> Iterator[tuple[Path, RunRecord]]:
     """
     for folder in _newest_first(home, f"-{plan_digest(plan)[:8]}"):
         record = read_record(folder)
-        if record is not None and record.plan_digest == plan_digest(plan) and (folder / "report.html").is_file():
+        if record is not None and record.plan_digest == plan_digest(plan) and report_of(folder):
             yield folder, record
 
 

@@ -82,8 +82,8 @@ class UserWatch:
 
     def roots(self) -> frozenset[str]:
         """Return the user's modules that were asked for since watching began."""
-        users = self._territory.modules()
-        return frozenset(name for name in self._roots | (set(sys.modules) - self._before) if name in users)
+        asked = self._roots | (set(sys.modules) - self._before)
+        return frozenset(name for name in asked if self._territory.module(name) is not None)
 
     def dependencies(self, params: Any, carried: Iterable[str] = (), *, files: bool = True) -> tuple[Dependency, ...]:
         """List what the step depends on beside its key: modules, what those ever read, versions of packages.

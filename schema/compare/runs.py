@@ -20,7 +20,7 @@ from titrant.schema.values.frozen import dataclass
 # Units of what is timed, also by steps whose outputs are the same in every run: seconds, and times as fast.
 _TIMED_UNITS = ("s", "x")
 # What environment.json says of things that are compared elsewhere, or that change nothing: places.
-_ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine")
+_ELSEWHERE = ("recipe", "recipe_file", "recipe_folder", "variables", "machine", "licenses")
 
 # A candidate, and whether the figures below it are timings.
 Owner = tuple[str, bool]

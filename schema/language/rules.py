@@ -56,7 +56,7 @@ def gates_agree(draft: Draft) -> Iterator[Diagnostic]:
 
 def slices_exist(draft: Draft) -> Iterator[Diagnostic]:
     """A gate on a subgroup names one of `data.subgroups`."""
-    groups = draft.data.subgroups if draft.data else {}
+    groups = draft.data.groups if draft.data else {}
     for index, gate in enumerate(draft.validation.gates):
         named = read_slice(gate.slice)
         if named.kind != "subgroup":

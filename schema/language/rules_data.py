@@ -9,7 +9,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.data import DATA_SOURCES, ColumnNames, CsvFile, Data, Source
+from titrant.schema.recipe.data import DATA_SOURCES, STRATA, ColumnNames, CsvFile, Data, Source
 
 LABELLED = (
     "binary_classification",
@@ -17,8 +17,12 @@ LABELLED = (
     "multilabel_classification",
     "regression",
     "segmentation",
+    "detection",
 )
 _CLASSES = LABELLED[:3]
+# Their label may be left out.
+OPTIONAL = ("language_modeling", "embedding")
+_OBJECTS = ("segmentation", "detection")
 
 
 def data_is_there(draft: Draft) -> Iterator[Diagnostic]:
@@ -78,7 +82,10 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
     data, task = draft.data, draft.task
     if data is None:
         return
-    if task not in LABELLED and data.label is not None:
+    if isinstance(data.label, tuple) and task != "multilabel_classification":
+        message = f"`task: {task}` has one label, and {len(data.label)} columns are named"
+        yield draft.value("R022", message, ("data", "label"), "name one, or choose `multilabel_classification`")
+    if task not in (*LABELLED, *OPTIONAL) and data.label is not None:
         message = f"`task: {task}` has no label"
         yield draft.key("R022", message, ("data", "label"), "take `label` out, or choose a labelled task")
     elif task in LABELLED and data.label is None:
@@ -93,9 +100,12 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
             "R022", "`classes` names one class, and a classifier tells two or more apart", ("data", "classes"), advice
         )
     elif task not in _CLASSES:
-        for key in ("positive", "classes"):
+        objects = task in _OBJECTS  # several classes in one case
+        for key in ("positive",) if objects else ("positive", "classes"):
             if getattr(data, key) is not None:
                 message = f"`{key}` names a class, and `task: {task}` has none"
+                if objects:
+                    message = f"`{key}` names the class of a case, and a case of `task: {task}` has several"
                 yield draft.key("R022", message, ("data", key), f"take `{key}` out")
 
 
@@ -104,19 +114,20 @@ def inputs_hold_no_answer(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.data
     if data is None:
         return
-    listed: dict[KeyPath, tuple[ColumnNames | None, str | None]] = {}
+    listed: dict[KeyPath, tuple[ColumnNames | None, ColumnNames]] = {}
+    answers = data.label_columns
     if isinstance(data.inputs, Mapping):
         for name, part in data.inputs.items():
             columns = (part,) if isinstance(part, str) else part
-            listed["data", "inputs", name] = (columns, data.label)
+            listed["data", "inputs", name] = (columns, answers)
     else:
-        listed["data", "inputs"] = (data.inputs, data.label)
+        listed["data", "inputs"] = (data.inputs, answers)
     for name, source in (data.sources or {}).items():
-        listed["data", "sources", name, "inputs"] = (source.inputs, source.label or data.label)
-    for path, (inputs, label) in listed.items():
+        listed["data", "sources", name, "inputs"] = (source.inputs, (source.label,) if source.label else answers)
+    for path, (inputs, labels) in listed.items():
         for index, column in enumerate(inputs or ()):
             place = (*path, index) if draft.source.has((*path, index)) else path
-            if column == label and draft.task in LABELLED:
+            if column in labels and draft.task in (*LABELLED, *OPTIONAL):
                 message = f"`{column}` is the label, and as an input it would give the model the answer"
                 yield draft.value("R022", message, place, "take it out of `inputs`, or name another `label`")
             elif inputs is not None and column in inputs[:index]:
@@ -228,6 +239,22 @@ def subgroups_are_cut(draft: Draft) -> Iterator[Diagnostic]:
             yield draft.value("R022", message, (*path, "bins"), f"write `[{ordered}]`")
 
 
+def strata_fit(draft: Draft) -> Iterator[Diagnostic]:
+    """Strata are a subgroup of that name, which no other has, of rows that all have labels."""
+    data = draft.data
+    if data is None or data.strata is None:
+        return
+    if STRATA in data.subgroups:
+        message = f"the strata are the subgroup `{STRATA}`, and another is called so"
+        yield draft.key("R022", message, ("data", "subgroups", STRATA), "give the subgroup another name")
+    if data.unlabeled is not None:
+        message = "tests that take labels of some rows are not stratified, and `data.unlabeled` stands beside `strata`"
+        yield draft.key("R022", message, ("data", "unlabeled"), "take one of the two out")
+    if draft.task == "unlabeled":
+        message = "answers without labels are the same or not, case by case: no test of theirs is stratified"
+        yield draft.key("R022", message, ("data", "strata"), "make it a subgroup: `subgroups: {site: {column: site}}`")
+
+
 def values_stand_once(draft: Draft) -> Iterator[Diagnostic]:
     """A value of the column belongs to one label."""
     for name, group in (draft.data.subgroups if draft.data else {}).items():
@@ -262,10 +289,10 @@ def unlabeled_fits(draft: Draft) -> Iterator[Diagnostic]:
 
 def _id_fits(draft: Draft, data: Data) -> Iterator[Diagnostic]:
     listed = data.input_columns or ()
-    if data.id is not None and (data.id in listed or data.id == data.label):
-        what = "the label" if data.id == data.label else "an input"
+    if data.id is not None and (data.id in listed or data.id in data.label_columns):
+        what = "the label" if data.id in data.label_columns else "an input"
         message = f"`{data.id}` is {what}, and cannot name rows"
         yield draft.value("R022", message, ("data", "id"), "name another column, or take `id` out")
 
 
-SUBGROUP_RULES = (subgroups_are_cut, values_stand_once, unlabeled_fits)
+SUBGROUP_RULES = (subgroups_are_cut, strata_fit, values_stand_once, unlabeled_fits)

@@ -11,6 +11,10 @@ from titrant.schema.recipe.transform import Transform
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.5, "tuning": 0.1, "calibration": 0.1, "evaluation": 0.3}
 ROLES = tuple(DEFAULT_SHARES)
+# What the strata are called among the subgroups.
+STRATA = "strata"
+# Strata of fewer units are judged together: what holds on average over few cases says nothing of a variance.
+LEAST_OF_A_STRATUM = 30
 # What judges goes before what chooses, that before what fits.
 PRECEDENCE = ("evaluation", "tuning", "calibration", "train")
 # What `sklearn` can name.
@@ -220,7 +224,9 @@ class Data(Section):
         description="input columns or arrays, or model input → the column or array that it is, or the columns that are "
         "stacked into it; default: all but the label and the `split.by` column, each of several by the model's name",
     )
-    label: Text | None = Field(None, description="label column or array")
+    label: Text | ColumnNames | None = Field(
+        None, description="label column or array; of multilabel_classification the columns of 0 and 1, one a label"
+    )
     classes: tuple[Scalar, ...] | None = Field(
         None,
         min_length=1,
@@ -242,6 +248,11 @@ class Data(Section):
         "`transforms` that a run ships, or an ONNX file that takes columns and gives the model's inputs",
     )
     subgroups: Mapping[str, Subgroup] = Field(default_factory=dict, description="name → partition of the rows")
+    strata: Text | None = Field(
+        None,
+        exclude_if=unsaid,
+        description="column of sites or devices: tests are stratified by it, and its values are the subgroup `strata`",
+    )
     unlabeled: Source | None = Field(
         None,
         exclude_if=unsaid,
@@ -256,6 +267,26 @@ class Data(Section):
         exclude_if=unsaid,
         description="column that names a row in files of rows (`report --rows`, `label`), no input; default: digests",
     )
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that hold labels; () where none does."""
+        return () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
+
+    @property
+    def label_name(self) -> str | None:
+        """What the label is called among the columns that are loaded: several columns become one array."""
+        return " + ".join(self.label_columns) or None
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """What labels in several columns are called; () where one column holds them."""
+        return self.label if isinstance(self.label, tuple) else ()
+
+    @property
+    def groups(self) -> Mapping[str, Subgroup]:
+        """The subgroups, and the strata as one more, each of whose values is one."""
+        return self.subgroups if self.strata is None else {**self.subgroups, STRATA: Subgroup(column=self.strata)}
 
     @property
     def input_columns(self) -> tuple[str, ...] | None:

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from titrant.schema.recipe.terms import Count, PathText, Ref, Section, Text
+from titrant.schema.recipe.terms import Count, PathText, Ref, Section, Text, unsaid
 
-OutputKind = Literal["logits", "probabilities", "log_probabilities", "values", "mask", "embedding"]
+OutputKind = Literal["logits", "probabilities", "log_probabilities", "values", "mask", "boxes", "embedding"]
+# The only output of a model whose raw outputs `decode` turns into boxes.
+BOXES = "boxes"
 # The kinds that a class is decided from.
 CLASSIFYING: tuple[OutputKind, ...] = ("logits", "probabilities", "log_probabilities")
 Dtype = Literal["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"]
@@ -72,6 +74,10 @@ class Model(Section):
         "default: none for a factory (then `train` is needed), else included",
     )
     inputs: tuple[InputSpec, ...] | None = Field(None, min_length=1, description="the inputs; default: from the data")
+    decode: Ref | None = Field(
+        None, exclude_if=unsaid,
+        description="`module:Name` of one case's raw outputs that returns boxes (N, 4), scores (N), labels (N)",
+    )  # fmt: skip
     state: Mapping[str, Text] | None = Field(
         None, description="output → input: recurrent state, fed back within one case, zero at its start"
     )

@@ -41,14 +41,20 @@ class Tracking(Section):
     mlflow: Annotated[bool | Mlflow, Field(union_mode="smart")] = Field(False, description="MLflow")
 
 
+EvidenceDocument = Literal[
+    "model_card", "bom", "spdx", "components", "test_result", "provenance", "hazards", "changes", "annex_iv"
+]
+REPORT_FORMATS: tuple[Literal["html", "md", "json"], ...] = ("html", "md", "json")
+
+
 class Report(Section):
     """Formats and what they may show."""
 
     formats: tuple[Literal["html", "md", "json"], ...] = Field(
-        ("html", "md", "json"), min_length=1, description="formats of the report"
+        REPORT_FORMATS, min_length=1, description="formats of the report; what compares runs reads json"
     )
-    evidence: bool | tuple[Text, ...] | None = Field(
-        None, description="evidence files: true, false or a list of them; default: by level"
+    evidence: bool | tuple[EvidenceDocument, ...] | None = Field(
+        None, description="documents of the evidence pack: true (all), false or a list of them; default: by level"
     )
     min_cell: Count = Field(
         MIN_CELL, description="groups and cells of tables with fewer cases than this are not shown, only that there are"

@@ -28,6 +28,7 @@ Task = Literal[
     "multilabel_classification",
     "regression",
     "segmentation",
+    "detection",
     "language_modeling",
     "embedding",
     "unlabeled",
@@ -69,6 +70,11 @@ class Recipe(Section):
     inspect: Annotated[Inspect | None, Off] = Field(None, description="what is looked at inside the model")
     report: Report = Field(default_factory=Report.model_construct, description="what is written about the run")
     tracking: Annotated[Tracking | None, Off] = Field(None, description="experiment trackers")
+
+    @property
+    def strata(self) -> str | None:
+        """The column that tests are stratified by."""
+        return None if self.data is None else self.data.strata
 
 
 # Keys that say nothing about what is done.

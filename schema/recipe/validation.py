@@ -49,7 +49,7 @@ class Calibration(Section):
     rise_at_most: Fraction = Field(description="rise of the Brier score, at most")
 
 
-# How two answers without labels are compared; masks and boxes come with their tasks.
+# How two answers without labels are compared.
 Measure = Literal["auto", "same_class", "cosine", "neighbor", "relative", "absolute", "dice", "boxes"]
 
 
@@ -58,7 +58,8 @@ class Agreement(Section):
 
     measure: Measure = Field("auto", description="how two answers are compared; auto: by the kind of the output")
     tolerance: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="cosine at least this, relative or absolute difference at most; default .99 and .01"
+        None,
+        description="cosine, Dice at least this, relative, absolute difference at most; default .99, .95, .01",
     )
     at_least: Fraction | None = Field(None, description="share of the cases that agree; default: as `retention`")
 
@@ -66,7 +67,7 @@ class Agreement(Section):
 class FreeGate(Section):
     """One row of the contract."""
 
-    metric: Metric | Ref = Field(description="a metric, or `module:Name` of f(outputs, labels) → number")
+    metric: Metric | Ref = Field(description="a metric, or `module:Name` of your own, declared by `@titrant.metric`")
     slice: SliceText = Field("all", description="all, `class X` or `subgroup G.value`")
     comparison: Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most"] = Field(
         description="absolute, or against the original: retention is a ratio, drop and rise are differences"
@@ -78,7 +79,7 @@ class FreeGate(Section):
 class Baseline(Section):
     """What the original must reach."""
 
-    metric: Metric | Ref = Field(description="a metric, or `module:Name`")
+    metric: Metric | Ref = Field(description="a metric, or `module:Name` of your own")
     at_least: float = Field(description="value that the original must reach")
 
 

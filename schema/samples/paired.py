@@ -39,14 +39,20 @@ def difference_statistic(lost: float, gained: float, cases: float, difference: f
     2 n q² - B q - lost Δ (1 - Δ) = 0 with B = lost (1 - 3 Δ) + gained (1 - Δ) - 2 (n - lost - gained) Δ.
     """
     n = cases
-    b = lost * (1 - 3 * difference) + gained * (1 - difference) - 2 * (n - lost - gained) * difference
-    root = math.sqrt(max(b * b + 8 * n * lost * difference * (1 - difference), 0.0))
-    share = min(max((b + root) / (4 * n), -difference, 0.0), (1 - difference) / 2)
-    variance = n * (2 * share + difference - difference**2)
+    variance = tango_variance(lost, gained, cases, difference)
     distance = gained - lost - n * difference
     if variance <= 1e-12 * n:
         return 0.0 if abs(distance) <= 1e-12 * n else math.copysign(math.inf, distance)
     return distance / math.sqrt(variance)
+
+
+def tango_variance(lost: float, gained: float, cases: float, difference: float) -> float:
+    """Return the variance of gained - lost under H0, that is n (2 q + Δ - Δ²)."""
+    n = cases
+    b = lost * (1 - 3 * difference) + gained * (1 - difference) - 2 * (n - lost - gained) * difference
+    root = math.sqrt(max(b * b + 8 * n * lost * difference * (1 - difference), 0.0))
+    share = min(max((b + root) / (4 * n), -difference, 0.0), (1 - difference) / 2)
+    return n * (2 * share + difference - difference**2)
 
 
 @cache

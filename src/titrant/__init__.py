@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, train
+    from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from titrant.api.validate import validate
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
+    from titrant.runtime.contract.measures.own_metric import MetricCases, metric
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -66,6 +67,7 @@ _PUBLIC = {
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.method",
+    "MetricCases": "titrant.runtime.contract.measures.own_metric",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
@@ -103,6 +105,7 @@ _PUBLIC = {
     "lock": "titrant.api.lock",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
+    "metric": "titrant.runtime.contract.measures.own_metric",
     "move_to_device": "titrant.api.devices",
     "operator": "titrant.runtime.catalog",
     "optimize": "titrant.api.optimize",
@@ -124,13 +127,19 @@ _PUBLIC = {
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
-_MODULES = {"checkpoints": "titrant.api.checkpoints", "debug": "titrant.api.debug", "train": "titrant.api.train"}
+_MODULES = {
+    "checkpoints": "titrant.api.checkpoints",
+    "debug": "titrant.api.debug",
+    "evidence": "titrant.api.evidence",
+    "train": "titrant.api.train",
+}
 
 __all__ = [
     "Arithmetic",
     "Context",
     "Counts",
     "Method",
+    "MetricCases",
     "Params",
     "Planned",
     "Port",
@@ -156,6 +165,7 @@ __all__ = [
     "doctor",
     "ensure_directories",
     "estimate_memory_savings",
+    "evidence",
     "explain",
     "export",
     "get_device",
@@ -169,6 +179,7 @@ __all__ = [
     "load_config",
     "lock",
     "measure_activation_memory",
+    "metric",
     "migrate",
     "move_to_device",
     "operator",

@@ -148,10 +148,9 @@ def shared_place(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Place:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Path:
+def small_run(session_folder: Path, warm: Warm) -> Path:
     """A place in which the small recipe ran, made once for all the processes of a test session; to be copied."""
-    base = tmp_path_factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small-run"
+    made = session_folder / "small-run"
     with FileLock(f"{made}.lock"):
         if not (made / "answer.json").exists():
             shutil.rmtree(made, ignore_errors=True)

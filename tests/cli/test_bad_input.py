@@ -141,15 +141,15 @@ def test_lets_two_runs_share_a_home(place):
     recipe = place.recipe()
     command = [sys.executable, "-m", "titrant", "run", str(recipe)]
     environment = {**os.environ, "TITRANT_HOME": str(place.home), "CI": "true"}
-    both = [
-        subprocess.Popen(
-            command, cwd=place.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    printed = [process.communicate(timeout=600) for process in both]
-    assert [process.returncode for process in both] == [0, 0], printed
-    assert not any("Traceback" in text for pair in printed for text in pair)
+    files = [place.folder.with_name(f"printed-{number}") for number in range(2)]
+    both = []
+    for file in files:
+        with file.open("wb") as end:
+            both.append(place.warm.start(command, cwd=place.folder, env=environment, stdout=end, stderr=end))
+    codes = [process.wait(600) for process in both]
+    printed = [file.read_text("utf-8") for file in files]
+    assert codes == [0, 0], printed
+    assert not any("Traceback" in text for text in printed)
     assert "nothing executed" in place.titrant("run", recipe).out
 
 

@@ -84,6 +84,7 @@ validation:
     - {metric: accuracy, slice: subgroup sex.x, comparison: at_least, threshold: 0.5}
 profile: {batches: [1], iterations: 60, warmup: 2}
 export: [{format: onnx}]
+report: {evidence: true}
 """
 
 
@@ -138,7 +139,7 @@ def used(shared_place):
         ("check", recipe), ("plan", recipe), ("plan", recipe, "--json"), ("plan", recipe, "--md"), ("status", recipe),
         ("lock", recipe), ("rerun", "latest"), ("explain", recipe, "data.source"), ("explain", "latest", "load"),
         ("report", "latest", "--format", "md"), ("report", "latest", "--format", "json"), ("inspect", recipe),
-        ("show", "runs"), ("store", "verify"), ("doctor", recipe),
+        ("show", "runs"), ("store", "verify"), ("doctor", recipe), ("evidence", "make", "latest"),
     ):  # fmt: skip
         answers[" ".join(map(str, verb))] = place.titrant(*verb)
     first, second = sorted((place.home / "runs").iterdir())[:2]
@@ -182,9 +183,13 @@ def test_shows_a_group_of_few_cases_by_its_verdict_only(used):
     assert all(result["estimate"] is None and result["cases"] is None for result in rare)
     lock = next(place.folder.glob("*.lock.yaml")).read_text("utf-8")
     assert not re.search(r"sex\.x.*\n +value: \d", lock)
-    for name in ("report.html", "report.md", "record.json"):
-        text = (folder / name).read_text("utf-8")
-        assert not re.search(r"\b[0-4] of [1-4]\b|\([0-4]/[1-4]\)", text), name
+    evidence = sorted((folder / "evidence").iterdir())
+    assert {path.name for path in evidence} >= {"model-card.md", "bom.cdx.json", "annex-iv.md", "changes.json"}
+    for path in (*(folder / name for name in ("report.html", "report.md", "record.json")), *evidence):
+        text = path.read_text("utf-8")
+        assert not re.search(r"\b[0-4] of [1-4]\b|\([0-4]/[1-4]\)", text), path.name
+    card = (folder / "evidence" / "model-card.md").read_text("utf-8")
+    assert "sex: x" not in card
     assert not re.search(r"\b[0-4] of [1-4]\b", answers["run"].all)
 
 

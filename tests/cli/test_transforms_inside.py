@@ -1,5 +1,6 @@
 """A recipe that puts its transforms into the file: plain onnxruntime decides on raw columns as titrant does."""
 
+import html
 import re
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def test_decides_in_plain_onnxruntime_as_beside_titrant(method, warm, folder):
         expected, answers = beside(raw), inside(raw)
     assert np.array_equal(answers.decisions, expected.decisions)
     np.testing.assert_allclose(answers.probabilities, expected.probabilities, atol=1e-6)
-    blocks = re.findall(r"```python\n(.*?)```", (run / "report.md").read_text("utf-8"), re.S)
+    page = (run / "report.html").read_text("utf-8")
+    blocks = [html.unescape(block) for block in re.findall(r"<pre[^>]*><code>(.*?)</code>", page, re.S)]
     [snippet] = [block for block in blocks if "outputs/inside.onnx" in block]
     code = snippet.replace("outputs/inside.onnx", str(Path(run, "outputs", "inside.onnx")))
     # One batch size, as titrant answers: scales of a dynamic method are found from the batch.

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -120,7 +118,7 @@ quantization: {method: none}
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def ran(tmp_path_factory, warm):
     """Run a recipe with all these engines beside onnxruntime: what was said, and the run's record."""
     import numpy as np
     import onnx
@@ -156,11 +154,8 @@ def ran(tmp_path_factory):
     np.savez(folder / "rows.npz", x=np.random.default_rng(1).normal(size=(400, 4)).astype(np.float32))
     (folder / "crashes.yaml").write_text(RECIPE, "utf-8")
     path = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "titrant", "run", "crashes.yaml"],
-        capture_output=True, text=True, cwd=folder, check=False,
-        env={**os.environ, "PYTHONPATH": path, "TITRANT_HOME": str(folder / "home"), "COLUMNS": "300"},
-    )  # fmt: skip
+    environment = {"PYTHONPATH": path, "TITRANT_HOME": str(folder / "home"), "COLUMNS": "300"}
+    done = warm("-m", "titrant", "run", "crashes.yaml", cwd=folder, env=environment)
     records = list((folder / "home" / "runs").glob("*/record.json"))
     return done, json.loads(records[0].read_text("utf-8")) if records else {}
 

@@ -57,12 +57,17 @@ def titrant(command):
     return run
 
 
-def python(home, code, **others):
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(home, **others), check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def python(warm, folder):
+    """Return a function that runs code with the toy installed, and returns the JSON in its last line."""
+
+    def run(home, code):
+        (folder / "code.py").write_text(code, "utf-8")
+        done = warm("code.py", cwd=folder, env=environment(home))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +149,13 @@ def test_is_judged_released_and_reported(released):
     record = json.loads((released / "record.json").read_text("utf-8"))
     (released_name,) = record["released"]
     assert released_name in ("toybox-fp32", "toy.round")
-    report = (released / "report.md").read_text("utf-8")
+    report = (released / "report.html").read_text("utf-8")
     assert released_name in report
     assert "from titrant_toy.engine import ToyModel, open_session" in report
     assert list((released / "outputs").glob("*.toybox"))
 
 
-def test_is_loaded_by_titrant_and_says_what_it_really_runs(home, released):
+def test_is_loaded_by_titrant_and_says_what_it_really_runs(python, home, released):
     answer = python(
         home,
         "import json, titrant, numpy as np\n"
@@ -232,7 +237,7 @@ def test_takes_its_names_in_a_recipe_and_none_that_nobody_brings(titrant, folder
 CHAIN = ("--set", "target.engine=toy", "--set", "validation.retention=0.8")
 
 
-def test_makes_a_model_by_a_chain_of_two_reductions(titrant, folder, home, released):
+def test_makes_a_model_by_a_chain_of_two_reductions(titrant, python, folder, home, released):
     """Each is a keyed step, predicted, and the narrower module is built again from its record."""
     pruned = ("--set", "reduction={pruning: {method: toy, sparsity: 0.25}}", "--set", "quantization.method=toy.round")
     titrant(home, "run", folder / "toy.yaml", *CHAIN, *pruned)
@@ -286,17 +291,14 @@ def test_refuses_reductions_and_options_that_nobody_brings(command, reduction, c
     assert f"[{code}" in done.stderr
 
 
-def test_keeps_the_promises_of_every_operator_and_engine(home):
+@pytest.mark.slow
+def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
     files = ("tests/runtime/test_conformance.py", "tests/runtime/backends/test_conformance.py", "tests/test_engines.py")
     chosen = "toy or nobody_else or heavy or imports_no_engine"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen, *files],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        # A session of its own: what workers share lies beside their folders.
-        env={name: value for name, value in environment(home).items() if name != "PYTEST_XDIST_WORKER"},
-        check=False,
+    # A session of its own: what workers share lies beside their folders.
+    path, own = {"PYTHONPATH": environment(home)["PYTHONPATH"]}, {"PYTEST_XDIST_WORKER": ""}
+    done = warm(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen, *files, cwd=ROOT, env=path | own
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 40

@@ -27,7 +27,7 @@ data:
 quantization: {{method: auto}}
 search: {{objective: [size]}}
 validation: {{retention: 0.98, baseline: {{metric: accuracy, at_least: 0.79}}}}
-profile: {{batches: [1], iterations: 100}}
+profile: {{batches: [1], iterations: 30}}
 export: [{{format: onnx}}]
 """
 
@@ -51,7 +51,7 @@ titrant: 1
 name: pneumonia
 level: balanced
 task: binary_classification
-model: {{factory: "titrant.recipes.models:SmallCnn", args: {{classes: auto}}}}
+model: {{factory: "titrant.recipes.models:SmallCnn", args: {{classes: auto, channels: 16}}}}
 data:
   source:
     factory: pneumonia:load
@@ -62,10 +62,10 @@ data:
   positive: 1
   split: {{train: {{train: 0.9}}, calibration: {{train: 0.1}}, tuning: val, evaluation: test, overlap: drop}}
   transform: [{{normalize: {{mean: 0.5, std: 0.25}}}}]
-train: {{epochs: 6}}
+train: {{epochs: 3}}
 quantization: {{method: ort.static}}
 validation: {{safety: {{kept: 0.97}}, gates: [{{metric: auroc, comparison: drop_at_most, threshold: 0.02}}]}}
-profile: {{batches: [1], iterations: 60}}
+profile: {{batches: [1], iterations: 30}}
 export: [{{format: onnx}}]
 """
 
@@ -100,7 +100,7 @@ data:
   inputs: [input]
   split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6, stratify: false}}
 quantization: {{method: auto}}
-profile: {{batches: [1], iterations: 60}}
+profile: {{batches: [1], iterations: 30}}
 export: [{{format: onnx}}]
 """
 

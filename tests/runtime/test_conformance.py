@@ -79,10 +79,9 @@ def again(made, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory, request):
+def elsewhere(tmp_path_factory, session_folder, request):
     """The digests of the outputs that are asked for, from a fresh process: one for all processes of a test session."""
-    base = tmp_path_factory.getbasetemp()
-    found = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "conformance.json"
+    found = session_folder / "conformance.json"
     with FileLock(f"{found}.lock"):
         if not found.exists():
             # Another hash seed, so that the order of a set cannot pass for an order.
@@ -90,7 +89,8 @@ def elsewhere(tmp_path_factory, request):
             items = (item for item in request.session.items if "elsewhere" in item.fixturenames)
             names = [item.callspec.params["name"] for item in items]
             done = subprocess.run(
-                [sys.executable, str(CASES_FILE), str(tmp_path_factory.mktemp("process")), *names],
+                # -u: one that tests/warm.py forks would have the hash seed of its parent.
+                [sys.executable, "-u", str(CASES_FILE), str(tmp_path_factory.mktemp("process")), *names],
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "PYTHONHASHSEED": seed},

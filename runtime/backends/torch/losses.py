@@ -1,4 +1,4 @@
-"""Losses of a model's first output against class labels."""
+"""Losses of a model's first output against labels: classes, numbers, or a class for each pixel."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +8,7 @@ import torch  # noqa: TID253 - its very subject
 from torch.nn import functional  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.determinism import tensor_of
+from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -28,6 +29,7 @@ class LossTerms:
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     numbers: bool = False  # the labels are numbers, no classes
+    tokens: bool = False  # the labels are a token for each position
 
 
 def loss_of(name: str, terms: LossTerms) -> LossFunction:
@@ -42,6 +44,8 @@ def loss_of(name: str, terms: LossTerms) -> LossFunction:
         return user_loss(name)
     if terms.numbers:
         return partial(_against_numbers, getattr(functional, name))
+    if terms.tokens:
+        return partial(_of_tokens, terms.label_smoothing)
     weights = None if terms.class_weights is None else torch.tensor(terms.class_weights)
     smoothing = terms.label_smoothing
     if name == "cross_entropy":
@@ -62,13 +66,20 @@ def _against_numbers(compare: Callable[..., torch.Tensor], output: torch.Tensor,
     return compare(output.reshape(labels.shape), labels)
 
 
+def _of_tokens(smoothing: float, output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood of the judged tokens; log-probabilities are logits of themselves."""
+    return functional.cross_entropy(
+        output.flatten(0, 1), labels.flatten(), ignore_index=NOT_JUDGED, label_smoothing=smoothing
+    )
+
+
 def _one_logit(
     terms: LossTerms, weights: torch.Tensor | None, output: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     target = (labels == logit_class(terms.positive)).to(output.dtype)
     if terms.label_smoothing:
         target = target * (1 - terms.label_smoothing) + terms.label_smoothing / 2
-    logits = output.reshape(len(labels))
+    logits = output.reshape(labels.shape)
     if weights is None:
         return functional.binary_cross_entropy_with_logits(logits, target)
     losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -130,9 +141,13 @@ def logit_class(positive: int | None) -> int:
 
 
 def labels_of(rows: Rows) -> torch.Tensor:
-    """Return the labels as (rows,) int64, numbers as (rows, …) float32; StepError X202 when the rows have none."""
+    """Return the labels as (rows,) int64, numbers and boxes as (rows, …) float32, tokens and masks as (rows, …) int64.
+
+    Raises StepError X202 when the rows have none.
+    """
     if rows.targets is not None:
-        return tensor_of(rows.targets.astype(np.float32), copy=True)
+        whole = rows.targets.dtype.kind == "i"
+        return tensor_of(rows.targets.astype(np.int64 if whole else np.float32), copy=True)
     if rows.labels is None:
         raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
     return tensor_of(rows.labels.astype(np.int64), copy=True)
@@ -150,8 +165,18 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
             message = f"the labels are {_numbers(labels)} a row, and the model's first output is {tuple(output.shape)}"
             raise StepError(Diagnostic("X203", message, help="give a number for each of the label's"))
         return
+    if labels.ndim == 3:
+        _check_pixels(loss, output, labels, weights)
+        return
     classes = int(labels.max()) + 1
     shape = tuple(output.shape)
+    if labels.ndim > 1:
+        if output.ndim != 3 or shape[1] != labels.shape[1] or shape[2] < classes:
+            message = f"{loss} of tokens needs ({len(output)}, {labels.shape[1]}, {classes} or more), and the model's "
+            message += f"first output is {shape}"
+            advice = "return logits of all positions, of as many tokens as the tokenizer has"
+            raise StepError(Diagnostic("X203", message, help=advice))
+        return
     single = output.numel() == len(output)
     wide = output.ndim == 2 and output.shape[1] >= max(classes, 2)
     if loss == _ONE_LOGIT:
@@ -176,6 +201,23 @@ def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights:
     width = 2 if single else shape[1]
     if weights is not None and weights != width:
         message = f"there are {weights} class weights, and the model's first output {shape} is about {width} classes"
+        raise StepError(Diagnostic("X203", message, help="set the number of classes in model.args, or take them out"))
+
+
+def _check_pixels(loss: str, output: torch.Tensor, labels: torch.Tensor, weights: int | None) -> None:
+    """Raise StepError X203 unless the output has a number for each class and pixel, or one logit for each pixel."""
+    shape, pixels = tuple(output.shape), tuple(labels.shape[1:])
+    classes = max(int(labels.max()) + 1, 2)
+    fits = shape[2:] == pixels and output.ndim == labels.ndim + 1 and shape[1] >= classes
+    expected = f"(batch, {classes}, {pixels[0]}, {pixels[1]}), more channels for more classes"
+    if loss == _ONE_LOGIT:
+        fits, expected = output.numel() * len(labels) == labels.numel() * len(output), f"(batch, 1, {pixels[0]}, …)"
+    if not fits or not output.is_floating_point():
+        message = f"{loss} of masks {pixels} needs {expected}, and the model's first output is {shape} {output.dtype}"
+        advice = "let the model answer at the masks' size, or make masks of the answer's size in a data factory"
+        raise StepError(Diagnostic("X203", message, help=advice))
+    if weights is not None and loss != _ONE_LOGIT and weights != shape[1]:
+        message = f"there are {weights} class weights, and the model's first output {shape} has {shape[1]} channels"
         raise StepError(Diagnostic("X203", message, help="set the number of classes in model.args, or take them out"))
 
 

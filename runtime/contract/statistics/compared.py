@@ -91,6 +91,11 @@ class ComparedMeans:
         return float((self.corners @ weights).max())
 
 
+def box(original: tuple[float, float], candidate: tuple[float, float]) -> np.ndarray:
+    """Return the corners (4, 2) of what a row may be, given the least and the most by either model."""
+    return np.array([(old, new) for old in original for new in candidate])
+
+
 def compare_means(
     comparison: str,
     original: np.ndarray,
@@ -105,14 +110,20 @@ def compare_means(
 
 
 def compare_at_any_time(
-    comparison: str, original: np.ndarray, candidate: np.ndarray, units: np.ndarray, *, confidence: float
+    comparison: str,
+    original: np.ndarray,
+    candidate: np.ndarray,
+    units: np.ndarray,
+    *,
+    confidence: float,
+    corners: np.ndarray = RIGHT_OR_WRONG,
 ) -> ComparedMeans:
-    """Gather values from 0 to 1 as `compare_means` does, with bets that hold however often rows are added and judged.
+    """Gather values as `compare_means` does, with bets that hold however often rows are added and judged.
 
     The wealth is a test martingale, and the chance that it ever reaches 1 / alpha under the claim is at most alpha
     (Ville 1939; Waudby-Smith and Ramdas 2024, section 4). That takes rows that are units each.
     """
-    return _gather(comparison, (original, candidate, units), confidence, RIGHT_OR_WRONG, AT_ANY_TIME)
+    return _gather(comparison, (original, candidate, units), confidence, corners, AT_ANY_TIME)
 
 
 def _gather(

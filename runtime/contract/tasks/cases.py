@@ -10,17 +10,22 @@ import numpy as np
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.tasks import CASE_METRICS, TASKS
 
 
 @dataclass(frozen=True)
 class JudgedOutput:
-    """The output that a task judges, of both models: its name, what it holds, and (rows, …) float64 of each."""
+    """The output that a task judges, of both models: its name, what it holds, and (rows, …) of each.
+
+    `score` is that from which on a box counts.
+    """
 
     name: str
-    kind: str
+    kind: OutputKind
     original: np.ndarray
     candidate: np.ndarray
+    score: float = 0.5
 
 
 class CaseAnswers(ABC):
@@ -52,8 +57,11 @@ class CaseAnswers(ABC):
         """Return these answers with the original's in another order, (rows,) places, as the candidate's."""
 
     @abstractmethod
-    def broken(self, rows: np.ndarray) -> "CaseAnswers":
-        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool."""
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "CaseAnswers":
+        """Return these answers with the original's as the candidate's, but the worst there is for rows (rows,) bool.
+
+        The worst of one class where one is named.
+        """
 
     @abstractmethod
     def constant(self) -> "tuple[CaseAnswers, str] | None":
@@ -64,12 +72,19 @@ class CaseAnswers(ABC):
     def identical(self) -> bool:
         """Whether every number of both models' answers is the same, bit for bit."""
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return the labels and what either model answers, (rows, numbers) each; None where these are no numbers.
+
+        It is what a metric of the user's own is called with.
+        """
+        return None
+
     def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
-        """Return every metric of the task on the chosen cases, of the original and of the candidate."""
+        """Return each metric that follows from scores on the chosen cases, of the original and of the candidate."""
         before: dict[str, float | None] = {}
         after: dict[str, float | None] = {}
         for metric in TASKS[self.task].metrics:
-            if metric == "agreement":
+            if metric not in CASE_METRICS:
                 continue
             try:
                 scores = self.scores(metric, chosen)

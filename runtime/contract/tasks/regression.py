@@ -6,6 +6,7 @@ import numpy as np
 
 from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.data.classes import flat
 from titrant.runtime.values import Rows
 
 # What follows from squares, and what from distances.
@@ -30,7 +31,7 @@ class RegressionAnswers(CaseAnswers):
     def read(cls, rows: Rows, output: JudgedOutput) -> Self:
         """Read both models' numbers; StepError X420 where they are not as many as the label's."""
         width = _labels(rows).shape[1]
-        numbers = [values.reshape(len(values), -1) for values in (output.original, output.candidate)]
+        numbers = [flat(values) for values in (output.original, output.candidate)]
         for given in numbers:
             if given.shape[1] != width:
                 message = f"the output '{output.name}' has {given.shape[1]} numbers a case, and the label {width}"
@@ -51,6 +52,10 @@ class RegressionAnswers(CaseAnswers):
             raise Unassessable("all labels are equal, and there is nothing to explain")
         return CaseScores(metric, old, new, self.rows.units[chosen], 0.0, self._furthest**power, spread=spread)
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels and both models' numbers."""
+        return self._labels, self._original, self._candidate
+
     @property
     def _furthest(self) -> float:
         """The most that a case is taken to err by."""
@@ -61,7 +66,7 @@ class RegressionAnswers(CaseAnswers):
         """Give every row the original's answer to another one."""
         return RegressionAnswers(self.rows, self._original, self._original[order])
 
-    def broken(self, rows: np.ndarray) -> "RegressionAnswers":
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "RegressionAnswers":  # noqa: ARG002 - of no class
         """Answer some rows with the end of the labels' range that is further from the label."""
         low, high = self._labels.min(axis=0), self._labels.max(axis=0)
         worst = np.where(self._labels - low > high - self._labels, low, high)
@@ -82,4 +87,4 @@ class RegressionAnswers(CaseAnswers):
 def _labels(rows: Rows) -> np.ndarray:
     if rows.targets is None:
         raise Unassessable("there are no labels")
-    return rows.targets.reshape(len(rows), -1).astype(np.float64)
+    return flat(rows.targets).astype(np.float64)

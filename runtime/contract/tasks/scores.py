@@ -19,6 +19,8 @@ from titrant.schema.recipe.tasks import CASE_METRICS, CaseMetric
 # Where a bound is looked for at most: of a ratio, and of what has no end of its own, as a multiple of the range.
 _LARGEST_RATIO = 1024.0
 _STEPS = 48
+# Beyond it an exponential is more than a float holds.
+_LARGEST_EXPONENT = 700.0
 
 
 class Unassessable(Exception):  # noqa: N818 - not an error: the gate answers INCONCLUSIVE with this reason
@@ -55,6 +57,11 @@ class CaseScores:
         return self.rule.less_is_better or self.rule.link == "explained"
 
     @property
+    def counted(self) -> int:
+        """How many cases have a part of the mean."""
+        return len(self.original) if self.weights is None else int((self.weights > 0).sum())
+
+    @property
     def before(self) -> float | None:
         """The metric of the original; None where these cases do not define it."""
         return self._value(self.original)
@@ -69,11 +76,20 @@ class CaseScores:
         total = float(weights.sum())
         if not total:
             return None
-        mean = float(scores @ weights) / total
+        mean = float((scores * weights).sum()) / total
         if self.rule.link == "explained":
             variance = 0.0 if self.spread is None else float(self.spread.mean())
             return 1 - mean / variance if variance else None
-        return math.sqrt(mean) if self.rule.link == "root" else mean
+        return self.linked(mean)
+
+    def linked(self, mean: float) -> float:
+        """Return the metric that has a mean score."""
+        match self.rule.link:
+            case "root":
+                return math.sqrt(mean)
+            case "exponential":
+                return math.exp(min(mean, _LARGEST_EXPONENT))
+        return mean
 
 
 def compared(scores: CaseScores, comparison: str) -> float | None:
@@ -143,7 +159,7 @@ class CaseClaims:
             return (least, 1.0) if self._comparison in ("at_least", "at_most") else (-_LARGEST_RATIO, _LARGEST_RATIO)
         if self._comparison in ("drop_at_most", "rise_at_most"):
             return scores.low - scores.high, scores.high - scores.low
-        return (math.sqrt(scores.low), math.sqrt(scores.high)) if link == "root" else (scores.low, scores.high)
+        return scores.linked(scores.low), scores.linked(scores.high)
 
     def _refutes_met(self, threshold: float) -> bool:
         return self._refutes(-self._weights(threshold))
@@ -163,6 +179,8 @@ class CaseClaims:
             return _explained(self._comparison, threshold)
         if rule.link == "root":
             threshold = threshold**2 if threshold > 0 else threshold
+        if rule.link == "exponential":
+            return _of_logarithms(self._comparison, math.log(max(threshold, math.exp(-_LARGEST_EXPONENT))))
         match self._comparison:
             case "retention" if rule.less_is_better:
                 weights = (0.0, -1.0, threshold)
@@ -177,6 +195,18 @@ class CaseClaims:
             case _:
                 weights = (-threshold, 0.0, 1.0)
         return np.array(weights if scores.spread is None else (*weights, 0.0))
+
+
+def _of_logarithms(comparison: str, threshold: float) -> np.ndarray:
+    """Return the weights of (1, original, candidate) of an exponential: a ratio of two is a difference of means."""
+    match comparison:
+        case "retention":
+            weights = (threshold, -1.0, 1.0)
+        case "at_least":
+            weights = (threshold, 0.0, -1.0)
+        case _:
+            weights = (-threshold, 0.0, 1.0)
+    return np.array(weights)
 
 
 def _explained(comparison: str, threshold: float) -> np.ndarray:

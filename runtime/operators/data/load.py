@@ -1,6 +1,7 @@
 """Load every source of the data as a table of named columns or arrays, under one set of names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -37,6 +38,9 @@ class DataLoadParams(Params):
     sources: dict[str, SourceParams] = Field(default_factory=dict)
     inputs: Names | None = None
     label: str | None = None
+    label_parts: Names = Field(
+        (), exclude_if=lambda value: not value, description="columns of 0 and 1 that become the array `label`"
+    )
     keep: Names = ()
     random: InputSpecs = Field((), description="model inputs to fill with seeded random values, where there is no data")
     random_rows: int = Field(256, ge=1)
@@ -128,7 +132,11 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     selected = None if params.inputs is None else [*dict.fromkeys([*renamed, *params.keep])]
     naming = [] if params.id is None or params.id_optional else [params.id]
     reading = None if selected is None else [*selected, *naming]
+    if reading is not None and params.label_parts:
+        reading = [*(column for column in reading if column != params.label), *params.label_parts]
     table = _read(source, name, reading, source.label or params.label, resize=params.resize)
+    if params.label_parts:
+        table = _with_labels(table, name, params)
     for column in naming:
         find(table.columns, column, source_words(name), "data.id")
     for column in params.keep:
@@ -160,6 +168,28 @@ def own_names(column: "np.ndarray", name: str) -> "np.ndarray":
         help = "name a column with another value in each row, or take `id` out"
         raise RecipeError(Diagnostic("X226", f"`{name}` {what}", help=help, key="data.id"))
     return texts
+
+
+def _with_labels(table: "Table", name: str, params: DataLoadParams) -> "Table":
+    """Stack the columns of several labels into one array, (rows, labels), in their place."""
+    import numpy as np
+
+    from titrant.runtime.data.columns import find
+
+    parts = [find(table.columns, column, source_words(name), "data.label") for column in params.label_parts]
+    for column, values in zip(params.label_parts, parts, strict=True):
+        if values.dtype.kind not in "iufb":
+            raise RecipeError(
+                Diagnostic(
+                    "X570",
+                    f"{source_words(name)}: the label {column} holds text",
+                    help="give each label a column of 0 and 1",
+                    key="data.label",
+                )
+            )
+    kept = {column: values for column, values in table.columns.items() if column not in params.label_parts}
+    stacked = np.stack([values.astype(np.float64) for values in parts], axis=1)
+    return replace(table, columns={**kept, str(params.label): stacked})
 
 
 def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str, str]:

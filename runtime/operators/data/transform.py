@@ -21,7 +21,7 @@ from titrant.runtime.data.parameters import (
     TransformSteps,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import ROLES
@@ -129,10 +129,10 @@ def data_transform(
                 rows. transforms - as fitted
     Fails:      PreconditionError when NaN is left in an input, a text column is not encoded, a label is not a class,
                 `positive` is not one of the classes, there is one class only, or numbers are no whole ones where the
-                model takes these; X645 when labels of a task without classes are no numbers; RecipeError X128 for a
-                class that `classes` does not list, X129 for a model input without a match in the data, X240 for given
-                figures that do not fit their columns, X241 and X242 for transforms that cannot be loaded or take other
-                columns
+                model takes these; X645 when labels of a task without classes are no numbers, X570 no marks of
+                0 and 1, X646 no masks, X647 no boxes; RecipeError X128 for a class that `classes` does not list, X129
+                for a model input without a match in the data, X240 for given figures that do not fit their columns,
+                X241 and X242 for transforms that cannot be loaded or take other columns
     Cost:       a pass over the inputs for each transform; they are held in memory twice
     """
     rows, fitted = transform(params, tables, split)
@@ -155,14 +155,14 @@ class _Data:
 
     def of(self, role: str, name: str) -> "np.ndarray":
         """Return a raw column of a role's rows, in the order of sources and rows."""
-        from titrant.runtime.data.columns import find
+        from titrant.runtime.data.columns import find, joined
 
         sources = self.split.roles.get(role, {})
         parts = [
             find(self.tables.sources[source].columns, name, f"source {source}", "data.inputs")[rows]
             for source, rows in sources.items()
         ]
-        return _joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
+        return joined(parts, name) if parts else next(iter(self.tables.sources.values())).columns[name][:0]
 
     def is_column_of_floats(self, name: str) -> bool:
         """Whether every source holds single floating-point numbers under a name."""
@@ -218,8 +218,13 @@ def _classes(data: _Data) -> "Classes | None":
     from titrant.runtime.data.classes import find_classes, label_kind
 
     label = data.params.label
-    if label is None or label_kind(data.params.task) != "class":
+    kind = label_kind(data.params.task)
+    if label is None or kind not in ("class", "mask", "boxes"):
         return None
+    if kind in ("mask", "boxes"):
+        from titrant.runtime.data.images.objects import find_object_classes
+
+        return find_object_classes(data.everywhere(label, "data.label"), label, kind, data.params.classes)
     names: dict[str, str] = {}
     for table in data.tables.sources.values():
         names |= table.label_names
@@ -260,8 +265,21 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     whites = tuple(sorted({white for table in data.tables.sources.values() for white in table.deep_whites}))
     images = {name: replace(item.reading, deep_whites=whites) for name, item in params.images.items()}
     if classes is None:
-        return Transforms(steps, inputs, dtypes, unstacked=unstacked, constants=constants, images=images)
+        named, critical = _labels(data)
+        return Transforms(
+            steps, inputs, dtypes, named, critical, unstacked=unstacked, constants=constants, images=images
+        )
     return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
+
+
+def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
+    """Return the names of several labels, and the place of the critical one; () and None where there are none."""
+    from titrant.runtime.data.classes import label_kind, named_labels
+
+    label = data.params.label
+    if label is None or label_kind(data.params.task) != "labels":
+        return (), None
+    return named_labels(data.everywhere(label, "data.label")[0], data.params.classes, data.params.positive)
 
 
 def _rows(
@@ -273,21 +291,25 @@ def _rows(
 ) -> "Rows":
     import numpy as np
 
+    from titrant.runtime.data.classes import label_kind
     from titrant.runtime.data.content import row_hashes
+    from titrant.runtime.data.given import encoded_words
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.values import Rows
 
     params, sources = data.params, data.split.roles.get(role, {})
+    kind = label_kind(params.task)
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
-        check_shapes(inputs, params.model_inputs, _encoded(data, transforms))
+        fitted = encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON})
+        check_shapes(inputs, params.model_inputs, fitted)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
         inputs=inputs,
-        labels=None if classes is None or params.label is None else classes.numbers(data.of(role, params.label)),
+        labels=None if classes is None or kind != "class" else classes.numbers(data.of(role, str(params.label))),
         units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
         ids=row_hashes(columns),
         classes=transforms.classes,
@@ -296,35 +318,23 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role),
+        targets=_targets(data, role, classes, inputs),
     )
 
 
-def _targets(data: _Data, role: str) -> "np.ndarray | None":
-    """Return a role's labels that are no classes; None where they are, or where there are none."""
-    from titrant.runtime.data.classes import label_kind, target_numbers
+def _targets(
+    data: _Data, role: str, classes: "Classes | None", inputs: "Mapping[str, np.ndarray]"
+) -> "np.ndarray | None":
+    """Return a role's labels that are not one class a row; None where they are, or where there are none."""
+    from titrant.runtime.data.classes import label_kind, targets_of
+    from titrant.runtime.data.images.objects import object_labels
 
-    label = data.params.label
-    if label is None or label_kind(data.params.task) != "numbers":
-        return None
-    return target_numbers(data.of(role, label), label)
-
-
-def _joined(parts: "list[np.ndarray]", name: str) -> "np.ndarray":
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) == 1 and len({part.dtype.kind == "U" for part in parts}) > 1:
-        message = f"{name} is text in one source and numbers in another"
-        advice = "write it alike in both files: codes such as 007, a mark for missing, or a word make a column text"
-        raise StepError(Diagnostic("X102", message, help=advice))
-    if len(shapes) > 1:
-        raise StepError(
-            Diagnostic("X102", f"{name} differs between sources: {', '.join(map(str, shapes))}", help="make them alike")
-        )
-    return np.concatenate(parts)
+    label, kind = data.params.label, label_kind(data.params.task)
+    if label is not None and classes is not None and kind in ("mask", "boxes"):
+        return object_labels(data.of(role, label), classes, kind, inputs, label)
+    column = None if label is None else data.of(role, label)
+    every = [] if label is None else data.everywhere(label, "data.label")
+    return targets_of(data.params.task, inputs, label or "", column, every)
 
 
 def wire(
@@ -356,18 +366,6 @@ def wire(
     )
     dtypes = {name: _dtype([columns[column] for column in names], name in unstacked) for name, names in inputs.items()}
     return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
-
-
-def _encoded(data: _Data, transforms: "Transforms") -> str:
-    """Say what one_hot was fitted on, "" where it was not: how many columns it makes may be what does not fit."""
-    from titrant.runtime.data.given import fitted_words
-
-    counts = {role: data.count(role) for role in FITTED_ON}
-    for fitted, step in zip(transforms.steps, data.params.transforms, strict=False):
-        if fitted.name == "one_hot" and not step.given and (role := fitting_role(counts)) is not None:
-            values = {name: fitted.arrays[str(place)].tolist() for place, name in enumerate(fitted.columns)}
-            return fitted_words(values, role, counts[role]) if values else ""
-    return ""
 
 
 def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams], fitted: str = "") -> None:

@@ -251,10 +251,11 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
-        for done, size in enumerate(params.batches):
-            context.progress(done, len(params.batches), f"batch {size}")
-            for name, runs in _rounds(race, rows, size, params).items():
-                answer[name][str(size)] = _figures(runs, size, params)
+        with _no_garbage():
+            for done, size in enumerate(params.batches):
+                context.progress(done, len(params.batches), f"batch {size}")
+                for name, runs in _rounds(race, rows, size, params).items():
+                    answer[name][str(size)] = _figures(runs, size, params)
     finally:
         for session in race.sessions.values():
             session.close()
@@ -296,6 +297,19 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
     return [peak + loaded for peak in peaks]
 
 
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Collect what is garbage, and none until the end: a collection would be charged to whoever runs just then."""
+    collecting = gc.isenabled()
+    gc.collect()  # a tenth of a second where torch is loaded: once, and not at every size
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
@@ -309,19 +323,12 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
             with race.trying(name):
                 session.run(batches[name])
     runs = {name: Runs() for name in race.sessions}
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()  # a collection would be charged to whoever runs just then
-    try:
-        for block in range(params.blocks):
-            if block:
-                time.sleep(PAUSE_SECONDS)
-            turns = _take_turns(race, batches, runs, params)
-            for name in race.sessions:
-                runs[name].blocks.append(turns)
-    finally:
-        if collecting:
-            gc.enable()
+    for block in range(params.blocks):
+        if block:
+            time.sleep(PAUSE_SECONDS)
+        turns = _take_turns(race, batches, runs, params)
+        for name in race.sessions:
+            runs[name].blocks.append(turns)
     return {name: runs[name] for name in race.sessions}
 
 

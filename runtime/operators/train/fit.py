@@ -196,12 +196,16 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
 
 @dataclass(frozen=True)
 class Batches:
-    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about."""
+    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about.
+
+    `classes` says that the labels are classes.
+    """
 
     arguments: "Arguments"
     inputs: "tuple[torch.Tensor, ...]"
     labels: "torch.Tensor"
     positive: int | None
+    classes: bool = True
 
     def take(self, rows: "torch.Tensor | slice") -> "tuple[list[torch.Tensor], torch.Tensor]":
         """Return some rows."""
@@ -312,8 +316,9 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
     from titrant.runtime.training.task import TrainingTask
 
-    numbers = train.labels.is_floating_point()
-    loss = loss_of(params.loss, LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers))
+    numbers, tokens = train.labels.is_floating_point(), train.labels.ndim == 2
+    terms = LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers, tokens)
+    loss = loss_of(params.loss, terms)
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
 
     return TrainingTask(
@@ -326,7 +331,7 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
         settings=settings_of(params),
         generator=context.generator,
         call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
-        right=None if numbers else lambda output, labels: correct(output, labels, tuning.positive, boundary),
+        right=(lambda output, labels: correct(output, labels, tuning.positive, boundary)) if train.classes else None,
         progress=context.progress,
         batches=len(_parts(torch.arange(len(train.labels)), params)),
     )
@@ -363,7 +368,7 @@ def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
     arrays = checked(model.inputs, rows.inputs)
     arguments = arguments_of(model.module, tuple(arrays))
     tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
-    return Batches(arguments, tensors, labels_of(rows), rows.positive)
+    return Batches(arguments, tensors, labels_of(rows), rows.positive, rows.labels is not None)
 
 
 def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:

@@ -10,17 +10,26 @@ from titrant.runtime.backends.backend import SCALES
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS
-from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
+from titrant.runtime.operators.validate.predict import (
+    PredictParams,
+    keeping_tokens,
+    loads,
+    moving,
+    predict_asked,
+    requires,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.model import BOXES
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from titrant.runtime.values import Rows
+    from titrant.runtime.values import Outputs, Rows
 
 InputArrays = Mapping[str, "np.ndarray"]
 
@@ -35,6 +44,9 @@ class BatchInvarianceParams(Reading, PredictParams):
     """How outputs are read, where the model runs, and how many rows are tried."""
 
     rows: int = Field(256, ge=1, description="rows that are tried")
+    decode: str | None = Field(
+        None, exclude_if=lambda value: value is None, description="`module:Name` that makes boxes of raw outputs"
+    )
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,7 @@ def validate_batch_invariance(
 
     check_rows(rows)
     session = open_session(params.engine, model, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         arrays = {name: taken(rows, name) for name in session.input_names}
         scales = _finds_scales(params, model, session, arrays)
@@ -167,6 +180,23 @@ def _cases(rows: "Rows", places: "np.ndarray") -> "Rows":
     from titrant.runtime.values import Rows
 
     return Rows(rows.role, {}, None, rows.units[places], rows.ids[places], rows.classes, rows.positive)
+
+
+def _replaced(answers: InputArrays, judged: InputArrays, finite: "np.ndarray") -> InputArrays:
+    """Put the judged answers in the place of those that are no numbers, which differ anyhow."""
+    kept = {name: values.copy() for name, values in answers.items()}
+    for name, values in kept.items():
+        values[~finite] = judged[name][~finite]
+    return kept
+
+
+def _boxes(tried: Tried, answers: InputArrays) -> "Outputs":
+    from titrant.runtime.contract.tasks.decoding import decode_rows
+    from titrant.runtime.data.images.objects import image_size
+    from titrant.runtime.values import Outputs
+
+    boxes, _ = decode_rows(str(tried.params.decode), answers, image_size(tried.inputs))
+    return Outputs(tried.rows.role, {BOXES: boxes})
 
 
 def _alone(tried: Tried) -> Company | None:
@@ -242,19 +272,23 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
     import numpy as np
 
     from titrant.runtime.backends.session import measure_parity
-    from titrant.runtime.contract.answers import read_answers, same_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     params, rows = tried.params, tried.rows
-    before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
     finite = np.ones(len(tried), bool)
     for values in answers.values():
         finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if params.task == "unlabeled" or not rows.classes:
-        alike = same_answers(params, rows, before, after)
+    before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
+    if params.decode is not None:
+        before, after = (_boxes(tried, _replaced(arrays, tried.judged, finite)) for arrays in (tried.judged, answers))
+    if TASKS[params.task].label != "class" or not rows.classes:
+        alike = answered_alike(params, rows, before, after)
     else:
         old, new = (read_answers(params, rows, outputs, tried.point).decisions for outputs in (before, after))
         alike = old == new
     identical = all(np.array_equal(values, answers[name]) for name, values in tried.judged.items())
-    apart = measure_parity(tried.judged, answers)["relative"] if finite.all() else None
+    judged, given = moving(tried.judged, params.tokens), moving(answers, params.tokens)
+    apart = measure_parity(judged, given)["relative"] if finite.all() else None
     return Company(~(alike & finite), apart, identical)

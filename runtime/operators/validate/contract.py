@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,7 @@ from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate
 from titrant.schema.plan import Prediction
+from titrant.schema.recipe.own_metric import OwnMetric
 from titrant.schema.recipe.validation import Requirement
 from titrant.schema.values.slice import read_slice
 
@@ -22,11 +23,22 @@ if TYPE_CHECKING:
 
     from titrant.runtime.contract.answers import DecisionCounts
     from titrant.runtime.contract.evidence import Evidence
+    from titrant.runtime.contract.statistics.reliability import Reliability
     from titrant.runtime.values import Outputs, Rows
 
 # What judging costs: at all, for each gate, each row, and each row whose samples are drawn again.
 _SECONDS, _GATE_SECONDS, _ROW_SECONDS, _DRAW_SECONDS = 0.03, 0.004, 2e-6, 1e-3
+_DRAWN = ("bootstrap", "own_set")
 _SIZE, _GATE_BYTES = 600, 330
+
+
+class OwnMetricParams(Params):
+    """What a metric of the user's own declares."""
+
+    better: Literal["higher", "lower"]
+    low: float
+    high: float
+    unit: Literal["case", "set"]
 
 
 class GateParams(Params):
@@ -45,6 +57,9 @@ class GateParams(Params):
         False, description="the level supplied it: let through under require: evidence if its facts are missing"
     )
     assumption: str = Field("", description="of a gate whose test is not_assessable: why it is not")
+    own: OwnMetricParams | None = Field(
+        None, exclude_if=lambda value: value is None, description="of a metric of the user's own: what it declares"
+    )
 
     @field_validator("slice")
     @classmethod
@@ -54,7 +69,9 @@ class GateParams(Params):
 
     def gate(self) -> Gate:
         """Return the gate itself."""
-        return Gate(**self.model_dump(exclude={"supplied"}), origin=LEVEL_ORIGIN if self.supplied else "")
+        own = None if self.own is None else OwnMetric(**self.own.model_dump())
+        given = self.model_dump(exclude={"supplied", "own"})
+        return Gate(**given, origin=LEVEL_ORIGIN if self.supplied else "", own=own)
 
 
 class ContractParams(Reading):
@@ -66,6 +83,9 @@ class ContractParams(Reading):
     timing_batch: int = Field(1, ge=1, description="the batch size that latency and throughput gates are about")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
     require: Requirement = Field("evidence", description="what a release needs")
+    stratified: bool = Field(
+        False, exclude_if=lambda value: not value, description="stratify tests by the subgroup of the strata"
+    )
     always_valid: bool = Field(
         False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
     )
@@ -76,7 +96,7 @@ def predict(
 ) -> Prediction:
     """Some milliseconds a gate, more where whole samples are drawn again."""
     rows = work.rows.get("rows", ASSUMED_ROWS)
-    drawn = sum(gate.test == "bootstrap" for gate in params.gates)
+    drawn = sum(gate.test in _DRAWN for gate in params.gates)
     seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
     size = _SIZE + _GATE_BYTES * len(params.gates)
     peak = 2 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
@@ -85,7 +105,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=8,
+    version=9,
     family="validate",
     params=ContractParams,
     inputs={
@@ -103,7 +123,7 @@ def predict(
         "labels": Port(("value",), optional=True),
         "model": ANY_MODEL,
     },
-    outputs={"judgement": "value", "answers": "value", "metrics": "value"},
+    outputs={"judgement": "value", "answers": "value", "metrics": "value", "reliability": "value"},
     determinism="exact",
     predict=predict,
     loads=("scipy.special", "titrant.runtime.contract.judge"),
@@ -140,14 +160,15 @@ def validate_contract(
                 model - the candidate's file, for its size
     Outputs:    judgement - {"candidate", "verdict", "released", "proven", "results": [one a gate]}; answers - counts
                 of the decisions of both models by class, or null where there are no classes; metrics - of both
-                models on all rows and each subgroup's value, empty without labels
+                models on all rows and each subgroup's value, empty without labels; reliability - what was predicted
+                and what came, in bins of probability, null without labels
     Fails:      StepError X420 when the two models' outputs do not fit each other or the rows; a gate that cannot be
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
     from titrant.runtime.contract.judge import judgement
+    from titrant.runtime.contract.measures.judging import judge_every
     from titrant.runtime.contract.metrics import slice_metrics
-    from titrant.runtime.contract.unlabeled.judging import judge_with_unlabeled
     from titrant.schema.values.canonical import plain
 
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
@@ -155,6 +176,7 @@ def validate_contract(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
         always_valid=params.always_valid,
+        stratified=params.stratified,
         **_measured(params, timings or {}, invariance),
         executed=executed,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
@@ -164,17 +186,19 @@ def validate_contract(
     if fine_tuned is not None:
         beside = gather(params, rows, fine_tuned, candidate, point)
         beside = replace(beside, confidence=params.confidence, always_valid=params.always_valid, seed=context.seed)
+        beside = replace(beside, stratified=params.stratified)
         evidence = replace(evidence, fine_tuned=beside)
     if unlabeled is not None:
         from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
 
         answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
         evidence = replace(evidence, unlabeled=answers)
-    judged = judgement(contract, params.candidate, evidence, judge_with_unlabeled)
+    judged = judgement(contract, params.candidate, evidence, judge_every)
     return {
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),
         "metrics": plain(slice_metrics(evidence)),
+        "reliability": plain(calibration(evidence)),
     }
 
 
@@ -194,12 +218,12 @@ def gather(
     reading: Reading, rows: "Rows", original: "Outputs", candidate: "Outputs", point: Mapping[str, Any]
 ) -> "Evidence":
     """Read both models' outputs; StepError X420 when they do not fit each other, the rows or the classes."""
-    from titrant.runtime.contract.answers import read_answers, same_answers
-    from titrant.runtime.contract.case_answers import case_answers
+    from titrant.runtime.contract.answers import read_answers
+    from titrant.runtime.contract.case_answers import answered_alike, case_answers
     from titrant.runtime.contract.evidence import Evidence
 
     if rows.labels is None:
-        alike = same_answers(reading, rows, original, candidate)
+        alike = answered_alike(reading, rows, original, candidate)
         return Evidence(rows, None, None, alike, cases=case_answers(reading, rows, original, candidate))
     old, new = (read_answers(reading, rows, outputs, point) for outputs in (original, candidate))
     return Evidence(rows, old, new, old.decisions == new.decisions)
@@ -209,14 +233,14 @@ def permuted_alike(reading: Reading, rows: "Rows", original: "Outputs", seed: in
     """Compare the original's outputs with themselves in another order, where there are no labels; (rows,) bool."""
     import numpy as np
 
-    from titrant.runtime.contract.answers import same_answers
+    from titrant.runtime.contract.case_answers import answered_alike
     from titrant.runtime.values import Outputs
 
     if rows.labels is not None:
         return None
     order = np.random.default_rng(seed).permutation(len(rows))
     others = Outputs(original.role, {name: values[order] for name, values in original.arrays.items()})
-    return same_answers(reading, rows, original, others)
+    return answered_alike(reading, rows, original, others)
 
 
 def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
@@ -227,6 +251,17 @@ def changed_decisions(evidence: "Evidence") -> "DecisionCounts | None":
         return None
     rows, before, after = evidence.rows, evidence.original.decisions, evidence.candidate.decisions
     return count_answers(rows.classes, rows.labels, before, after, rows.positive)
+
+
+def calibration(evidence: "Evidence") -> "Reliability | None":
+    """Bin what both models predicted beside what came; None without labels. No case can be told from it."""
+    from titrant.runtime.contract.statistics.reliability import reliability
+
+    rows = evidence.rows
+    if rows.labels is None or evidence.original is None or evidence.candidate is None:
+        return None
+    before, after = evidence.original.probabilities, evidence.candidate.probabilities
+    return reliability(before, after, rows.labels, rows.classes, rows.positive)
 
 
 def file_bytes(model: Any, scratch: Path) -> int:

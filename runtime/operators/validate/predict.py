@@ -1,13 +1,16 @@
 """Run a model file in an engine over one role's rows."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, operator
+from titrant.runtime.contract.reading import TokenReading
 from titrant.runtime.cost.forward import (
     ASSUMED_ROWS,
     BASE_SECONDS,
@@ -24,6 +27,15 @@ from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from titrant.runtime.backends.session import Session
+    from titrant.runtime.values import Rows
+
+
+_KEPT_BYTES = 32
+
 
 class PredictParams(Params):
     """Where the model runs and how many rows it gets at once."""
@@ -32,6 +44,11 @@ class PredictParams(Params):
     threads: int = Field(1, ge=1, description="threads of the engine")
     batch: int = Field(64, ge=1, description="rows answered at once")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
+    tokens: TokenReading | None = Field(
+        None,
+        exclude_if=lambda value: value is None,  # what says nothing changes no key
+        description="of a language model: the output of which what judges it is kept, rather than all numbers",
+    )
 
 
 def requires(params: PredictParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
@@ -59,7 +76,7 @@ def predict(
     if rest:
         seconds += steps * forward_seconds(model, speed, cost, rest, use.arithmetic or FP32)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
-    size = rows * model_output_bytes(model) + 200
+    size = rows * (model_output_bytes(model) if params.tokens is None else _kept_bytes(model, params.tokens)) + 200
     held = held_bytes(model, use, cost, min(batch, rows), on_device=speed.gpu is not None)
     peak = opened_bytes(model, use, cost) + held + 2 * size
     return Prediction(
@@ -69,6 +86,12 @@ def predict(
         basis=speed.basis,
         bases=bases | {"output_bytes": "counted"},
     )
+
+
+def _kept_bytes(model: ModelFacts, tokens: TokenReading) -> int:
+    """Return what is kept of a language model's answer to one document: four numbers a position, in 64 bits."""
+    judged = [spec for spec in model.outputs if spec.name == tokens.output] or list(model.outputs[:1])
+    return sum(_KEPT_BYTES * math.prod(size for size in spec.shape[1:-1] if isinstance(size, int)) for spec in judged)
 
 
 def predict_asked(
@@ -106,10 +129,14 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
     Helps when: anything about a model is to be judged: the file that is released is the file that answers here.
     Inputs:     model - a torch module, ONNX file or TorchScript file that the engine loads; rows - one role, of
                 which the arrays that the model takes are used by name
-    Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows
+    Outputs:    outputs - every output of the model, (rows, …) float32, in the order of the rows; with `tokens`, of
+                the output that is judged alone, (rows, length, 4) float64: the log-likelihood of the token that each
+                position is to give, that of another document's token, the likeliest token, and how many there are
     Fails:      StepError X401 when an output holds NaN or infinity, X402 when the model takes an input that the rows
-                do not have, X403 when an output has another number of rows than it was given, X404 without rows
-    Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs
+                do not have, X403 when an output has another number of rows than it was given, X404 without rows, X656
+                when an output has no number for each token of each position
+    Cost:       one pass over the rows; peak memory is the model, one batch of activations and all outputs, of which
+                with `tokens` 32 bytes a position are kept
     """
     from titrant.runtime.backends.session import predict_rows
 
@@ -121,5 +148,23 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
         batch=params.batch,
         device=params.device,
         progress=context.progress,
+        keeping=lambda session, rows: keeping_tokens(session, params.tokens, rows),
     )
     return {"outputs": outputs}
+
+
+def keeping_tokens(session: "Session", reading: TokenReading | None, rows: "Rows") -> tuple[Any, "Rows"]:
+    """Return a session and rows that keep what judges a language model; both as they are for any other task."""
+    from titrant.runtime.contract.output_kinds import contradiction
+    from titrant.runtime.contract.tasks.tokens import TokenSession, with_tokens
+
+    if reading is None:
+        return session, rows
+    return TokenSession(session, reading.output, reading.kind, contradiction), with_tokens(rows)
+
+
+def moving(arrays: "Mapping[str, np.ndarray]", reading: TokenReading | None) -> "Mapping[str, np.ndarray]":
+    """Return what of answers moves with rounding by as little: of kept tokens the log-likelihoods alone."""
+    from titrant.runtime.contract.tasks.tokens import likelihoods
+
+    return arrays if reading is None else {name: likelihoods(kept) for name, kept in arrays.items()}

@@ -10,7 +10,14 @@ from pydantic import Field
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
-from titrant.runtime.operators.validate.predict import PredictParams, loads, predict_asked, requires
+from titrant.runtime.operators.validate.predict import (
+    PredictParams,
+    keeping_tokens,
+    loads,
+    moving,
+    predict_asked,
+    requires,
+)
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -117,6 +124,7 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
     check_rows(rows)
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}
@@ -128,7 +136,8 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
             alone = _alone(session, inputs, min(params.alone, count))
     finally:
         session.close()
-    return Asked((batches[0], batches[1]), alone)
+    first, second = (moving(answers, params.tokens) for answers in batches)
+    return Asked((first, second), None if alone is None else moving(alone, params.tokens))
 
 
 def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
@@ -140,6 +149,7 @@ def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
 
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
+    session, rows = keeping_tokens(session, params.tokens, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}

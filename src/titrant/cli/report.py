@@ -1,4 +1,4 @@
-"""`titrant report`: show runs' reports, pack a run into one file, open a packed one."""
+"""`titrant report`: show a run's report, compare several, pack a run into one file, open a packed one."""
 
 import argparse
 import os
@@ -12,7 +12,12 @@ from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder, id, unique prefix, latest, or a packed run")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="folder, id, unique prefix, latest, or a packed run; several are compared",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--rows",
@@ -25,8 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def call(options: argparse.Namespace) -> int:
-    """Print runs' reports, or the path of the file that was written."""
+    """Print a report or a comparison, or the path of the file that was written."""
     from titrant.api.report import report as verb
+    from titrant.api.runs import read_text
 
     action = next((name for name in ("rows", "pack", "unpack") if getattr(options, name) is not None), None)
     if action is not None:
@@ -37,8 +43,11 @@ def call(options: argparse.Namespace) -> int:
             console.note(_sealing())
         console.answer(str(verb(options.runs[0], **{action: getattr(options, action)})))
         return OK
-    for run_name in options.runs:
-        console.answer(_shown(run_name, options.format))
+    if len(options.runs) == 1:
+        console.answer(_shown(options.runs[0], options.format))
+        return OK
+    file = verb(*options.runs, format=options.format)
+    console.answer(str(file) if options.format == "html" else read_text(file))
     return OK
 
 

@@ -48,6 +48,8 @@ _MEANING = {
 
 def rerun_text(outcome: Rerun, folder: Path) -> str:
     """Write verdict, first cause, largest difference, and what would bring the environment back."""
+    from titrant.runtime.store.run_folder import report_of
+
     word = "reproduced" if outcome.verdict in ("identical", "equivalent") else "not reproduced"
     lines = [wrapped(f"{outcome.of}: {word}, {outcome.verdict}: {_MEANING[outcome.verdict]}", "", "  ")]
     if outcome.cause:
@@ -68,7 +70,7 @@ def rerun_text(outcome: Rerun, folder: Path) -> str:
     lines += [_line(f"fresh measurement: {text}") for text in outcome.notes]
     if outcome.restore:
         lines.append(f"  to restore the environment: {outcome.restore}")
-    lines.append(f"report: {folder / 'report.html'}")
+    lines.append(f"report: {report_of(folder) or folder}")
     return "\n".join(lines)
 
 

@@ -202,7 +202,12 @@ def _gate(result: GateResult) -> str:
     return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {reason_words(result)}"
 
 
-def _report(record: RunRecord) -> Path:
+def _report(record: RunRecord) -> str:
+    """Name the report of a run, and its evidence where it has any."""
     from titrant.runtime.store.home import home_folder
+    from titrant.runtime.store.run_folder import report_of
+    from titrant.schema.release import FOLDER
 
-    return home_folder() / "runs" / record.run / "report.html"
+    folder = home_folder() / "runs" / record.run
+    evidence = f"\nevidence: {folder / FOLDER}" if (folder / FOLDER).is_dir() else ""
+    return f"{report_of(folder) or folder}{evidence}"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from titrant.runtime.contract.answers import count_answers
-from titrant.runtime.report.contract import class_changes
+from titrant.runtime.report.page.classes import class_changes
 
 LABELS = np.array([0, 0, 0, 1, 1, 2])
 ORIGINAL = np.array([0, 0, 1, 1, 1, 0])

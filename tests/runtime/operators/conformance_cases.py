@@ -211,6 +211,10 @@ CASES = {
     "validate.predict": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
+    "validate.decode": Case(
+        {"decode": "operator_nets:one_box"},
+        {"outputs": "validate.predict:outputs", "rows": "data.transform:tuning"},
+    ),
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),

@@ -581,3 +581,9 @@ def keeps_enough(module, rows):
     """A check of a reduced model: the share of rows that it answers at all."""
     answers = module(torch.from_numpy(rows.inputs["image"]))
     return float(answers.isfinite().all(1).float().mean())
+
+
+def one_box(outputs):
+    """A box in the middle of each image, as sure as the first output is large."""
+    score = 1 / (1 + np.exp(-float(outputs["logits"][0])))
+    return np.array([[1.0, 1.0, 5.0, 5.0]]), np.array([score]), np.array([0])

@@ -5,7 +5,8 @@ import copy
 import pytest
 
 from titrant.runtime.report.headline import looks_sentence
-from titrant.runtime.report.page import html_text, markdown_text, page
+from titrant.runtime.report.page import html_text, page
+from titrant.runtime.report.page.markdown import markdown_text
 from titrant.runtime.report.record_view import read_record
 from titrant.schema.gate import Contract
 from titrant.schema.record import Look, LookSubject

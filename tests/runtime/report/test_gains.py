@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.report.page import markdown_text, page
+from titrant.runtime.report.page import page
+from titrant.runtime.report.page.markdown import markdown_text
 from titrant.runtime.report.record_view import read_record
 from titrant.schema.gain import Gain
 from titrant.schema.values.canonical import plain
@@ -48,27 +49,27 @@ def savings(made):
     return {saving.name: saving for saving in shown(made).stories[0].savings}
 
 
+FILE = " (breast-cancer.onnx, 12.8 KiB, 0.31 of the original)"
+ON = ", on AMD EPYC 7B13."
+RELEASED = f"Released “ort-static”{FILE}: the contract is kept"
 SENTENCES = {
     "nothing over plain ONNX": (
         (NO_FASTER,),
-        "Released “ort-static”: the contract is kept; it is no faster than plain ONNX (1.02×, 0.98–1.05).",
+        f"{RELEASED}; it is no faster than plain ONNX (1.02×, 0.98–1.05){ON}",
     ),
     "something over plain ONNX": (
         (replace(NO_FASTER, factor=2.1, verdict="better", lower=1.9, upper=2.3), FASTER),
-        "Released “ort-static”: the contract is kept; it is 2.1× faster than plain ONNX (1.9–2.3) and 4.1× faster than "
-        "the original (3.9–4.3).",
+        f"{RELEASED}; it is 2.1× faster than plain ONNX (1.9–2.3) and 4.1× faster than the original (3.9–4.3){ON}",
     ),
     "less than plain ONNX": (
         (replace(NO_FASTER, factor=0.5, verdict="worse", lower=0.48, upper=0.52), FASTER),
-        "Released “ort-static”: the contract is kept; it is 2.0× slower than plain ONNX (1.9–2.1); it is 4.1× faster "
-        "than the original (3.9–4.3).",
+        f"{RELEASED}; it is 2.0× slower than plain ONNX (1.9–2.1); it is 4.1× faster than the original (3.9–4.3){ON}",
     ),
     "too busy to tell": (
         (replace(NO_FASTER, factor=1.2, verdict="unknown", lower=0.5, upper=2.9, clock="cpu", busy=True),),
-        "Released “ort-static”: the contract is kept; the machine was too busy to tell whether it is faster than plain "
-        "ONNX (0.50–2.90×).",
+        f"{RELEASED}; the machine was too busy to tell whether it is faster than plain ONNX (0.50–2.90×){ON}",
     ),
-    "no figures": ((), "Released “ort-static”: the contract is kept."),
+    "no figures": ((), f"{RELEASED}."),
 }
 
 
@@ -82,7 +83,10 @@ def test_says_in_the_first_line_what_is_gained(records, name):
 
 def test_says_so_of_what_is_not_proven_too(records):
     sentence = shown(with_gains(records.not_proven(), NO_FASTER)).headline.sentence
-    assert sentence == "Released “ort-static”, not proven; it is no faster than plain ONNX (1.02×, 0.98–1.05)."
+    assert sentence == (
+        f"Released “ort-static” (12.8 KiB, 0.31 of the original), not proven; it is no faster than plain ONNX "
+        f"(1.02×, 0.98–1.05){ON}"
+    )
 
 
 def test_compares_by_the_runs_that_judged_and_says_so(records):
@@ -144,8 +148,11 @@ def test_says_which_candidate_a_busy_machine_left_untold(records):
 
 
 def test_draws_the_plain_conversion_that_is_no_candidate(records):
-    from titrant.runtime.report.plots import pictures
+    from titrant.runtime.report.candidates import shown_candidates
+    from titrant.runtime.report.page.pictures import pictures
+    from titrant.runtime.report.page.quality import quality_chart
 
     chose = {"original": timed(90e-6), "torchscript-fp32": timed(40e-6), "ort-static": timed(30e-6)}
-    speed = pictures(read_record(with_timings(records.released(), chose))).speed
+    record = read_record(with_timings(records.released(), chose))
+    speed = pictures(record, quality_chart(record, shown_candidates(record))).speed
     assert "torchscript-fp32" in speed[0]

@@ -1,6 +1,6 @@
 """The picture of the steps."""
 
-from titrant.runtime.report.graph import lay_out, producers
+from titrant.runtime.report.page.graph import lay_out, producers
 
 
 def test_puts_every_step_below_what_it_reads_from(records):

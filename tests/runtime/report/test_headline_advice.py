@@ -22,5 +22,12 @@ def test_says_to_keep_the_original(records):
     assert advice(records.nothing_made()) == "Go on serving the original model."
 
 
-def test_says_nothing_where_nothing_needs_help(records):
-    assert advice(records.released()) == ""
+def test_says_nothing_but_to_serve_in_batches_where_nothing_needs_help(records):
+    assert advice(records.released()) == (
+        "“ort-static” answers 9.4× as many cases a second in batches of 32 as in batches of 1: where answers may wait "
+        "for each other, serve it so (`titrant serve` batches by itself)."
+    )
+    made = records.released()
+    for timing in made["values"]["timings"].values():
+        del timing["8"], timing["32"]
+    assert advice(made) == ""

@@ -1,7 +1,8 @@
 """The ladder in the report: a row a rung, with what each gives and why one is missing."""
 
 from titrant.runtime.report.candidates import ladder_rows
-from titrant.runtime.report.page import html_text, markdown_text, page
+from titrant.runtime.report.page import html_text, page
+from titrant.runtime.report.page.markdown import markdown_text
 from titrant.runtime.report.record_view import read_record
 from titrant.schema.gain import Gain
 from titrant.schema.record import LadderRung

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.report.page import page, summary
+from titrant.runtime.report.page import html_text, page
+from titrant.runtime.report.page.summary import summary
 from titrant.runtime.report.record_view import read_record
 from titrant.runtime.report.savings import loading, off, pair, totals
 from titrant.runtime.report.steps import step_rows
 from titrant.schema.plan import Prediction
+from titrant.schema.values.canonical import plain
 
 
 @pytest.mark.parametrize(
@@ -53,13 +55,11 @@ def test_adds_up_the_time_of_steps_and_apart_from_it_that_of_loading_libraries(r
 
 
 def page_text(record):
-    from titrant.runtime.report.page import markdown_text
-
-    return markdown_text(page(record))
+    return html_text(page(record))
 
 
 def test_tells_what_was_predicted_of_the_released_model(records):
-    found = summary(page(read_record(records.released())))["searches"][0]["savings"]
+    found = plain(summary(page(read_record(records.released()))))["searches"][0]["savings"]
     rows = {row["name"]: row["predicted"] for row in found}
     assert "predicted (counted)" in rows["size"]
     assert "200 µs predicted (modelled)" in rows["latency p50"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from titrant.runtime.report.page import html_text, markdown_text, page
+from titrant.runtime.report.page import html_text, page
 from titrant.runtime.report.record_view import read_record
 
 MIX = {
@@ -54,16 +54,12 @@ def test_draws_what_was_tried_and_lists_it_beside_what_was_predicted(searched):
     assert "Latency of 1 mixture as predicted within 5%" in part
 
 
-def test_lists_the_plain_conversion_first_and_the_same_in_markdown(searched):
-    rows = re.findall(
-        r"^\| `?(onnx|ort-\w+)", section(markdown_text(searched), "## Search: ort-dynamic", "\n## "), re.M
-    )
-    assert rows == ["onnx", "ort-dynamic", "ort-static"]
-
-
-def test_leaves_a_line_free_before_the_table_of_a_search_in_markdown(searched):
-    part = section(markdown_text(searched), "## Search: ort-dynamic", "\n## ")
-    assert "\n\n| candidate | tried as" in part
+def test_lists_the_plain_conversion_first_by_the_numbers_of_the_picture(searched):
+    part = section(html_text(searched), '<section id="search">', "</section>")
+    rows = re.findall(r'<td class="number">(.)</td><td class="name"><strong>(onnx|ort-\w+)', part)
+    assert rows == [("1", "onnx"), ("2", "ort-dynamic"), ("3", "ort-static")]
+    drawn = re.findall(r"<title>(\d)\. ([\w-]+)", part)
+    assert drawn == rows
 
 
 def test_says_nothing_where_nothing_was_to_be_mended(records):

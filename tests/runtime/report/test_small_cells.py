@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.answers import count_answers
-from titrant.runtime.report.contract import class_changes
 from titrant.runtime.report.page import page, write_report
+from titrant.runtime.report.page.classes import class_changes
 from titrant.runtime.report.record_view import read_record
 from titrant.runtime.report.small_cells import without_small_cells
 from titrant.schema.gate import NOT_SHOWN

@@ -2,10 +2,9 @@
 
 import importlib.util
 import json
-import os
-import resource
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,10 @@ spec = importlib.util.spec_from_file_location("toy_in_process", Path(__file__).p
 in_process = importlib.util.module_from_spec(spec)
 sys.modules["toy_in_process"] = in_process
 spec.loader.exec_module(in_process)
+spec = importlib.util.spec_from_file_location("cut_puts", Path(__file__).with_name("cut_puts.py"))
+cut_puts = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cut_puts)
+cut_files_at, in_child = cut_puts.cut_files_at, cut_puts.in_child
 
 
 def run_here(toy, plan, home=None, listen=lambda event: None, recipe_file="toy.yaml"):
@@ -36,40 +39,17 @@ def warm(toy, plan):
     toy.ran()
 
 
-def cut_files_at(length):
-    """Let the system kill this process as soon as a file would grow beyond a length: what fits is written."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (length, length))
-
-
-def in_child(work):
-    """Do something in a forked process, which may die as it likes; return the signal that it died of, 0 for none."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-
-
 def test_stores_nothing_of_an_artifact_whose_write_was_cut_at_any_byte(toy):
     """The process is killed by the system in the middle of the write; nobody cleans up."""
     value = {"level": 1, "padding": "x" * 20}
     artifact, store = identify_value(value), Store(toy.home)
-
-    def cut_put(length):
-        cut_files_at(length)
-        Store(toy.home).put("value", value)
-
-    length = 0
-    while in_child(lambda length=length: cut_put(length)):
-        assert not store.has(artifact)
-        assert not any(path.is_file() and path.stat().st_size > length for path in toy.home.store.rglob("*"))
-        length += 1
-    assert length > 120  # of the file and then of the manifest, which is the longer one
+    command = [sys.executable, cut_puts.__file__, toy.home.path, json.dumps(value)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    cuts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [length for length, _, _ in cuts] == [*range(len(cuts))]
+    assert len(cuts) > 120  # of the file and then of the manifest, which is the longer one
+    assert not any(there for _, there, _ in cuts)
+    assert all(longest <= length for length, _, longest in cuts)
     assert store.value(artifact) == value
     assert verify_store(toy.home).intact
 

@@ -2,12 +2,12 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.expected import recipe_schema
@@ -20,9 +20,15 @@ HERE = Path(__file__).parents[1]
 BASE = (HERE / "mistakes" / "base.yaml").read_text("utf-8")
 FULL = (HERE / "full.yaml").read_text("utf-8")
 SCHEMA = recipe_schema()
-VALIDATOR = Draft202012Validator(SCHEMA)
 # What ties keys together, and what is no question of shape.
 BEYOND = {"R020", "R021", "R022", "R027"}
+
+
+@cache
+def validator():
+    from jsonschema import Draft202012Validator  # a second to load, in those workers alone that need it
+
+    return Draft202012Validator(SCHEMA)
 
 
 def value_of(text):
@@ -41,12 +47,12 @@ def codes_of(text):
 
 
 def test_is_a_schema():
-    Draft202012Validator.check_schema(SCHEMA)
+    type(validator()).check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("text", [BASE, FULL], ids=["base", "full"])
 def test_accepts_recipes(text):
-    assert [error.message for error in VALIDATOR.iter_errors(value_of(text))] == []
+    assert [error.message for error in validator().iter_errors(value_of(text))] == []
 
 
 def test_describes_every_key():
@@ -73,7 +79,7 @@ def refused():
 
 @pytest.mark.parametrize("text", list(refused()))
 def test_refuses_what_the_parser_refuses(text):
-    assert not VALIDATOR.is_valid(value_of(text))
+    assert not validator().is_valid(value_of(text))
 
 
 # Not 1.0: to JSON Schema it is an integer, to a recipe it is not.
@@ -97,4 +103,4 @@ def test_agrees_with_the_parser_on_recipes_with_one_other_value(data):
     text = "\n".join(lines)
     codes = codes_of(text)
     assume(not codes & (BEYOND | {"R005", "R026"}))
-    assert VALIDATOR.is_valid(value_of(text)) == (not codes)
+    assert validator().is_valid(value_of(text)) == (not codes)

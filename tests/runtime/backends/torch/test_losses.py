@@ -1,7 +1,9 @@
 """Losses: torch's own numbers, one logit as two, weights and smoothing as published, and a user's own."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch  # noqa: TID253 - what is tested is torch's own arithmetic
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn  # noqa: TID253
 from torch.nn import functional  # noqa: TID253
 
-from titrant.runtime.backends.torch.losses import LossTerms, check_output, correct, loss_of
+from titrant.runtime.backends.torch.losses import LossTerms, check_output, correct, labels_of, loss_of
+from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import StepError
 
 ROWS = st.integers(2, 9)
@@ -164,3 +167,43 @@ def test_says_what_is_wrong_with_a_loss_of_the_users_own(name, said):
 def test_needs_no_gradient_where_nothing_is_learned():
     output, labels = batch(5, 2)
     assert math.isfinite(float(loss_of(f"{__name__}:without_gradient", LossTerms())(output, labels)))
+
+
+def test_compares_each_pixel_with_its_class():
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.randint(0, 3, (4, 5, 6), generator=generator)
+    logits = torch.randn(4, 3, 5, 6, generator=generator)
+    check_output("cross_entropy", logits, masks, 3)
+    weights = (1.0, 2.0, 3.0)
+    expected = functional.cross_entropy(logits, masks, weight=torch.tensor(weights), label_smoothing=0.1)
+    assert loss_of("cross_entropy", LossTerms(class_weights=weights, label_smoothing=0.1))(logits, masks) == expected
+    one = logits[:, :1]
+    target = (masks == 1).float()
+    check_output("binary_cross_entropy_with_logits", one, masks)
+    expected = functional.binary_cross_entropy_with_logits(one[:, 0], target)
+    assert loss_of("binary_cross_entropy_with_logits", LossTerms())(one, masks) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape", "weights"),
+    [
+        ("cross_entropy", (4, 2, 5, 6), None),
+        ("cross_entropy", (4, 3, 5, 5), None),
+        ("cross_entropy", (4, 3), None),
+        ("cross_entropy", (4, 3, 5, 6), 2),
+        ("binary_cross_entropy_with_logits", (4, 3, 5, 6), None),
+    ],
+)
+def test_refuses_outputs_that_are_not_of_the_masks(loss, shape, weights):
+    masks = torch.full((4, 5, 6), 2)
+    with pytest.raises(StepError) as caught:
+        check_output(loss, torch.zeros(shape), masks, weights)
+    assert caught.value.diagnostics[0].code == "X203"
+
+
+def test_takes_masks_and_boxes_as_labels():
+    places = np.arange(4)
+    masks = Rows("train", {}, None, places, places.astype(np.uint64), targets=np.ones((4, 2, 2), np.int16))
+    assert labels_of(masks).dtype == torch.int64
+    boxes = replace(masks, targets=np.full((4, 3, 5), np.nan))
+    assert labels_of(boxes).dtype == torch.float32

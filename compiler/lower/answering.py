@@ -1,0 +1,80 @@
+"""The parameters of steps that answer rows, read the answers, time them and judge them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.compiler.decide.measuring import as_params, output_names
+from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.lower.verify import TIMED
+from titrant.schema.facts import TensorSpec
+from titrant.schema.gate import criteria
+from titrant.schema.open_looks import OPEN
+from titrant.schema.recipe.model import BOXES
+from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.recipe.tasks import TASKS
+
+
+def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Say how outputs are read: the task, which output is judged, and what the numbers of each are.
+
+    `outputs` are the model's own, of which one that the recipe does not name is taken by its place.
+    """
+    if recipe.model.decode is not None:
+        threshold = recipe.validation.operating_point.threshold
+        return {
+            "task": recipe.task, "output": BOXES, "kinds": {BOXES: "boxes"}, "agreement": {},
+            **({} if recipe.task != "detection" or threshold is None else {"score": threshold}),
+        }  # fmt: skip
+    named = output_names(recipe, outputs)
+    return {
+        "task": recipe.task,
+        "output": named[0] if named else "",
+        "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
+        "agreement": as_params(recipe, outputs),
+    }
+
+
+def raw_reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Say how outputs are read where only their numbers count: those of masks, boxes and numbers have no classes."""
+    if TASKS[recipe.task].label not in ("mask", "boxes") and recipe.model.decode is None:
+        return reading(recipe, outputs)
+    return {"task": "unlabeled", "output": "", "kinds": {}, "agreement": {}}
+
+
+def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
+    """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
+    return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
+
+
+def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
+    """Say by which gates a candidate is judged."""
+    return {
+        **reading(bound.recipe, outputs),
+        "candidate": candidate,
+        "gates": [criteria(gate) for gate in decisions.settled.contract.gates],
+        "timing_batch": timing_batch(bound.recipe),
+        "confidence": decisions.settled.contract.confidence,
+        "require": decisions.settled.contract.require,
+        **({"stratified": True} if bound.recipe.strata else {}),
+        **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
+    }
+
+
+def judges_time(decisions: Decisions) -> bool:
+    """Whether a gate is about time or memory; only then does a judgement depend on timings, which never repeat."""
+    return any(gate.metric in TIMED for gate in decisions.settled.contract.gates)
+
+
+def judged_batches(recipe: Recipe, decisions: Decisions) -> list[int]:
+    """Return the batch sizes that gates are about: the judged one, and the largest where memory is limited."""
+    batches = {timing_batch(recipe)}
+    if any(gate.metric == "peak_memory" for gate in decisions.settled.contract.gates):
+        batches.add(max(decisions.settled.profile["batches"]))
+    return sorted(batches)
+
+
+def timing_batch(recipe: Recipe) -> int:
+    """Return the batch size that latency is judged and compared at."""
+    latency = recipe.target.latency
+    return 1 if latency is None or latency.batch is None else latency.batch

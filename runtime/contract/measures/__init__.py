@@ -1,0 +1,1 @@
+"""Gates on net benefit, on recalibration, and on metrics of the user's own."""

@@ -1,0 +1,140 @@
+"""Average precision of boxes by the rules of COCO: pycocotools matches each image once, what follows is summed here.
+
+So that a set of images can be resampled without matching its boxes again.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from titrant.runtime.contract.tasks.boxes import boxes_of
+
+# Overlaps (IoU) from which on a box is right, and recalls at which precision is read; boxes of a class in an image.
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0.0, 1.0, 101)
+MOST_BOXES = 100
+_WHOLE = [0.0, 1e10]
+_AREA = "all"
+
+
+@dataclass(frozen=True)
+class ClassMatches:
+    """Boxes of one class over all images, the surest first (ties in the order of the images).
+
+    `right` (overlaps, boxes) bool, `images` (boxes,) where each is, `scores` (boxes,), `counts` (images,) how many
+    boxes the labels have in each.
+    """
+
+    right: np.ndarray
+    images: np.ndarray
+    scores: np.ndarray
+    counts: np.ndarray
+
+
+def match_boxes(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[ClassMatches, ...]:
+    """Match the answers (rows, most, 6) with the labels (rows, most, 5) of each class, image by image.
+
+    Labels are filled up with NaN, answers with -1. By `COCOeval.evaluateImg` of pycocotools: the surest box takes the
+    label of its class that it overlaps most, of those still free (Lin et al. 2014, "Microsoft COCO").
+    """
+    evaluation = _evaluation(len(labels), classes)
+    for row in range(len(labels)):
+        for number, box in enumerate(labels[row][~np.isnan(labels[row][:, 0])], start=1):
+            left, top, right, bottom, place = box.tolist()
+            # A number of 0 would be taken for no match.
+            evaluation._gts[row, int(place)].append(
+                {"id": number, "bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top),
+                 "iscrowd": 0, "ignore": 0}
+            )  # fmt: skip
+        for number, box in enumerate(boxes_of(answers, row), start=1):
+            left, top, right, bottom, score, place = box.tolist()
+            evaluation._dts[row, int(place)].append(
+                {"id": number, "bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top),
+                 "score": score}
+            )  # fmt: skip
+    return tuple(_of_class(evaluation, place, len(labels)) for place in range(classes))
+
+
+def _evaluation(rows: int, classes: int) -> Any:
+    """Return pycocotools' evaluation with nothing in it yet; it prints nothing, as its own `evaluate` would."""
+    from pycocotools.cocoeval import COCOeval
+
+    evaluation = COCOeval(iouType="bbox")
+    evaluation.params.imgIds, evaluation.params.catIds = list(range(rows)), list(range(classes))
+    evaluation.params.iouThrs, evaluation.params.maxDets = OVERLAPS, [MOST_BOXES]
+    evaluation._gts, evaluation._dts = defaultdict(list), defaultdict(list)
+    return evaluation
+
+
+def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
+    right, scores, images = [], [], []
+    counts = np.zeros(rows, np.int64)
+    for row in range(rows):
+        evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
+        matched = evaluation.evaluateImg(row, place, _WHOLE, MOST_BOXES)
+        if matched is None:
+            continue
+        counts[row] = len(matched["gtIds"])
+        right.append(matched["dtMatches"] > 0)
+        scores += matched["dtScores"]
+        images += [row] * len(matched["dtScores"])
+    sure = np.array(scores, np.float64)
+    order = np.argsort(-sure, kind="mergesort")
+    joined = np.concatenate(right, axis=1) if right else np.zeros((len(OVERLAPS), 0), bool)
+    return ClassMatches(joined[:, order], np.array(images, np.int64)[order], sure[order], counts)
+
+
+def average_precision(matches: Sequence[ClassMatches], weights: np.ndarray, *, at_half: bool = False) -> np.ndarray:
+    """Return the average precision with each image so many times: (samples, images) counts → (samples,), 0..1.
+
+    The mean over classes with a label, over overlaps .5 to .95 (or .5 alone) and over 101 recalls, of the best
+    precision at that recall or a larger one, as `COCOeval.accumulate` has it; NaN where no class has a label.
+    """
+    totals, held = np.zeros(len(weights)), np.zeros(len(weights))
+    for matched in matches:
+        labels = weights @ matched.counts
+        there = labels > 0
+        if there.any():
+            precision = _precision(matched, weights[there], labels[there], 1 if at_half else len(OVERLAPS))
+            totals[there] += precision
+            held[there] += 1
+    with np.errstate(invalid="ignore"):
+        answer: np.ndarray = totals / held
+    return answer
+
+
+def _precision(matched: ClassMatches, weights: np.ndarray, labels: np.ndarray, overlaps: int) -> np.ndarray:
+    """Return the mean precision of one class over overlaps and recalls: (samples,).
+
+    Recall rises, and precision is highest, only where a box is right: nothing else is looked at.
+    """
+    times = weights[:, matched.images].astype(np.float64)
+    boxes = np.cumsum(times, axis=1) + np.spacing(1)
+    means = np.zeros(len(weights))
+    for right in matched.right[:overlaps]:
+        if not right.any():
+            continue
+        hits = np.cumsum(times[:, right], axis=1)
+        best = np.maximum.accumulate((hits / boxes[:, right])[:, ::-1], axis=1)[:, ::-1]
+        recall = hits / labels[:, None]
+        for sample in range(len(weights)):
+            places = np.searchsorted(recall[sample], _RECALLS, side="left")
+            means[sample] += best[sample][places[places < best.shape[1]]].sum() / len(_RECALLS)
+    return means / overlaps
+
+
+def matched_counts(matches: Sequence[ClassMatches], score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count the boxes of at least a score that overlap a label by half, all such boxes, and the labels.
+
+    Each (images, classes). Boxes of a lower score take no label from a surer one.
+    """
+    images = len(matches[0].counts)
+    right, counted = (np.zeros((images, len(matches)), np.int64) for _ in range(2))
+    for place, matched in enumerate(matches):
+        sure = matched.scores >= score
+        counted[:, place] = np.bincount(matched.images[sure], minlength=images)
+        right[:, place] = np.bincount(matched.images[sure & matched.right[0]], minlength=images)
+    return right, counted, np.stack([matched.counts for matched in matches], axis=1)

@@ -1,0 +1,97 @@
+"""Read masks off a model's outputs, and compare two masks class by class: overlaps, and distances of their outlines."""
+
+import numpy as np
+
+from titrant.schema.recipe.model import OutputKind
+
+# The number of what is no object, where classes have no names.
+BACKGROUND = 0
+# Rows whose pixels are counted at once.
+_ROWS_AT_ONCE = 64
+
+
+def masks_of(values: np.ndarray, kind: OutputKind) -> np.ndarray | None:
+    """Return the class number of each pixel, (rows, height, width) int64; None for other dimensions than these.
+
+    `values` is (rows, classes, height, width), of which the largest counts, or one channel, (rows, 1, height, width) or
+    (rows, height, width): the class numbers themselves for `mask` and `values`, else class 1 from a logit of 0 or a
+    probability of .5 on.
+    """
+    if values.ndim not in (3, 4):
+        return None
+    if values.ndim == 4:
+        if values.shape[1] != 1:
+            several: np.ndarray = values.argmax(axis=1)
+            return several
+        values = values[:, 0]
+    if kind == "logits":
+        return (values >= 0).astype(np.int64)
+    if kind in ("probabilities", "log_probabilities"):
+        return (values >= (0.5 if kind == "probabilities" else np.log(0.5))).astype(np.int64)
+    return np.rint(values).astype(np.int64)
+
+
+def areas(masks: np.ndarray, classes: int) -> np.ndarray:
+    """Count the pixels of each class: (rows, height, width) numbers below `classes` → (rows, classes)."""
+    counts = np.zeros((len(masks), classes), np.int64)
+    for start in range(0, len(masks), _ROWS_AT_ONCE):
+        part = masks[start : start + _ROWS_AT_ONCE].reshape(-1, masks[0].size).astype(np.int64)
+        numbered = part + classes * np.arange(len(part))[:, None]
+        counts[start : start + len(part)] = np.bincount(numbered.ravel(), minlength=len(part) * classes).reshape(
+            -1, classes
+        )
+    return counts
+
+
+def overlaps(masks: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
+    """Count the pixels that are of a class in both of two masks: (rows, classes)."""
+    both = np.where(masks == others, masks, classes)
+    return areas(both, classes + 1)[:, :classes]
+
+
+def dice_by_class(masks: np.ndarray, others: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Dice coefficient of each class, 2 |A ∩ B| / (|A| + |B|), and whether either mask has it.
+
+    Both (rows, classes); a class that is in neither mask has 1: nothing was to be found, and nothing was. Dice (1945),
+    "Measures of the amount of ecologic association between species", Ecology 26.
+    """
+    sizes = areas(masks, classes) + areas(others, classes)
+    present = sizes > 0
+    return np.where(present, 2 * overlaps(masks, others, classes) / np.maximum(sizes, 1), 1.0), present
+
+
+def mean_dice(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the mean Dice coefficient of the objects in two masks, over classes but the background; (rows,).
+
+    Two masks without any object have 1.
+    """
+    classes = int(max(masks.max(initial=0), others.max(initial=0))) + 1
+    dice, present = (part[:, 1:] for part in dice_by_class(masks, others, classes))
+    counted = present.sum(axis=1)
+    means: np.ndarray = np.where(counted > 0, (dice * present).sum(axis=1) / np.maximum(counted, 1), 1.0)
+    return means
+
+
+def outline_distances(mask: np.ndarray, other: np.ndarray) -> tuple[float, float] | None:
+    """Return the mean symmetric distance of two outlines and the 95th percentile of it, in pixels; None without both.
+
+    An outline is the pixels of a mask (height, width) bool that have a neighbor outside, left, right, above or below;
+    what lies past the image's edge is outside. The mean is over the pixels of both outlines, each with its distance to
+    the nearest of the other (average symmetric surface distance); the percentile is the larger of the two directed ones
+    (Huttenlocher et al. 1993).
+    """
+    if not mask.any() or not other.any():
+        return None
+    from scipy.spatial import cKDTree
+
+    first, second = np.argwhere(_outline(mask)), np.argwhere(_outline(other))
+    there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
+    mean = (there.sum() + back.sum()) / (len(there) + len(back))
+    return float(mean), float(max(np.percentile(there, 95), np.percentile(back, 95)))
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    outline: np.ndarray = mask & ~inner
+    return outline

@@ -1,0 +1,193 @@
+"""Masks against masks: overlap and distance of each class in each image."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.masks import areas, dice_by_class, masks_of, outline_distances
+from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
+from titrant.runtime.values import Rows
+
+_DISTANCES = ("surface_distance", "hausdorff_95")
+# The class of this name is not counted; without names it is the first one.
+BACKGROUND_NAME = "background"
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """One model's scores by class, (rows, classes), and which classes its masks or the labels have."""
+
+    values: np.ndarray
+    present: np.ndarray
+
+
+class SegmentationAnswers(CaseAnswers):
+    """Masks for masks: `original` and `candidate` (rows, height, width), class numbers, beside the labels.
+
+    A class is counted in an image where the label or either model's answer has it: an answer without it then scores 1
+    if the label is without it too. In an image where none of them has it the class is left out, and so is an image
+    without any object from the mean over classes.
+    """
+
+    task = "segmentation"
+
+    def __init__(self, rows: Rows, original: np.ndarray, candidate: np.ndarray) -> None:
+        super().__init__(rows)
+        if rows.targets is None:
+            raise Unassessable("there are no labels")
+        self._labels = rows.targets
+        self._original, self._candidate = original, candidate
+        self._made: dict[tuple[str, bool], _Scores] = {}
+
+    @classmethod
+    def read(cls, rows: Rows, output: JudgedOutput) -> Self:
+        """Read both models' outputs; StepError X420 where they do not fit the labels."""
+        return cls(rows, *(_masks(rows, output, values) for values in (output.original, output.candidate)))
+
+    @property
+    def _classes(self) -> int:
+        return len(self.rows.classes)
+
+    @cached_property
+    def _counted(self) -> np.ndarray:
+        """Which classes are objects, (classes,) bool: not the background, which any answer has most of."""
+        return counted_classes(self.rows.classes)
+
+    def scores(self, metric: str, chosen: np.ndarray, class_name: str = "") -> CaseScores:
+        """Return the mean over the classes that an image has, or the score of one class."""
+        if metric == "dice_over_constant":
+            return self._over_constant(chosen)
+        old, new = self._by_class(metric, candidate=False), self._by_class(metric, candidate=True)
+        classes = self._counted
+        if class_name:
+            if class_name not in self.rows.classes:
+                raise Unassessable(f"there is no class {class_name}")
+            classes = np.arange(self._classes) == self.rows.classes.index(class_name)
+        counted = ((old.present | new.present) & classes)[chosen]
+        weights = counted.any(axis=1)
+        if not weights.any():
+            raise Unassessable("no image has any of it, in the labels or in the answers")
+        before, after = (
+            (model.values[chosen] * counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1) for model in (old, new)
+        )
+        highest = self._diagonal if metric in _DISTANCES else 1.0
+        return CaseScores(
+            metric, before, after, self.rows.units[chosen], 0.0, highest, weights=weights.astype(np.float64)
+        )
+
+    def _over_constant(self, chosen: np.ndarray) -> CaseScores:
+        """Return by how much each image's Dice is above that of the best constant mask."""
+        constant, _ = self.constant()
+        before = constant.scores("dice", chosen)
+        above = before.original - before.candidate
+        return replace(before, metric="dice_over_constant", original=above, candidate=above, low=-1.0)
+
+    def _by_class(self, metric: str, *, candidate: bool) -> _Scores:
+        about = "distances" if metric in _DISTANCES else metric
+        key = (metric, candidate)
+        if key not in self._made:
+            masks = self._candidate if candidate else self._original
+            if about == "distances":
+                for name, scores in zip(_DISTANCES, self._distances(masks), strict=True):
+                    self._made[name, candidate] = scores
+            else:
+                dice, present = dice_by_class(self._labels, masks, self._classes)
+                # IoU = Dice / (2 - Dice), of 1 and 0 as well.
+                self._made["dice", candidate] = _Scores(dice, present)
+                self._made["iou", candidate] = _Scores(dice / (2 - dice), present)
+        return self._made[key]
+
+    def _distances(self, masks: np.ndarray) -> tuple[_Scores, _Scores]:
+        """Return both distances of each class: 0 in neither mask, the image's diagonal in one of them alone."""
+        distances = np.zeros((2, len(masks), self._classes))
+        present = np.zeros((len(masks), self._classes), bool)
+        for row, (label, mask) in enumerate(zip(self._labels, masks, strict=True)):
+            for place in range(self._classes):
+                first, second = label == place, mask == place
+                present[row, place] = first.any() or second.any()
+                if present[row, place]:
+                    distances[:, row, place] = outline_distances(first, second) or (self._diagonal, self._diagonal)
+        return _Scores(distances[0], present), _Scores(distances[1], present)
+
+    @property
+    def _diagonal(self) -> float:
+        """The furthest that two pixels of an image can be apart."""
+        return float(np.hypot(*(size - 1 for size in self._labels.shape[1:])))
+
+    def permuted(self, order: np.ndarray) -> "SegmentationAnswers":
+        """Give every image the original's answer to another one."""
+        return self._with(self._original[order])
+
+    def broken(self, rows: np.ndarray, class_name: str = "") -> "SegmentationAnswers":
+        """Answer some images with one class all over, of those with which no object is right where there is one."""
+        if class_name:
+            return self._with(np.where(rows[:, None, None], self._worst_of(class_name), self._original))
+        sizes = areas(self._labels, self._classes)
+        without_objects: np.ndarray = sizes[:, self._counted].sum(axis=1) == 0
+        right = np.where(self._counted, sizes, np.where(without_objects[:, None], self._labels[0].size, 0))
+        worst = np.broadcast_to(right.argmin(axis=1)[:, None, None], self._original.shape)
+        return self._with(np.where(rows[:, None, None], worst, self._original))
+
+    def _worst_of(self, class_name: str) -> np.ndarray:
+        """Return masks without a class where the label has it, and of nothing else where it does not."""
+        place = self.rows.classes.index(class_name)
+        there: np.ndarray = np.any(self._labels == place, axis=(1, 2))
+        worst: np.ndarray = np.where(there, 1 if place == 0 else 0, place)
+        return worst.reshape(-1, 1, 1)
+
+    def constant(self) -> "tuple[SegmentationAnswers, str]":
+        """Answer every image alike: one class all over, or the commonest class of each pixel, whichever is best."""
+        return self._constant
+
+    @cached_property
+    def _constant(self) -> "tuple[SegmentationAnswers, str]":
+        shape = self._labels.shape[1:]
+        held = np.stack([(self._labels == place).sum(axis=0) for place in range(self._classes)])
+        answers = {f"{name} everywhere": np.full(shape, place) for place, name in enumerate(self.rows.classes)}
+        answers["the commonest class of each pixel"] = held.argmax(axis=0)
+        means = {words: self._mean_against(mask) for words, mask in answers.items()}
+        best = max(means, key=lambda words: means[words])
+        return self._with(np.broadcast_to(answers[best], self._labels.shape)), best
+
+    def _mean_against(self, mask: np.ndarray) -> float:
+        """Return the mean Dice of one answer to all images, as `scores` has it."""
+        dice, present = dice_by_class(self._labels, np.broadcast_to(mask, self._labels.shape), self._classes)
+        counted = present & self._counted
+        held = counted.any(axis=1)
+        means = (dice * counted).sum(axis=1)[held] / counted.sum(axis=1)[held]
+        return float(means.mean()) if held.any() else 0.0
+
+    def _with(self, candidate: np.ndarray) -> "SegmentationAnswers":
+        return SegmentationAnswers(self.rows, self._original, candidate)
+
+    @property
+    def identical(self) -> bool:
+        """Whether both models give the same masks."""
+        return np.array_equal(self._original, self._candidate)
+
+
+def counted_classes(names: tuple[str, ...]) -> np.ndarray:
+    """Say which classes are objects, (classes,) bool: all but `background`, of classes without names all but 0."""
+    if BACKGROUND_NAME in names or names != tuple(map(str, range(len(names)))):
+        return np.array([name != BACKGROUND_NAME for name in names])
+    return np.arange(len(names)) > 0
+
+
+def _masks(rows: Rows, output: JudgedOutput, values: np.ndarray) -> np.ndarray:
+    if rows.targets is None:
+        raise Unassessable("there are no labels")
+    name = output.name
+    masks, classes = masks_of(values, output.kind), len(rows.classes)
+    shape = rows.targets.shape[1:]
+    if masks is None or masks.shape[1:] != shape:
+        raise misfit(f"the output '{name}' is {values.shape[1:]} for each image, and the labels' masks are {shape}")
+    channels = values.shape[1] if values.ndim == 4 else 1
+    if channels not in (1, classes):
+        raise misfit(f"the output '{name}' has {channels} channels for {classes} classes")
+    highest = int(masks.max(initial=0))
+    if channels == 1 and (highest >= classes or int(masks.min(initial=0)) < 0):
+        raise misfit(f"the output '{name}' holds class {highest}, and the labels have {classes} classes")
+    return masks
