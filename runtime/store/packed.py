@@ -97,11 +97,11 @@ def is_packed(file: Path) -> bool:
     return is_sealed(head) or head.startswith(_GZIP)
 
 
-def packed_file(file: Path, name: str) -> bytes:
+def packed_file(file: Path, name: str) -> bytes | None:
     """Return one file of a packed run, by its path in the run's folder, once the whole pack was read and is intact.
 
-    Raises RecipeError X596 where the pack is damaged or has no such file, R216 or R217 where it is sealed and does not
-    open.
+    None where it has no such file. Raises RecipeError X596 where the pack is damaged, R216 or R217 where it is sealed
+    and does not open.
     """
     contents: list[bytes] = []
 
@@ -110,9 +110,7 @@ def packed_file(file: Path, name: str) -> bytes:
             contents.append(source.read())
 
     _read(file, take)
-    if not contents:
-        raise _damaged(file, f"it has no {name}")
-    return contents[-1]
+    return contents[-1] if contents else None
 
 
 def unpack(file: Path, folder: Path) -> None:

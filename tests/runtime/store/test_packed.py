@@ -184,6 +184,7 @@ def test_replaces_nothing_and_leaves_no_half(run, tmp_path, monkeypatch):
 def test_is_packed_shown_and_unpacked_by_the_verb(run, tmp_path, monkeypatch):
     monkeypatch.delenv("TITRANT_KEY", raising=False)
     (run / "report.md").write_text("# PASS\n")
+    (run / "report.json").unlink(missing_ok=True)
     assert report(str(run), pack=tmp_path / "x.pack") == tmp_path / "x.pack"
     assert packed_report(tmp_path / "x.pack") == "# PASS\n"
     assert report(str(tmp_path / "x.pack"), unpack=tmp_path / "again") == tmp_path / "again" / "report.html"
@@ -191,6 +192,10 @@ def test_is_packed_shown_and_unpacked_by_the_verb(run, tmp_path, monkeypatch):
     report(str(run), pack=tmp_path / "y.pack")
     assert b"PASS" not in (tmp_path / "y.pack").read_bytes()
     assert packed_report(tmp_path / "y.pack", "md") == "# PASS\n"
+    with pytest.raises(RecipeError, match=r"P008.*has no report\.json"):
+        packed_report(tmp_path / "y.pack", "json")
+    with pytest.raises(RecipeError, match="P036: --pack takes one run, and 2 are named"):
+        report(str(run), str(run), pack=tmp_path / "z.pack")
     monkeypatch.setenv("TITRANT_KEY", "short")
     with pytest.raises(RecipeError, match="R216"):
         report(str(run), pack=tmp_path / "z.pack")
