@@ -17,7 +17,9 @@ from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
-from contract.score_cells import CELLS
+from contract import score_cells, vision_cells
+
+CELLS = [*score_cells.CELLS, *vision_cells.CELLS]
 
 
 def simulate(task: tuple[int, int]) -> list[object]:

@@ -165,9 +165,9 @@ def compile_templates():
     """Compile what a report is written with, which takes as long as to draw it."""
     from titrant.runtime.report import page
 
-    for environment, ending in ((page._html_environment(), ".html.jinja"), (page._markdown_environment(), ".md.jinja")):
-        for template in environment.list_templates(filter_func=lambda name, ending=ending: name.endswith(ending)):
-            environment.get_template(template)
+    environment = page._html_environment()
+    for name in environment.list_templates(filter_func=lambda name: name.endswith(".html.jinja")):
+        environment.get_template(name)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _values(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
     """Return the numbers of the judged output, (rows, …), where they are labels float64; X420 for other rows."""
     name = judged_output(reading, outputs)
     values = outputs.arrays[name]
-    if TASKS[reading.task].label == "numbers":
+    if TASKS[reading.task].label in ("numbers", "labels"):
         values = values.astype(np.float64)
     if len(values) != len(rows):
         raise misfit(f"the output '{name}' has {len(values)} rows, and there are {len(rows)} cases")

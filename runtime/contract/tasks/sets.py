@@ -62,26 +62,29 @@ class ImageSet:
             kept = {"retention": new / old, "drop_at_most": old - new, "rise_at_most": new - old}
         return kept.get(self.comparison, new)
 
-    def bounds(self, confidence: float, seed: int) -> Bounds:
-        """Return one-sided bounds of what is compared.
+    def guarded(self, confidence: float) -> float | None:
+        """Return what is compared where so many units fail whole as may; None where all may.
 
-        Units of images are drawn again with replacement, 2,000 times, where 20 of them or more decide. That tells
-        nothing of failures that did not happen yet: the bound is also no better than what is left if so many units
-        fail whole as may, by the exact bound of how many decide, or five where these are 20 or more. None where that
-        leaves nothing, or nothing is drawn.
+        These are as many as may by the exact bound of how many decide, or five where 20 or more do.
         """
         index, sizes = grouped(self.units[self.inside])
-        units, few = len(sizes), self.changed < LEAST_CHANGED
-        failing = UNSEEN
-        if few:
+        units, failing = len(sizes), UNSEEN
+        if self.changed < LEAST_CHANGED:
             failing = math.ceil(units * binomial_upper_bound(self.changed, units, confidence) - 1e-9)
-        if failing >= units:
-            return None, None
-        guarded = self._failed(index, units, failing).once()[2]
+        return None if failing >= units else self._failed(index, units, failing).once()[2]
+
+    def bounds(self, confidence: float, seed: int) -> Bounds:
+        """Return one-sided bounds of what is compared; None for one that is not known.
+
+        Units of images are drawn again with replacement, 2,000 times, where 20 of them or more decide. That tells
+        nothing of failures that did not happen yet: the bound is also no better than what is `guarded`.
+        """
+        guarded = self.guarded(confidence)
         smaller = self.comparison in SMALLER_IS_BETTER
-        if few:
+        if guarded is None or self.changed < LEAST_CHANGED:
             return (None, guarded) if smaller else (guarded, None)
-        places = np.flatnonzero(self.inside)
+        index, sizes = grouped(self.units[self.inside])
+        places, units = np.flatnonzero(self.inside), len(sizes)
         drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=RESAMPLES)
         counts = np.zeros((RESAMPLES, len(self.inside)), np.int64)
         counts[:, places] = drawn[:, index]

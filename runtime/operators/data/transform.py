@@ -274,14 +274,12 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
 
 def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
     """Return the names of several labels, and the place of the critical one; () and None where there are none."""
-    from titrant.runtime.data.classes import Classes, label_kind, label_names, positive_class
+    from titrant.runtime.data.classes import label_kind, named_labels
 
     label = data.params.label
     if label is None or label_kind(data.params.task) != "labels":
         return (), None
-    count = data.everywhere(label, "data.label")[0][:1].size
-    names = label_names(data.params.classes, count)
-    return names, positive_class(Classes(names, names), data.params.positive)
+    return named_labels(data.everywhere(label, "data.label")[0], data.params.classes, data.params.positive)
 
 
 def _rows(
@@ -305,11 +303,8 @@ def _rows(
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
-        check_shapes(
-            inputs,
-            params.model_inputs,
-            encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON}),
-        )
+        fitted = encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON})
+        check_shapes(inputs, params.model_inputs, fitted)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,

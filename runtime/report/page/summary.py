@@ -184,7 +184,12 @@ _TIMINGS = {
     "additionalProperties": False,
 }
 # In how many tuning rows both models, one or neither is right; whoever reads a report needs no more of them.
-_PAIRS = {"type": ["object", "null"], "additionalProperties": {"type": "integer"}}
+_PAIRS = {
+    "type": ["object", "null"],
+    "properties": {name: {"type": "integer"} for name in ("both", "gained", "lost", "neither")}
+    | {"units": {"type": "object", "additionalProperties": {"type": "integer"}}},
+    "additionalProperties": False,
+}
 
 
 def report_schema() -> dict[str, Any]:
@@ -195,7 +200,11 @@ def report_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["ModelTimings"] = _TIMINGS
     definitions["Timing"]["properties"]["blocks"] = {"type": "array", "items": {"type": "integer"}}
-    definitions["Quality"]["properties"]["pairs"] = _PAIRS
+    definitions["Quality"]["properties"] |= {
+        "pairs": _PAIRS,
+        "metric": {"type": "string"},
+        "kept_at_least": {"type": ["number", "null"]},
+    }
     definitions["RunRecord"]["required"] = [
         name for name in definitions["RunRecord"]["required"] if name not in VOLATILE
     ]

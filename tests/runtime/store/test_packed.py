@@ -102,8 +102,20 @@ def whole_packs(run, tmp_path):
     for key in (None, KEY):
         file = tmp_path / f"{key}.pack"
         pack(run, file, key=key)
-        packs.append((file, file.read_bytes()))
+        packs.append(Whole(file, file.read_bytes()))
     return packs
+
+
+class Whole(tuple):
+    """A pack and what it holds, too long to be shown."""
+
+    __slots__ = ()
+
+    def __new__(cls, *parts):
+        return super().__new__(cls, parts)
+
+    def __repr__(self):
+        return str(self[0])
 
 
 def archive(*members):

@@ -153,7 +153,7 @@ def test_the_best_constant_answer_finds_a_neighbor_by_chance():
     assert answers(old[:2], old[:2]).constant() is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(3, 60), st.integers(0, 2**16), st.floats(0, 4), st.booleans())
 def test_scores_stay_in_their_range(count, seed, noise, twins):
     old, groups = vectors(count, seed=seed)
