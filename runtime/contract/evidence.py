@@ -95,7 +95,8 @@ class SliceAnswers:
     positive: int | None
     classes: tuple[str, ...]
     words: str  # "", " in class X", " in subgroup G.v"
-    places: np.ndarray  # of these cases among all rows
+    # Of these cases among all rows.
+    places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def positive_name(self) -> str:
