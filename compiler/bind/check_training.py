@@ -209,16 +209,17 @@ def watched_parameters_exist(given: CheckInput, model: ModelFacts, data: DataFac
 def training_has_classes(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Refuse a loss that cannot compare the outputs with as many classes, and weights of classes that are not there."""
     train, classes = given.recipe.train, data.class_values or data.classes
-    if train is None or not classes:
+    if train is None or not classes or given.task.label == "labels":
         return
     shape = model.outputs[0].shape if model.outputs else ()
     single = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
     if given.task.label == "mask":  # one number for each pixel
         single = len(shape) == 3 or (len(shape) == 4 and shape[1] == 1)
+    each = "a pixel" if given.task.label == "mask" else "a case"
     path: KeyPath = ("train", "loss")
     shown = f"({', '.join(map(str, shape))})"
     if train.loss == ONE_LOGIT and shape and not single:
-        message = f"`{ONE_LOGIT}` takes one number a case or pixel, and the model gives {shown}"
+        message = f"`{ONE_LOGIT}` takes one number {each}, and the model gives {shown}"
         yield given.finding("R190", path, message, "write `loss: cross_entropy`")
     elif train.loss in ("cross_entropy", "nll_loss") and single:
         message = f"`{train.loss}` takes a number for each class, and the model gives {shown}"

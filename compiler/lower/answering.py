@@ -101,12 +101,18 @@ def judged_timing(recipe: Recipe, decisions: Decisions) -> dict[str, Any]:
     """Say how often what judges is timed: as many blocks and processes as the strictest gate needs for a bound."""
     contract = decisions.settled.contract
     timed = [gate for gate in contract.gates if gate.metric in PERCENTILES]
-    blocks = (blocks_for_percentile(PERCENTILES[gate.metric], _strictness(gate, contract.confidence)) for gate in timed)
+    blocks = (_blocks(gate, contract.confidence) for gate in timed)
     judged: dict[str, Any] = {"batches": judged_batches(recipe, decisions), "blocks": max(blocks, default=1)}
     memory = [gate for gate in contract.gates if gate.metric == "peak_memory"]
     if memory:
         judged["memory_runs"] = max(runs_for_percentile(0.5, _strictness(gate, contract.confidence)) for gate in memory)
     return judged
+
+
+def _blocks(gate: Gate, confidence: float) -> int:
+    """Return in how many blocks a gate is timed: twice the least where one slow block of either file would spoil it."""
+    least = blocks_for_percentile(PERCENTILES[gate.metric], _strictness(gate, confidence))
+    return 2 * least if gate.test == PERCENTILE_RATIO else least
 
 
 def _strictness(gate: Gate, confidence: float) -> float:

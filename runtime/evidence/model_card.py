@@ -28,6 +28,7 @@ from titrant.runtime.evidence.words import (
     transform_names,
     verdict_words,
 )
+from titrant.schema.contract.waivers import waiver_words
 from titrant.schema.gate import reason_words, threshold_words
 from titrant.schema.values.text import block, inline
 from titrant.schema.values.units import format_size
@@ -186,7 +187,7 @@ def _limits(facts: RunFacts) -> Iterator[str]:
     else:
         yield from ("No subgroups were named in the recipe: nothing was measured about any.", "")
     still_open = [
-        f"{gate.id} ({gate_words(gate)}): {result.verdict}, {reason_words(result)}"
+        f"{gate.id} ({gate_words(gate)}): {result.verdict}, {_waived(model, gate.id)}{reason_words(result)}"
         for model in facts.released
         for gate, result in answered(facts, model.judgement)
         if result.verdict != "PASS"
@@ -276,3 +277,8 @@ def _technical(facts: RunFacts) -> Iterator[str]:
     yield from bullets([f"{machine.system}, Python {machine.python}",
                         *(f"{name} {version}" for name, version in sorted(machine.packages.items()))])  # fmt: skip
     yield from ("", "## Citation", "", NOT_KNOWN, "", "## Contact", "", NOT_KNOWN)
+
+
+def _waived(model: ReleasedModel, gate: str) -> str:
+    """Say who let a gate through that did not pass; "" where nobody had to."""
+    return "".join(f"{waiver_words(each)}; " for each in model.became.waived if each.gate == gate)

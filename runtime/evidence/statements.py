@@ -6,6 +6,7 @@ from typing import Any
 
 from titrant.runtime.evidence.components import components
 from titrant.runtime.evidence.facts import FileDigest, RunFacts
+from titrant.schema.contract.waivers import WAIVED, waiver_words
 from titrant.schema.record import CandidateRecord
 from titrant.schema.values.text import printable
 
@@ -13,13 +14,16 @@ STATEMENT, PAYLOAD_TYPE = "https://in-toto.io/Statement/v1", "application/vnd.in
 TEST_RESULT, PROVENANCE = "https://in-toto.io/attestation/test-result/v0.1", "https://slsa.dev/provenance/v1"
 # What these name is titrant's own, and no place on the network.
 _BUILDER, _BUILD = "urn:titrant:run", "urn:titrant:build:recipe:v1"
-_RESULTS: Mapping[str, str] = {"PASS": "PASSED", "NOT PROVEN": "WARNED", "INCONCLUSIVE": "FAILED", "FAIL": "FAILED"}
+RESULTS: Mapping[str, str] = {
+    "PASS": "PASSED", "NOT PROVEN": "WARNED", WAIVED: "WARNED", "INCONCLUSIVE": "FAILED", "FAIL": "FAILED",
+}  # fmt: skip
 
 
 def result_statement(facts: RunFacts) -> dict[str, str]:
     """Return test-result.intoto.json: which gates passed, about the files that were judged.
 
-    A run that let through what is not proven has the result WARNED; one that released nothing FAILED.
+    A run that let through what is not proven, or what a waiver covers, has the result WARNED; one that released nothing
+    FAILED. A gate that is waived stays among those that failed, or that warn, with the waiver in words.
     """
     configuration = [*_resources(_named(facts.records, "recipe.yaml", "plan.json"))]
     judged = list(_shown(facts))
@@ -28,7 +32,7 @@ def result_statement(facts: RunFacts) -> dict[str, str]:
     others = sorted({f"{name}: {gate} {verdict}" for name, gate, verdict in judged if verdict not in ("PASS", "FAIL")})
     failed = sorted({f"{name}: {gate}" for name, gate, verdict in judged if verdict == "FAIL"})
     predicate = {
-        "result": _RESULTS[facts.run.verdict],
+        "result": RESULTS[facts.run.verdict],
         "configuration": configuration,
         "passedTests": passed,
         "warnedTests": others if let_through else [],
@@ -97,7 +101,10 @@ def _shown(facts: RunFacts) -> Iterator[tuple[str, str, str]]:
     ended = {str(model["candidate"]) for model in facts.manifest.get("models", ())}
     for record in facts.judged:
         if record.candidate in ended:
-            yield from ((record.candidate, result.gate, result.verdict) for result in _results(record))
+            waived = {gate.gate: f"{gate.gate} ({waiver_words(gate)})" for gate in record.waived}
+            yield from (
+                (record.candidate, waived.get(result.gate, result.gate), result.verdict) for result in _results(record)
+            )
     if facts.run.original is not None:
         yield from (("original", result.gate, result.verdict) for result in facts.run.original.results)
 

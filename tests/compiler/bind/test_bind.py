@@ -192,7 +192,6 @@ def test_has_a_sentence_for_every_check():
          "`at_least` and `retention` both say which share of the cases agrees"),
         ("{y: {measure: cosine, at_least: 0.9}}", "R112",
          "all outputs of a case must agree, so that one share holds for all of them"),
-        ("{measure: dice}", "R101", "`validation.agreement.measure: dice` is not available in this version"),
     ],
 )  # fmt: skip
 def test_refuses_an_agreement_that_says_too_little_or_too_much(folder, said, code, message):
