@@ -75,6 +75,8 @@ def _label(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:
     values = list(label["values"])
     if stated is not None:
         yield f"  positive: {flow(stated)}"
+    elif starter.quantity:
+        return
     elif len(values) == 2:
         yield f"  # ? positive: {values[0]} or {values[1]}: the critical class, which safety gates protect"
     elif len(values) <= MOST_CLASSES:
@@ -86,7 +88,7 @@ def _classes(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:
     if stated is not None:
         yield f"  classes: {flow(stated)}  # in the order of the model's outputs"
         return
-    held = _held_classes(starter, label)
+    held = None if starter.quantity else _held_classes(starter, label)
     if held is not None:
         yield f"  classes: {flow(held)}  # in the order of the model's outputs, as its file names them"
 
@@ -158,7 +160,8 @@ def _split(starter: Starter, *, fits: bool) -> Iterator[str]:
         return
     label = starter.label
     shares = dict(DEFAULT_SHARES) if fits else _TRAINED_SHARES
-    rarest = min(label["values"].items(), key=lambda value_count: value_count[1]) if label else None
+    classes = label["values"].items() if label and not starter.quantity else ()
+    rarest = min(classes, key=lambda value_count: value_count[1], default=None)
     if rarest is not None and rarest[1] < len(ROLES):
         yield f"  # ? class {rarest[0]} has {rarest[1]} rows, too few for {len(shares)} roles: join it with another"
         yield f"  split: {flow({**shares, 'stratify': False})}"

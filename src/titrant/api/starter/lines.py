@@ -51,6 +51,12 @@ class Starter:
         return self.data["label"] if self.data is not None else None
 
     @property
+    def quantity(self) -> bool:
+        """Whether the label is a number to be given, and no class."""
+        label = self.label
+        return label is not None and not label["text"] and (not label["whole"] or label["distinct"] > MOST_CLASSES)
+
+    @property
     def trains(self) -> bool:
         """Whether the recipe fits the model: a factory without weights, and rows with a label."""
         return self.onnx is None and self.weights is None and self.label is not None
@@ -118,11 +124,9 @@ def _task(starter: Starter) -> Iterator[str]:
             f"{label['name']} has {distinct:,} different texts, more than the {MOST_CLASSES} classes of a label here",
             "name the column that holds the answer, or derive fewer classes in a data factory",
         )
-    if not label["whole"] or distinct > MOST_CLASSES:
-        refuse(
-            f"{label['name']} has {distinct:,} different values: that is a quantity, and this version judges classes",
-            "derive classes from it in a data factory, such as `alive after ten years`",
-        )
+    if starter.quantity:
+        yield f"task: regression  # {label['name']} has {distinct:,} different values: a quantity"
+        return
     counts = ", ".join(f"{value} {count:,}" for value, count in list(label["values"].items())[:8])
     counts += " …" if distinct > 8 else ""
     kind = "binary" if _is_binary(starter, distinct) else "multiclass"
@@ -181,7 +185,9 @@ def _args(starter: Starter) -> dict[str, Any]:
         if name in args:
             continue
         named = name == "classes" and starter.label is not None
-        if (name == "features" and argument["required"] and starter.data) or named:
+        if named and starter.quantity:
+            args[name] = 1
+        elif (name == "features" and argument["required"] and starter.data) or named:
             args[name] = "auto"
         elif argument["required"]:
             refuse(f"{starter.model} needs a value for `{name}`", f"give its value, such as --args '{{\"{name}\": 8}}'")
@@ -211,7 +217,7 @@ def _output(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     judged = judged_output(starter)[0]
     if stated is not None:
         yield f"  output: {flow(stated)}"
-    elif starter.label is not None and judged is not None:
+    elif starter.label is not None and judged is not None and not starter.quantity:
         kind = output_kind(starter, judged)
         if kind != "logits" or judged != facts["outputs"][0]["name"]:
             said = "by the node that gives it" if judged in (starter.hints or {}).get("kinds", {}) else "by its name"
@@ -254,7 +260,7 @@ def judged_output(starter: Starter) -> tuple[str | None, int | None]:
 def output_question(starter: Starter) -> Iterator[OpenQuestion]:
     """Ask which output is judged, where several could be and they are not the same answer in two forms."""
     wide = classifying(starter)
-    if starter.label is None or starter.stated("model.output") is not None or len(wide) < 2:
+    if starter.label is None or starter.quantity or starter.stated("model.output") is not None or len(wide) < 2:
         return
     if sorted(output_kind(starter, name) for name, _ in wide) == ["logits", "probabilities"]:
         return
