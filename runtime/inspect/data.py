@@ -156,10 +156,12 @@ def role_facts(rows: Rows) -> RoleFacts:
     """Count a role's rows, units, classes, subgroups and positives."""
     labels = rows.labels
     positive = np.zeros(len(rows), bool)
-    if rows.positive is not None:
-        positive = rows.targets[:, rows.positive] == 1 if labels is None else labels == rows.positive  # type: ignore[index]
+    if rows.positive is not None and labels is not None:
+        positive = labels == rows.positive
+    elif rows.positive is not None and rows.targets is not None:
+        positive = rows.targets[:, rows.positive] == 1
     counts = {} if labels is None else dict(zip(rows.classes, _counts(labels, len(rows.classes)), strict=True))
-    if labels is None and rows.classes:
+    if labels is None and rows.targets is not None and rows.classes:
         counts = dict(zip(rows.classes, rows_with(rows), strict=True))
     subgroups, positives = {}, {}
     for name, numbers in rows.subgroups.items():
