@@ -97,11 +97,11 @@ def is_packed(file: Path) -> bool:
     return is_sealed(head) or head.startswith(_GZIP)
 
 
-def packed_file(file: Path, name: str) -> bytes:
+def packed_file(file: Path, name: str) -> bytes | None:
     """Return one file of a packed run, by its path in the run's folder, once the whole pack was read and is intact.
 
-    Raises RecipeError X596 where the pack is damaged or has no such file, R216 or R217 where it is sealed and does not
-    open.
+    None where it has no such file. Raises RecipeError X596 where the pack is damaged, R216 or R217 where it is sealed
+    and does not open.
     """
     contents: list[bytes] = []
 
@@ -110,9 +110,7 @@ def packed_file(file: Path, name: str) -> bytes:
             contents.append(source.read())
 
     _read(file, take)
-    if not contents:
-        raise _damaged(file, f"it has no {name}")
-    return contents[-1]
+    return contents[-1] if contents else None
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -191,11 +189,9 @@ def _read(file: Path, take: Callable[[PurePosixPath, IO[bytes] | None], None]) -
                         has_record |= below.as_posix() == RECORD
                         if below.parts:
                             take(below, archive.extractfile(member) if member.isreg() else None)
-                # Only the end of both streams says that they are whole.
+                # Only the end of both streams says that they are whole, and that nothing follows.
                 while compressed.read(_COPY_BYTES):
                     pass
-            if inner.read(1):
-                raise _damaged(file, "something follows its end")
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _damaged(file, str(error)) from None
     except OSError as error:

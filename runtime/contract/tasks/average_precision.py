@@ -34,13 +34,17 @@ class ClassMatches:
     counts: np.ndarray
 
 
-def match_boxes(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[ClassMatches, ...]:
+def match_boxes(
+    labels: np.ndarray, answers: np.ndarray, classes: int, *, at_half: bool = False
+) -> tuple[ClassMatches, ...]:
     """Match the answers (rows, most, 6) with the labels (rows, most, 5) of each class, image by image.
+
+    At every overlap, or at one half alone.
 
     Labels are filled up with NaN, answers with -1. By `COCOeval.evaluateImg` of pycocotools: the surest box takes the
     label of its class that it overlaps most, of those still free (Lin et al. 2014, "Microsoft COCO").
     """
-    evaluation = _evaluation(len(labels), classes)
+    evaluation = _evaluation(len(labels), classes, OVERLAPS[:1] if at_half else OVERLAPS)
     for row in range(len(labels)):
         for number, box in enumerate(labels[row][~np.isnan(labels[row][:, 0])], start=1):
             left, top, right, bottom, place = box.tolist()
@@ -58,13 +62,13 @@ def match_boxes(labels: np.ndarray, answers: np.ndarray, classes: int) -> tuple[
     return tuple(_of_class(evaluation, place, len(labels)) for place in range(classes))
 
 
-def _evaluation(rows: int, classes: int) -> Any:
+def _evaluation(rows: int, classes: int, overlaps: np.ndarray) -> Any:
     """Return pycocotools' evaluation with nothing in it yet; it prints nothing, as its own `evaluate` would."""
     from pycocotools.cocoeval import COCOeval
 
     evaluation = COCOeval(iouType="bbox")
     evaluation.params.imgIds, evaluation.params.catIds = list(range(rows)), list(range(classes))
-    evaluation.params.iouThrs, evaluation.params.maxDets = OVERLAPS, [MOST_BOXES]
+    evaluation.params.iouThrs, evaluation.params.maxDets = overlaps, [MOST_BOXES]
     evaluation._gts, evaluation._dts = defaultdict(list), defaultdict(list)
     return evaluation
 
@@ -83,7 +87,7 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
         images += [row] * len(matched["dtScores"])
     sure = np.array(scores, np.float64)
     order = np.argsort(-sure, kind="mergesort")
-    joined = np.concatenate(right, axis=1) if right else np.zeros((len(OVERLAPS), 0), bool)
+    joined = np.concatenate(right, axis=1) if right else np.zeros((len(evaluation.params.iouThrs), 0), bool)
     return ClassMatches(joined[:, order], np.array(images, np.int64)[order], sure[order], counts)
 
 

@@ -131,7 +131,7 @@ class DetectionAnswers(CaseAnswers):
 
     def _mean(self, answer: np.ndarray) -> float:
         values, counted = _f1(
-            matched_counts(match_boxes(self._labels, answer, self._classes), self._score), slice(None)
+            matched_counts(match_boxes(self._labels, answer, self._classes, at_half=True), self._score), slice(None)
         )
         return float(values[counted].mean()) if counted.any() else 0.0
 

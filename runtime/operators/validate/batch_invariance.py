@@ -1,6 +1,7 @@
 """Ask whether a case's answer depends on who shares its batch: alone, in other company, and beside an outlier."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -59,6 +60,7 @@ class Tried:
     params: BatchInvarianceParams
     rows: "Rows"
     point: Mapping[str, Any]
+    boxes: "Outputs | None" = None  # of the judged answers, where they are decoded
 
     def __len__(self) -> int:
         return len(next(iter(self.judged.values())))
@@ -147,6 +149,8 @@ def validate_batch_invariance(
             _cases(rows, places),
             point,
         )
+        if params.decode is not None:
+            tried = replace(tried, boxes=_boxes(params.decode, tried.inputs, tried.judged))
         alone = _alone(tried)
         company = _in_company(tried, context.generator)
         outlier = _beside_outlier(tried)
@@ -190,13 +194,12 @@ def _replaced(answers: InputArrays, judged: InputArrays, finite: "np.ndarray") -
     return kept
 
 
-def _boxes(tried: Tried, answers: InputArrays) -> "Outputs":
+def _boxes(decode: str, inputs: InputArrays, answers: InputArrays) -> "Outputs":
     from titrant.runtime.contract.tasks.decoding import decode_rows
     from titrant.runtime.data.images.objects import image_size
     from titrant.runtime.values import Outputs
 
-    boxes, _ = decode_rows(str(tried.params.decode), answers, image_size(tried.inputs))
-    return Outputs(tried.rows.role, {BOXES: boxes})
+    return Outputs("", {BOXES: decode_rows(decode, answers, image_size(inputs), twice=0)[0]})
 
 
 def _alone(tried: Tried) -> Company | None:
@@ -282,7 +285,8 @@ def _compared(tried: Tried, answers: InputArrays) -> Company:
         finite &= np.isfinite(values).reshape(len(values), -1).all(axis=1)
     before, after = Outputs(rows.role, tried.judged), Outputs(rows.role, answers)
     if params.decode is not None:
-        before, after = (_boxes(tried, _replaced(arrays, tried.judged, finite)) for arrays in (tried.judged, answers))
+        before = tried.boxes or _boxes(params.decode, tried.inputs, tried.judged)
+        after = _boxes(params.decode, tried.inputs, _replaced(answers, tried.judged, finite))
     if TASKS[params.task].label != "class" or not rows.classes:
         alike = answered_alike(params, rows, before, after)
     else:

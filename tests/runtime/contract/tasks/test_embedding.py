@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.contract.case_answers import compare_cases_with_constant
+from titrant.runtime.contract.case_answers import case_quality, compare_cases_with_constant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.tasks.cases import JudgedOutput
@@ -170,3 +170,10 @@ def test_scores_stay_in_their_range(count, seed, noise, twins):
     assert (itself.candidate == 1).all()
     worst = cases.broken(np.ones(count, bool))
     assert worst.scores("neighbor", np.arange(count)).candidate.sum() == 0
+
+
+def test_two_tuning_rows_say_nothing_of_what_is_kept():
+    old, _ = vectors(2)
+    quality = case_quality(answers(old, old), 0.95)
+    assert (quality["metric"], quality["retention"], quality["kept_at_least"]) == ("neighbor", None, None)
+    assert quality["candidate"]["cosine"] == 1.0
