@@ -5,10 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from titrant.runtime.evidence.facts import RunFacts
-from titrant.runtime.evidence.words import NO_CLAIM, bounds_words, bullets, figure, gate_words, table, text_of
+from titrant.runtime.evidence.words import (
+    NO_CLAIM,
+    bounds_words,
+    bullets,
+    figure,
+    gate_words,
+    table,
+    text_of,
+    waiver_lines,
+)
 from titrant.schema.gate import Gate, GateResult, control_words, reason_words, threshold_words
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import printable
+from titrant.schema.values.text import inline, printable
 
 ASSESS = "to be assessed by the manufacturer"
 
@@ -71,6 +80,7 @@ def hazards(facts: RunFacts) -> dict[str, str]:
 def hazard_table(facts: RunFacts) -> dict[str, Any]:
     """Return the skeleton as JSON: hazards that gates control, those that no gate is about, those that none can be."""
     answers = _answers(facts)
+    waivers = {record.candidate: waiver_lines(record) for record in facts.judged if record.waived}
     presets = {gate.preset for gate in facts.plan.contract.gates}
     return {
         "about": NO_CLAIM,
@@ -83,6 +93,7 @@ def hazard_table(facts: RunFacts) -> dict[str, Any]:
             if name not in presets
         ],
         "beyond": list(BEYOND),
+        "waivers": waivers,
     }
 
 
@@ -133,6 +144,8 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
         for answer in row["effectiveness"] or [{"judged": "nothing", "verdict": "not judged", "bounds": ""}]
     ]
     yield from table(("hazard", "situation", "controlled by", "judged", "verdict", "bounds"), rows)
+    for candidate, lines in value["waivers"].items():
+        yield from ("", f"Let through by waivers ({inline(candidate)}):", "", *bullets(lines))
     yield from ("", "## Hazards that no gate of this contract is about", "")
     open_ones = [f"{row['hazard']}: {row['situation']} (gate: {row['preset']})" for row in value["not_controlled"]]
     yield from bullets(open_ones or ["none of those that titrant knows"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from titrant.runtime.evidence.components import components
 from titrant.runtime.evidence.facts import FileDigest, RunFacts
+from titrant.schema.contract.waivers import WAIVED
 from titrant.schema.record import CandidateRecord
 from titrant.schema.values.text import printable
 
@@ -13,13 +14,15 @@ STATEMENT, PAYLOAD_TYPE = "https://in-toto.io/Statement/v1", "application/vnd.in
 TEST_RESULT, PROVENANCE = "https://in-toto.io/attestation/test-result/v0.1", "https://slsa.dev/provenance/v1"
 # What these name is titrant's own, and no place on the network.
 _BUILDER, _BUILD = "urn:titrant:run", "urn:titrant:build:recipe:v1"
-_RESULTS: Mapping[str, str] = {"PASS": "PASSED", "NOT PROVEN": "WARNED", "INCONCLUSIVE": "FAILED", "FAIL": "FAILED"}
+# Every other verdict released nothing.
+_RESULTS: Mapping[str, str] = {"PASS": "PASSED", "NOT PROVEN": "WARNED", WAIVED: "WARNED"}
 
 
 def result_statement(facts: RunFacts) -> dict[str, str]:
     """Return test-result.intoto.json: which gates passed, about the files that were judged.
 
-    A run that let through what is not proven has the result WARNED; one that released nothing FAILED.
+    A run that let through what is not proven, or what a waiver covers, has the result WARNED; one that released
+    nothing FAILED.
     """
     configuration = [*_resources(_named(facts.records, "recipe.yaml", "plan.json"))]
     judged = list(_shown(facts))
@@ -28,7 +31,7 @@ def result_statement(facts: RunFacts) -> dict[str, str]:
     others = sorted({f"{name}: {gate} {verdict}" for name, gate, verdict in judged if verdict not in ("PASS", "FAIL")})
     failed = sorted({f"{name}: {gate}" for name, gate, verdict in judged if verdict == "FAIL"})
     predicate = {
-        "result": _RESULTS[facts.run.verdict],
+        "result": _RESULTS.get(facts.run.verdict, "FAILED"),
         "configuration": configuration,
         "passedTests": passed,
         "warnedTests": others if let_through else [],
