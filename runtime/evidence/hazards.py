@@ -43,7 +43,8 @@ HAZARDS: Mapping[str, Hazard] = {
     "reference": Hazard("the comparison proves nothing", "the original is no better than a constant answer"),
     "baseline": Hazard("the original is not good enough", "what is kept was never good enough"),
     "agreement": Hazard("answers differ from the original's", "a case without a label is answered otherwise"),
-    "regression": Hazard("a release is worse than the one before", "small losses add up from release to release"),
+    "regression": Hazard("a release is worse than the one before", "what users have now gets worse"),
+    "anchor": Hazard("small losses add up from release to release", "what the first release kept is lost unseen"),
     "target": Hazard("an answer comes too late or not at all", "the model does not fit its machine or its deadline"),
     "gates": Hazard("a property that the recipe names is lost", "what the recipe asks of it is not kept"),
 }
