@@ -253,4 +253,19 @@ def evidence(question: Question) -> RuleAnswer:
         because=because,
         path=("report", "evidence"),
     )
-    return RuleAnswer(chosen, (line,))
+    return RuleAnswer(chosen, (line, *(_json_beside(question) if chosen else ())))
+
+
+def _json_beside(question: Question) -> Iterator[Decision]:
+    """Say that the report is written as JSON too where the recipe leaves that out: evidence is made from it."""
+    formats = question.recipe.report.formats
+    if "json" not in formats:
+        yield decision(
+            question,
+            "report.formats",
+            "evidence.json",
+            asked=", ".join(formats),
+            chosen=", ".join((*formats, "json")),
+            because="evidence is made from report.json, and names it as the log of the test",
+            path=("report", "formats"),
+        )

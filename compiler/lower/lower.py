@@ -335,7 +335,9 @@ def _search(
 
 def _report(maker: StepMaker, bound: BoundRecipe, evidence: tuple[str, ...]) -> Step:
     params: dict[str, Any] = {"min_cell": bound.recipe.report.min_cell, "evidence": evidence}
-    asked = [name for name in REPORT_FORMATS if name in bound.recipe.report.formats]
+    formats = bound.recipe.report.formats
+    # Evidence is made from the report's JSON, and names it as its test log.
+    asked = [name for name in REPORT_FORMATS if name in formats or (name == "json" and evidence)]
     if len(asked) < len(REPORT_FORMATS):
         params["formats"] = asked
     because = "what was done, and why"

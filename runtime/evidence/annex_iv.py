@@ -25,6 +25,7 @@ from titrant.runtime.evidence.words import (
     training,
     transform_names,
     verdict_words,
+    waiver_lines,
 )
 from titrant.schema.gate import control_words, threshold_words
 from titrant.schema.values.text import block, inline
@@ -167,6 +168,8 @@ def _validation(facts: RunFacts) -> Iterator[str]:
                 for gate, result in answered(facts, record.judgement)
             ),
         )
+        waivers = waiver_lines(record)
+        yield from (["", "Let through by waivers:", "", *bullets(waivers)] if waivers else [])
     yield from ("", "The test log is report.json of the run; signed statements stand in signatures/.", "")
     yield from ("### (h) Cybersecurity", "")
     yield from bullets(

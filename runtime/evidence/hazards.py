@@ -5,10 +5,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from titrant.runtime.evidence.facts import RunFacts
-from titrant.runtime.evidence.words import NO_CLAIM, bounds_words, bullets, figure, gate_words, table, text_of
+from titrant.runtime.evidence.words import (
+    NO_CLAIM,
+    bounds_words,
+    bullets,
+    figure,
+    gate_words,
+    table,
+    text_of,
+    waiver_lines,
+)
 from titrant.schema.gate import Gate, GateResult, control_words, reason_words, threshold_words
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import printable
+from titrant.schema.values.text import inline, printable
 
 ASSESS = "to be assessed by the manufacturer"
 
@@ -34,7 +43,8 @@ HAZARDS: Mapping[str, Hazard] = {
     "reference": Hazard("the comparison proves nothing", "the original is no better than a constant answer"),
     "baseline": Hazard("the original is not good enough", "what is kept was never good enough"),
     "agreement": Hazard("answers differ from the original's", "a case without a label is answered otherwise"),
-    "regression": Hazard("a release is worse than the one before", "small losses add up from release to release"),
+    "regression": Hazard("a release is worse than the one before", "what users have now gets worse"),
+    "anchor": Hazard("small losses add up from release to release", "what the first release kept is lost unseen"),
     "target": Hazard("an answer comes too late or not at all", "the model does not fit its machine or its deadline"),
     "gates": Hazard("a property that the recipe names is lost", "what the recipe asks of it is not kept"),
 }
@@ -71,6 +81,7 @@ def hazards(facts: RunFacts) -> dict[str, str]:
 def hazard_table(facts: RunFacts) -> dict[str, Any]:
     """Return the skeleton as JSON: hazards that gates control, those that no gate is about, those that none can be."""
     answers = _answers(facts)
+    waivers = {record.candidate: waiver_lines(record) for record in facts.judged if record.waived}
     presets = {gate.preset for gate in facts.plan.contract.gates}
     return {
         "about": NO_CLAIM,
@@ -83,6 +94,7 @@ def hazard_table(facts: RunFacts) -> dict[str, Any]:
             if name not in presets
         ],
         "beyond": list(BEYOND),
+        "waivers": waivers,
     }
 
 
@@ -133,6 +145,8 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
         for answer in row["effectiveness"] or [{"judged": "nothing", "verdict": "not judged", "bounds": ""}]
     ]
     yield from table(("hazard", "situation", "controlled by", "judged", "verdict", "bounds"), rows)
+    for candidate, lines in value["waivers"].items():
+        yield from ("", f"Let through by waivers ({inline(candidate)}):", "", *bullets(lines))
     yield from ("", "## Hazards that no gate of this contract is about", "")
     open_ones = [f"{row['hazard']}: {row['situation']} (gate: {row['preset']})" for row in value["not_controlled"]]
     yield from bullets(open_ones or ["none of those that titrant knows"])

@@ -27,6 +27,7 @@ from titrant.runtime.evidence.words import (
     training,
     transform_names,
     verdict_words,
+    waiver_lines,
 )
 from titrant.schema.contract.waivers import waiver_words
 from titrant.schema.gate import reason_words, threshold_words
@@ -193,6 +194,8 @@ def _limits(facts: RunFacts) -> Iterator[str]:
         if result.verdict != "PASS"
     ]
     yield from (["Gates that are not proven:", "", *bullets(still_open), ""] if still_open else [])
+    waivers = [line for model in facts.released for line in waiver_lines(model.became)]
+    yield from (["Let through by waivers:", "", *bullets(waivers), ""] if waivers else [])
     yield from ("### Recommendations", "", "See hazards.md and report.html of the run.", "")
 
 

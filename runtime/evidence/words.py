@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from titrant.runtime.evidence.facts import ReleasedModel, RunFacts
+from titrant.schema.contract.waivers import waiver_words
 from titrant.schema.gate import LATENCIES, Gate, GateResult
-from titrant.schema.record import UNKNOWN, RunRecord
+from titrant.schema.record import UNKNOWN, CandidateRecord, RunRecord
 from titrant.schema.values.text import inline, row
 from titrant.schema.values.units import format_size, format_time
 
@@ -76,6 +77,11 @@ def bounds_words(gate: Gate, result: GateResult) -> str:
     """Write a gate's one-sided bounds."""
     ends = [figure(value, gate.unit) or "not bounded" for value in (result.lower, result.upper)]
     return "" if result.lower is None and result.upper is None else f"{ends[0]} to {ends[1]}"
+
+
+def waiver_lines(record: CandidateRecord) -> list[str]:
+    """Say which gates of a candidate waivers let through, and by whom, why and until when."""
+    return [f"{waived.gate} {waived.verdict}: {waiver_words(waived)}" for waived in record.waived]
 
 
 def verdict_words(run: RunRecord) -> str:

@@ -113,8 +113,10 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
         except (metadata.PackageNotFoundError, ValueError):
             continue
         classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
-        short = about["License"] or ""
-        expression = about["License-Expression"] or (short if len(short) < _SHORT and "\n" not in short else "")
+        short = next(iter(about.get_all("License", [])), "")
+        expression = next(iter(about.get_all("License-Expression", [])), "") or (
+            short if len(short) < _SHORT and "\n" not in short else ""
+        )
         if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
             declared[name] = " ".join(text.split())
     return declared

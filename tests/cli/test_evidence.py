@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from titrant.schema.release import DOCUMENTS
+from titrant.schema.values.text import inline
+from titrant.schema.values.units import format_time
 
 ASKED = ("export: [{format: onnx}]\n", "export: [{format: onnx}]\nreport: {evidence: true}\n")
 INT8 = ("quantization: {method: none}", "quantization: {method: ort.dynamic}")
@@ -59,8 +61,12 @@ def test_is_made_at_the_end_of_a_run_that_asks_for_it(ran, pack):
     assert {path.name for path in pack.iterdir()} == {*files, "index.json"}
     assert f"evidence: {runs[0] / 'evidence'}" in first.out
     assert f"evidence: {pack}" in second.out
-    for name in ("report.md", "report.html"):
-        assert (runs[-1] / name).read_text("utf-8").count("in the folder evidence beside this report") == 1
+    named = {
+        "report.md": "`evidence/` documents for others",
+        "report.html": "in the folder evidence beside this report",
+    }
+    for name, line in named.items():
+        assert (runs[-1] / name).read_text("utf-8").count(line) == 1
     events = [json.loads(line) for line in (runs[-1] / "journal.jsonl").read_text("utf-8").splitlines()]
     assert [event["event"] for event in events[-3:]] == ["evidence", "placed", "closed"]
     index = document(pack, "index.json")
@@ -192,9 +198,9 @@ def test_says_in_its_text_what_was_measured(pack, record):
     assert fit["epochs"] == 5
     assert all(f"{fit[name]}" in text for name in ("epochs", "batch_size", "learning_rate"))
     for name, version in record["hardware"]["packages"].items():
-        assert f"- {name} {version}".replace("_", "\\_") in text or f"{version}" in text
+        assert f"- {inline(name)} {inline(version)}\n" in text
     timing = record["values"]["timings"]["ort.dynamic"]["1"]["p50"]
-    assert f"{timing * 1e6:.1f} µs" in text
+    assert f"| {format_time(timing)} |" in text
     for result in released(record)["judgement"]["results"]:
         assert f"| {result['verdict']} | {result['gate']}".replace("_", "\\_") in text
     for value in (record["plan"]["model_digest"], record["plan"]["recipe_digest"], record["run"]["plan_digest"]):

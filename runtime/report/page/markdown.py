@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from titrant.runtime.report.contract import GateRow
+from titrant.schema.release import FOLDER, evidence_of
 from titrant.schema.values.text import block, inline, row
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _parts(page: "Page") -> Iterator[Passage]:
             code = block(story.usage.with_titrant, "python").splitlines()
             yield Passage([f"## Use {inline(story.usage.file)}", "", *code])
     again = f"Again: {' or '.join(_commands(page))}."
-    yield Passage([f"{again} {inline(page.validity)} `report.html` and `report.json` hold the rest."])
+    rest = "`report.html` and `report.json` hold the rest"
+    rest += f", `{FOLDER}/` documents for others." if evidence_of(page.record.plan) else "."
+    yield Passage([f"{again} {inline(page.validity)} {rest}"])
 
 
 def _commands(page: "Page") -> list[str]:

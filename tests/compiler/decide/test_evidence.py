@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
+from titrant.compiler.lower.lower import lower
 from titrant.runtime.operators.report.render import RenderParams
-from titrant.schema.recipe.observe import EvidenceDocument
+from titrant.schema.recipe.observe import REPORT_FORMATS, EvidenceDocument
 from titrant.schema.release import DOCUMENTS
 
 specification = importlib.util.spec_from_file_location("case", Path(__file__).parents[1] / "case.py")
@@ -50,3 +51,23 @@ def test_has_every_document_that_a_recipe_can_name():
 def test_changes_no_key_of_a_report_without_evidence():
     assert RenderParams().model_dump(mode="json") == {"min_cell": 5}
     assert RenderParams(evidence=["bom"]).model_dump(mode="json") == {"min_cell": 5, "evidence": ["bom"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "evidence", "formats", "written"),
+    [
+        (case.RECIPE, "true", "[html]", ["html", "json"]),
+        (case.RECIPE, "[bom]", "[md, html]", ["html", "md", "json"]),
+        (CRITICAL, "", "[md]", ["md", "json"]),
+        (CRITICAL, "false", "[md]", ["md"]),
+        (case.RECIPE, "true", "[json]", ["json"]),
+        (case.RECIPE, "", "[html]", ["html"]),
+    ],
+)
+def test_writes_the_report_that_evidence_is_made_from(text, evidence, formats, written):
+    changes = [f"report.formats={formats}", *([f"report.evidence={evidence}"] if evidence else [])]
+    plan = lower(case.bound(text, *changes), case.decided(text, *changes), case.AVX2, case.MODEL, case.DATA)
+    (step,) = [step for step in plan.steps if step.operator == "report.render"]
+    assert step.params.get("formats", list(REPORT_FORMATS)) == written
+    lines = [line.rule for line in plan.decisions if line.subject == "report.formats"]
+    assert lines == (["evidence.json"] if "json" in written and "json" not in formats else [])

@@ -59,6 +59,22 @@ def test_gives_the_same_bytes_for_the_same_record(records, facts, texts):
     assert texts(facts(records.released())) == texts(facts(records.released()))
 
 
+def test_says_of_a_waiver_who_let_what_through_and_never_that_it_passed(records, facts, texts):
+    made = records.released()
+    released = next(one for one in made["run"]["candidates"] if one["candidate"] in made["run"]["released"])
+    released["judgement"]["results"][0]["verdict"] = "FAIL"
+    gate = released["judgement"]["results"][0]["gate"]
+    waiver = {"gate": gate, "verdict": "FAIL", "reason": "old scanner", "by": "J. Doe", "until": "2027-01-01"}
+    released["waived"], made["run"]["verdict"] = [waiver], "WAIVED"
+    written = texts(facts(made))
+    tested = json.loads(written["test-result.intoto.json"])["predicate"]
+    assert (tested["result"], tested["failedTests"]) == ("WARNED", [f"{released['candidate']}: {gate}"])
+    assert not [name for name in tested["passedTests"] if name.endswith(gate)]
+    for name in ("model-card.md", "hazards.md", "annex-iv.md"):
+        assert "waived by J. Doe until 2027-01-01: old scanner" in written[name], name
+        assert "WAIVED" in written[name] or name == "hazards.md"
+
+
 @pytest.mark.parametrize("verdict", ["PASS", "NOT PROVEN", "FAIL"])
 def test_takes_the_verdict_from_the_record(records, facts, texts, verdict):
     """Nothing is judged anew: a record that says otherwise than its gates is told as it is."""
