@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.decide import decide
-from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep
+from titrant.compiler.decide.decide import NONE_EARLIER, decide
+from titrant.compiler.decide.rule import Decisions, EarlierModel, LeftOut, LoadStep
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import OtherLoad
 from titrant.compiler.given.file import GivenFile
@@ -36,24 +36,25 @@ def compile_plan(
     history: History = NO_HISTORY,
     optimized: GivenFile | None = None,
     others: Mapping[str, OtherLoad] = NONE_BESIDE,
+    earlier: Mapping[str, EarlierModel] = NONE_EARLIER,
 ) -> Plan:
     """Decide, lower and run the passes: a function of its arguments, which no fact enters midway.
 
     `files` are the digests of `bound.files` as inspection found them; without them the files are digested here.
     `trace` is told what each pass changed; `history` is what predictions are learned from. `optimized` is a file to
-    judge in place of all that the recipe would make; `others` load the models beside the original. Raises
-    InfeasibleError when the plan cannot be carried out on `hardware`.
+    judge in place of all that the recipe would make; `others` load the models beside the original, and `earlier`
+    are files that earlier runs released. Raises InfeasibleError when the plan cannot be carried out on `hardware`.
     """
     instead = {} if optimized is None else rules(optimized)
     loads = {key: LoadStep("model.load", other.params, other.model) for key, other in others.items()}
-    decisions = decide(bound, hardware, model, data, instead=instead, others=loads)
+    decisions = decide(bound, hardware, model, data, instead=instead, others=loads, earlier=earlier)
     lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     left_out = {} if optimized else _left_out(bound, decisions, lowered, hardware, (model, data))
     if left_out:
-        decisions = decide(bound, hardware, model, data, left_out=left_out, others=loads)
+        decisions = decide(bound, hardware, model, data, left_out=left_out, others=loads, earlier=earlier)
         lowered = lower(bound, decisions, hardware, model, data, files=files, declare=catalog.get)
     plan = passes.run(lowered, passes.standard(model), declare=catalog.get, trace=trace)
-    loaded = {key: load.model for key, load in others.items()}
+    loaded = {key: load.model for key, load in others.items()} | {key: each.load.model for key, each in earlier.items()}
     plan = price(plan, hardware, model, data, history=history, declare=catalog.get, others=loaded)
     check_feasible(plan, hardware, model, declare=catalog.get, limit=_size_limit(bound))
     return plan if optimized is None else _sized(plan, optimized)

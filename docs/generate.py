@@ -7,7 +7,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import UnionType
@@ -22,6 +22,7 @@ from titrant.compiler.bind.availability import does_nothing_yet, has_value, late
 from titrant.compiler.decide.levels import LEVELS
 from titrant.runtime import catalog
 from titrant.runtime.operator_pages import page
+from titrant.runtime.report.compare.written import comparison_schema
 from titrant.runtime.report.page.summary import report_schema
 from titrant.schema.diagnostics.diagnostics import all_codes
 from titrant.schema.recipe.recipe import Recipe
@@ -184,9 +185,9 @@ def sections_index() -> str:
     )
 
 
-def report_json() -> str:
-    """Write the JSON Schema of report.json."""
-    return json.dumps(report_schema(), indent=1, ensure_ascii=False)
+def schema_text(schema: Callable[[], dict[str, Any]]) -> str:
+    """Write the JSON Schema of a file that a report is written in."""
+    return json.dumps(schema(), indent=1, ensure_ascii=False)
 
 
 def _levels() -> str:
@@ -225,7 +226,8 @@ def _path(key: str) -> tuple[str, ...]:
 
 PAGES = {"language.md": language, "operators.md": operators, "errors.md": errors, "recipe/README.md": sections_index}
 PAGES |= {f"recipe/{name}.md": partial(section, name) for name in sections.PAGES}
-PAGES |= {"report.schema.json": report_json, "../house.svg": house.picture}
+PAGES |= {"report.schema.json": partial(schema_text, report_schema)}
+PAGES |= {"comparison.schema.json": partial(schema_text, comparison_schema), "../house.svg": house.picture}
 
 
 def main() -> int:

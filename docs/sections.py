@@ -133,7 +133,10 @@ A subgroup with fewer than `min_cases` cases leaves its `bias` rows open, unless
 answers. A gate keeps a metric from getting worse: `rise_at_most` and `at_most` belong to metrics of which less is
 better, as `brier` is, the other way round to the rest, and the wrong word is refused.
 What the recipe does not say, the level supplies; `none` switches a preset off, visibly. What `baseline` asks is asked
-of the original alone, and before anything is made of it.""",
+of the original alone, and before anything is made of it.
+`regression` and `anchor` compare with [earlier releases](../../how-to/compare-with-earlier-releases.md), `preset` is a
+[published set](../../decisions/scenarios.md), and `accept` lets [a gate through until a
+day](../../how-to/waive-a-gate.md).""",
         """validation:
   retention: 0.97
   safety: {kept: 0.99, sensitivity: 0.95}
@@ -144,6 +147,7 @@ of the original alone, and before anything is made of it.""",
     - {metric: auroc, comparison: drop_at_most, threshold: 0.01}
     - {metric: sensitivity, slice: subgroup tumor_size.large, comparison: at_least, threshold: 0.9}
   baseline: {metric: accuracy, at_least: 0.9}
+  accept: [{gate: bias.tumor_size.small/large, reason: few small tumors, by: J. Doe, until: 2027-01-31}]
   operating_point: {sensitivity: 0.98}
   confidence: 0.95
   require: proof

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from titrant.schema.contract.earlier import WHOSE
+from titrant.schema.contract.waivers import GateWaiver
 from titrant.schema.recipe.own_metric import OwnMetric
 from titrant.schema.recipe.tasks import CASE_METRICS, SET_METRICS
 from titrant.schema.values.frozen import dataclass
@@ -10,9 +12,11 @@ from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import format_size, format_time
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Comparison = Literal["at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least"]
+Comparison = Literal[
+    "at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least", "ratio_at_most"
+]
 # Comparisons for which small is good: the upper bound decides.
-SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most")
+SMALLER_IS_BETTER: tuple[Comparison, ...] = ("at_most", "drop_at_most", "rise_at_most", "ratio_at_most")
 
 
 # That the original beats the best constant answer: what is compared with one that does not proves nothing.
@@ -21,6 +25,25 @@ REFERENCE = "reference"
 FINE_TUNED = "fine_tuned"
 # That every layer runs in the precision that was planned for it.
 EXECUTED, AS_PLANNED = "executed", "layers_as_planned"
+
+
+# Tests of what one clock and one counter say of two files: medians, percentiles, memory and bytes.
+PAIRED_MEDIAN, PERCENTILE_RATIO, PEAK_RATIO, SIZE_RATIO = (
+    "paired_median",
+    "percentile_ratio",
+    "peak_ratio",
+    "size_ratio",
+)
+RATIO_TESTS = {
+    "latency_p50": PAIRED_MEDIAN,
+    "latency_p95": PERCENTILE_RATIO,
+    "peak_memory": PEAK_RATIO,
+    "size": SIZE_RATIO,
+}
+
+
+# The test of a throughput that is that of whole blocks of batches, one batch after another.
+OFFLINE = "offline_blocks"
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class Gate:
     id: str
     preset: (
         # retention, fine_tuned, safety, bias, calibration, clinical_relevance, target, baseline, reference, executed,
-        # gates
+        # regression, anchor, gates
         str
     )
     metric: str
@@ -67,6 +90,8 @@ class Gate:
 
 # The method of a result whose figures are not shown, as there are too few cases.
 NOT_SHOWN = "not shown"
+# The method of a result of a candidate that a step of its own kept from being judged.
+NOT_JUDGED = "not judged"
 # Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
 PERMUTED, BROKEN, MISCALIBRATED = "permuted", "broken", "miscalibrated"
 # Net benefit of a decision curve at the operating point; slope of the logistic recalibration, and its intercept given
@@ -195,6 +220,7 @@ class Contract:
     # How often the evaluation rows may be judged on, beyond which nothing is proven; "open": any number, each model by
     # its share, which `confidence` is that of the first.
     looks: int | Literal["open"] = 1
+    waivers: tuple[GateWaiver, ...] = ()  # gates that are let through although they do not pass
 
 
 def asked_of_original(contract: Contract) -> str:
@@ -313,6 +339,7 @@ COMPARISONS: Mapping[str, str] = {
     "drop_at_most": "≤ {} lower than the original’s",
     "rise_at_most": "≤ {} higher than the original’s",
     "ratio_at_least": "≥ {} as a ratio",
+    "ratio_at_most": "≤ {} of the original’s",
 }
 
 
@@ -320,6 +347,10 @@ def threshold_words(gate: Gate) -> str:
     """Write a gate's comparison and threshold with its unit, as "≥ 0.97 of the original’s"."""
     if gate.preset == FINE_TUNED:
         return f"≥ {_threshold(gate)} of the fine-tuned original’s"
+    if gate.preset in WHOSE and gate.metric in SHARES:
+        return f"≥ {_threshold(gate)}, with {WHOSE[gate.preset]}"
+    if gate.preset in WHOSE:
+        return f"{'≤' if gate.comparison in SMALLER_IS_BETTER else '≥'} {_threshold(gate)} of {WHOSE[gate.preset]}"
     return COMPARISONS[gate.comparison].format(_threshold(gate))
 
 

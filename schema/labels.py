@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
+from titrant.schema.contract.earlier import WHOSE
 from titrant.schema.gate import EXECUTED, SHARES, Gate, slice_of
 from titrant.schema.samples.binomial import binomial_cases
 from titrant.schema.samples.paired import FEW_CHANGED
@@ -26,7 +27,7 @@ def helped_by(gate: Gate, *, always_valid: bool = False) -> str:
 def _helped_by(gate: Gate) -> str:
     if (
         gate.of_original
-        or gate.preset in ("target", EXECUTED)
+        or gate.preset in ("target", EXECUTED, *WHOSE)
         or gate.test == "not_assessable"
         or gate.metric == "batch_invariance"
     ):

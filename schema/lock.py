@@ -96,6 +96,7 @@ class LockEntry:
     candidates: Mapping[str, LockedCandidate]
     gates: Mapping[str, Mapping[str, LockedGate]]  # candidate → gate → answer
     steps: Mapping[str, LockedStep]
+    judged_on: str = ""  # the day at which waivers were read; "" without any
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,9 @@ def lock_text(lock: Lock, recipe: str) -> str:
     for candidate in (each for entry in entries.values() for each in entry["candidates"].values()):
         if not candidate["left"]:
             del candidate["left"]
+    for entry in entries.values():
+        if not entry["judged_on"]:
+            del entry["judged_on"]
     value = {"titrant_lock": FORM, "name": lock.name, "entries": entries}
     return _HEAD.format(recipe=recipe) + dump(value, width=_WIDTH)
 

@@ -247,6 +247,8 @@ def identity(plan: Plan) -> dict[str, Any]:
             del gate[key]
         if gate["own"] is None:
             del gate["own"]
+    if not value["contract"]["waivers"]:
+        del value["contract"]["waivers"]
     del value["warnings"], value["judged"], value["power"], value["tracking"]
     if value["search_minutes"] is None:
         del value["search_minutes"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
+from titrant.schema.contract.waivers import WaivedGate
 from titrant.schema.gain import Gain, speed_words
 from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
@@ -158,6 +159,7 @@ class CandidateRecord:
     layers: tuple[LayerPrecision, ...] = ()
     parts: GainParts | None = None
     left: tuple[str, ...] = ()
+    waived: tuple[WaivedGate, ...] = ()  # the gates that did not pass and that waivers let through
 
 
 @dataclass(frozen=True)
@@ -212,10 +214,11 @@ class Look:
 class LadderRung:
     """One rung: the candidate that its search ended with ("" for none), and what is known of that file.
 
-    `verdict` is that of its own judgement, "NOT PROVEN" where it is released without proof, and "" where it was not
-    judged; `because` says why it is not released. `seconds` is the median of one batch, `gain` its paired comparison
-    with the plain conversion in its engine, or with the original where it is that itself. `executed` counts layers by
-    the precision that the engine runs them in. `file` lies in the run's `outputs`, "" for one that is not released.
+    `verdict` is that of its own judgement, "NOT PROVEN" where it is released without proof, "WAIVED" where by waivers,
+    and "" where it was not judged; `because` says why it is not released. `seconds` is the median of one batch, `gain`
+    its paired comparison with the plain conversion in its engine, or with the original where it is that itself.
+    `executed` counts layers by the precision that the engine runs them in. `file` lies in the run's `outputs`, "" for
+    one that is not released.
     """
 
     rung: str
@@ -279,7 +282,7 @@ class TrackerRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, FAIL or INCONCLUSIVE.
+    """A whole run: exit is the command line's exit code, `verdict` PASS, NOT PROVEN, WAIVED, FAIL or INCONCLUSIVE.
 
     `original` says how the original itself was judged, where the contract asks something of it alone; where it is not
     good enough no candidate was made. `original_misses` are the gates that keep every candidate back where the original
@@ -303,6 +306,7 @@ class RunRecord:
     look: Look | None = None  # at evaluation rows; None where nothing was judged on them
     withheld: tuple[str, ...] = ()  # the names of files that were asked for and not released, where others were
     unmade: tuple[str, ...] = ()  # those of them of which no candidate could be made
+    judged_on: str = ""  # the day (UTC, ISO 8601) at which waivers were read; "" without any
     ladder: tuple[LadderRung, ...] = ()  # variants to step between, from fast to exact; () where none are asked for
     # How trackers fared, who end after the run itself: kept beside the record, whose digest the journal names by then.
     tracking: tuple[TrackerRecord, ...] = ()

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -59,7 +60,7 @@ OPERATORS = sorted((Path(SOURCE) / "titrant" / "runtime" / "operators").glob("*/
 # What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
-    "matplotlib.pyplot", "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
+    "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
     "titrant.runtime.run.execute", "titrant.runtime.worker.child", "titrant.runtime.inspect.inspect",
     *(f"titrant.runtime.operators.{file.parent.name}.{file.stem}" for file in OPERATORS),
 )  # fmt: skip
@@ -89,7 +90,8 @@ class Warm:
             "session": start_new_session,
         }  # fmt: skip
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
-            streams = [end if isinstance(end, int) else end.fileno() for end in (nothing, stdout, stderr)]
+            ends = nothing, stdout, stdout if stderr == subprocess.STDOUT else stderr
+            streams = [end if isinstance(end, int) else end.fileno() for end in ends]
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
     def ask(self, request, descriptors=()):
@@ -131,6 +133,17 @@ class WarmProcess:
             raise subprocess.TimeoutExpired("python", timeout)
         return self.returncode
 
+    def poll(self):
+        if self.returncode is None:
+            self.returncode = self._warm.ask({"wait": self.pid, "seconds": 0})
+        return self.returncode
+
+    def terminate(self):
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory):
@@ -142,12 +155,15 @@ def warm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def warm_workers(warm):
-    """Let the workers that a module's tests start begin with what is heavy loaded."""
+    """Let the workers and ranks that a module's tests start begin with what is heavy loaded."""
+    from titrant.runtime.training.processes import launch
     from titrant.runtime.worker import parent
 
-    parts = {"Popen": warm.start, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+    names = ("DEVNULL", "STDOUT", "TimeoutExpired")
+    parts = SimpleNamespace(Popen=warm.start, **{name: getattr(subprocess, name) for name in names})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parent, "subprocess", SimpleNamespace(**parts))
+        patch.setattr(parent, "subprocess", parts)
+        patch.setattr(launch, "subprocess", parts)
         yield
 
 

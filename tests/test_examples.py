@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,8 @@ def made_and_run(example, warm, folder):
     assert made.returncode == 0, made.stdout + made.stderr
     done = warm("-m", "titrant", "run", "-q", "recipe.yaml", cwd=copied, env=home)
     (record,) = (folder / "home" / "runs").glob("*/record.json")
+    schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads((record.parent / "report.json").read_text("utf-8")))
     return done.returncode, done.stdout + done.stderr, record.parent
 
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "label-only-what-differs.md"
 
@@ -30,6 +31,7 @@ def write_rows(folder):
     return {f"E{place}": "ill" if ill[place] else "well" for place in range(len(values))}
 
 
+@pytest.mark.slow
 def test_goes_the_way_that_the_page_shows(warm, tmp_path):
     recipe, beside = blocks("yaml")
     labels = f"  {re.search(r'labels: [a-z.]+', beside)[0]}\n"

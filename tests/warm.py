@@ -109,15 +109,17 @@ def become(asked):
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     isolated, *options = request["options"] if request["options"][0] == "-P" else ("", *request["options"])
-    module = options[1] if options[0] == "-m" else None
-    sys.argv[:] = options[1:] if module else options
-    first = [] if isolated else [Path.cwd() if module else Path(options[0]).absolute().parent]
+    module, code = (options[1] if options[0] == letter else None for letter in ("-m", "-c"))
+    sys.argv[:] = options[1:] if module else ["-c", *options[2:]] if code else options
+    first = [] if isolated else [Path.cwd() if module or code else Path(options[0]).absolute().parent]
     given = [Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = list(dict.fromkeys([*map(str, (*first, *given)), *PATH]))
     importlib.invalidate_caches()
     Started.spares = [] if isolated else [Spare(), Spare()]  # a worker starts none
     if module:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+    elif code:
+        exec(code, {"__name__": "__main__"})
     else:
         runpy.run_path(options[0], run_name="__main__")
 
@@ -165,9 +167,9 @@ def compile_templates():
     """Compile what a report is written with, which takes as long as to draw it."""
     from titrant.runtime.report import page
 
-    for environment, ending in ((page._html_environment(), ".html.jinja"), (page._markdown_environment(), ".md.jinja")):
-        for template in environment.list_templates(filter_func=lambda name, ending=ending: name.endswith(ending)):
-            environment.get_template(template)
+    environment = page._html_environment()
+    for name in environment.list_templates(filter_func=lambda name: name.endswith(".html.jinja")):
+        environment.get_template(name)
 
 
 if __name__ == "__main__":

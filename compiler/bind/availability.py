@@ -31,9 +31,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
-    ("validation", "regression"): ("none",),
-    ("validation", "accept"): ((),),
-    ("validation", "preset"): ("none",),
     ("profile", "layers"): (False,),
     ("profile", "utilization"): (False,),
     ("profile", "memory"): (False,),
@@ -48,7 +45,6 @@ _REDUCTION = ("reduction",)
 # Keys of this version → the values that it has; any other value of the language comes later.
 VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("task",): tuple(TASKS),
-    ("target", "latency", "scenario"): ("single_stream",),
 }
 
 

@@ -7,13 +7,18 @@ from dataclasses import replace
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.bind.own_metrics import declared, is_own
 from titrant.compiler.decide.gate_cases import shortage, with_cases
-from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer
+from titrant.compiler.decide.gates.earlier import MainRow, because, earlier_rows
+from titrant.compiler.decide.gates.waivers import waivers
+from titrant.compiler.decide.levels import is_medical, safeguard
+from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
+from titrant.schema.contract.earlier import ANCHOR, REGRESSION
 from titrant.schema.gate import (
     AS_PLANNED,
     BATCH_INVARIANCE,
     BESIDE_ORIGINAL,
     EXECUTED,
     FINE_TUNED,
+    OFFLINE,
     REFERENCE,
     Contract,
     Gate,
@@ -21,6 +26,7 @@ from titrant.schema.gate import (
 )
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.data import STRATA
+from titrant.schema.recipe.deploy import is_offline
 from titrant.schema.recipe.own_metric import OwnMetric, own_test
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
@@ -39,8 +45,9 @@ def contract(question: Question) -> RuleAnswer:
     """Write the contract, and warn of every gate that the data can never prove."""
     presets = question.settled.presets
     rows = gates(question, presets)
+    medical = safeguard(question) if is_medical(question) else ""
     return RuleAnswer(
-        Contract(rows, presets.confidence, presets.require, presets.looks),
+        Contract(rows, presets.confidence, presets.require, presets.looks, waivers(question.bound, rows, medical)),
         (),
         warnings_of(rows, question, presets),
     )
@@ -83,6 +90,7 @@ def gates(question: Question, presets: Presets) -> tuple[Gate, ...]:
         *_reference(question),
         *_baseline(question),
         *targets(question),
+        *_earlier(question, presets),
         *_free(question),
     )
     open_looks = presets.looks == OPEN
@@ -208,13 +216,40 @@ def targets(question: Question) -> Iterator[Gate]:
     for name, unit in (("size", "B"), ("peak_memory", "B"), ("throughput", "cases/s")):
         limit = getattr(target, name)
         if limit is not None:
-            yield _limit(name, name, float(limit), unit, bound.where("target", name))
+            row = _limit(name, name, float(limit), unit, bound.where("target", name))
+            offline = name == "throughput" and is_offline(question.recipe.target)
+            yield replace(row, test=OFFLINE) if offline else row
 
 
 def _limit(identifier: str, metric: str, limit: float, unit: str, where: str) -> Gate:
     comparison = "at_least" if metric == "throughput" else "at_most"
     test = gate_test(metric, comparison)
     return Gate(identifier, "target", metric, "all", comparison, limit, test, where, unit)  # type: ignore[arg-type]
+
+
+def earlier(question: Question) -> RuleAnswer:
+    """Settle which earlier releases rows compare with, and say which runs released them."""
+    regression = question.recipe.validation.regression
+    asked = {
+        REGRESSION: ("" if regression is None else regression.against, ("validation", REGRESSION, "against")),
+        ANCHOR: (str(question.recipe.validation.anchor), ("validation", ANCHOR)),
+    }
+    lines = tuple(
+        decision(
+            question, ".".join(asked[name][1]), f"{name}.run", asked=asked[name][0], chosen=model.release.run,
+            because=because(name, model.release), path=asked[name][1],
+        )
+        for name, model in question.earlier.items()
+    )  # fmt: skip
+    return RuleAnswer(question.earlier, lines)
+
+
+def _earlier(question: Question, presets: Presets) -> Iterator[Gate]:
+    releases = {name: model.release for name, model in question.settled.earlier.items()}
+    task, asked = TASKS[question.recipe.task], presets.thresholds.get("retention")
+    kept: MainRow = (task.main, "at_least" if task.label == "none" else "retention")
+    threshold = 0.0 if asked is None else asked.threshold
+    yield from earlier_rows(question.bound, releases, question.hardware.identity, kept, threshold)
 
 
 def _free(question: Question) -> Iterator[Gate]:

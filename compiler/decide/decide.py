@@ -19,7 +19,16 @@ from titrant.compiler.decide import (
     thresholds,
     training,
 )
-from titrant.compiler.decide.rule import Decisions, LeftOut, LoadStep, Question, RuleAnswer, decision, settle
+from titrant.compiler.decide.rule import (
+    Decisions,
+    EarlierModel,
+    LeftOut,
+    LoadStep,
+    Question,
+    RuleAnswer,
+    decision,
+    settle,
+)
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
 
@@ -96,6 +105,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("operating_point", "operating_point", measuring.operating_point),
     ("agreement", None, measuring.agreement),
     ("profile", "profile", measuring.profile),
+    ("earlier", "earlier", contract.earlier),
     ("contract", "contract", contract.contract),
     ("repairs", "chains", repairs.repairs),
     ("growth", "chains", reductions.grown),
@@ -107,6 +117,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
 NOTHING_LEFT_OUT: Mapping[str, LeftOut] = {}
 NOTHING_INSTEAD: Mapping[str, DecisionRule] = {}
 NO_OTHERS: Mapping[str, LoadStep] = {}
+NONE_EARLIER: Mapping[str, EarlierModel] = {}
 
 
 def decide(
@@ -118,15 +129,17 @@ def decide(
     left_out: Mapping[str, LeftOut] = NOTHING_LEFT_OUT,
     instead: Mapping[str, DecisionRule] = NOTHING_INSTEAD,
     others: Mapping[str, LoadStep] = NO_OTHERS,
+    earlier: Mapping[str, EarlierModel] = NONE_EARLIER,
 ) -> Decisions:
     """Settle everything that the recipe leaves open, each choice with its reason and its rejected alternatives.
 
     A function of its arguments; `left_out` are candidates not to make, `instead` holds rules that take the place of
-    others, by subject, and `others` load the models beside the original. Raises RecipeError where model and data
-    contradict the recipe, InfeasibleError where the recipe cannot be carried out on `hardware`.
+    others, by subject, `others` load the models beside the original, and `earlier` are releases that rows compare with.
+    Raises RecipeError where model and data contradict the recipe, InfeasibleError where the recipe cannot be carried
+    out on `hardware`.
     """
     warnings = list(check_facts(bound, model, data))
-    question = Question(bound, hardware, model, data, left_out=left_out, others=others)
+    question = Question(bound, hardware, model, data, left_out=left_out, others=others, earlier=earlier)
     lines: list[Decision] = []
     for subject, name, rule in RULES:
         answer = instead.get(subject, rule)(question)

@@ -32,7 +32,7 @@ NEGATIVES = "specificity"
 
 def with_cases(gate: Gate, data: DataFacts, confidence: float, *, always_valid: bool = False) -> Gate:
     """Fill in the cases that a gate needs and has; unchanged where it counts none (size, time) or is not assessable."""
-    if gate.test == "not_assessable" or gate.preset in ("target", EXECUTED):
+    if gate.test == "not_assessable" or gate.preset in ("target", EXECUTED) or gate.comparison == "ratio_at_most":
         return gate
     needed, assumption = needed_cases(gate, confidence, assumed_of(gate, data), always_valid=always_valid)
     available = available_cases(gate.metric, slice_of(gate), data) + further_cases(

@@ -13,6 +13,7 @@ from titrant.compiler.decide.target import engine_of, original_kind
 from titrant.runtime.backends import backend
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.deploy import is_offline
 from titrant.schema.recipe.model import BOXES, CLASSIFYING
 from titrant.schema.recipe.observe import Mlflow, Tensorboard, Tracking, Wandb
 from titrant.schema.recipe.recipe import Recipe
@@ -123,12 +124,14 @@ def _mlflow(asked: bool | Mlflow, name: str) -> dict[str, Any]:
 
 def objective(question: Question) -> RuleAnswer:
     """Settle what counts first, and how many candidates may be judged."""
-    chosen = tuple(question.recipe.search.objective)
     written = question.bound.written("search", "objective")
+    offline = not written and is_offline(question.recipe.target)
+    asked = question.recipe.search.objective
+    chosen = tuple("throughput" if offline and name == "latency" else name for name in asked)
     line = decision(
         question,
         "search.objective",
-        "objective.written" if written else "objective.default",
+        "objective.written" if written else "objective.offline" if offline else "objective.default",
         asked=", ".join(chosen) if written else "not written",
         chosen=", ".join(chosen),
         because=f"tuning rows choose; at most {SHORTLIST} are judged, from gentle to aggressive",

@@ -5,6 +5,7 @@ from dataclasses import field, replace
 from typing import Any, Literal
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
+from titrant.schema.contract.earlier import EarlierRelease
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Rejected
@@ -40,6 +41,14 @@ class LoadStep:
     operator: str
     params: Mapping[str, Any]
     model: ModelFacts
+
+
+@dataclass(frozen=True)
+class EarlierModel:
+    """A file that an earlier run released, and what loads it."""
+
+    release: EarlierRelease
+    load: LoadStep
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,7 @@ class Settled:
     budget: SearchBudget = SearchBudget()
     operating_point: Mapping[str, Any] = field(default_factory=dict)  # parameters of validate.operating_point
     profile: Mapping[str, Any] = field(default_factory=dict)  # batches, iterations, warmup
+    earlier: Mapping[str, EarlierModel] = field(default_factory=dict)  # releases that rows compare with, by preset
     contract: Contract = Contract((), 0.0, "evidence")
     evidence: tuple[str, ...] = ()  # documents of the evidence pack
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # who follows the run, with what it asks
@@ -198,6 +208,7 @@ class Question:
     """Everything that a rule may look at; `settled` is what the rules before it settled.
 
     `left_out` are candidates that could be made and are not, by their id; `others` load the models beside the original.
+    `earlier` are files that earlier runs released, by the preset of the rows that compare with them.
     """
 
     bound: BoundRecipe
@@ -207,6 +218,7 @@ class Question:
     settled: Settled = Settled()
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     others: Mapping[str, LoadStep] = field(default_factory=dict)
+    earlier: Mapping[str, EarlierModel] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

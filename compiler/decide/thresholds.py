@@ -1,12 +1,13 @@
 """Which thresholds the contract's presets have: from the recipe, the level, and `preserve: medical`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from titrant.compiler.decide.levels import LEVELS
 from titrant.compiler.decide.rule import Preset, Presets, Question, RuleAnswer, decision
 from titrant.schema.open_looks import OPEN, share_of
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.deploy import is_offline
 from titrant.schema.recipe.validation import Agreement, Bias, Calibration, Safety, Validation
 from titrant.schema.release import DOCUMENTS
 
@@ -32,6 +33,7 @@ def presets(question: Question) -> RuleAnswer:
             thresholds[name] = preset
         if line is not None:
             lines.append(line)
+    lines += _published(question)
     require, because = _require(question)
     lines.append(because)
     looks, confidence, spent = _looks(question)
@@ -48,8 +50,14 @@ def presets(question: Question) -> RuleAnswer:
     return RuleAnswer(value, tuple(lines))
 
 
+# MLPerf Inference, "Benchmarks": quality is to be 99 % or 99.9 % of what the model has in fp32.
+MLPERF: Mapping[str, float] = {"mlperf_99": 0.99, "mlperf_99_9": 0.999}
+
+
 def written_threshold(validation: Validation, name: str) -> float | str | None:
     """Return what the recipe says of a preset's threshold: a number, "none", or None where it says nothing."""
+    if name == "retention" and validation.preset is not None:
+        return MLPERF[validation.preset]
     if (
         name == "retention"
         and isinstance(validation.agreement, Agreement)
@@ -64,6 +72,25 @@ def written_threshold(validation: Validation, name: str) -> float | str | None:
     if isinstance(value, Calibration):
         return value.rise_at_most
     return value  # type: ignore[no-any-return]
+
+
+def _published(question: Question) -> Iterator[Decision]:
+    """Say what a published set of thresholds comes to: MLPerf asks for quality, and limits no latency here."""
+    preset = question.recipe.validation.preset
+    if preset is not None:
+        reported = (
+            "the throughput of offline"
+            if is_offline(question.recipe.target)
+            else "the 90th percentile of single stream"
+        )
+        because = (
+            "MLPerf Inference asks for that share of the quality in fp32, as measured; here the bound has to reach it. "
+            f"It reports {reported} and sets it no limit"
+        )
+        yield decision(
+            question, "validation.preset", "preset.mlperf", asked=preset, chosen=f"retention {MLPERF[preset]:g}",
+            because=because, path=("validation", "preset"),
+        )  # fmt: skip
 
 
 def _supplied(question: Question, name: str) -> tuple[float | None, str]:
@@ -132,6 +159,8 @@ def _line(
 def _path(question: Question, name: str) -> tuple[str, ...]:
     inner = {"kept": "kept", "sensitivity": "sensitivity", "bias": "at_least", "calibration": "rise_at_most"}.get(name)
     path = PATHS[name]
+    if name == "retention" and question.recipe.validation.preset is not None:
+        return ("validation", "preset")
     return (*path, inner) if inner and question.bound.written(*path, inner) else path
 
 

@@ -1,4 +1,4 @@
-"""What is known of a file that was optimized elsewhere: how it is loaded, and that it takes what the original takes."""
+"""What is known of a file from elsewhere or before: how it is loaded, and that it takes what the original takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,11 +7,13 @@ from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import ENDINGS
+from titrant.compiler.decide.rule import EarlierModel, LoadStep
 from titrant.compiler.facts.inspect import file_facts
 from titrant.compiler.facts.load_steps import model_load
 from titrant.compiler.facts.user_operators import Ask
 from titrant.runtime import catalog
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.contract.earlier import EarlierRelease
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import ModelFacts, TensorSpec
 from titrant.schema.recipe.model import InputSpec, Model, OutputSpec
 from titrant.schema.values.frozen import dataclass
@@ -131,3 +133,29 @@ def _fits(original: TensorSpec, optimized: TensorSpec, *, typed: bool) -> bool:
 
 def _words(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.dtype} ({', '.join(map(str, spec.shape))})" for spec in specs) or "nothing"
+
+
+def earlier_models(
+    bound: BoundRecipe, releases: Mapping[str, EarlierRelease], ask: Ask, cache: Path, original: ModelFacts
+) -> dict[str, EarlierModel]:
+    """Look at the file of every release, by the preset of the rows that compare with it.
+
+    Raises RecipeError P152 for a file that nothing loads as it is, or that takes or gives something else than the
+    original: what it would answer could not be compared.
+    """
+    return {name: _earlier(bound, (name, release), ask, cache, original) for name, release in releases.items()}
+
+
+def _earlier(
+    bound: BoundRecipe, named: tuple[str, EarlierRelease], ask: Ask, cache: Path, original: ModelFacts
+) -> EarlierModel:
+    name, release = named
+    try:
+        given = given_file(bound, FileToJudge(Path(release.path), release.engine), ask, cache, original)
+    except (RecipeError, StepError) as error:
+        seen = error.diagnostics[0]
+        message = f"the file that {release.run} released cannot be compared with: {seen.message}"
+        where = bound.parsed.source.place(("validation", name), "value")
+        advice = "name a run whose file is ONNX, TorchScript or .pt2 with the original's inputs and outputs"
+        raise RecipeError(Diagnostic("P152", message, where, advice)) from None
+    return EarlierModel(release, LoadStep(given.operator, given.params, given.model))

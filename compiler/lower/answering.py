@@ -7,12 +7,29 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.measuring import as_params, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.verify import TIMED
+from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
-from titrant.schema.gate import criteria
+from titrant.schema.gate import PEAK_RATIO, PERCENTILE_RATIO, Gate, criteria
 from titrant.schema.open_looks import OPEN
+from titrant.schema.plan import Candidate
 from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.values.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class TimedModel:
+    """A model that is timed: its name in the timings, its engine, and the "step.port" of its file."""
+
+    name: str
+    engine: str
+    model: str
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> "TimedModel":
+        """Return a candidate's."""
+        return cls(candidate.id, candidate.engine, candidate.model)
 
 
 def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -78,3 +95,20 @@ def timing_batch(recipe: Recipe) -> int:
     """Return the batch size that latency is judged and compared at."""
     latency = recipe.target.latency
     return 1 if latency is None or latency.batch is None else latency.batch
+
+
+def judged_timing(recipe: Recipe, decisions: Decisions) -> dict[str, Any]:
+    """Say how often what judges is timed: as many blocks and processes as the strictest gate needs for a bound."""
+    contract = decisions.settled.contract
+    timed = [gate for gate in contract.gates if gate.metric in PERCENTILES]
+    blocks = (blocks_for_percentile(PERCENTILES[gate.metric], _strictness(gate, contract.confidence)) for gate in timed)
+    judged: dict[str, Any] = {"batches": judged_batches(recipe, decisions), "blocks": max(blocks, default=1)}
+    memory = [gate for gate in contract.gates if gate.metric == "peak_memory"]
+    if memory:
+        judged["memory_runs"] = max(runs_for_percentile(0.5, _strictness(gate, contract.confidence)) for gate in memory)
+    return judged
+
+
+def _strictness(gate: Gate, confidence: float) -> float:
+    """Return the confidence of each bound of a gate; where two of them make a ratio, each fails half as often."""
+    return (1 + confidence) / 2 if gate.test in (PERCENTILE_RATIO, PEAK_RATIO) else confidence

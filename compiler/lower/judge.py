@@ -7,8 +7,9 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.measuring import kept_tokens
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.answering import (
+    TimedModel,
     contract,
-    judged_batches,
+    judged_timing,
     judges_time,
     predict,
     raw_reading,
@@ -16,10 +17,10 @@ from titrant.compiler.lower.answering import (
     timing_batch,
 )
 from titrant.compiler.lower.chains import RAW, Original
+from titrant.compiler.lower.earlier import earlier_answers, earlier_inputs, earlier_params, timed_beside
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
-from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
 from titrant.schema.values.frozen import dataclass
@@ -39,20 +40,6 @@ REPEATS, REFERENCE = "original.repeats", "original.reference"
 _TRIED_WITH_SCALES, _TRIED = 256, 32
 # Where a gate is judged by them, this many at least: what comes of fewer says little.
 _TRIED_TO_JUDGE = 512
-
-
-@dataclass(frozen=True)
-class TimedModel:
-    """A model that is timed: its name in the timings, its engine, and the "step.port" of its file."""
-
-    name: str
-    engine: str
-    model: str
-
-    @classmethod
-    def of(cls, candidate: Candidate) -> "TimedModel":
-        """Return a candidate's."""
-        return cls(candidate.id, candidate.engine, candidate.model)
 
 
 @dataclass(frozen=True)
@@ -175,7 +162,7 @@ class Answering:
         `timed` are the models of the joint timing, of which its plain conversion is timed anew beside it.
         """
         name = candidate.id
-        inputs = {
+        inputs: dict[str, PortSource] = {
             "rows": EVALUATION,
             "original": "baseline.evaluation.outputs",
             "candidate": f"{name}.evaluation.outputs",
@@ -186,10 +173,10 @@ class Answering:
         steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
         more, read = self._without_labels(candidate)
         steps += more
-        inputs |= read | self._beside(candidate, "evaluation")
+        inputs |= read | self._beside(candidate, "evaluation") | earlier_inputs(self.decisions)
         if judges_time(self.decisions):
             beside = [model for model in timed if model.name in (candidate.plain, name)]
-            steps.append(self._timed_anew(candidate, original, beside))
+            steps.append(self._timed_anew(candidate, original, [*beside, *timed_beside(self.decisions)]))
             inputs["timings"] = f"{name}.latency.timings"
         if any(gate.metric == BATCH_INVARIANCE for gate in self.decisions.settled.contract.gates):
             steps.append(self._other_company(candidate, f"{name}.company", EVALUATION, "judge"))
@@ -210,6 +197,7 @@ class Answering:
     def _gates(self, candidate: str) -> dict[str, Any]:
         """Say by which gates a candidate is judged; one that is not trained has none beside the fine-tuned original."""
         params = contract(self.bound, self.decisions, self.maker.model.outputs, candidate)
+        params |= earlier_params(self.decisions)
         if candidate in self.trained:
             return params
         return {**params, "gates": [gate for gate in params["gates"] if gate["preset"] != FINE_TUNED]}
@@ -273,6 +261,15 @@ class Answering:
             *self._original(f"{CONTROL}.evaluation", trained, EVALUATION, "judge"),
         )
 
+    def earlier(self) -> tuple[Step, ...]:
+        """Answer evaluation rows with every earlier release whose answers a row compares with."""
+        about = {"stage": "judge", "because": "the same rows as the original and the candidate"}
+        answered = (
+            self._answered(name, self._answering(engine), {"model": model, "rows": EVALUATION}, EVALUATION, **about)
+            for name, engine, model in earlier_answers(self.decisions)
+        )
+        return tuple(step for steps in answered for step in steps)
+
     def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
         """Time the original, every candidate and their plain conversions together: timings apart cannot be compared."""
         because = "side by side, in turns"
@@ -283,15 +280,7 @@ class Answering:
 
         On evaluation rows, also because the same step on the same rows would be taken for the timing that chose.
         """
-        gates = self.decisions.settled.contract.gates
-        confidence = self.decisions.settled.contract.confidence
-        shares = [PERCENTILES[gate.metric] for gate in gates if gate.metric in PERCENTILES]
-        judged = {
-            "batches": judged_batches(self.bound.recipe, self.decisions),
-            "blocks": max((blocks_for_percentile(share, confidence) for share in shares), default=1),
-        }
-        if any(gate.metric == "peak_memory" for gate in gates):
-            judged["memory_runs"] = runs_for_percentile(0.5, confidence)
+        judged = judged_timing(self.bound.recipe, self.decisions)
         about = {"stage": "judge", "candidate": candidate.id, "because": "if shortlisted: what chose does not judge"}
         return self._timed(f"{candidate.id}.latency", original, models, (EVALUATION, judged), **about)
 

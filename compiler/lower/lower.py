@@ -14,7 +14,7 @@ from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
-from titrant.compiler.lower.answering import timing_batch
+from titrant.compiler.lower.answering import TimedModel, timing_batch
 from titrant.compiler.lower.chains import (
     RAW,
     READING,
@@ -29,7 +29,8 @@ from titrant.compiler.lower.chains import (
     links,
     possible_facts,
 )
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering, TimedModel
+from titrant.compiler.lower.earlier import earlier_loads
+from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
@@ -107,6 +108,8 @@ def lower(
             *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
             answering.timing(original, timed),
             *judged,
+            *earlier_loads(maker, decisions),
+            *answering.earlier(),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
             _report(maker, bound, decisions.settled.evidence),
         ),

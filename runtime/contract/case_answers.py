@@ -9,7 +9,7 @@ from titrant.runtime.contract.answers import judged_output, same_answers
 from titrant.runtime.contract.metrics import FEWEST_ROWS, ConstantComparison
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
-from titrant.runtime.contract.tasks.scores import CaseClaims, compared
+from titrant.runtime.contract.tasks.scores import CaseClaims, Unassessable, compared
 from titrant.runtime.contract.tasks.tokens import same_tokens
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.recipe.tasks import OPTIONAL_LABELS, SET_METRICS, TASKS
@@ -64,8 +64,8 @@ def _values(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
 def case_quality(cases: CaseAnswers, confidence: float) -> dict[str, Any]:
     """Return {"metric", "original", "candidate", "retention", "kept_at_least"}.
 
-    "metric" is the task's main one, "retention" what of it is kept, null where the original's is 0, and "kept_at_least"
-    its one-sided bound. The others are {metric: number or null}.
+    "metric" is the task's main one, "retention" what of it is kept, null where the original's is 0 or these rows do not
+    define it, and "kept_at_least" its one-sided bound. The others are {metric: number or null}.
     """
     every = np.arange(len(cases.rows))
     before, after = cases.figures(every)
@@ -74,9 +74,14 @@ def case_quality(cases: CaseAnswers, confidence: float) -> dict[str, Any]:
         old, new = before[metric], after[metric]
         share = new / old if old and new is not None else None
         return {"metric": metric, "original": before, "candidate": after, "retention": share, "kept_at_least": None}
-    scores = cases.scores(metric, every)
-    kept = compared(scores, "retention")
-    lower = None if kept is None else CaseClaims(scores, "retention", confidence).bounds()[0]
+    kept = lower = None
+    try:
+        scores = cases.scores(metric, every)
+    except Unassessable:
+        pass  # so few rows say nothing of what is kept
+    else:
+        kept = compared(scores, "retention")
+        lower = None if kept is None else CaseClaims(scores, "retention", confidence).bounds()[0]
     return {"metric": metric, "original": before, "candidate": after, "retention": kept, "kept_at_least": lower}
 
 

@@ -19,7 +19,15 @@ from titrant.runtime.contract.case_tests import (
     of_one_label,
     permuted_cases,
 )
-from titrant.runtime.contract.evidence import OF_A_CLASS, Evidence, SliceAnswers, Unlabeled, select, slice_answers
+from titrant.runtime.contract.evidence import (
+    OF_A_CLASS,
+    Evidence,
+    SliceAnswers,
+    Unlabeled,
+    beside,
+    select,
+    slice_answers,
+)
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.recalibration import FITS, distorted, logits
@@ -79,7 +87,7 @@ def _controlled(gate: Gate, result: GateResult, contract: Contract, evidence: Ev
     if not controls_of(gate) or not _lets_through(gate, result, contract.require):
         return result
     refused = []
-    for control in controls(gate, evidence):
+    for control in controls(gate, beside(gate, evidence)):
         if _passes(gate, control.evidence, contract.require, judge):
             return _opened(result, control.words)
         refused.append(control.name)

@@ -10,7 +10,8 @@ from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
-from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE
+from titrant.schema.contract.earlier import WHOSE
+from titrant.schema.gate import CALIBRATION_INTERCEPT, CALIBRATION_SLOPE, FINE_TUNED, Gate
 from titrant.schema.values.slice import ALL, Slice
 
 # Metrics of one class against the rest: a slice of a class names the class for them; for others it selects the rows.
@@ -56,11 +57,30 @@ class Evidence:
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
     stratified: bool = False  # tests are stratified by the subgroup STRATA of the rows (data.strata)
     cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
+    # The same candidate beside an earlier release, by the preset of the rows: its answers, figures and bytes.
+    earlier: "Mapping[str, Evidence]" = field(default_factory=dict)
+    original_size: int | None = None  # bytes of what it is compared with, where that is an earlier release
     permuted_alike: np.ndarray | None = None  # without labels: as `alike`, of the original's answers in another order
     # Which rows a slice holds, for all answers to them.
     places: dict[Slice, tuple[np.ndarray, str]] = field(default_factory=dict, repr=False, compare=False)
     # What was selected or made of these answers before; other answers begin anew.
     made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+
+def beside(gate: Gate, evidence: Evidence) -> Evidence:
+    """Return the evidence beside the model that a gate compares with: the original unless its preset says otherwise.
+
+    Raises Unassessable where that model was not answered.
+    """
+    if gate.preset not in (FINE_TUNED, *WHOSE):
+        return evidence
+    if gate.preset == FINE_TUNED:
+        if evidence.fine_tuned is None:
+            raise Unassessable("the fine-tuned original was not answered")
+        return evidence.fine_tuned
+    if gate.preset not in evidence.earlier:
+        raise Unassessable("the earlier release was not answered")
+    return evidence.earlier[gate.preset]
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,8 @@ class SliceAnswers:
     positive: int | None
     classes: tuple[str, ...]
     words: str  # "", " in class X", " in subgroup G.v"
-    places: np.ndarray  # of these cases among all rows
+    # Of these cases among all rows.
+    places: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def positive_name(self) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from titrant.runtime.contract.case_tests import judge_case_groups, judge_cases, judge_set, of_one_label, slice_scores
 from titrant.runtime.contract.controls import JudgeGate, put_to_controls
-from titrant.runtime.contract.evidence import Evidence
+from titrant.runtime.contract.evidence import Evidence, beside
 from titrant.runtime.contract.paired_tests import (
     Paired,
     judge_auroc,
@@ -28,7 +28,7 @@ from titrant.runtime.contract.single_tests import (
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
-from titrant.schema.gate import FINE_TUNED, Contract, Gate, GateResult, Judgement, slice_of
+from titrant.schema.gate import OFFLINE, Contract, Gate, GateResult, Judgement, slice_of
 
 TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "score_ratio": judge_retention,
@@ -40,6 +40,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "paired_mean": judge_brier,
     "bootstrap": judge_bootstrap,
     "order_statistic": judge_timed,
+    OFFLINE: judge_timed,
     "case_means": judge_cases,
     "case_groups": judge_case_groups,
     "image_bootstrap": judge_set,
@@ -87,12 +88,11 @@ def judgement(contract: Contract, candidate: str, evidence: Evidence, judge_gate
 
 
 def _beside(gate: Gate, evidence: Evidence, judge_gate: JudgeGate) -> GateResult:
-    """Judge a gate beside the model that it compares with: the original, or that one fine-tuned."""
-    if gate.preset != FINE_TUNED:
-        return judge_gate(gate, evidence)
-    if evidence.fine_tuned is None:
-        return open_result(gate, "the fine-tuned original was not answered")
-    return judge_gate(gate, evidence.fine_tuned)
+    """Judge a gate beside the model that it compares with: the original, that one fine-tuned, or an earlier release."""
+    try:
+        return judge_gate(gate, beside(gate, evidence))
+    except Unassessable as unassessable:
+        return open_result(gate, str(unassessable))
 
 
 def result_of(gate: Gate, finding: GateEstimate, confidence: float) -> GateResult:

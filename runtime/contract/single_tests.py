@@ -10,7 +10,13 @@ import numpy as np
 from titrant.runtime.contract.evidence import Evidence, SliceAnswers, select, slice_answers
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, CLUSTERED, WHOLE_UNITS, Paired, by_bets, p_value, paired
-from titrant.runtime.contract.statistics.blocks import DEPENDENCE_LEVEL, block_percentile_bounds, spell_ratio, spells
+from titrant.runtime.contract.statistics.blocks import (
+    DEPENDENCE_LEVEL,
+    block_means,
+    block_percentile_bounds,
+    spell_ratio,
+    spells,
+)
 from titrant.runtime.contract.statistics.means import BETTING, ORDER_STATISTICS, percentile_bounds
 from titrant.runtime.contract.statistics.proportions import (
     GroupShare,
@@ -31,7 +37,7 @@ from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_s
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
-from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
+from titrant.schema.gate import BATCH_INVARIANCE, OFFLINE, Gate, slice_of
 from titrant.schema.record import ENGINES_CHOICE, UNKNOWN, LayerPrecision, is_unlike, layers_of, share_as_planned
 from titrant.schema.values.slice import Slice
 from titrant.schema.values.units import format_size, format_time
@@ -282,6 +288,11 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
     share, runs = PERCENTILES[gate.metric], timing["samples"]
     least, counted, method, dependent = runs_for_percentile(share, evidence.confidence), "runs", ORDER_STATISTICS, ""
     blocks = timing.get("blocks")
+    if gate.test == OFFLINE:  # one batch after another: of a block counts what all of its runs took
+        runs = block_means(np.asarray(runs), blocks or [len(runs)])
+        timing = timing | {"p50": float(np.median(np.asarray(runs)))}
+        blocks, counted = [], "blocks of runs"
+    ran = counted
     if blocks:
         least, counted, method = blocks_for_percentile(share, evidence.confidence), "blocks of runs", BETS_ON_BLOCKS
         lower, upper = block_percentile_bounds(np.asarray(runs), blocks, share, evidence.confidence)
@@ -303,7 +314,7 @@ def judge_timed(gate: Gate, evidence: Evidence) -> GateEstimate:
         batch = evidence.timing_batch
         estimate = batch / estimate
         lower, upper = (batch / upper if upper else None), (batch / lower if lower else None)
-        observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} runs at batch {batch}"
+        observed = f"{estimate:,.0f} cases a second at the median of {len(runs)} {ran} at batch {batch}"
         before = batch / before if before else None
     observed += dependent
     deciding = lower if gate.metric == "throughput" else upper

@@ -295,7 +295,7 @@ def _more_cases(result: GateResult, rate: float) -> int | None:
 
 def reads_rows(gate: Gate) -> bool:
     """Whether a gate is about what evaluation rows show, rather than about time, size, memory and precision."""
-    return gate.preset not in ("target", EXECUTED)
+    return gate.preset not in ("target", EXECUTED) and gate.comparison != "ratio_at_most"
 
 
 def beyond_words(look: Look, contract: Contract) -> str:

@@ -219,18 +219,23 @@ def label_marks(column: np.ndarray, name: str) -> np.ndarray:
     return marks
 
 
-def label_names(stated: Sequence[PlainValue], count: int) -> tuple[str, ...]:
-    """Name the labels of an array of so many: as stated, else by their places; RecipeError X128 for other counts."""
-    if not stated:
-        return tuple(map(str, range(count)))
-    if len(stated) != count:
+def named_labels(
+    marks: np.ndarray, stated: Sequence[PlainValue], critical: PlainValue | None
+) -> tuple[tuple[str, ...], int | None]:
+    """Name the labels of marks (rows, labels): as stated, else by their places; and find the place of the critical one.
+
+    RecipeError X128 where others are stated than there are, X124 for a critical one that is none of them.
+    """
+    count = flat(marks).shape[1]
+    if stated and len(stated) != count:
         raise RecipeError(
             Diagnostic(
                 "X128", f"data.classes names {len(stated)} labels, and the rows have {count}",
                 help="name every label, in the order of the columns and of the model's outputs", key="data.classes",
             )
         )  # fmt: skip
-    return tuple(map(value_text, stated))
+    names = tuple(map(value_text, stated or range(count)))
+    return names, positive_class(Classes(names, names), critical)
 
 
 def _no_numbers(name: str, what: str) -> PreconditionError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from titrant.runtime.data.columns import is_text, value_text
-from titrant.runtime.values import Fitted
+from titrant.runtime.values import Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 
@@ -85,6 +85,19 @@ def given_one_hot(columns: ColumnsByName, step: "TransformStep") -> Fitted:
         values: Any = step.values[name] if step.values is not None else ()
         arrays[str(place)] = np.array([value_text(value) for value in values], dtype=str)
     return Fitted("one_hot", tuple(columns), {}, arrays)
+
+
+def encoded_words(transforms: Transforms, steps: "Sequence[TransformStep]", rows: Mapping[str, int]) -> str:
+    """Say what one_hot was fitted on, "" where it was not: how many columns it makes may be what does not fit.
+
+    `rows` counts the rows of each role that transforms may be fitted on, in their order.
+    """
+    role = next((role for role, count in rows.items() if count), None)
+    for fitted, step in zip(transforms.steps, steps, strict=False):
+        if fitted.name == "one_hot" and not step.given and role is not None:
+            values = {name: fitted.arrays[str(place)].tolist() for place, name in enumerate(fitted.columns)}
+            return fitted_words(values, role, rows[role]) if values else ""
+    return ""
 
 
 def fitted_words(values: Mapping[str, Sequence[str]], role: str, rows: int) -> str:

@@ -7,6 +7,7 @@ from titrant.runtime.contract.company import Invariance, seen_words
 from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Record, Timing, fraction, quantity
+from titrant.schema.contract.waivers import WAIVED
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.record import NOT_TRIED, UNKNOWN, CandidateRecord, LadderRung, is_unlike
@@ -55,6 +56,8 @@ def outcome(candidate: Shown) -> tuple[str, str, str]:
     """Return a symbol, words and a tone (pass, warn, fail, plain) for what became of a candidate."""
     symbol, words, tone = OUTCOMES.get(candidate.record.status, ("○", candidate.record.status, "plain"))
     judgement = candidate.judgement
+    if candidate.record.waived:
+        return "!", "released with waivers", "warn"
     if candidate.released and judgement and not judgement.proven:
         return "≈", "released, not proven", "warn"
     if judgement and not candidate.released and judgement.released:
@@ -264,7 +267,7 @@ def precisions_together(rows: Sequence[PrecisionRow]) -> tuple[PrecisionRow, ...
     return tuple(together.values())
 
 
-_RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn"}
+_RUNG_TONES = {"PASS": "pass", "NOT PROVEN": "warn", WAIVED: "warn"}
 
 
 @dataclass(frozen=True)

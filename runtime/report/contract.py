@@ -13,6 +13,7 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
+from titrant.schema.contract.waivers import WaivedGate, waived_verdict, waiver_words
 from titrant.schema.gate import (
     AS_PLANNED,
     NOT_SHOWN,
@@ -213,15 +214,26 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
         return None
     gates = {gate.id: gate for gate in record.plan.contract.gates}
     every = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
+    waived = {gate.gate: gate for gate in candidate.record.waived}
+    every = tuple(_waived(row, waived[row.margin.gate]) if row.margin.gate in waived else row for row in every)
     # A gate that passed on a group too small to show is no weak one: how near it was is not told. One that has all of
     # what it asks for, such as every layer as planned, has no margin to be near to.
     far = {row.margin.gate for row in every if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
     closest = weakest([row.margin for row in every if row.margin.gate not in far])
-    symbol, tone = symbol_of(judgement.verdict), tone_of(judgement.verdict)
+    symbol, tone, word = symbol_of(judgement.verdict), tone_of(judgement.verdict), str(judgement.verdict)
+    if waived:
+        symbol, tone, word = "!", "warn", waived_verdict(judgement.verdict)
     rows = _paired(every)
     # What passed and has no margin comes last.
     rows = tuple(sorted(rows, key=lambda row: row.margin.gate in far))
-    return Judged(candidate.id, judgement.verdict, symbol, tone, rows, closest, every)
+    return Judged(candidate.id, word, symbol, tone, rows, closest, every)
+
+
+def _waived(row: GateRow, gate: WaivedGate) -> GateRow:
+    """Return the row of a gate that a waiver let through: its verdict says so, its reason by whom and until when."""
+    return replace(
+        row, verdict=waived_verdict(gate.verdict), symbol="!", tone="warn", reason=f"{waiver_words(gate)}; {row.reason}"
+    )
 
 
 def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:

@@ -7,6 +7,7 @@ from titrant.runtime.contract.verdict import beyond, beyond_words, original_miss
 from titrant.runtime.report.candidates import Shown, original_bytes
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import Record, gate_slice, gate_title, listed, quantity
+from titrant.schema.contract.waivers import WAIVED, waiver_words
 from titrant.schema.gain import gains_words, speed_words
 from titrant.schema.gain_parts import ORIGINAL, fastest, fp32_files
 from titrant.schema.gate import NOT_SHOWN, Contract, GateResult, Judgement, asked_of_original
@@ -65,6 +66,8 @@ def _released(record: Record, released: list[Shown]) -> Headline:
     if all(judgement.proven for judgement in judgements):
         ground = f"Every gate is proven on evaluation rows: {_gates(gates)}, one-sided at confidence {confidence}."
         return Headline("PASS", "✓", "pass", f"Released {names}: the contract is kept{gained}.", ground)
+    if any(lead.record.waived for lead in released):
+        return _waived(released, f"{names}{gained}", gates)
     unproven = [result for judgement in judgements for result in open_gates(judgement)]
     likely = [result for result in unproven if result.estimate is not None or result.method == NOT_SHOWN]
     unknown = [result for result in unproven if result not in likely]
@@ -75,6 +78,14 @@ def _released(record: Record, released: list[Shown]) -> Headline:
         parts.append(f"Not assessable, and asked for by the level only: {_named(record, unknown)}.")
     ground = " ".join([*parts, "This contract asks for evidence, not for proof."])
     return Headline("NOT PROVEN", "≈", "warn", f"Released {names}, not proven{gained}.", ground)
+
+
+def _waived(released: list[Shown], what: str, gates: int) -> Headline:
+    """Say what waivers let through; what is released besides is not called proven here."""
+    waived = [gate for lead in released for gate in lead.record.waived]
+    answers = [f"{gate.gate} answers {gate.verdict}, {waiver_words(gate)}" for gate in waived]
+    ground = f"{len(waived)} of {_gates(gates)} did not pass and are let through: {'; '.join(answers)}."
+    return Headline(WAIVED, "!", "warn", f"Released with waivers: {what}.", ground)
 
 
 def _gained(record: Record, released: list[Shown]) -> str:

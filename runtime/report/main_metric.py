@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from titrant.runtime.report.record_view import Quality, Record, quantity
-from titrant.schema.gate import LESS_IS_BETTER, SHARES, Contract, Gate
+from titrant.schema.gate import (
+    CALIBRATION_INTERCEPT,
+    CALIBRATION_SLOPE,
+    LESS_IS_BETTER,
+    SHARES,
+    Contract,
+    Gate,
+)
 from titrant.schema.recipe.tasks import TASKS
 
 _KEPT = "retention"
@@ -65,8 +72,22 @@ def main_gate(contract: Contract) -> Gate | None:
     return None
 
 
+# Of recalibration no side is better: the metric → where it is right.
+_RIGHT = {CALIBRATION_SLOPE: 1.0, CALIBRATION_INTERCEPT: 0.0}
+
+
+def worsening(gate: Gate, before: float, after: float) -> float:
+    """Return by how much a gate's metric became worse, below zero where it became better."""
+    if gate.metric in _RIGHT:
+        right = _RIGHT[gate.metric]
+        return abs(after - right) - abs(before - right)
+    return after - before if is_less_better(gate) else before - after
+
+
 def is_less_better(gate: Gate) -> bool:
-    """Whether less of a gate's metric is better."""
+    """Whether less of a gate's metric is better, as a metric of the user's own declares."""
+    if gate.own is not None:
+        return gate.own.better == "lower"
     return gate.metric in LESS_IS_BETTER or gate.comparison in ("at_most", "rise_at_most")
 
 

@@ -13,6 +13,7 @@ from titrant.runtime.contract.metrics import SliceMetrics
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns
 from titrant.runtime.contract.statistics.reliability import Reliability
 from titrant.runtime.report.search_values import Proposal, Sensitivity, unreadable
+from titrant.schema.contract.earlier import ANCHOR, REGRESSION
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import EXECUTED, FINE_TUNED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
@@ -238,6 +239,8 @@ TITLES = {
     "bias": "bias in {}",
     "clinical_relevance": "clinical relevance ({})",
     "target": "{}",
+    REGRESSION: "{} beside the earlier release",
+    ANCHOR: "{} beside the anchor",
     "gates": "{}",
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from titrant.runtime.contract.answers import read_answers
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.contract.tasks.tokens import TokenScores
 from titrant.runtime.data.row_labels import names_of
 from titrant.runtime.store.artifacts import DamagedError, Store
 from titrant.runtime.store.home import Home, row_key
@@ -18,12 +19,13 @@ from titrant.runtime.store.locks import unfinished_folder
 from titrant.schema.compare.steps import results
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.plan import Plan, Step
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.record import RunRecord
 
 if TYPE_CHECKING:
     from titrant.runtime.values import Outputs, Rows
 
-_CONTRACT = "validate.contract"
+_CONTRACT, _EVALUATION = "validate.contract", "transform.evaluation"
 # More numbers a row than these are no table that anybody reads; .npz holds them as they are.
 _MOST_COLUMNS = 2000
 SUFFIXES = (".csv", ".npz")
@@ -35,7 +37,8 @@ def write_rows(plan: Plan, record: RunRecord, home: Home, file: Path) -> int:
     Columns (arrays in .npz): `row`, what `data.id` calls it, else a keyed digest of its content, the same in every file
     of this home and numbered where it comes again; `unit`, where several rows count as one, numbered in this file;
     `subgroup.NAME`; `label`; and for the original and each judged candidate `NAME.answer` and `NAME.score.CLASS`,
-    probabilities 0..1 (.npz: `NAME.scores`, (rows, classes)). Without labels `NAME.OUTPUT`, (rows, …) float32. Raises
+    probabilities 0..1 (.npz: `NAME.scores`, (rows, classes)). Without classes `NAME.OUTPUT`, (rows, …) float32, of a
+    language model `NAME.log_likelihood` and `NAME.token`, (rows, length), 0 and -1 where none is judged. Raises
     RecipeError P035 for a run that judged nothing or whose rows the store no longer has, P036 for a file that cannot be
     written.
     """
@@ -63,7 +66,7 @@ def _columns(plan: Plan, record: RunRecord, home: Home) -> dict[str, np.ndarray]
     judged = [
         step
         for step in plan.steps
-        if step.operator == _CONTRACT and step.id in done and done[step.id].result is not None
+        if step.operator == _CONTRACT and step.inputs["rows"] == _EVALUATION and step.id in done
     ]
     if not judged:
         raise _missing("the run judged nothing on evaluation rows")
@@ -84,7 +87,8 @@ def _columns(plan: Plan, record: RunRecord, home: Home) -> dict[str, np.ndarray]
         columns = _about(rows, row_key(home), _own_names(plan, judged[0], load))
         columns |= dict(_answers("original", rows, judged[0], load, "original"))
         for step in judged:
-            columns |= dict(_answers(step.candidate, rows, step, load, "candidate"))
+            if step.candidate:  # the original's own gates have none
+                columns |= dict(_answers(step.candidate, rows, step, load, "candidate"))
     return columns
 
 
@@ -119,6 +123,12 @@ def _about(rows: "Rows", key: bytes, own: np.ndarray | None) -> dict[str, np.nda
 def _answers(name: str, rows: "Rows", step: Step, load: Any, port: str) -> Iterator[tuple[str, np.ndarray]]:
     outputs: Outputs = load(step.inputs[port])
     reading = Reading(**{key: step.params[key] for key in Reading.model_fields if key in step.params})
+    if TASKS[reading.task].label == "tokens":
+        for values in outputs.arrays.values():
+            kept = TokenScores.read(values)
+            yield f"{name}.log_likelihood", kept.log_likelihood
+            yield f"{name}.token", kept.tokens
+        return
     if rows.labels is None:
         yield from ((f"{name}.{output}", values) for output, values in outputs.arrays.items())
         return

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from titrant.runtime.contract.statistics.paired_runs import compare_runs
 from titrant.runtime.report.candidates import NOTHING, Shown, original_bytes
-from titrant.runtime.report.main_metric import main_metric
+from titrant.runtime.report.main_metric import is_less_better, main_metric
 from titrant.runtime.report.record_view import NONE, ModelTimings, Record, Timing, fraction, metric_with_cases, quantity
 from titrant.schema.gain import Gain, speed_words, throughput_words
-from titrant.schema.gate import LESS_IS_BETTER, Gate, GateResult
+from titrant.schema.gate import Gate, GateResult
 from titrant.schema.plan import CandidateSearch, ModelCost, Prediction, candidate_cost
 from titrant.schema.record import StepResult
 
@@ -210,13 +210,14 @@ def _metric(record: Record, candidate: Shown) -> Saving | None:
     judged = _main_result(record, candidate)
     if judged:
         gate, result = judged
-        row = _compared(gate.metric, result.original, result.candidate, result.cases, "evaluation rows")
+        pair, less = (result.original, result.candidate), is_less_better(gate)
+        row = _compared(gate.metric, *pair, result.cases, "evaluation rows", less=less)
         return replace(row, judged=True)
     metric, quality = main_metric(record), candidate.quality
     before, after = metric.of_original(quality), metric.of(quality)
     if quality is None or before is None or metric.is_share:
         return None
-    return _compared(metric.key, before, after, quality.rows, "tuning rows: compared, not judged")
+    return _compared(metric.key, before, after, quality.rows, "tuning rows: compared, not judged", less=metric.less)
 
 
 def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | None:
@@ -231,7 +232,9 @@ def _main_result(record: Record, candidate: Shown) -> tuple[Gate, GateResult] | 
     return None
 
 
-def _compared(metric: str, before: float | None, after: float | None, cases: int | None, note: str) -> Saving:
+def _compared(
+    metric: str, before: float | None, after: float | None, cases: int | None, note: str, *, less: bool
+) -> Saving:
     shown = [metric_with_cases(metric, value, cases) for value in (before, after)]
     name = metric.replace("_", " ")
     if before is None or after is None:
@@ -239,7 +242,7 @@ def _compared(metric: str, before: float | None, after: float | None, cases: int
     change = after - before
     if abs(change) < 1e-12:
         return Saving(name, shown[0], shown[1], "unchanged", "plain", note=note)
-    better = (change > 0) != (metric in LESS_IS_BETTER)
+    better = (change > 0) != less
     words = f"{'+' if change > 0 else '−'}{fraction(abs(change))}"
     return Saving(name, shown[0], shown[1], words, "good" if better else "bad", note=note)
 

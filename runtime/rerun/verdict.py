@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from titrant.runtime.rerun.check import Claims, Parting, one_sided, outputs
-from titrant.schema.compare.difference import Difference, short, tolerance_of
-from titrant.schema.compare.runs import RecordedRun, is_timed
+from titrant.schema.compare.difference import Difference, is_timed, short, tolerance_of
+from titrant.schema.compare.runs import RecordedRun
 from titrant.schema.record import RunRecord
 from titrant.schema.values.frozen import dataclass
 

@@ -12,6 +12,7 @@ from titrant.runtime.run.gains import gains, latency_gain, parts
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.walk import Walk, needed
 from titrant.runtime.store.run_folder import released_path
+from titrant.schema.contract.waivers import WAIVED, WaivedGate
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
 from titrant.schema.plan import Candidate, CandidateSearch
@@ -30,6 +31,7 @@ class Chosen:
     choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)  # search → in the order of judging
     unmade: Mapping[str, str] = field(default_factory=dict)  # search → why it has no candidate
     untried: Mapping[str, str] = field(default_factory=dict)  # candidate that mends another → why nobody asked for it
+    judged_on: str = ""  # the day (UTC, ISO 8601) that waivers are read at; "" without any
 
     def shortlist(self, search: str) -> tuple[str, ...]:
         """Return the candidates of a search to judge, from gentle to aggressive."""
@@ -83,6 +85,7 @@ class Outcome:
     chosen: Chosen = Chosen()
     judged: JudgedSearches = JudgedSearches()
     look: Look | None = None  # at evaluation rows; None where nothing was judged on them
+    waived: Mapping[str, tuple[WaivedGate, ...]] = field(default_factory=dict)  # candidate → what waivers let through
 
     @property
     def missed(self) -> bool:
@@ -101,11 +104,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """Return PASS, NOT PROVEN, FAIL or INCONCLUSIVE."""
+        """Return PASS, NOT PROVEN, WAIVED, FAIL or INCONCLUSIVE."""
         if self.original is not None and self.missed:
             return "FAIL" if self.original.verdict == "FAIL" else "INCONCLUSIVE"
         judgements = self.judged.judgements
         ended = [judgements[candidate] for candidate in self.judged.best.values() if candidate in judgements]
+        if self.exit == OK and any(name in self.waived for name in self.judged.released.values()):
+            return WAIVED
         if self.exit == OK:
             return "PASS" if all(judgement.proven for judgement in ended) else "NOT PROVEN"
         return "FAIL" if any(judgement.verdict == "FAIL" for judgement in ended) else "INCONCLUSIVE"
@@ -175,12 +180,14 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
     judgement = judged.judgements.get(name)
     if judgement is None:
         return CandidateRecord(name, "shortlisted", judged.stopped or _STOPPED, size, figures)
-    released = name in judged.released.values()
+    released, waived = name in judged.released.values(), outcome.waived.get(name, ())
     kept = "the most aggressive candidate judged that keeps the contract"
+    if waived:
+        kept = f"waivers let {', '.join(gate.gate for gate in waived)} through"
     because = kept if released else _why_not(walk, judged, candidate)
     return CandidateRecord(
         name, "released" if released else "judged", because, size, figures, judgement,
-        gains=gains(walk, candidate), parts=parts(walk, candidate),
+        gains=gains(walk, candidate), parts=parts(walk, candidate), waived=waived,
     )  # fmt: skip
 
 
@@ -242,7 +249,7 @@ def _rung(walk: Walk, outcome: Outcome, search: CandidateSearch, records: Mappin
         rung=search.rung,
         candidate=ended,
         released=released,
-        verdict="" if judgement is None else "NOT PROVEN" if unproven else judgement.verdict,
+        verdict=WAIVED if record.waived else _rung_verdict(judgement, unproven=unproven),
         because="" if released else record.because,
         file=released_path(search.name, walk.manifest(candidate.model)) if released else "",
         size=record.size,
@@ -251,6 +258,10 @@ def _rung(walk: Walk, outcome: Outcome, search: CandidateSearch, records: Mappin
         peak_bytes=None if memory is None else round(memory),
         executed=dict(sorted(Counter(layer.executed for layer in record.layers).items())),
     )
+
+
+def _rung_verdict(judgement: Judgement | None, *, unproven: bool) -> str:
+    return "" if judgement is None else "NOT PROVEN" if unproven else judgement.verdict
 
 
 def _candidate(walk: Walk, name: str) -> Candidate:

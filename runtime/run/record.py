@@ -185,6 +185,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         released=tuple(outcome.judged.released.values()),
         withheld=outcome.withheld if outcome.judged.released else (),
         unmade=tuple(outcome.chosen.unmade) if outcome.judged.released else (),
+        judged_on=outcome.chosen.judged_on,
         ladder=ladder(walk, outcome, candidates),
         executed=0,
         reused=0,
@@ -204,7 +205,7 @@ def _outcome(record: RunRecord) -> tuple[Any, ...]:
         if step.result is not None
     }
     failed = {step.step: step.error for step in record.steps if step.status in ("failed", "rejected")}
-    judged = plain({candidate.candidate: [candidate.status, candidate.judgement] for candidate in record.candidates})
+    judged = plain({each.candidate: [each.status, each.judgement, each.waived] for each in record.candidates})
     return record.verdict, record.exit, tuple(record.released), plain(record.original), steps, failed, judged
 
 
@@ -250,7 +251,7 @@ def report_value(walk: Walk, outcome: Outcome, planned: Planned) -> dict[str, An
     least = min_cell(walk.plan)
     steps = tuple(replace(step, status="finished") if step.status == "reused" else step for step in record.steps)
     plan = plain(walk.plan)
-    run = plain(replace(record, steps=steps))
+    run = plain(replace(record, steps=steps, judged_on=""))
     del plan["tracking"], run["tracking"]  # who follows a run changes nothing that it found
     for step in plan["steps"]:
         step["params"] = without_paths(step["params"])

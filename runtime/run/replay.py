@@ -14,13 +14,21 @@ _SHORTLISTED = ("released", "judged", "shortlisted")
 
 
 @dataclass(frozen=True)
+class JudgedThen:
+    """When a repeated run judged: its look at evaluation rows, and the day (ISO 8601) at which it read waivers."""
+
+    look: Look | None = None
+    day: str = ""
+
+
+@dataclass(frozen=True)
 class Replay:
     """A plain run unless more is said.
 
     Without `reuse` every step runs, and no result is looked up or kept. `choices` are the candidates to judge, by
     search, in place of what fresh measurements choose; with them `tried` names the candidates that mended others, and
     `left` the layers that each mixture left in higher precision. `accept` is shown the record before anything is
-    released, and may raise. `look` is the look at evaluation rows that is repeated.
+    released, and may raise. `judging` is when and how often was looked, of a run that is repeated.
     """
 
     reuse: bool = True
@@ -28,7 +36,17 @@ class Replay:
     tried: tuple[str, ...] | None = None
     left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accept: Callable[[RunRecord], None] | None = None
-    look: Look | None = None
+    judging: JudgedThen = JudgedThen()
+
+    @property
+    def look(self) -> Look | None:
+        """The look at evaluation rows that is repeated."""
+        return self.judging.look
+
+    @property
+    def judged_on(self) -> str:
+        """The day at which waivers were read then; "": they are read today."""
+        return self.judging.day
 
     @property
     def chooses(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.contract.company import depends_sentence, read_invariance
+from titrant.runtime.contract.release.waivers import ended_waivers, today, waived_gates, with_waivers
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
@@ -28,8 +29,9 @@ from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.search import grow, mend
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
+from titrant.schema.contract.waivers import WaivedGate, ended_words, waiver_words
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.gate import Contract, GateResult, Judgement, asked_of_original, kept_at_least
+from titrant.schema.gate import NOT_JUDGED, Contract, GateResult, Judgement, asked_of_original, kept_at_least
 from titrant.schema.plan import MENDING_STAGE, STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
 from titrant.schema.record import Look, layers_of, share_as_planned
@@ -72,7 +74,15 @@ def _titrate(walk: Walk, replay: Replay) -> Outcome:
     _require_performed(walk)
     chosen = replace(_choose(walk, rejected, replay.choices), untried=untried)
     look = _look(walk, chosen)
-    return Outcome(original, chosen, _judge(walk, chosen, look), look)
+    day = (replay.judged_on or today()) if walk.plan.contract.waivers else ""
+    judged = _judge(walk, replace(chosen, judged_on=day), look)
+    return Outcome(original, replace(chosen, judged_on=day), judged, look, _waived(walk, judged, day))
+
+
+def _waived(walk: Walk, judged: JudgedSearches, day: str) -> dict[str, tuple[WaivedGate, ...]]:
+    """Return what waivers let through of each released candidate that has them to thank for it."""
+    gates = {name: waived_gates(walk.plan.contract, judged.judgements[name], day) for name in judged.released.values()}
+    return {name: waived for name, waived in gates.items() if waived}
 
 
 def _require_performed(walk: Walk, stages: tuple[str, ...] = STAGES) -> None:
@@ -250,16 +260,32 @@ def _judge_search(
             return replace(judged, stopped=error.unjudged)
         if not proven:
             judgement = replace(judgement, proven=False)
+        first = search.name not in judged.released
+        judgement = with_waivers(walk.plan.contract, judgement, chosen.judged_on) if first else judgement
+        waived = bool(waived_gates(walk.plan.contract, judgement, chosen.judged_on))
+        if waived and not first:
+            break  # another search took it under a waiver; here a gentler one needs none
         walk.tell("judged", candidate=name, verdict=judgement.verdict, released=judgement.released)
+        _say_what_is_waived(walk, judgement, chosen.judged_on)
         if crash := judging_crash(walk, candidates[name]):
             walk.tell("note", text=f"{name} could not be judged: {crash}; the next candidate is", candidate=name)
             judged = judged.with_unjudged(judgement)
             continue
         judged = judged.adding(search.name, judgement)
-        if not judgement.released:
-            break
+        if waived or not judgement.released:
+            break  # a waiver lets the gentlest candidate through, and nothing that may lose more
         proven = judgement.proven
     return judged
+
+
+def _say_what_is_waived(walk: Walk, judgement: Judgement, day: str) -> None:
+    """Tell which gates of a candidate waivers let through, and which of those that block a waiver no longer covers."""
+    contract, name = walk.plan.contract, judgement.candidate
+    for gate in waived_gates(contract, judgement, day):
+        words = f"{name} is released although {gate.gate} answers {gate.verdict}: {waiver_words(gate)}"
+        walk.tell("note", text=words, candidate=name, waived=gate.gate)
+    for waiver in ended_waivers(contract, judgement, day):
+        walk.tell("note", text=f"{waiver.gate} blocks {name} again: {ended_words(waiver)}", candidate=name)
 
 
 def _judge_candidate(walk: Walk, candidate: Candidate) -> Judgement:
@@ -280,7 +306,7 @@ def _unjudged(contract: Contract, candidate: str, reason: str) -> Judgement:
     """Return the judgement of a candidate that could not be judged: every gate is open, for the same reason."""
     nothing = (None,) * 5
     results = tuple(
-        GateResult(gate.id, "INCONCLUSIVE", *nothing, 0, None, gate.needed_cases, reason, "not judged")
+        GateResult(gate.id, "INCONCLUSIVE", *nothing, 0, None, gate.needed_cases, reason, NOT_JUDGED)
         for gate in contract.gates
     )
     return Judgement(candidate, "INCONCLUSIVE", False, False, results)

@@ -11,7 +11,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -97,19 +97,20 @@ def is_packed(file: Path) -> bool:
     return is_sealed(head) or head.startswith(_GZIP)
 
 
-def packed_file(file: Path, name: str) -> bytes:
+def packed_file(file: Path, name: str) -> bytes | None:
     """Return one file of a packed run, by its path in the run's folder, once the whole pack was read and is intact.
 
-    Raises RecipeError X596 where the pack is damaged or has no such file, R216 or R217 where it is sealed and does not
-    open.
+    None where it has no such file. Raises RecipeError X596 where the pack is damaged, R216 or R217 where it is sealed
+    and does not open.
     """
-    content: bytes | None = None
-    for path, source in _members(file):
-        if path is not None and source is not None and path.as_posix() == name:
-            content = source.read()
-    if content is None:
-        raise _damaged(file, f"it has no {name}")
-    return content
+    contents: list[bytes] = []
+
+    def take(path: PurePosixPath, source: IO[bytes] | None) -> None:
+        if source is not None and path.as_posix() == name:
+            contents.append(source.read())
+
+    _read(file, take)
+    return contents[-1] if contents else None
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -122,33 +123,48 @@ def unpack(file: Path, folder: Path) -> None:
         raise _unwritable(folder, "it is there already", "name a new folder")
     unfinished = folder.with_name(f".{folder.name[:100]}.{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
-        for path, source in _members(file):
-            if path is not None:
-                _extract(unfinished / path, source)
+        _extract(unfinished, None)
+        _read(file, lambda path, source: _extract(unfinished / path, source))
         wrong = forged(unfinished)
         if wrong is not None:
             raise _damaged(file, f"{wrong.path.relative_to(unfinished)}: {wrong.why}")
-        unfinished.rename(folder)
-    except OSError as error:
-        raise _unwritable(folder, os_reason(error), "name a folder with room that you may write to") from None
+        with _writing():
+            unfinished.rename(folder)
+    except _UnwrittenError as error:
+        raise _unwritable(folder, str(error), "name a folder with room that you may write to") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+class _UnwrittenError(Exception):
+    """What is unpacked cannot be written: nothing is wrong with the pack."""
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _UnwrittenError(os_reason(error)) from None
+
+
 def _extract(target: Path, source: IO[bytes] | None) -> None:
-    if source is None:
-        target.mkdir(parents=True, exist_ok=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as written:
-        shutil.copyfileobj(source, written, _COPY_BYTES)
+    """Write a file, or make a folder where there is no source."""
+    with _writing():
+        (target if source is None else target.parent).mkdir(parents=True, exist_ok=True)
+        if source is None:
+            return
+        written = target.open("xb")
+    with written:
+        while piece := source.read(_COPY_BYTES):
+            with _writing():
+                written.write(piece)
 
 
-def _members(file: Path) -> Iterator[tuple[PurePosixPath | None, IO[bytes] | None]]:
-    """Yield every path of a pack below its run's folder, with its content (None for a folder), and read it to its end.
+def _read(file: Path, take: Callable[[PurePosixPath, IO[bytes] | None], None]) -> None:
+    """Hand on every path of a pack below its run's folder, with its content (None for a folder), to the pack's end.
 
-    Raises RecipeError at what is damaged or does not belong there, at the latest after the last member.
+    Raises RecipeError at what is damaged or does not belong there, at the latest after the last path.
     """
     run, has_record = "", False
     try:
@@ -164,19 +180,18 @@ def _members(file: Path) -> Iterator[tuple[PurePosixPath | None, IO[bytes] | Non
                 with tarfile.open(fileobj=compressed, mode="r|") as archive:
                     for member in archive:
                         path = PurePosixPath(member.name)
-                        run = run or path.parts[0]
-                        if ".." in path.parts or path.is_absolute() or path.parts[0] != run:
+                        run = run or next(iter(path.parts), "")
+                        if ".." in path.parts or path.is_absolute() or path.parts[:1] != (run,):
                             raise _damaged(file, f"`{member.name}` leads out of the run's folder")
-                        if not (member.isreg() or member.isdir()):
+                        if member.issparse() or not (member.isreg() or member.isdir()):
                             raise _damaged(file, f"`{member.name}` is neither a file nor a folder")
                         below = path.relative_to(run)
                         has_record |= below.as_posix() == RECORD
-                        yield below if below.parts else None, archive.extractfile(member) if member.isreg() else None
-                # Only the end of both streams says that they are whole.
+                        if below.parts:
+                            take(below, archive.extractfile(member) if member.isreg() else None)
+                # Only the end of both streams says that they are whole, and that nothing follows.
                 while compressed.read(_COPY_BYTES):
                     pass
-            if inner.read(1):
-                raise _damaged(file, "something follows its end")
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _damaged(file, str(error)) from None
     except OSError as error:

@@ -199,6 +199,7 @@ def prepare_outputs(
         "name": plan.name,
         "task": plan.task,
         "run": folder.parent.name,
+        "original": plan.model_digest,
         "models": models,
         "shipped": shipped,
         "reading": _reading(plan, candidates[chosen[searches[0].name]]),

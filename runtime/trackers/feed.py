@@ -16,7 +16,7 @@ from typing import Any
 from titrant.runtime.trackers.mlflow import open_mlflow
 from titrant.runtime.trackers.reader import facts_of, follow
 from titrant.runtime.trackers.tensorboard import open_tensorboard
-from titrant.runtime.trackers.tracker import NO_ANSWER, Ending, Open, RunFacts, TrackedPoint, Tracker, TrackerError
+from titrant.runtime.trackers.tracker import NO_ANSWER, Ending, Open, TrackedPoint, TrackedRun, Tracker, TrackerError
 from titrant.runtime.trackers.wandb import open_wandb
 from titrant.schema.config.secrets import without_secrets
 from titrant.schema.record import TrackerRecord
@@ -70,7 +70,7 @@ def _wake_when_orphaned() -> None:
 def feed(
     begun: TrackerRecord,
     opener: Open,
-    given: tuple[RunFacts, Mapping[str, Any]],
+    given: tuple[TrackedRun, Mapping[str, Any]],
     items: Iterable[TrackedPoint | Ending],
     tell: TellRecord,
 ) -> TrackerRecord:

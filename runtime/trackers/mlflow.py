@@ -10,8 +10,8 @@ from typing import Any
 from titrant.runtime.trackers.tracker import (
     NOT_INSTALLED,
     Ending,
-    RunFacts,
     TrackedPoint,
+    TrackedRun,
     TrackerError,
     refuse_unwritable,
 )
@@ -26,7 +26,7 @@ _UNUSUAL = re.compile(r"[^\w./ :-]")
 _MOST_TEXT = 500
 
 
-def open_mlflow(run: RunFacts, options: Mapping[str, Any]) -> "MlflowRun":
+def open_mlflow(run: TrackedRun, options: Mapping[str, Any]) -> "MlflowRun":
     """Begin a run at `options["uri"]`, or in a SQLite database of the home, in `options["experiment"]`.
 
     The first run of a database waits for its tables. Raises TrackerError, or what MLflow raises.
@@ -70,7 +70,7 @@ def _experiment(client: Any, name: str, own: Path | None) -> str:
 class MlflowRun:
     """One run of MLflow."""
 
-    def __init__(self, client: Any, experiment: str, uri: str, run: RunFacts) -> None:
+    def __init__(self, client: Any, experiment: str, uri: str, run: TrackedRun) -> None:
         from mlflow.entities import Param, RunTag
 
         self.where = uri

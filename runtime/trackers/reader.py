@@ -14,7 +14,7 @@ from typing import Any
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import MANIFEST, RECORD, read_record
-from titrant.runtime.trackers.tracker import Ending, GateFigures, ReleasedFile, RunFacts, TrackedPoint
+from titrant.runtime.trackers.tracker import Ending, GateFigures, ReleasedFile, TrackedPoint, TrackedRun
 from titrant.schema.plan import Plan, plan_digest
 from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import read_back
@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.25
 _JUDGING = ("judge", "report")
 
 
-def facts_of(folder: Path, home: Path) -> RunFacts:
+def facts_of(folder: Path, home: Path) -> TrackedRun:
     """Return what a run is, from its folder: its plan and what it ran in.
 
     Raises OSError or ValueError where the folder has none.
@@ -47,10 +47,10 @@ def facts_of(folder: Path, home: Path) -> RunFacts:
         "cpu": plan.hardware.cpu,
     }
     settings |= {name: str(ran_in[name]) for name in ("titrant", "python", "git_commit", "git_dirty") if name in ran_in}
-    return RunFacts(folder.name, plan.name, folder, home, settings)
+    return TrackedRun(folder.name, plan.name, folder, home, settings)
 
 
-def follow(run: RunFacts, is_over: Callable[[], bool]) -> Iterator[TrackedPoint | Ending]:
+def follow(run: TrackedRun, is_over: Callable[[], bool]) -> Iterator[TrackedPoint | Ending]:
     """Yield a run's points as its journal grows, the curves of steps that were reused, and last how it ended.
 
     `is_over` says that nobody writes the journal any more: a run that was killed ends without a verdict.
@@ -155,7 +155,7 @@ def _released(folder: Path) -> Iterator[ReleasedFile]:
             yield ReleasedFile(path, manifest["files"][path], (outputs / path).stat().st_size, model["candidate"])
 
 
-def _curves(run: RunFacts) -> Iterator[TrackedPoint]:
+def _curves(run: TrackedRun) -> Iterator[TrackedPoint]:
     """Yield the learning curves that the steps of a finished run gave, also those that were reused."""
     record, store = read_record(run.folder), Store(Home(run.home))
     for step in () if record is None else record.steps:

@@ -8,14 +8,14 @@ from titrant.runtime.trackers.tracker import (
     NOT_INSTALLED,
     Ending,
     GateFigures,
-    RunFacts,
     TrackedPoint,
+    TrackedRun,
     TrackerError,
     refuse_unwritable,
 )
 
 
-def open_tensorboard(run: RunFacts, options: Mapping[str, Any]) -> "TensorBoard":
+def open_tensorboard(run: TrackedRun, options: Mapping[str, Any]) -> "TensorBoard":
     """Open an event file below `options["folder"]`, in a folder of the run's own, or in the run's folder for "".
 
     Neither torch nor TensorFlow is loaded. Raises TrackerError.
@@ -36,7 +36,7 @@ class TensorBoard:
 
     mode = "local"
 
-    def __init__(self, writer: Any, where: str, run: RunFacts) -> None:
+    def __init__(self, writer: Any, where: str, run: TrackedRun) -> None:
         self.where = where
         self._writer = writer
         self._text("run", "\n".join(f"- {name}: {value}" for name, value in run.settings.items()), 0.0)

@@ -14,7 +14,7 @@ NOT_INSTALLED, NOT_WRITABLE, NO_ANSWER, TOO_LATE, DIED = "X600", "X601", "X602",
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class TrackedRun:
     """What a run is: its folder, its home, and what names it; `settings` are flat, without paths and free text."""
 
     run: str
@@ -95,7 +95,7 @@ class Tracker(Protocol):
 
 
 # Opens a tracker with its options; raises TrackerError, or whatever its library raises.
-Open = Callable[[RunFacts, Mapping[str, Any]], Tracker]
+Open = Callable[[TrackedRun, Mapping[str, Any]], Tracker]
 
 
 def refuse_unwritable(folder: Path) -> None:

@@ -20,8 +20,8 @@ from titrant.runtime.trackers.tracker import (
     NOT_INSTALLED,
     NOT_WRITABLE,
     Ending,
-    RunFacts,
     TrackedPoint,
+    TrackedRun,
     TrackerError,
     refuse_unwritable,
 )
@@ -87,7 +87,7 @@ def _in_netrc(host: str) -> bool:
         return False
 
 
-def open_wandb(run: RunFacts, options: Mapping[str, Any]) -> "WandbRun":
+def open_wandb(run: TrackedRun, options: Mapping[str, Any]) -> "WandbRun":
     """Begin a run under an id of its own, or go on with that of the run that this one continues.
 
     Raises TrackerError, or what wandb raises.
@@ -103,7 +103,7 @@ def open_wandb(run: RunFacts, options: Mapping[str, Any]) -> "WandbRun":
     return WandbRun(begun, mode.mode, where, run.name)
 
 
-def own_id(run: RunFacts) -> str:
+def own_id(run: TrackedRun) -> str:
     """Return the id that the run goes by, and keep it in its folder.
 
     It is that of the run's folder; where the run before, of this very plan, did not come to its end, this one goes on

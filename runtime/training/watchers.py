@@ -1,7 +1,7 @@
 """Who watches a training that an operator runs: its gradients, and what is saved of it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,15 +51,12 @@ class WatchingContext(Protocol):
     def note(self, text: str) -> None:
         """Tell whoever follows the run."""
 
-    def curve(self, place: int, figures: Mapping[str, float]) -> None:
-        """Tell a point of the learning curve."""
-
 
 class CurveTeller(Watcher):
     """Tells the figures of each epoch as it ends, for those who follow a training that goes on for hours."""
 
-    def __init__(self, context: WatchingContext) -> None:
-        self._context = context
+    def __init__(self, tell: Callable[[int, Mapping[str, float]], None]) -> None:
+        self._tell = tell
 
     def after_epoch(self, state: TrainingState) -> None:
         """Tell the epoch that has just ended."""
@@ -69,7 +66,7 @@ class CurveTeller(Watcher):
             "tuning_loss": course.tuning_loss,
             "tuning_accuracy": course.tuning_accuracy,
         }
-        self._context.curve(state.epoch, {name: values[-1] for name, values in curves.items() if values})
+        self._tell(state.epoch, {name: values[-1] for name, values in curves.items() if values})
 
 
 def watchers_of(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> Sequence[Watcher]:
@@ -80,12 +77,11 @@ def watchers_of(params: WatchedParams, context: WatchingContext, rows: dict[str,
     """
     saving = _saving(params, context, rows)
     watched = params.watch_gradients
-    telling = CurveTeller(context)
     if watched is None or rank_and_size()[0] > 0:
-        return [telling] if saving is None else [telling, saving]
+        return [saving] if saving is not None else []
     limits = GradientLimits(watched.pattern, watched.vanishing, watched.exploding, watched.global_norm)
     gradients = GradientWatcher(limits, context.note, kept=None if saving is None else saving.last_saved)
-    return [gradients, telling] if saving is None else [gradients, telling, saving]
+    return [gradients] if saving is None else [gradients, saving]
 
 
 def _saving(params: WatchedParams, context: WatchingContext, rows: dict[str, int]) -> EpochCheckpoints | None:

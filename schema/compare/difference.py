@@ -6,6 +6,7 @@ The tolerances of reruns and of locks stand here and nowhere else.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from titrant.schema.contract.earlier import REGRESSION
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.values.frozen import dataclass
 
@@ -145,11 +146,18 @@ SIZE = Tolerance(0.0, 0.01)
 MEASURED = Tolerance(0.0, 0.5)
 # How the figures begin that are read from timings.
 TIMED = ("latency", "throughput", "peak_memory")
+# A row beside an earlier release is called after the figure whose ratio it is.
+_BESIDE = f"{REGRESSION}."
+
+
+def is_timed(name: str) -> bool:
+    """Whether a metric, or the gate named after it, is read from timings."""
+    return name.removeprefix(_BESIDE).startswith(TIMED)
 
 
 def tolerance_of(name: str) -> Tolerance:
     """Return the tolerance of a figure by its name: `latency_p50`, `gate latency.p95`, `size`, `quality` …"""
-    own = name.rpartition(" ")[2]
-    if own.startswith(TIMED):
+    own = name.rpartition(" ")[2].removeprefix(_BESIDE)
+    if is_timed(own):
         return MEASURED
     return SIZE if own.startswith("size") else QUALITY

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from titrant.schema.compare.difference import tolerance_of
-from titrant.schema.compare.runs import is_timed
+from titrant.schema.compare.difference import is_timed, tolerance_of
 from titrant.schema.lock import LockEntry
 
 

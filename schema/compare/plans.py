@@ -132,7 +132,8 @@ def gates(plan: Plan) -> PlanTable:
     for row in rows.values():
         for words in ("id", "origin", "assumption", "needed_cases", "available_cases"):
             del row[words]
-    return {"confidence": plan.contract.confidence, "require": plan.contract.require, **rows}
+    waivers: PlanTable = {f"waiver of {waiver.gate}": plain(waiver) for waiver in plan.contract.waivers}
+    return {"confidence": plan.contract.confidence, "require": plan.contract.require, **rows, **waivers}
 
 
 def steps(plan: Plan) -> PlanTable:

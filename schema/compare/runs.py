@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from typing import Any
 
 from titrant.schema.compare import plans
-from titrant.schema.compare.difference import CAUSAL, TIMED, Difference, differences, named_differences, same
+from titrant.schema.compare.difference import CAUSAL, Difference, differences, is_timed, named_differences, same
 from titrant.schema.compare.plans import recipe_differences
 from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.language.parse import ParsedRecipe
@@ -196,8 +196,3 @@ def unit_of(figure: str) -> str:
     if figure.startswith("latency"):
         return "s"
     return {"throughput": "cases/s", "peak_memory": "B", "size": "B"}.get(figure, "")
-
-
-def is_timed(name: str) -> bool:
-    """Whether a metric, or the gate named after it, is read from timings."""
-    return name.startswith(TIMED)

@@ -86,12 +86,12 @@ def waivers_end(draft: Draft) -> Iterator[Diagnostic]:
 
 
 def latency_limits_rise(draft: Draft) -> Iterator[Diagnostic]:
-    """A latency target limits something, and a higher percentile is not limited lower."""
+    """A latency target limits something or is offline, and a higher percentile is not limited lower."""
     latency = draft.get("target").latency
     if latency is None:
         return
     limits = [(name, getattr(latency, name)) for name in ("p50", "p95", "p99") if getattr(latency, name) is not None]
-    if not limits:
+    if not limits and latency.scenario != "offline":
         message = "`latency` limits nothing"
         yield draft.key("R021", message, ("target", "latency"), "add `p95: 5 ms` (or `p50`, `p99`)")
     for (low, lower), (high, higher) in itertools.pairwise(limits):

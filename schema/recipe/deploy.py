@@ -62,6 +62,11 @@ class Target(Section):
     throughput: Positive | None = Field(None, description="lower limit, cases a second")
 
 
+def is_offline(target: Target) -> bool:
+    """Whether all cases are there at the start, so that throughput counts and no answer is waited for."""
+    return target.latency is not None and target.latency.scenario == "offline"
+
+
 class Guard(Section):
     """Shares of the memory from which something is done about it."""
 

@@ -5,7 +5,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from titrant.schema.recipe.terms import Count, Form, Fraction, Metric, Off, Positive, Ref, Section, SwitchedOff, Text
+from titrant.schema.recipe.terms import (
+    Count,
+    Form,
+    Fraction,
+    Metric,
+    Off,
+    Positive,
+    Ref,
+    Section,
+    SwitchedOff,
+    Text,
+    unsaid,
+)
 
 SliceText = Annotated[
     str,
@@ -144,6 +156,11 @@ class Validation(Section):
     )
     require: Requirement | None = Field(None, description="what releases; default: by level")
     regression: Annotated[Regression | None, Off] = Field(None, description="limits against an earlier run")
+    anchor: Annotated[Text | None, Off] = Field(
+        None,
+        exclude_if=unsaid,
+        description="retention against an earlier release as well: a run id, or `first`: the first of the line",
+    )
     accept: tuple[Waiver, ...] = Field((), description="dated waivers")
     preset: Annotated[Literal["mlperf_99", "mlperf_99_9"] | None, Off] = Field(
         None, description="a published set of thresholds"

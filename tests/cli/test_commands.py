@@ -161,6 +161,7 @@ def test_loads_what_it_released_and_answers_as_the_model_does(finished, monkeypa
     assert right > 0.85
 
 
+@pytest.mark.slow
 def test_goes_on_after_ctrl_c(place):
     forward = "return self.second"
     code = (place.folder / "net.py").read_text()

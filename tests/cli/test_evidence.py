@@ -355,3 +355,67 @@ def test_needs_no_heavy_library():
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
     done = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """A private and a public key, as files."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("keys")
+    private = ec.generate_private_key(ec.SECP256R1())
+    kind, locked = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(private.private_bytes(serialization.Encoding.PEM, kind, locked))
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / "key.pub").write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, form))
+    return folder / "key.pem", folder / "key.pub"
+
+
+def test_signs_and_verifies_from_the_command_line_and_from_python(place_of_one, keys):
+    import titrant
+
+    place, run = place_of_one
+    private, public = keys
+    signed = place.here("evidence", "sign", "latest", "--key", private, "--json")
+    assert signed.code == 0, signed.all
+    verified = place.here("evidence", "verify", "latest", "--public-key", public, "--json")
+    assert json.loads(verified.out)["key"] == json.loads(signed.out)["key"]
+    assert json.loads(verified.out)["files"] == json.loads(signed.out)["files"]
+    assert titrant.evidence.verify(str(run), public).signatures == len(json.loads(signed.out)["signatures"]) == 4
+    # A run that is answered from what is there is still signed; one that is made anew is not.
+    assert "up to date" in place.here("run", "recipe.yaml").out
+    assert place.here("evidence", "verify", run, "--public-key", public).code == 0
+    assert place.here("evidence", "make", run).code == 0
+    answer = place.here("evidence", "verify", run, "--public-key", public)
+    assert (answer.code, "X585" in answer.err) == (4, True)
+
+
+def test_names_the_file_that_was_changed_after_signing(place_of_one, keys):
+    place, run = place_of_one
+    private, public = keys
+    assert place.here("evidence", "sign", run, "--key", private).code == 0
+    model = run / "outputs" / "model.onnx"
+    model.write_bytes(model.read_bytes() + b" ")
+    answer = place.here("evidence", "verify", run, "--public-key", public)
+    assert (answer.code, "X588" in answer.err, "outputs/model.onnx" in answer.err) == (4, True, True)
+    again = place.here("evidence", "make", run)
+    assert (again.code, "X589" in again.err, "model.onnx" in again.err) == (4, True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("sign", "latest"), "X591"),
+        (("verify", "latest"), "X591"),
+        (("sign", "latest", "--key", "none.pem"), "X583"),
+        (("make", "latest", "--key", "key.pem"), "P014"),
+        (("verify", "latest", "--public-key", "key.pub", "--against", "latest"), "P014"),
+        (("make", "no-such-run"), "P007"),
+        (("make", "latest", "--against", "no-such-run"), "P007"),
+    ],
+)
+def test_refuses_what_it_cannot_act_on(ran, arguments, code):
+    place, _, _ = ran
+    answer = place.here("evidence", *arguments)
+    assert (answer.code, code in answer.err) == (2, True), answer.all

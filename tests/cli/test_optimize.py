@@ -40,6 +40,7 @@ def quick(*more, method="none"):
     return (*more, *(part for setting in settings for part in ("--set", setting)))
 
 
+@pytest.mark.slow
 def test_optimizes_a_folder_of_a_file_and_arrays(trained):
     done = trained.titrant("optimize", *quick("model"))
     assert done.code == 0, done.all

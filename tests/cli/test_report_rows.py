@@ -87,10 +87,13 @@ def test_tells_units_and_subgroups(place):
         ("  transform: [standardize]", "  transform: [standardize]\n  split: {by: person}\n"
          "  subgroups: {half: {column: one, bins: [0]}}"),
         ("args: {features: auto", "args: {features: 4"),
+        # What the original can miss itself is judged on tuning rows as well, of which nothing is written.
+        ("{retention: 0.9}", "{retention: 0.9, gates: [{metric: accuracy, comparison: at_least, threshold: 0.5}]}"),
     )  # fmt: skip
     assert place.titrant("run", "-q", recipe).code == 0
     assert place.here("report", "latest", "--rows", "judged.csv").code == 0
     rows = rows_of(place.folder / "judged.csv")
+    assert all(name.partition(".")[0] for name in rows[0])
     assert {row["subgroup.half"] for row in rows} == {"one < 0", "≥ 0"}
     assert len({row["unit"] for row in rows}) == len(rows) // 2
     table = report_of(place)["record"]["values"]["metrics"]["onnx-fp32"]

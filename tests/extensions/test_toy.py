@@ -291,6 +291,7 @@ def test_refuses_reductions_and_options_that_nobody_brings(command, reduction, c
     assert f"[{code}" in done.stderr
 
 
+@pytest.mark.slow
 def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
     files = ("tests/runtime/test_conformance.py", "tests/runtime/backends/test_conformance.py", "tests/test_engines.py")
     chosen = "toy or nobody_else or heavy or imports_no_engine"

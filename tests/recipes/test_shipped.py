@@ -4,11 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import titrant
 
-RECIPES = Path(__file__).parent.parent.parent / "recipes"
+ROOT = Path(__file__).parent.parent.parent
+RECIPES = ROOT / "recipes"
 
 
 @pytest.fixture
@@ -18,9 +20,16 @@ def run(warm, tmp_path):
         home = {"TITRANT_HOME": str(tmp_path / "home")}
         done = warm("-m", "titrant", "run", "-q", f"{name}.yaml", cwd=tmp_path, env=home)
         folder = sorted((tmp_path / "home" / "runs").iterdir())[-1]
+        fits_its_schema(folder)
         return done, folder, json.loads((folder / "record.json").read_text())
 
     return call
+
+
+def fits_its_schema(folder):
+    """Hold a run's report against what is published of it, whatever its task."""
+    schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads((folder / "report.json").read_text("utf-8")))
 
 
 def gates(record, candidate):
@@ -31,6 +40,7 @@ def gates(record, candidate):
 @pytest.mark.slow
 def test_releases_the_breast_cancer_model_with_every_gate_on_answers_proven(shipped):
     (folder,) = (shipped / "home" / "runs").iterdir()
+    fits_its_schema(folder)
     record = json.loads((folder / "record.json").read_text())
     assert {one["candidate"] for one in record["candidates"]} >= {"onnx-fp32", "ort.dynamic", "ort.static"}
     found = gates(record, record["released"][0])

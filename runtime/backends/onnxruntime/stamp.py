@@ -16,9 +16,26 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def pieces(file: Path, text: str) -> Sequence[Piece]:
-    """Return the whole file, and behind it one more entry of its metadata."""
+    """Return the file without what it says of an earlier release, and behind it one more entry of its metadata.
+
+    A file that is released again as it was has such an entry, and onnx refuses one with two of the same key.
+    """
     entry = _field(_ENTRY_KEY, KEY.encode()) + _field(_ENTRY_VALUE, text.encode())
-    return range(file.stat().st_size), _field(_METADATA, entry)
+    spans, start = [], 0
+    for begin, end in _entries(file):
+        spans.append(range(start, begin))
+        start = end
+    return *spans, range(start, file.stat().st_size), _field(_METADATA, entry)
+
+
+def _entries(file: Path) -> Iterator[tuple[int, int]]:
+    """Yield where each entry about a release begins and ends."""
+    with file.open("rb") as source:
+        for number, length in _fields(source, file.stat().st_size):
+            head = len(_varint(number << 3 | _LENGTH)) + len(_varint(length))
+            begin = source.tell() - head
+            if number == _METADATA and dict(_texts(source, length)).get(_ENTRY_KEY) == KEY:
+                yield begin, begin + head + length
 
 
 def read(file: Path) -> str:

@@ -26,6 +26,7 @@ from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, GateResult, slice_of
 from titrant.schema.recipe.own_metric import OwnMetric
 
+HALVED = " at half the error"
 # Resamples of half the cases, and how many times as far apart their numbers may lie: √2 within what these resamples
 # and small samples do to it.
 _HALF_RESAMPLES, _HALF_SPREAD = 400, (1.2, 1.8)
@@ -66,7 +67,7 @@ def judge_own_set(gate: Gate, evidence: Evidence) -> GateEstimate:
     count, units = len(places), unit_count(evidence.rows.units[places])
     before, after, estimate = ask(np.arange(count))
     finding = GateEstimate(
-        estimate, None, None, before, after, count, None, BOOTSTRAP,
+        estimate, None, None, before, after, count, None, BOOTSTRAP + HALVED,
         f"{gate.metric}{words} {before:.4f} → {after:.4f} over {count} cases", units=units,
     )  # fmt: skip
     missing = _unreliable(gate, original, candidate) or _in_units(finding)
@@ -90,7 +91,8 @@ def judge_own_set(gate: Gate, evidence: Evidence) -> GateEstimate:
             "it does not settle as a mean does, and resampling does not bound it"
         )
         return replace(finding, missing=missing)
-    bounds = bootstrap_bounds(resampled, estimate, evidence.confidence)
+    # Of a function that nobody knows half of what may go wrong is kept back.
+    bounds = bootstrap_bounds(resampled, estimate, (1 + evidence.confidence) / 2)
     if bounds is None:
         return replace(finding, missing="no resample of the cases may leave it undefined")
     return replace(finding, lower=bounds[0], upper=bounds[1])

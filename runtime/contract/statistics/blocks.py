@@ -46,6 +46,12 @@ def _medians(samples: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     return np.array([np.median(block) for block in np.split(np.asarray(samples), np.cumsum(sizes)[:-1])])
 
 
+def block_means(samples: np.ndarray, sizes: Sequence[int]) -> list[float]:
+    """Return the mean seconds of a run in each block, ascending: what one after another took, slow ones included."""
+    blocks = np.split(np.asarray(samples), np.cumsum(sizes)[:-1])
+    return sorted(float(block.mean()) for block in blocks)
+
+
 def _few_runs(medians: np.ndarray, share: float) -> float:
     count = len(medians)
     slow = medians > np.quantile(medians, 1 - share, method="lower")

@@ -109,13 +109,13 @@ def stratified_areas(
 
     whole = replace(
         areas[0][1],
-        original=added(lambda one: one.original),
-        candidate=added(lambda one: one.candidate),
-        original_variance=added(lambda one: one.original_variance, 2),
-        candidate_variance=added(lambda one: one.candidate_variance, 2),
-        covariance=added(lambda one: one.covariance, 2),
-        discordant=sum(one.discordant for _, one, _ in areas),
-        misranked=sum(one.misranked for _, one, _ in areas),
+        original=added(lambda within: within.original),
+        candidate=added(lambda within: within.candidate),
+        original_variance=added(lambda within: within.original_variance, 2),
+        candidate_variance=added(lambda within: within.candidate_variance, 2),
+        covariance=added(lambda within: within.covariance, 2),
+        discordant=sum(within.discordant for _, within, _ in areas),
+        misranked=sum(within.misranked for _, within, _ in areas),
         placements=placements[:, kept],
     )
     return whole, kept

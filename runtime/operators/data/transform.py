@@ -274,14 +274,12 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
 
 def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
     """Return the names of several labels, and the place of the critical one; () and None where there are none."""
-    from titrant.runtime.data.classes import Classes, label_kind, label_names, positive_class
+    from titrant.runtime.data.classes import label_kind, named_labels
 
     label = data.params.label
     if label is None or label_kind(data.params.task) != "labels":
         return (), None
-    count = data.everywhere(label, "data.label")[0][:1].size
-    names = label_names(data.params.classes, count)
-    return names, positive_class(Classes(names, names), data.params.positive)
+    return named_labels(data.everywhere(label, "data.label")[0], data.params.classes, data.params.positive)
 
 
 def _rows(
@@ -295,6 +293,7 @@ def _rows(
 
     from titrant.runtime.data.classes import label_kind
     from titrant.runtime.data.content import row_hashes
+    from titrant.runtime.data.given import encoded_words
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.values import Rows
@@ -304,7 +303,8 @@ def _rows(
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
     inputs = apply(transforms, columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
-        check_shapes(inputs, params.model_inputs, _encoded(data, transforms))
+        fitted = encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON})
+        check_shapes(inputs, params.model_inputs, fitted)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     return Rows(
         role=role,
@@ -366,18 +366,6 @@ def wire(
     )
     dtypes = {name: _dtype([columns[column] for column in names], name in unstacked) for name, names in inputs.items()}
     return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
-
-
-def _encoded(data: _Data, transforms: "Transforms") -> str:
-    """Say what one_hot was fitted on, "" where it was not: how many columns it makes may be what does not fit."""
-    from titrant.runtime.data.given import fitted_words
-
-    counts = {role: data.count(role) for role in FITTED_ON}
-    for fitted, step in zip(transforms.steps, data.params.transforms, strict=False):
-        if fitted.name == "one_hot" and not step.given and (role := fitting_role(counts)) is not None:
-            values = {name: fitted.arrays[str(place)].tolist() for place, name in enumerate(fitted.columns)}
-            return fitted_words(values, role, counts[role]) if values else ""
-    return ""
 
 
 def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams], fitted: str = "") -> None:

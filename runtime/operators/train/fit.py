@@ -231,7 +231,7 @@ def fit(
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.loop import training_failed
     from titrant.runtime.training.trial import trial_steps
-    from titrant.runtime.training.watchers import watchers_of
+    from titrant.runtime.training.watchers import CurveTeller, watchers_of
 
     seed = int(context.generator.integers(2**63))
     if params.processes > 1:
@@ -244,7 +244,8 @@ def fit(
             with nullcontext(task) if taught is None else taught(task, rows) as learning:
                 trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
                 counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
-                course = train_module(learning, (*watchers, *watchers_of(params, context, counts)))
+                watching = (*watchers, *watchers_of(params, context, counts), CurveTeller(context.curve))
+                course = train_module(learning, watching)
                 learning.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise training_failed(error) from error
@@ -293,12 +294,13 @@ def _ready(
     params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
 ) -> "tuple[TrainingTask, Batch, Sequence[Watcher]]":
     """Return what is trained, checked, its first rows as a batch, and who watches."""
-    from titrant.runtime.training.watchers import watchers_of
+    from titrant.runtime.training.watchers import CurveTeller, watchers_of
 
     rows, judged = batches_of(model, train), batches_of(model, tuning)
     _try(model, rows, params)
     watchers = watchers_of(params, context, {"train": len(rows.labels), "tuning": len(judged.labels)})
-    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size)), watchers
+    watching = (*watchers, CurveTeller(context.curve))
+    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size)), watching
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":

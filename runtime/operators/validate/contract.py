@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS, basis_of
+from titrant.schema.contract.earlier import REGRESSION
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.gate import LEVEL_ORIGIN, Comparison, Contract, Gate
@@ -89,6 +90,9 @@ class ContractParams(Reading):
     always_valid: bool = Field(
         False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
     )
+    stored_bytes: int | None = Field(
+        None, ge=1, exclude_if=lambda value: value is None, description="bytes of the earlier release, as judged then"
+    )
 
 
 def predict(
@@ -117,6 +121,7 @@ def predict(
         "invariance": Port(("value",), optional=True),
         "executed": Port(("value",), optional=True),
         "fine_tuned": Port(("outputs",), optional=True),
+        "earlier": Port(("outputs",), many=True, optional=True),
         "unlabeled": Port(("rows",), optional=True),
         "unlabeled_original": Port(("outputs",), optional=True),
         "unlabeled_candidate": Port(("outputs",), optional=True),
@@ -142,6 +147,7 @@ def validate_contract(
     invariance: Mapping[str, Any] | None = None,
     executed: Mapping[str, Any] | None = None,
     fine_tuned: Any = None,
+    earlier: Mapping[str, Any] | None = None,
     unlabeled: Any = None,
     unlabeled_original: Any = None,
     unlabeled_candidate: Any = None,
@@ -154,7 +160,7 @@ def validate_contract(
                 point - the operating point; timings - of the candidate beside the original, taken after the choice
                 (latency, throughput, peak memory); invariance - what validate.batch_invariance gave for these rows;
                 executed - what validate.executed gave of its file; fine_tuned - outputs of the original after the
-                training that the candidate had;
+                training that the candidate had; earlier - outputs of earlier releases, by the preset of their rows;
                 unlabeled - further rows without labels; unlabeled_original, unlabeled_candidate - both models'
                 outputs for them; labels - those that some of them have got, as data.labels gives them;
                 model - the candidate's file, for its size
@@ -166,18 +172,19 @@ def validate_contract(
                 computed does not fail here, it answers INCONCLUSIVE and says why
     Cost:       milliseconds a gate; gates that need a bootstrap take up to a second
     """
+    from titrant.runtime.contract.earlier.judging import beside_earlier, judge_with_earlier
     from titrant.runtime.contract.judge import judgement
-    from titrant.runtime.contract.measures.judging import judge_every
     from titrant.runtime.contract.metrics import slice_metrics
     from titrant.schema.values.canonical import plain
 
+    timings = timings or {}
     contract = Contract(tuple(gate.gate() for gate in params.gates), params.confidence, params.require)
     evidence = replace(
         gather(params, rows, original, candidate, point),
         confidence=params.confidence,
         always_valid=params.always_valid,
         stratified=params.stratified,
-        **_measured(params, timings or {}, invariance),
+        **_measured(params, timings, invariance),
         executed=executed,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
         seed=context.seed,
@@ -188,12 +195,16 @@ def validate_contract(
         beside = replace(beside, confidence=params.confidence, always_valid=params.always_valid, seed=context.seed)
         beside = replace(beside, stratified=params.stratified)
         evidence = replace(evidence, fine_tuned=beside)
+    stored = {name: gather(params, rows, outputs, candidate, point) for name, outputs in (earlier or {}).items()}
+    if REGRESSION in timings or stored or params.stored_bytes is not None:
+        alike = {name: permuted_alike(params, rows, outputs, context.seed) for name, outputs in (earlier or {}).items()}
+        evidence = beside_earlier(evidence, stored, alike, (timings.get(REGRESSION), params.stored_bytes))
     if unlabeled is not None:
         from titrant.runtime.contract.unlabeled.labeling import gather_unlabeled
 
         answers = gather_unlabeled(params, unlabeled, (unlabeled_original, unlabeled_candidate), point, labels or {})
         evidence = replace(evidence, unlabeled=answers)
-    judged = judgement(contract, params.candidate, evidence, judge_every)
+    judged = judgement(contract, params.candidate, evidence, judge_with_earlier)
     return {
         "judgement": plain(judged),
         "answers": plain(changed_decisions(evidence)),

@@ -1,5 +1,6 @@
 """Run a model file in an engine over one role's rows."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from titrant.runtime.backends.session import Session
     from titrant.runtime.values import Rows
+
+
+_KEPT_BYTES = 32
 
 
 class PredictParams(Params):
@@ -72,7 +76,7 @@ def predict(
     if rest:
         seconds += steps * forward_seconds(model, speed, cost, rest, use.arithmetic or FP32)
     bases = {} if "rows" in work.rows else {"seconds": "guess"}
-    size = rows * model_output_bytes(model) + 200
+    size = rows * (model_output_bytes(model) if params.tokens is None else _kept_bytes(model, params.tokens)) + 200
     held = held_bytes(model, use, cost, min(batch, rows), on_device=speed.gpu is not None)
     peak = opened_bytes(model, use, cost) + held + 2 * size
     return Prediction(
@@ -82,6 +86,12 @@ def predict(
         basis=speed.basis,
         bases=bases | {"output_bytes": "counted"},
     )
+
+
+def _kept_bytes(model: ModelFacts, tokens: TokenReading) -> int:
+    """Return what is kept of a language model's answer to one document: four numbers a position, in 64 bits."""
+    judged = [spec for spec in model.outputs if spec.name == tokens.output] or list(model.outputs[:1])
+    return sum(_KEPT_BYTES * math.prod(size for size in spec.shape[1:-1] if isinstance(size, int)) for spec in judged)
 
 
 def predict_asked(

@@ -1,18 +1,16 @@
 """Write a comparison of runs: as an HTML page, as Markdown and as JSON."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from markupsafe import Markup
 
 from titrant.runtime.report.charts.scatter import scatter_svg
-from titrant.runtime.report.compare.runs import RunComparison
+from titrant.runtime.report.compare.runs import ComparedDecision, ComparedGate, ComparedRun, RunComparison
 from titrant.runtime.report.page import style, template
+from titrant.runtime.report.page.summary import closed_schema
 from titrant.schema.values.canonical import canonical_json, plain
 from titrant.schema.values.text import inline, row
-
-FORMAT = 1
 
 
 def comparison_html(compared: RunComparison) -> str:
@@ -21,22 +19,39 @@ def comparison_html(compared: RunComparison) -> str:
     return template("compare.html.jinja").render(compared=compared, css=style(), chart=chart, rows=ROWS)
 
 
+@dataclass(frozen=True)
+class ComparedPoint:
+    """One run in the chart: seconds of a batch, or their share of the original's where the processors differ."""
+
+    name: str
+    x: float
+    quality: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class ComparisonFile:
+    """What stands in the JSON file; `format` rises when what stands in it changes its name or its meaning."""
+
+    format: Literal[1]
+    runs: tuple[ComparedRun, ...]
+    gates: tuple[ComparedGate, ...]
+    decisions: tuple[ComparedDecision, ...]
+    notes: tuple[str, ...]
+    points: tuple[ComparedPoint, ...]
+
+
 def comparison_json(compared: RunComparison) -> str:
-    """Write canonical JSON: {"format", "runs", "gates", "decisions", "notes", "points"}."""
-    return canonical_json(comparison_value(compared)) + "\n"
-
-
-def comparison_value(compared: RunComparison) -> Mapping[str, Any]:
-    """Return what stands in the JSON file."""
+    """Write canonical JSON, as `ComparisonFile` has it."""
     marks = compared.chart.marks if compared.chart else ()
-    return {
-        "format": FORMAT,
-        "runs": [asdict(run) for run in compared.runs],
-        "gates": plain(compared.gates),
-        "decisions": plain(compared.decisions),
-        "notes": list(compared.notes),
-        "points": [{"name": mark.name, "x": mark.x, "quality": mark.y, "chosen": mark.chosen} for mark in marks],
-    }
+    points = tuple(ComparedPoint(mark.name, mark.x, mark.y, mark.chosen) for mark in marks)
+    file = ComparisonFile(1, compared.runs, compared.gates, compared.decisions, compared.notes, points)
+    return canonical_json(plain(file)) + "\n"
+
+
+def comparison_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a comparison, every object closed."""
+    return closed_schema(ComparisonFile, "titrant-comparison-1", "a comparison of titrant runs")
 
 
 # What stands in the table of runs, a line a figure.

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 
 from titrant.runtime.contract.company import serving_advice
+from titrant.runtime.contract.release.waivers import needless_waivers
 from titrant.runtime.contract.verdict import original_misses
 from titrant.runtime.report.candidates import Shown, shown_candidates
 from titrant.runtime.report.contract import open_gates
 from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster, speed_gain
+from titrant.schema.contract.waivers import needless_words
 from titrant.schema.gain import factor_words, speed_words
 from titrant.schema.gate import NOT_SHOWN, Gate, GateResult, threshold_words
 from titrant.schema.record import is_unlike
@@ -223,6 +225,13 @@ def _keep_the_original(record: Record, leads: tuple[Shown, ...]) -> Iterator[str
         yield f"Go on serving the original model{aside}."
 
 
+def _needless(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    for lead in leads:
+        if lead.judgement and lead.released:
+            for waiver in needless_waivers(record.plan.contract, lead.judgement):
+                yield f"“{lead.id}”: {needless_words(waiver)}."
+
+
 AdviceRule = Callable[[Record, tuple[Shown, ...]], Iterator[str]]
 RULES: tuple[AdviceRule, ...] = (
     _original_misses,
@@ -237,4 +246,5 @@ RULES: tuple[AdviceRule, ...] = (
     _in_batches,
     _unstable,
     _too_busy,
+    _needless,
 )

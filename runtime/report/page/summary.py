@@ -184,31 +184,41 @@ _TIMINGS = {
     "additionalProperties": False,
 }
 # In how many tuning rows both models, one or neither is right; whoever reads a report needs no more of them.
-_PAIRS = {"type": ["object", "null"], "additionalProperties": {"type": "integer"}}
+_PAIRS = {
+    "type": ["object", "null"],
+    "properties": {name: {"type": "integer"} for name in ("both", "gained", "lost", "neither")}
+    | {"units": {"type": "object", "additionalProperties": {"type": "integer"}}},
+    "additionalProperties": False,
+}
 
 
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json: every object closed, but for what a user names."""
-    from pydantic import TypeAdapter
-
-    schema: dict[str, Any] = TypeAdapter(_File).json_schema(ref_template="#/$defs/{model}")
+    schema = closed_schema(_File, SCHEMA_ID, "report.json of a titrant run")
     definitions = schema["$defs"]
     definitions["ModelTimings"] = _TIMINGS
     definitions["Timing"]["properties"]["blocks"] = {"type": "array", "items": {"type": "integer"}}
-    definitions["Quality"]["properties"]["pairs"] = _PAIRS
-    definitions["RunRecord"]["required"] = [
-        name for name in definitions["RunRecord"]["required"] if name not in VOLATILE
-    ]
+    definitions["Quality"]["properties"] |= {
+        "pairs": _PAIRS,
+        "metric": {"type": "string"},
+        "kept_at_least": {"type": ["number", "null"]},
+    }
+    required = [name for name in definitions["RunRecord"]["required"] if name not in VOLATILE]
+    definitions["RunRecord"]["required"] = required
     for name in definitions["StepValues"]["properties"].values():
         # Parts that a run does not have are null, or left out.
         kind = {key: name.pop(key) for key in list(name) if key not in ("default", "title")}
         name["anyOf"] = [kind, {"type": "null"}]
-    for definition in (schema, *definitions.values()):
+    return schema
+
+
+def closed_schema(kind: type, name: str, title: str) -> dict[str, Any]:
+    """Return the JSON Schema of a dataclass, in which no object has keys beside those of its class."""
+    from pydantic import TypeAdapter
+
+    schema: dict[str, Any] = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
+    for definition in (schema, *schema["$defs"].values()):
         if "properties" in definition:
             definition["additionalProperties"] = False
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
-        **schema,
-        "title": "report.json of a titrant run",
-    }
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name}
+    return {**draft, **schema, "title": title}

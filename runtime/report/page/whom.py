@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from titrant.runtime.report.candidates import Shown
-from titrant.runtime.report.main_metric import is_less_better, main_gate
+from titrant.runtime.report.main_metric import main_gate, worsening
 from titrant.runtime.report.record_view import Record, cases, quantity
 from titrant.schema.gate import Gate, GateResult, slice_of
 
@@ -79,7 +79,7 @@ def _harm(candidate: Shown, gate: Gate, result: GateResult) -> Harm | None:
     before, after = result.original, result.candidate
     if cases_of.kind == "all" or cases_of.other is not None or before is None or after is None:
         return None
-    loss = after - before if is_less_better(gate) else before - after
+    loss = worsening(gate, before, after)
     if loss <= 0:
         return None
     group = f"class {cases_of.class_name}" if cases_of.kind == "class" else f"{cases_of.group} {cases_of.value}"

@@ -13,7 +13,8 @@
     var body = table.tBodies[0];
     Array.from(body.rows).sort(function (one, other) {
       var a = value(one.cells[column]), b = value(other.cells[column]);
-      var order = a.number !== null && b.number !== null ? a.number - b.number : a.text.localeCompare(b.text);
+      if ((a.number === null) !== (b.number === null)) { return a.number === null ? 1 : -1; }
+      var order = a.number !== null ? a.number - b.number : a.text.localeCompare(b.text);
       return down ? -order : order;
     }).forEach(function (row) { body.appendChild(row); });
   }

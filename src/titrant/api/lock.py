@@ -357,6 +357,7 @@ def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
             if candidate.judgement is not None
         },
         steps={name: LockedStep(done[name].key, _digests(done[name])) for name in exact},
+        judged_on=record.judged_on,
     )
 
 

@@ -5,7 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.api.planned import as_written
+from titrant.api.planned import NOTHING_RECORDED, AsRecorded, as_compared, as_written
+from titrant.api.runs import earlier_releases
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.facts.user_operators import Ask
 from titrant.compiler.predict.learned import NO_HISTORY, History
@@ -32,17 +33,17 @@ def plan(
     trust: bool = False,
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
-    optimized: "FileToJudge | None" = None,
+    recorded: AsRecorded = NOTHING_RECORDED,
 ) -> Planned:
     """Compile a recipe, as `titrant.read` gives it, into a plan for `hardware` (default: this machine).
 
     What is not known yet of the model and the data is found out in a child process, which is the only place where the
     user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
-    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `optimized`
-    is a file to judge in place of all that the recipe would make: `titrant.validate`. Raises
-    RecipeError, InfeasibleError, or StepError when the user's own code fails.
+    so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `recorded`
+    is what a run that is planned again compared with, and the file that it judged in place of all that the recipe would
+    make. Raises RecipeError, InfeasibleError, or StepError when the user's own code fails.
     """
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, optimized=optimized) as planned:
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=recorded) as planned:
         refuse_beyond_capacity(planned, capacity_of(planned.hardware))
     return planned
 
@@ -57,7 +58,8 @@ def plan_and_preview(
     optimized: "FileToJudge | None" = None,
 ) -> "tuple[Planned, PlanPreview]":
     """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both."""
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, optimized=optimized) as planned:
+    asked = AsRecorded(optimized)
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as planned:
         seen = preview(planned)
         refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
     return planned, seen
@@ -71,14 +73,14 @@ def _planning(
     trust: bool,
     keep_worker: "list[Worker] | None",
     trace: "Callable[[Change], None] | None",
-    optimized: "FileToJudge | None",
+    asked: AsRecorded,
 ) -> Iterator[Planned]:
     """Give the plan; the process that was asked goes to `keep_worker` when it is accepted, and is closed otherwise."""
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
     from titrant.compiler.facts.inspect import facts
     from titrant.compiler.facts.power import with_power
-    from titrant.compiler.given.file import given_file
+    from titrant.compiler.given.file import earlier_models, given_file
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.layer_coverage import coverage
 
@@ -88,7 +90,9 @@ def _planning(
     machine = hardware or detect(home.path)
     with inspector(bound, home, keep_worker) as (ask, started):
         inspected = facts(bound, ask, home.path / "facts")
-        given = None if optimized is None else given_file(bound, optimized, ask, home.path / "facts", inspected.model)
+        optimized, cache = asked.optimized, home.path / "facts"
+        given = None if optimized is None else given_file(bound, optimized, ask, cache, inspected.model)
+        releases = earlier_releases(bound, home, (inspected.model, inspected.data), asked.earlier)
         compiled = compile_plan(
             bound,
             machine,
@@ -99,6 +103,7 @@ def _planning(
             history=history(home, machine),
             optimized=given,
             others=inspected.others,
+            earlier=earlier_models(bound, releases, ask, cache, inspected.model),
         )
         compiled = with_power(compiled, inspected.data, ask, home.path / "facts")
         yield Planned(
@@ -107,7 +112,7 @@ def _planning(
             recipe_text=resolved_text(recipe),
             recipe_file=recipe.file,
             folder=str(recipe.folder.absolute()),
-            written=as_written(recipe, optimized),
+            written=as_written(recipe, optimized) | as_compared(releases),
             coverage=coverage(compiled, bound, machine, inspected.model) if given is None else (),
             needs=needs(Case(compiled, inspected.model, inspected.data)),
         )

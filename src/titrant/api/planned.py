@@ -1,21 +1,34 @@
 """Save and load a plan with what it was made from, and read and write files that the user named."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.contract.earlier import EarlierRelease
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.planned import Planned
 from titrant.schema.values.canonical import WrongValueError, plain, read_back
 from titrant.schema.values.files import write_bytes
+from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line, os_reason
 
 if TYPE_CHECKING:
     from titrant.compiler.given.file import FileToJudge
 
+
+@dataclass(frozen=True)
+class AsRecorded:
+    """What a run judged and compared with: a file made elsewhere, and earlier runs by the preset of their rows."""
+
+    optimized: "FileToJudge | None" = None
+    earlier: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_RECORDED = AsRecorded()
 # The user's own code raised: nothing is wrong with what the command names.
 _RAISED = "X108"
 
@@ -114,6 +127,11 @@ def as_written(recipe: ParsedRecipe, optimized: "FileToJudge | None" = None) -> 
     if optimized is not None:
         written["optimized"] = {"path": str(optimized.path), "engine": optimized.engine}
     return written
+
+
+def as_compared(releases: Mapping[str, EarlierRelease]) -> dict[str, Any]:
+    """Return {"earlier": the runs that rows compare with, by their preset}; {} where none does."""
+    return {"earlier": {name: release.run for name, release in releases.items()}} if releases else {}
 
 
 def has_changed_since(saved: Planned) -> bool:

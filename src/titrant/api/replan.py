@@ -21,6 +21,7 @@ def replan(folder: Path, *, redecide: bool, trust: bool, keep_worker: "list[Work
     """
     from titrant.api.diff import run_of
     from titrant.api.plan import plan
+    from titrant.api.planned import AsRecorded
     from titrant.api.runs import read_text
     from titrant.compiler.given.file import as_optimized
     from titrant.schema.language.parse import parse
@@ -31,7 +32,8 @@ def replan(folder: Path, *, redecide: bool, trust: bool, keep_worker: "list[Work
     file = str(old.environment.get("recipe_file") or folder / "recipe.yaml")
     recorded: Mapping[str, Any] = old.environment.get("recipe") or {}
     optimized = as_optimized(recorded)
-    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker, optimized=optimized)
+    as_then = AsRecorded(optimized, {} if redecide else dict(recorded.get("earlier") or {}))
+    fresh = plan(parse(text, file, folder=place), trust=trust, keep_worker=keep_worker, recorded=as_then)
     written = recorded or fresh.written
     fresh = replace(fresh, written=written)
     changed = otherwise(old.plan, fresh.plan)

@@ -29,11 +29,11 @@ def report(
     """
     from titrant.runtime.store.home import home_folder
 
+    action = next((name for name, file in (("rows", rows), ("pack", pack), ("unpack", unpack)) if file is not None), "")
+    if action and others:
+        message = f"--{action} takes one run, and {len(others) + 1} are named"
+        raise RecipeError(Diagnostic("P036", message, help="name one"))
     if rows is not None:
-        if others:
-            raise RecipeError(
-                Diagnostic("P036", f"--rows writes one run's rows, and {len(others) + 1} are named", help="name one")
-            )
         return _write_rows(run, Path(rows))
     if unpack is not None:
         from titrant.runtime.store.packed import unpack as unpacked
@@ -51,20 +51,23 @@ def packed_report(file: str | os.PathLike[str], format: Literal["md", "json"] = 
     """Return the report of a packed run as text, once all of the file was read and is intact; RecipeError else."""
     from titrant.runtime.store.packed import packed_file
 
-    return packed_file(Path(file), f"report.{format}").decode()
+    content = packed_file(Path(file), f"report.{format}")
+    if content is None:
+        raise _without_report(str(file), format)
+    return content.decode()
 
 
 def _report_in(folder: Path, format: Format) -> Path:
     file = folder / f"report.{format}"
     if not file.is_file():
-        raise RecipeError(
-            Diagnostic(
-                "P008",
-                f"the run {folder.name} has no report.{format}: it did not finish, or its recipe leaves it out",
-                help="run its recipe again to go on; `report.formats` names the formats",
-            )
-        )
+        raise _without_report(folder.name, format)
     return file
+
+
+def _without_report(name: str, format: Format) -> RecipeError:
+    message = f"the run {name} has no report.{format}: it did not finish, or its recipe leaves it out"
+    advice = "run its recipe again to go on; `report.formats` names the formats"
+    return RecipeError(Diagnostic("P008", message, help=advice))
 
 
 def _pack(folder: Path, file: Path) -> Path:

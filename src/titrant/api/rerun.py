@@ -41,7 +41,7 @@ def rerun(
     step fails.
     """
     from titrant.api.run import run as execute
-    from titrant.runtime.run.replay import Replay, recorded_choices, recorded_search
+    from titrant.runtime.run.replay import JudgedThen, Replay, recorded_choices, recorded_search
     from titrant.runtime.store.home import open_home
     from titrant.runtime.worker.parent import Worker
     from titrant.schema.values import files
@@ -62,8 +62,9 @@ def rerun(
             kept.append(Worker(home, Path(what.planned.folder), plan.threads, plan.steps[0].seed))
         choices = {} if redecide else recorded_choices(plan, what.old.record)
         tried, left = (None, {}) if redecide else recorded_search(plan, what.old.record)
-        look = None if redecide else what.old.record.look
-        replay = Replay(reuse=False, choices=choices, tried=tried, left=left, look=look)
+        old = what.old.record
+        judging = JudgedThen() if redecide else JudgedThen(old.look, old.judged_on)
+        replay = Replay(reuse=False, choices=choices, tried=tried, left=left, judging=judging)
         record = execute(what.planned, listen=hear, worker=kept[0], replay=replay)
         folder = home.runs / record.run
         compared = compare_rerun(what, folder, kept[0], exact=exact, would_now=(*what.otherwise, *fresh))
@@ -175,6 +176,7 @@ def _record(entry: LockEntry, plan: Plan) -> RunRecord:
         executed=0,
         reused=0,
         seconds=0.0,
+        judged_on=entry.judged_on,
     )
 
 

@@ -4,14 +4,23 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from titrant.schema.contract.earlier import ANCHOR, FIRST, PREVIOUS, REGRESSION, EarlierRelease
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import SIZES, parse_size, parse_time
 
-VERDICTS = ("PASS", "NOT PROVEN", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
+if TYPE_CHECKING:
+    from titrant.compiler.bind.bound_recipe import BoundRecipe
+    from titrant.runtime.store.home import Home
+    from titrant.schema.facts import DataFacts, ModelFacts
+    from titrant.schema.language.spans import KeyPath
+
+VERDICTS = ("PASS", "NOT PROVEN", "WAIVED", "FAIL", "INCONCLUSIVE", "UNFINISHED", "DAMAGED")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -239,3 +248,66 @@ def _metrics(folder: Path) -> dict[str, str]:
     """Return the metric of every gate that is asked of all evaluation rows."""
     gates = json.loads((folder / "plan.json").read_bytes())["contract"]["gates"]
     return {gate["id"]: gate["metric"] for gate in gates if gate["slice"] == "all"}
+
+
+_AGAINST, _ANCHOR = ("validation", "regression", "against"), ("validation", "anchor")
+
+
+def earlier_releases(
+    bound: "BoundRecipe", home: "Home", facts: tuple["ModelFacts", "DataFacts"], recorded: Mapping[str, str]
+) -> dict[str, EarlierRelease]:
+    """Return the releases that rows compare with, by the preset of the rows; `recorded` names the runs of a rerun.
+
+    Raises RecipeError, at the key that asks, P150 where there is no such release, P151 where its files are not what the
+    run released, P153 where no run released the original.
+    """
+    validation = bound.recipe.validation
+    releases: dict[str, EarlierRelease] = {}
+    if validation.regression is not None:
+        with _asked_at(bound, _AGAINST):
+            releases[REGRESSION] = _regression(bound, home, facts, recorded.get(REGRESSION))
+    if validation.anchor is not None:
+        with _asked_at(bound, _ANCHOR):
+            releases[ANCHOR] = _anchor(home, facts[0], recorded.get(ANCHOR, validation.anchor))
+    return releases
+
+
+def _regression(
+    bound: "BoundRecipe", home: "Home", facts: tuple["ModelFacts", "DataFacts"], recorded: str | None
+) -> EarlierRelease:
+    from titrant.compiler.bind.check_files import own_paths
+    from titrant.runtime.store.releases import previous_release, release_of
+    from titrant.schema.recipe.recipe import recipe_value
+    from titrant.schema.values.canonical import sha256
+
+    recipe = bound.recipe
+    name = recorded or (PREVIOUS if recipe.validation.regression is None else recipe.validation.regression.against)
+    if name != PREVIOUS:
+        return release_of(find_run(name, home.path, ended=True))
+    made_of = (sha256(own_paths(recipe_value(recipe), bound.parsed)), facts[0].digest, facts[1].digest)
+    return release_of(previous_release(home, recipe.name, made_of))
+
+
+def _anchor(home: "Home", model: "ModelFacts", name: str) -> EarlierRelease:
+    from titrant.runtime.store.releases import first_release, release_of
+
+    if name != FIRST:
+        return release_of(find_run(name, home.path, ended=True))
+    folder, file, length = first_release(home, model.digest)
+    return replace(release_of(folder, file), releases=length)
+
+
+@contextmanager
+def _asked_at(bound: "BoundRecipe", path: "KeyPath") -> Iterator[None]:
+    """Say of an error which key of the recipe asks for the run; that there is none is P150 wherever it was found."""
+    try:
+        yield
+    except RecipeError as error:
+        written = bound.written(*path)
+        where = bound.parsed.source.place(path if written else path[:2], "value" if written else "key")
+        raise RecipeError(
+            *(replace(each, where=where, code=_CODES.get(each.code, each.code)) for each in error.diagnostics)
+        ) from None
+
+
+_CODES: Mapping[str, str] = {"P007": "P150"}

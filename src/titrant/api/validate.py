@@ -1,6 +1,7 @@
 """Judge a model that was optimized elsewhere by the contract of a recipe."""
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,18 +12,24 @@ from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
 
 if TYPE_CHECKING:
+    import torch
+
     from titrant.compiler.given.file import FileToJudge
     from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.worker.parent import Worker
+    from titrant.schema.facts import TensorSpec
 
 # In place of a file: the original is what the recipe's own `model` says.
 RECIPE = "recipe"
 _MANIFEST = "titrant.json"
+# The format that keeps a module's code and weights in one file, whoever wrote it, and where such files lie in a home.
+_FORMAT, _FOLDER = "exported", "given"
+_ROWS = 4
 
 
 def validate(
-    original: str | Path,
-    optimized: str | Path,
+    original: "str | Path | torch.nn.Module",
+    optimized: "str | Path | torch.nn.Module",
     recipe: ParsedRecipe | str | Path,
     *,
     trust: bool = False,
@@ -32,16 +39,22 @@ def validate(
 
     `original` is what it is compared with: an .onnx, TorchScript or .pt2 file in place of the recipe's `model`, or
     "recipe" for that model itself. `optimized` is such a file, or a run (its folder, id, unique prefix or "latest")
-    whose first released file is judged again here. Nothing is reduced or quantized, and neither file is changed. The
-    record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that nothing loads,
-    P143 for one with other inputs or outputs than the original, InfeasibleError P144 for one that no engine runs here,
-    and what `plan` and `run` raise.
+    whose first released file is judged again here. Either may be a live module, which is exported to a file of the home
+    (`given/`) first and stays as it is: what is judged is that file. Nothing is reduced or quantized, and neither file
+    is changed. The record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that
+    nothing loads, P143 for one with other inputs or outputs than the original, X621 and X622 for what is no module, or
+    takes other inputs, InfeasibleError P144 for one that no engine runs here, what `plan`, `run` and `export` raise.
     """
     from titrant.api.run import answer_again, run
 
+    parsed = _parsed(recipe)
     kept: list[Worker] = []
     try:
-        planned, seen = plan_validation(original, optimized, _parsed(recipe), trust=trust, keep_worker=kept)
+        before, after = (
+            model if isinstance(model, (str, Path)) else live_file(model, what, parsed, trust=trust)
+            for what, model in (("original", original), ("optimized model", optimized))
+        )
+        planned, seen = plan_validation(before, after, parsed, trust=trust, keep_worker=kept)
         if seen.answer is not None:
             answer_again(seen.answer)
             return seen.answer
@@ -126,3 +139,62 @@ def released_file(folder: Path) -> "FileToJudge":
         raise RecipeError(Diagnostic("X340", f"{folder.name} holds no released model", help=advice))
     (model, *_) = read_json(outputs / _MANIFEST)["models"]
     return FileToJudge((outputs / model["file"]).absolute(), model["engine"])
+
+
+def live_file(model: Any, what: str, recipe: ParsedRecipe, *, trust: bool) -> Path:
+    """Export a module by torch.export to a file of the home that is named by its content, and return it.
+
+    What it takes are the recipe's inputs, by the names of its forward. RecipeError X621 for what is no module, X622 for
+    one that takes another number of inputs; what `export` raises where torch cannot export it.
+    """
+    import torch
+
+    from titrant.api.export import export
+    from titrant.runtime.store.home import open_home
+    from titrant.schema.values.files import digest_file
+
+    if not isinstance(model, torch.nn.Module):
+        message = f"the {what} is a {type(model).__name__}, and only a torch.nn.Module can be kept as a file"
+        advice = (
+            "wrap what it does in a torch.nn.Module, or save the model and give the file (.onnx, .pt2, TorchScript)"
+        )
+        raise RecipeError(Diagnostic("X621", message, help=advice))
+    shapes, dtypes = _shown(model, what, recipe, trust=trust)
+    folder = open_home().path / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
+        made = export(model, _FORMAT, Path(scratch) / "model.pt2", shape=shapes, dtype=dtypes).path
+        kept = folder / f"{digest_file(made)}.pt2"
+        made.replace(kept)
+    return kept
+
+
+def _shown(
+    model: "torch.nn.Module", what: str, recipe: ParsedRecipe, *, trust: bool
+) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, str]]:
+    """Return the shapes and types of what a module takes, by the names of its forward's arguments."""
+    from titrant.runtime.backends.torch.arguments import signature_of
+
+    specs = _inputs(recipe, trust=trust)
+    names = [item.name for item in signature_of(model).inputs]
+    by_name = {spec.name: spec for spec in specs}
+    if len(names) != len(specs) or (len(names) > 1 and set(names) != set(by_name)):
+        given = ", ".join(by_name) or "nothing"
+        message = f"the {what} takes {', '.join(names) or 'nothing'}, and the recipe's data gives {given}"
+        advice = "give a module whose forward takes the recipe's inputs, several by their names"
+        raise RecipeError(Diagnostic("X622", message, help=advice))
+    taken = by_name if len(names) > 1 else dict(zip(names, specs, strict=True))
+    shapes = {name: (_ROWS, *(int(size) for size in spec.shape[1:])) for name, spec in taken.items()}
+    return shapes, {name: spec.dtype for name, spec in taken.items()}
+
+
+def _inputs(recipe: ParsedRecipe, *, trust: bool) -> "tuple[TensorSpec, ...]":
+    """Return what the recipe's data gives a model, as inspection found it."""
+    from titrant.api.plan import inspector
+    from titrant.compiler.bind.bind import bind
+    from titrant.compiler.facts.inspect import facts
+    from titrant.runtime.store.home import open_home
+
+    bound, home = bind(recipe, trust=trust), open_home()
+    with inspector(bound, home) as (ask, _):
+        return facts(bound, ask, home.path / "facts").data.inputs

@@ -231,6 +231,7 @@ def _release(release: Release) -> str:
         ("candidate", f"{release.candidate}: method {release.method}, {_judged_in(release)}"),
         ("contract", f"{release.verdict}: {', '.join(release.passed) or 'no gate'} passed"),
         *([("not proven", ", ".join(release.open))] if release.open else []),
+        *(("waived", words) for words in release.waived),
         ("judged on", f"{release.processor or release.machine} ({', '.join(release.instructions) or 'unknown'})"),
         ("", f"{release.threads} {'thread' if release.threads == 1 else 'threads'}{batch}"),
         ("titrant", release.titrant),

@@ -260,6 +260,7 @@ def _gate(row: PlanGateRow) -> str:
         notes.append(f"needs {counted(int(row.needed), 'case')} for 80 % power{assumption}; {there}")
     elif row.note:
         notes.append(row.note)
+    notes += [row.waiver] if row.waiver else []
     lines = [wrapped(f"{row.id}: {row.asks} · {row.origin}", "  ", "      ")]
     return "\n".join([*lines, *(wrapped(note, "      ", "      ") for note in notes)])
 

@@ -86,7 +86,8 @@ def _candidate(row: PlanCandidateRow) -> tuple[str, ...]:
 def _gate(row: PlanGateRow) -> tuple[str, ...]:
     there = f"{row.available} ⚠ too few" if row.too_few else row.available
     needed = f"{row.needed} ({inline(row.note)})" if row.needed and row.note else row.needed or inline(row.note)
-    return code(row.id), inline(row.asks), inline(row.origin), needed, there
+    asks = f"{row.asks}; {row.waiver}" if row.waiver else row.asks
+    return code(row.id), inline(asks), inline(row.origin), needed, there
 
 
 def _steps(rows: tuple[PlanStepRow, ...], gone: Iterable[tuple[str, str]]) -> str:

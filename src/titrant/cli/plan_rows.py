@@ -1,8 +1,11 @@
 """A plan as rows of short texts, which the console and Markdown lay out each in their way."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from titrant.compiler.predict.price import totals
+from titrant.schema.contract.waivers import expected_words, of_gates
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gain_parts import fastest_words, predicted_parts, product_words
 from titrant.schema.gate import AS_PLANNED, Gate, control_words, controls_of, threshold_words
@@ -77,6 +80,7 @@ class PlanGateRow:
     available: str
     note: str
     too_few: bool
+    waiver: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,8 +180,12 @@ def _size(value: int | None) -> str:
 
 def gate_rows(plan: Plan) -> tuple[PlanGateRow, ...]:
     """List the gates of the contract."""
-    least = min_cell(plan)
-    return tuple(_gate(gate, least) for gate in plan.contract.gates)
+    least, waivers = min_cell(plan), of_gates(plan.contract.waivers)
+    day = datetime.now(UTC).date().isoformat()
+    return tuple(
+        replace(row, waiver=expected_words(waivers[row.id], day)) if row.id in waivers else row
+        for row in (_gate(gate, least) for gate in plan.contract.gates)
+    )
 
 
 def contract_words(plan: Plan) -> tuple[str, ...]:

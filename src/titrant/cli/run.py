@@ -10,10 +10,12 @@ from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import data_option, read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
+from titrant.schema.contract.waivers import WAIVED, WaivedGate, needless_words, waived_verdict, waiver_words
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gain import gains_words
 from titrant.schema.gain_parts import fastest_words, product_words
 from titrant.schema.gate import GateResult, reason_words
+from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
 from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, RunRecord
 from titrant.schema.values.units import counted, format_size, format_time
@@ -134,6 +136,9 @@ def headline(record: RunRecord) -> str:
     released = ", ".join(record.released)
     if record.exit == 0 and record.verdict == "PASS":
         return f"PASS: released {released}; every gate of the contract is proven{_gained(record)}"
+    if record.exit == 0 and record.verdict == WAIVED:
+        waived = ", ".join(f"{gate.gate} ({gate.verdict})" for each in record.candidates for gate in each.waived)
+        return f"{WAIVED}: released {released} with waivers: {waived}{_gained(record)}"
     if record.exit == 0:
         return f"{record.verdict}: released {released}; not every gate is proven{_gained(record)}"
     if record.withheld:
@@ -167,7 +172,12 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
         lines.append(wrapped(f"{candidate.candidate}: {candidate.status} · {candidate.because}", "  ", "    "))
         lines += _figures(candidate)
         if candidate.judgement is not None:
-            lines += [wrapped(_gate(result), "    ", " " * 8) for result in candidate.judgement.results]
+            waived = {gate.gate: gate for gate in candidate.waived}
+            lines += [
+                wrapped(_gate(result, waived.get(result.gate)), "    ", " " * 8)
+                for result in candidate.judgement.results
+            ]
+            lines += _waivers(candidate, planned.plan) if record.judged_on else []
     lines += [
         wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
     ]
@@ -198,8 +208,20 @@ def _rung(rung: LadderRung) -> str:
     return f"rung {rung.rung}: {' · '.join(filter(None, parts))}"
 
 
-def _gate(result: GateResult) -> str:
+def _gate(result: GateResult, waived: WaivedGate | None = None) -> str:
+    if waived is not None:
+        return f"! {waived_verdict(result.verdict)} {result.gate}: {waiver_words(waived)}; {reason_words(result)}"
     return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {reason_words(result)}"
+
+
+def _waivers(candidate: CandidateRecord, plan: Plan) -> list[str]:
+    """Say of a released candidate which waivers it had no need of."""
+    from titrant.runtime.contract.release.waivers import needless_waivers
+
+    if candidate.judgement is None or candidate.status != "released":
+        return []
+    said = [needless_words(waiver) for waiver in needless_waivers(plan.contract, candidate.judgement)]
+    return [wrapped(words, "    ", " " * 8) for words in said]
 
 
 def _report(record: RunRecord) -> str:

@@ -27,6 +27,8 @@ specification = importlib.util.spec_from_file_location("small_recipes", Path(__f
 small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 OPERATOR = '''
 """A user's operator."""
 from titrant.runtime.catalog import Params, operator

@@ -112,3 +112,16 @@ def test_reads_no_facts_out_of_what_is_no_such_file(suffix, data, tmp_path):
     file.write_bytes(data)
     with contextlib.suppress(ValueError):
         assert STAMPS[suffix].read(file) == ""
+
+
+def test_replaces_what_an_onnx_file_says_of_an_earlier_release(files, tmp_path):
+    """What was released may be the original of the next release, and be released again as it is."""
+    once, twice = (
+        copied(files[".onnx"], tmp_path / name) for name in ("once", "twice") if not (tmp_path / name).mkdir()
+    )
+    write(STAMPS[".onnx"], once, FACTS)
+    write(STAMPS[".onnx"], twice, {"verdict": "FAIL", "release": "another" * 40})
+    write(STAMPS[".onnx"], twice, FACTS)
+    assert twice.read_bytes() == once.read_bytes()
+    onnx.checker.check_model(str(twice))
+    assert answers(twice) == answers(files[".onnx"])

@@ -73,6 +73,24 @@ def test_judges_throughput_by_the_median(evidence, gate):
     assert (result.verdict, result.estimate) == ("PASS", 2000.0)
 
 
+def test_counts_every_run_of_a_block_offline(evidence, gate):
+    """One run in six is ten times slower: the median of runs does not see it, the cases of a block wait for it."""
+    samples = [0.004, 0.004, 0.04, 0.004, 0.004, 0.004] * 5
+
+    def judged(threshold, blocks):
+        figures = timings(samples)
+        figures["8"] |= {"samples": samples, "blocks": blocks}
+        found = evidence(LABELS, LABELS, LABELS, timing_batch=8, figures=figures)
+        return judge(gate("offline_blocks", "throughput", "at_least", threshold, unit="cases/s"), found)
+
+    passed = judged(799.0, [6] * 5)
+    assert (passed.verdict, round(passed.estimate), passed.cases) == ("PASS", 800, 5)
+    assert "at the median of 5 blocks of runs at batch 8" in passed.reason
+    assert judged(801.0, [6] * 5).verdict == "FAIL"
+    short = judged(10.0, [10] * 3)
+    assert (short.verdict, "3 blocks of runs, and 5 are needed" in short.reason) == ("INCONCLUSIVE", True)
+
+
 def test_judges_size_as_it_was_counted(evidence, gate):
     found = evidence(LABELS, LABELS, LABELS, size=2000, figures=timings([1.0]))
     size = gate("counted", "size", "at_most", 2000.0, preset="target", unit="B")

@@ -4,10 +4,16 @@ import copy
 import json
 import re
 
+import jsonschema
 import pytest
 
 from titrant.runtime.report.compare.runs import compare_runs
-from titrant.runtime.report.compare.written import comparison_html, comparison_json, comparison_markdown
+from titrant.runtime.report.compare.written import (
+    comparison_html,
+    comparison_json,
+    comparison_markdown,
+    comparison_schema,
+)
 from titrant.runtime.report.record_view import read_record
 
 
@@ -74,6 +80,7 @@ def test_writes_the_same_in_every_format_and_needs_no_network(records):
     assert not re.search(r"(?<!\\)<", text)
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}) == 1, table
+    jsonschema.Draft202012Validator(comparison_schema()).validate(value)
     assert [run["verdict"] for run in value["runs"]] == ["PASS", "FAIL"]
     assert value["gates"][0]["cells"][1]["verdict"] == "FAIL"
     assert len(value["points"]) == 3

@@ -103,6 +103,31 @@ def test_names_no_group_that_became_better_though_its_gate_fails(records):
     assert page(read_record(made)).harmed == ()
 
 
+@pytest.mark.parametrize(
+    ("metric", "own", "pair", "worse"),
+    [
+        ("dice", None, (0.9, 0.8), True),
+        ("mae", None, (5.0, 6.0), True),
+        ("mae", None, (6.0, 5.0), False),
+        ("calibration_slope", None, (0.9, 1.2), True),
+        ("calibration_slope", None, (0.7, 1.2), False),
+        ("calibration_intercept", None, (0.1, -0.3), True),
+        ("mine:cost", {"better": "lower", "low": 0.0, "high": 9.0, "unit": "case"}, (1.0, 2.0), True),
+        ("mine:gain", {"better": "higher", "low": 0.0, "high": 9.0, "unit": "case"}, (1.0, 2.0), False),
+    ],
+)
+def test_knows_which_way_each_metric_is_worse(records, metric, own, pair, worse):
+    made = copy.deepcopy(records.failed())
+    gate = made["plan"]["contract"]["gates"][0]
+    gate |= {"metric": metric, "own": own, "slice": "class malignant"}
+    for candidate in made["run"]["candidates"]:
+        if candidate["judgement"]:
+            candidate["judgement"]["results"][0] |= {"original": pair[0], "candidate": pair[1]}
+    assert [harm.group for each in page(read_record(made)).harmed for harm in each.groups] == [
+        "class malignant"
+    ] * worse
+
+
 def test_names_no_group_of_few_cases(records):
     made = many(records)
     for candidate in made["run"]["candidates"]:

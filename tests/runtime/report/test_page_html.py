@@ -235,3 +235,13 @@ def test_stays_small_with_many_gates_candidates_and_steps(records):
         made["values"]["quality"][f"c{place}"] = made["values"]["quality"]["onnx"]
         made["plan"]["searches"][0]["candidates"].append(f"c{place}")
     assert len(rendered(made).encode()) < 2_000_000
+
+
+def test_sorts_figures_by_what_they_are_and_not_by_their_text(records):
+    """12.8 KiB is less than 1 MiB: each figure of the candidates carries its share of the largest."""
+    made = copy.deepcopy(records.released())
+    next(one for one in made["run"]["candidates"] if one["candidate"] == "onnx")["size"] = 3 << 20
+    table = rendered(made).partition('<table class="candidates sortable">')[2].partition("</table>")[0]
+    sizes = {text: float(share) for share, text in re.findall(r'data-sort="([^"]+)">([\d.]+ [KM]iB)<', table)}
+    assert sizes["3.0 MiB"] == 1
+    assert sizes["12.8 KiB"] < sizes["15.5 KiB"] < 0.01

@@ -43,7 +43,7 @@ def test_fits_a_record_with_everything_in_it(records, schema, tmp_path):
         "gradients": {"global_norm": [3.0], "above": 1, "layers": {"net.0": {"vanishing": 1, "least": 1e-9}}},
     }
     made["values"]["timings"]["original"]["1"]["blocks"] = [8]
-    made["values"]["quality"]["onnx"]["pairs"] = {"both": 57}
+    made["values"]["quality"]["onnx"] |= {"pairs": {"both": 57}, "metric": "accuracy", "kept_at_least": None}
     made["run"]["ladder"] = [{"rung": "none", "candidate": "onnx"}]
     made["look"] = {"number": 1, "spent": 0.05, "judged": {"recipe": "a", "files": "b"}, "rows": 3, "ids": ["x"]}
     schema.validate(written(made, tmp_path))

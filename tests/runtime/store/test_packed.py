@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,12 +51,14 @@ def test_gives_back_every_file_and_folder(run, tmp_path, monkeypatch, key):
     assert packed_file(tmp_path / "run.pack", "report.html") == b"PASS"
 
 
-def test_gives_the_same_bytes_wherever_and_whenever_the_run_lies(run, tmp_path):
+def test_gives_the_same_bytes_wherever_and_whenever_the_run_lies(run, tmp_path, monkeypatch):
     pack(run, tmp_path / "one", key=None)
     again = shutil.copytree(run, tmp_path / "elsewhere" / run.name, copy_function=shutil.copyfile)
     for path in again.rglob("*"):
         os.utime(path, (1, 1))
         path.chmod(0o700)
+    entries = Path.iterdir  # in whatever order a file system has them
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter(sorted(entries(folder), reverse=True)))
     pack(again, tmp_path / "two", key=None)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
@@ -102,8 +105,20 @@ def whole_packs(run, tmp_path):
     for key in (None, KEY):
         file = tmp_path / f"{key}.pack"
         pack(run, file, key=key)
-        packs.append((file, file.read_bytes()))
+        packs.append(Whole(file, file.read_bytes()))
     return packs
+
+
+class Whole(tuple):
+    """A pack and what it holds, too long to be shown."""
+
+    __slots__ = ()
+
+    def __new__(cls, *parts):
+        return super().__new__(cls, parts)
+
+    def __repr__(self):
+        return str(self[0])
 
 
 def archive(*members):
@@ -169,6 +184,7 @@ def test_replaces_nothing_and_leaves_no_half(run, tmp_path, monkeypatch):
 def test_is_packed_shown_and_unpacked_by_the_verb(run, tmp_path, monkeypatch):
     monkeypatch.delenv("TITRANT_KEY", raising=False)
     (run / "report.md").write_text("# PASS\n")
+    (run / "report.json").unlink(missing_ok=True)
     assert report(str(run), pack=tmp_path / "x.pack") == tmp_path / "x.pack"
     assert packed_report(tmp_path / "x.pack") == "# PASS\n"
     assert report(str(tmp_path / "x.pack"), unpack=tmp_path / "again") == tmp_path / "again" / "report.html"
@@ -176,6 +192,10 @@ def test_is_packed_shown_and_unpacked_by_the_verb(run, tmp_path, monkeypatch):
     report(str(run), pack=tmp_path / "y.pack")
     assert b"PASS" not in (tmp_path / "y.pack").read_bytes()
     assert packed_report(tmp_path / "y.pack", "md") == "# PASS\n"
+    with pytest.raises(RecipeError, match=r"P008.*has no report\.json"):
+        packed_report(tmp_path / "y.pack", "json")
+    with pytest.raises(RecipeError, match="P036: --pack takes one run, and 2 are named"):
+        report(str(run), str(run), pack=tmp_path / "z.pack")
     monkeypatch.setenv("TITRANT_KEY", "short")
     with pytest.raises(RecipeError, match="R216"):
         report(str(run), pack=tmp_path / "z.pack")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from titrant.runtime.trackers.feed import feed
 from titrant.runtime.trackers.mlflow import open_mlflow
 from titrant.runtime.trackers.tensorboard import open_tensorboard
-from titrant.runtime.trackers.tracker import Ending, RunFacts, TrackedPoint, TrackerError, refuse_unwritable
+from titrant.runtime.trackers.tracker import Ending, TrackedPoint, TrackedRun, TrackerError, refuse_unwritable
 from titrant.runtime.trackers.wandb import open_wandb
 from titrant.schema.diagnostics.diagnostics import all_codes
 from titrant.schema.record import TrackerRecord
 
-RUN = RunFacts("20270101T000000Z-x-0123456789", "x", Path("/nowhere"), Path("/nowhere"), {"plan": "01234567"})
+RUN = TrackedRun("20270101T000000Z-x-0123456789", "x", Path("/nowhere"), Path("/nowhere"), {"plan": "01234567"})
 POINTS = [TrackedPoint("fit", place, {"loss": 1.0 / place}, 0.0) for place in range(1, 5)]
 ENDING = Ending(0, "PASS")
 
@@ -100,7 +100,7 @@ def test_says_which_package_is_missing(package, opener, options, remedy, *, monk
         monkeypatch.setenv(name, "x")  # so that what is set beside the run goes with this test
     monkeypatch.setenv("WANDB_ARTIFACT_DIR", "x")
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    run = RunFacts(RUN.run, "x", tmp_path / "run", tmp_path / "home", RUN.settings)
+    run = TrackedRun(RUN.run, "x", tmp_path / "run", tmp_path / "home", RUN.settings)
     record = feed(TrackerRecord("toy"), opener, (run, options), [], lambda record: None)
     assert (record.code, record.remedy) == ("X600", remedy)
 

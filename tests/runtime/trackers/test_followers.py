@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -158,6 +160,28 @@ def test_stops_while_models_are_timed(toy, make_plan):
         hear({"event": event, "step": step})
     assert held.said == [True, False, True, False]
     assert [(event["event"], event["step"]) for event in heard] == events
+
+
+def test_stops_the_process_itself_and_lets_it_go_on(toy, make_plan, monkeypatch, tmp_path):
+    instead(monkeypatch, tmp_path, "import signal; signal.pause()")
+    steps = (replace(make_plan((1,)).steps[0], operator="profile.latency"),)
+    following = Followers(tracked(replace(make_plan((1,)), steps=steps)), toy.home)
+    following.start(tmp_path)
+    process, hear = following._followers[0]._process.pid, following.heard_by(lambda event: None)
+    hear({"event": "started", "step": "load"})
+    assert changed(process, os.WSTOPPED) == signal.SIGSTOP
+    hear({"event": "finished", "step": "load"})
+    assert changed(process, os.WCONTINUED) == signal.SIGCONT
+    following.end(0.0, lambda event: None)
+
+
+def changed(process, state):
+    """Wait until a child is stopped, or goes on, and return the signal that did it; None where it never is."""
+    for _ in range(600):
+        if (seen := os.waitid(os.P_PID, process, state | os.WNOHANG)) is not None:
+            return seen.si_status
+        time.sleep(0.1)
+    return None
 
 
 def test_takes_an_interrupt_while_it_waits_as_the_end_of_waiting(toy, make_plan, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import titrant
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.trackers import wandb as tracking
-from titrant.runtime.trackers.tracker import RunFacts
+from titrant.runtime.trackers.tracker import TrackedRun
 from titrant.runtime.trackers.wandb import MODES, TrackingMode, has_login, mode_here, open_wandb, own_id
 
 VARIABLES = ("WANDB_MODE", "WANDB_DISABLED", "WANDB_API_KEY", "WANDB_DIR", "WANDB_BASE_URL", "WANDB_RUN_ID")
@@ -65,7 +65,7 @@ def test_takes_a_key_in_the_environment_or_a_login_of_the_very_server(monkeypatc
 
 def run_in(folder, name):
     (folder / name).mkdir(parents=True)
-    return RunFacts(name, "x", folder / name, folder, {"plan": "0123456789abcdef"})
+    return TrackedRun(name, "x", folder / name, folder, {"plan": "0123456789abcdef"})
 
 
 def test_has_an_id_of_the_runs_own(tmp_path):

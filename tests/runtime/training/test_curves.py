@@ -12,7 +12,7 @@ from titrant.runtime.worker.step_context import StepContext
 def test_tells_the_epoch_that_has_just_ended_without_what_it_has_not():
     told = []
     course = Course(loss=[3.0, 2.0], tuning_loss=[3.5, 2.5])
-    teller = CurveTeller(SimpleNamespace(curve=lambda place, figures: told.append((place, figures))))
+    teller = CurveTeller(lambda place, figures: told.append((place, figures)))
     teller.after_epoch(SimpleNamespace(epoch=2, course=course))
     assert told == [(2, {"loss": 2.0, "tuning_loss": 2.5})]
 

@@ -13,7 +13,11 @@ from titrant.runtime.operators.data.transform import DataTransformParams, transf
 from titrant.runtime.operators.model.load import ModelLoadParams, load_torch
 
 REAL = os.environ.get("TITRANT_DATA", "")
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not REAL, reason="TITRANT_DATA does not name the real data")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL, reason="TITRANT_DATA does not name the real data"),
+]
 
 
 def test_reaches_its_reference_accuracy(tmp_path, monkeypatch):

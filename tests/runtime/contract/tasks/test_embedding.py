@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.contract.case_answers import compare_cases_with_constant
+from titrant.runtime.contract.case_answers import case_quality, compare_cases_with_constant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.tasks.cases import JudgedOutput
@@ -153,7 +153,7 @@ def test_the_best_constant_answer_finds_a_neighbor_by_chance():
     assert answers(old[:2], old[:2]).constant() is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(3, 60), st.integers(0, 2**16), st.floats(0, 4), st.booleans())
 def test_scores_stay_in_their_range(count, seed, noise, twins):
     old, groups = vectors(count, seed=seed)
@@ -170,3 +170,10 @@ def test_scores_stay_in_their_range(count, seed, noise, twins):
     assert (itself.candidate == 1).all()
     worst = cases.broken(np.ones(count, bool))
     assert worst.scores("neighbor", np.arange(count)).candidate.sum() == 0
+
+
+def test_two_tuning_rows_say_nothing_of_what_is_kept():
+    old, _ = vectors(2)
+    quality = case_quality(answers(old, old), 0.95)
+    assert (quality["metric"], quality["retention"], quality["kept_at_least"]) == ("neighbor", None, None)
+    assert quality["candidate"]["cosine"] == 1.0

@@ -229,7 +229,7 @@ def test_quality_says_what_is_kept():
     assert quality["retention"] == pytest.approx(quality["original"]["perplexity"] / quality["candidate"]["perplexity"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(2, 40), st.integers(0, 2**16), st.floats(0, 3), st.floats(0.5, 1.5))
 def test_bounds_hold_the_estimate_between_them(count, seed, noise, threshold):
     targets, old = documents(count, seed=seed)

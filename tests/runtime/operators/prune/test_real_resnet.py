@@ -14,7 +14,11 @@ from PIL import Image
 import titrant
 
 REAL = os.environ.get("TITRANT_DATA", "")
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not REAL, reason="TITRANT_DATA does not name the real data")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL, reason="TITRANT_DATA does not name the real data"),
+]
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 

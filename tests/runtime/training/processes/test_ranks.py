@@ -18,6 +18,8 @@ from titrant.runtime.training.processes.ranked_task import shared_group
 from titrant.runtime.training.processes.ranks import Ranks, rank_seed
 from titrant.schema.diagnostics.diagnostics import StepError
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 # What each rank runs; the test takes `make_task` from it too.
 WORK = """
 import json, os, signal

@@ -1,0 +1,1 @@
+"""What is let through although a gate did not pass."""

@@ -1,0 +1,1 @@
+"""What a contract is held against besides its gates."""
