@@ -164,5 +164,7 @@ def test_finds_the_same_faces_without_a_label(execute, data):
         "validation": "{agreement: {measure: boxes, at_least: 0.5}}",
     }
     done = execute(FACES.format(data=data, **given))
-    assert done.code in (0, 5), done.printed
-    assert 0.5 < done.gate("ort.static", "retention")["estimate"] < 1
+    # Every box of an image counts, and scores of unsure ones move by more than .1.
+    assert done.code == 5, done.printed
+    assert 0.1 < done.gate("ort.static", "retention")["estimate"] < 0.5
+    assert done.record["released"] == []
