@@ -65,7 +65,7 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     if evidence.always_valid and effective_share(scores.units, 0.5) < NEARLY_SINGLE:
         raise Unassessable("no bound of it holds at any number of looks where rows come in units")
     lower, upper = claims.bounds()
-    changed = scores.candidate != scores.original
+    changed = scores.candidate != scores.original if scores.changed is None else scores.changed
     rises, falls = scores.candidate > scores.original, scores.candidate < scores.original
     worse = rises if scores.less_is_better else falls
     name = gate.metric.replace("_", " ")

@@ -54,7 +54,8 @@ class MultilabelAnswers(CaseAnswers):
         else:
             of_case: Callable[[np.ndarray], np.ndarray] = _all_right if metric == "exact_match" else _share_right
             old, new = (of_case(decided == has) for decided in decisions)
-        return CaseScores(metric, old, new, self.rows.units[chosen], low, high)
+        changed = np.asarray((decisions[0] != decisions[1]).any(axis=1))
+        return CaseScores(metric, old, new, self.rows.units[chosen], low, high, changed=changed)
 
     def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which labels each case has, 0 or 1, and both models' probabilities of each."""

@@ -33,6 +33,7 @@ class CaseScores:
 
     `weights` (cases,), 0 or more, say how much of the mean a case is (None: all the same): the tokens of a document.
     `spread` (cases,) is the squared distance of a label from the mean label, for what is explained of it.
+    `changed` (cases,) bool says which are answered otherwise, where other scores do not tell it.
     `words` names the slice, "" for all cases.
     """
 
@@ -45,6 +46,7 @@ class CaseScores:
     words: str = ""
     weights: np.ndarray | None = None
     spread: np.ndarray | None = None
+    changed: np.ndarray | None = None
 
     @property
     def rule(self) -> CaseMetric:

@@ -157,8 +157,7 @@ def _in_batches(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
         if few and many / few >= _BATCHING:
             yield (
                 f"“{lead.id}” answers {factor_words(many / few)} as many cases a second in batches of {large} as in "
-                f"batches of {small}: where answers may wait for each other, serve it so (`titrant serve` batches by "
-                "itself)."
+                f"batches of {small}: where answers may wait for each other, serve it so."
             )
 
 

@@ -97,7 +97,7 @@ def _contract(page: "Page", story: "Story") -> Iterator[Passage]:
     name = f"{inline(story.lead.id)}: the" if len(page.stories) > 1 else "The"
     plan = page.record.plan.contract
     asks = f"confidence {plan.confidence:g}, one-sided; {plan.require} is asked for"
-    columns = ("verdict", "gate", "threshold", "before → after", "estimate (bounds)", "cases")
+    columns = ("verdict", "gate", "threshold", "before → after", "estimate (bounds), and why", "cases")
     head = [f"## {name} contract: {inline(contract.counted)}", "", row(columns), "|---|---|---|---|---|---:|"]
     rows = [_gate(each) for each in contract.rows]
     open_rows = len(contract.open)
@@ -114,6 +114,8 @@ def _gate(each: GateRow) -> str:
     about += f" (the other way round: {each.turned.verdict})" if each.turned else ""
     change = f"{each.before or '–'} → {each.after or '–'}" if each.before or each.after else "–"
     bounds = f"{each.estimate} ({each.bounds})" if each.bounds else each.reason
+    if each.bounds and each.verdict != "PASS" and each.reason:
+        bounds += f": {each.reason}"
     return row([f"{each.symbol} {inline(each.verdict)}", inline(about), inline(each.threshold), inline(change),
                 inline(bounds), f"{each.count or '–'}{needed}"])  # fmt: skip
 

@@ -25,7 +25,7 @@ def test_says_to_keep_the_original(records):
 def test_says_nothing_but_to_serve_in_batches_where_nothing_needs_help(records):
     assert advice(records.released()) == (
         "“ort-static” answers 9.4× as many cases a second in batches of 32 as in batches of 1: where answers may wait "
-        "for each other, serve it so (`titrant serve` batches by itself)."
+        "for each other, serve it so."
     )
     made = records.released()
     for timing in made["values"]["timings"].values():

@@ -69,6 +69,7 @@ def test_one_label_is_judged_as_two_classes():
     worse = answers.copy()
     worse[:, 1] = False
     found = evidence(marks, answers, worse)
+    assert judge(gate("macro_f1", "retention", 0.9), found).changed == int((answers[:, 1]).sum())
     harmed = judge(gate("sensitivity", "retention", 0.95, "class mass"), found)
     assert (harmed.verdict, harmed.candidate, harmed.cases) == ("FAIL", 0.0, int(marks[:, 1].sum()))
     assert judge(gate("sensitivity", "retention", 0.9, "class edema"), found).verdict == "PASS"
