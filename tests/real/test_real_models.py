@@ -116,7 +116,7 @@ def test_optimizes_checks_and_times_a_face_detector_without_labels(execute, data
     assert done.candidate("ort.static")["figures"]["latency_p50"] > 0
 
 
-FACES = """\
+FACES_WITH_BOXES = """\
 titrant: 1
 name: faces
 level: balanced
@@ -147,7 +147,7 @@ def test_keeps_the_faces_that_a_detector_finds(execute, data):
     labeler = f", labeler: {data}/ultralight_face/version-RFB-320.onnx"
     validation = "{retention: 0.9, gates: [{metric: box_f1, comparison: retention, threshold: 0.8}]}"
     given = {"task": "detection", "labeler": labeler, "labels": labels, "validation": validation}
-    done = execute(FACES.format(data=data, **given))
+    done = execute(FACES_WITH_BOXES.format(data=data, **given))
     assert done.code == 0, done.printed
     assert done.gate("ort.static", "box_f1.all.retention")["verdict"] == "PASS"
     retention = done.gate("ort.static", "retention")
@@ -163,7 +163,7 @@ def test_finds_the_same_faces_without_a_label(execute, data):
         "labels": "",
         "validation": "{agreement: {measure: boxes, at_least: 0.5}}",
     }
-    done = execute(FACES.format(data=data, **given))
+    done = execute(FACES_WITH_BOXES.format(data=data, **given))
     # Every box of an image counts, and scores of unsure ones move by more than .1.
     assert done.code == 5, done.printed
     assert 0.1 < done.gate("ort.static", "retention")["estimate"] < 0.5
