@@ -121,10 +121,10 @@ titrant: 1
 name: faces
 level: balanced
 task: {task}
-model: {{onnx: {data}/ultralight_face/version-slim-320.onnx, decode: "faces:boxes"}}
+model: {{onnx: {data}/ultralight_face/version-slim-320.onnx, decode: "face_boxes:boxes"}}
 data:
   source:
-    factory: faces:pieces
+    factory: face_boxes:pieces
     args: {{folder: {data}/ultralight_face{labeler}}}
     files:
       - {data}/ultralight_face/1.jpg
