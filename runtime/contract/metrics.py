@@ -8,8 +8,10 @@ import numpy as np
 from titrant.runtime.contract.answers import Answers, CaseCount
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.statistics.auroc import midranks
+from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.gate import LESS_IS_BETTER
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -211,7 +213,8 @@ def slice_metrics(evidence: Evidence) -> tuple[SliceMetrics, ...]:
     Brier score; a slice without a case is left out.
     """
     if evidence.cases is not None:
-        return tuple(_of_cases(evidence.cases, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
+        parts = (_of_cases(evidence.cases, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
+        return (*parts, *_of_objects(evidence.cases))
     if evidence.rows.labels is None or evidence.original is None or evidence.candidate is None:
         return ()
     return tuple(_on(evidence, *slice_rows) for slice_rows in _slices(evidence) if slice_rows[2].any())
@@ -220,6 +223,22 @@ def slice_metrics(evidence: Evidence) -> tuple[SliceMetrics, ...]:
 def _of_cases(cases: "CaseAnswers", group: str, value: str, chosen: np.ndarray) -> SliceMetrics:
     count, units = int(chosen.sum()), len(np.unique(cases.rows.units[chosen]))
     return SliceMetrics(group, value, count, units, count, *cases.figures(np.flatnonzero(chosen)))
+
+
+def _of_objects(cases: "CaseAnswers") -> Iterator[SliceMetrics]:
+    """Yield a slice for each class of masks or boxes, of the images that have it in a label or an answer."""
+    if TASKS[cases.task].label not in ("mask", "boxes"):
+        return
+    every, rows = np.arange(len(cases.rows)), cases.rows
+    metric = TASKS[cases.task].of_groups
+    for name in rows.classes:
+        try:
+            weights = cases.scores(metric, every, name).weights
+        except Unassessable:
+            continue
+        held = every if weights is None else np.flatnonzero(weights)
+        units = len(np.unique(rows.units[held]))
+        yield SliceMetrics("class", name, len(held), units, len(held), *cases.figures(every, name))
 
 
 def _slices(evidence: Evidence) -> Iterator[tuple[str, str, np.ndarray]]:

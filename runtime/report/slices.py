@@ -29,7 +29,9 @@ class SliceTable:
 
 def slice_table(metrics: Sequence[SliceMetrics]) -> SliceTable | None:
     """Lay out metrics that were freed of small slices; None where no metric is defined, as without labels."""
-    names = tuple(name for name in METRICS if metrics and name in metrics[0].original and _defined(metrics, name))
+    given = metrics[0].original if metrics else {}
+    others = [name for name in given if name not in METRICS]  # of tasks without classes, in their own order
+    names = tuple(name for name in (*METRICS, *others) if name in given and _defined(metrics, name))
     if not names:
         return None
     rows = tuple(

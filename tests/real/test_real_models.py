@@ -114,3 +114,57 @@ def test_optimizes_checks_and_times_a_face_detector_without_labels(execute, data
     assert done.gate(released, "retention")["verdict"] in ("PASS", "INCONCLUSIVE")
     assert done.gate(released, "retention")["estimate"] >= 0.95
     assert done.candidate("ort.static")["figures"]["latency_p50"] > 0
+
+
+FACES_WITH_BOXES = """\
+titrant: 1
+name: faces
+level: balanced
+task: {task}
+model: {{onnx: {data}/ultralight_face/version-slim-320.onnx, decode: "face_boxes:boxes"}}
+data:
+  source:
+    factory: face_boxes:pieces
+    args: {{folder: {data}/ultralight_face{labeler}}}
+    files:
+      - {data}/ultralight_face/1.jpg
+      - {data}/ultralight_face/10.jpg
+      - {data}/ultralight_face/11.jpg
+      - {data}/ultralight_face/version-RFB-320.onnx
+  inputs: [input]
+{labels}
+  split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6}}
+quantization: {{method: ort.static}}
+search: {{mix_layers: false}}
+profile: {{batches: [1], iterations: 20}}
+export: [{{format: onnx}}]
+validation: {validation}
+"""
+
+
+def test_keeps_the_faces_that_a_detector_finds(execute, data):
+    labels = "  label: faces\n  classes: [face]"
+    labeler = f", labeler: {data}/ultralight_face/version-RFB-320.onnx"
+    validation = "{retention: 0.9, gates: [{metric: box_f1, comparison: retention, threshold: 0.8}]}"
+    given = {"task": "detection", "labeler": labeler, "labels": labels, "validation": validation}
+    done = execute(FACES_WITH_BOXES.format(data=data, **given))
+    assert done.code == 0, done.printed
+    assert done.gate("ort.static", "box_f1.all.retention")["verdict"] == "PASS"
+    retention = done.gate("ort.static", "retention")
+    assert retention["original"] > 0.7
+    assert retention["estimate"] > 0.95
+    assert retention["verdict"] == "INCONCLUSIVE"  # 90 images prove little of a whole set
+
+
+def test_finds_the_same_faces_without_a_label(execute, data):
+    given = {
+        "task": "unlabeled",
+        "labeler": "",
+        "labels": "",
+        "validation": "{agreement: {measure: boxes, at_least: 0.5}}",
+    }
+    done = execute(FACES_WITH_BOXES.format(data=data, **given))
+    # Every box of an image counts, and scores of unsure ones move by more than .1.
+    assert done.code == 5, done.printed
+    assert 0.1 < done.gate("ort.static", "retention")["estimate"] < 0.5
+    assert done.record["released"] == []

@@ -79,7 +79,9 @@ class CaseAnswers(ABC):
         """
         return None
 
-    def figures(self, chosen: np.ndarray) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
+    def figures(
+        self, chosen: np.ndarray, class_name: str = ""
+    ) -> tuple[Mapping[str, float | None], Mapping[str, float | None]]:
         """Return each metric that follows from scores on the chosen cases, of the original and of the candidate."""
         before: dict[str, float | None] = {}
         after: dict[str, float | None] = {}
@@ -87,7 +89,7 @@ class CaseAnswers(ABC):
             if metric not in CASE_METRICS:
                 continue
             try:
-                scores = self.scores(metric, chosen)
+                scores = self.scores(metric, chosen, class_name)
             except Unassessable:
                 before[metric] = after[metric] = None
                 continue

@@ -88,15 +88,18 @@ class DetectionAnswers(CaseAnswers):
         above = beside.original - beside.candidate
         return replace(beside, metric="box_f1_over_constant", original=above, candidate=above, low=-1.0)
 
-    def figures(self, chosen: np.ndarray) -> tuple[dict[str, float | None], dict[str, float | None]]:
-        """Return every metric of the task on the chosen images, of the original and of the candidate."""
-        before, after = super().figures(chosen)
+    def figures(
+        self, chosen: np.ndarray, class_name: str = ""
+    ) -> tuple[dict[str, float | None], dict[str, float | None]]:
+        """Return every metric of the task on the chosen images, or of one class there, of original and candidate."""
+        before, after = super().figures(chosen, class_name)
         both: tuple[dict[str, float | None], dict[str, float | None]] = ({**before}, {**after})
         weights = np.zeros((1, len(self.rows)), np.int64)
         weights[0, chosen] = 1
+        places = slice(None) if not class_name else slice(place := self.class_place(class_name), place + 1)
         for figures, matches in zip(both, (self.before, self.after), strict=True):
             for metric in SET_METRICS:
-                value = float(average_precision(matches, weights, at_half=metric.endswith("_50"))[0])
+                value = float(average_precision(matches[places], weights, at_half=metric.endswith("_50"))[0])
                 figures[metric] = value if np.isfinite(value) else None
         order = [metric for metric in TASKS[self.task].metrics if metric in both[0]]
         return {name: both[0][name] for name in order}, {name: both[1][name] for name in order}

@@ -9,10 +9,12 @@ from titrant.runtime.contract.answers import same_answers
 from titrant.runtime.contract.case_answers import case_answers, case_quality, compare_cases_with_constant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
+from titrant.runtime.contract.metrics import slice_metrics
 from titrant.runtime.contract.reading import AnswerComparison, Reading
 from titrant.runtime.contract.tasks.masks import mean_dice, outline_distances
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable
 from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers, counted_classes
+from titrant.runtime.report.slices import slice_table
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.gate import BROKEN, PERMUTED, Contract, Gate, gate_test
@@ -246,3 +248,15 @@ def test_a_loss_at_the_threshold_passes_no_more_often_than_allowed(count):
 def test_a_class_that_is_not_there_is_refused(discs):
     with pytest.raises(Unassessable, match="no class gland"):
         answers_of(discs, discs, discs).scores("dice", np.arange(3), "gland")
+
+
+def test_the_report_gets_a_slice_for_each_class(discs):
+    made = evidence(discs, discs, np.where(discs == 2, 1, discs))
+    parts = {part.value: part for part in slice_metrics(made) if part.group == "class"}
+    assert list(parts) == list(NAMES)
+    assert (parts["lesion"].original["dice"], parts["lesion"].candidate["dice"]) == (1.0, 0.0)
+    assert parts["lesion"].cases == 130
+    table = slice_table(slice_metrics(made))
+    assert table.metrics == ("dice", "iou", "surface distance", "hausdorff 95")
+    assert [row.name for row in table.rows] == ["all", "class: background", "class: organ", "class: lesion"]
+    assert table.rows[3].figures[0] == "1.0000 → 0.0000"

@@ -1,0 +1,59 @@
+"""Masks and boxes through the whole chain: the shipped recipe and the docs' example, trained shortly."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SHORT = ("--set", "profile.batches=[1]", "--set", "profile.iterations=20")
+
+
+@pytest.fixture
+def run(warm, tmp_path):
+    def call(folder, name, *more):
+        copied = shutil.copytree(folder, tmp_path / "recipe", ignore=lambda _, names: [
+            each for each in names if each != name and not each.startswith("squares")
+        ])  # fmt: skip
+        home = {"TITRANT_HOME": str(tmp_path / "home")}
+        done = warm("-m", "titrant", "run", "-q", name, *SHORT, *more, cwd=copied, env=home)
+        (record,) = (tmp_path / "home" / "runs").glob("*/record.json")
+        return done, json.loads(record.read_text("utf-8")), record.parent
+
+    return call
+
+
+def gates(record, candidate="ort.static"):
+    judged = next(one for one in record["candidates"] if one["candidate"] == candidate)["judgement"]
+    return {result["gate"]: result for result in judged["results"]}
+
+
+@pytest.mark.slow
+def test_releases_the_network_that_finds_digits_and_lines(run):
+    done, record, folder = run(ROOT / "recipes", "digit_masks.yaml", "--set", "train.epochs=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record["released"] == ["ort.static"]
+    results = gates(record)
+    assert {name: results[name]["verdict"] for name in ("retention", "reference", "bias.side.left")} == {
+        "retention": "PASS", "reference": "PASS", "bias.side.left": "PASS",
+    }  # fmt: skip
+    assert results["retention"]["refused"] == ["permuted", "broken"]
+    # A line is in every other image.
+    assert results["dice.class_line.retention"]["cases"] < 0.75 * results["retention"]["cases"]
+    assert "dice" in (folder / "report.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_judges_a_detector_by_what_its_decoding_finds(run):
+    done, record, folder = run(
+        ROOT / "docs" / "examples" / "squares", "recipe.yaml",
+        "--set", "train.epochs=6", "--set", "validation.retention=0.5",
+    )  # fmt: skip
+    assert done.returncode in (0, 5), done.stdout + done.stderr
+    steps = {step["step"]: step for step in record["steps"]}
+    assert {"baseline.evaluation.raw", "ort.static.evaluation.raw"} & set(steps)
+    results = gates(record, record["candidates"][0]["candidate"])
+    assert results["reference"]["verdict"] == "PASS"
+    assert results["box_f1.all.retention"]["cases"] <= 270
+    assert "average_precision" in (folder / "report.json").read_text("utf-8")
