@@ -14,8 +14,9 @@ STATEMENT, PAYLOAD_TYPE = "https://in-toto.io/Statement/v1", "application/vnd.in
 TEST_RESULT, PROVENANCE = "https://in-toto.io/attestation/test-result/v0.1", "https://slsa.dev/provenance/v1"
 # What these name is titrant's own, and no place on the network.
 _BUILDER, _BUILD = "urn:titrant:run", "urn:titrant:build:recipe:v1"
-# Every other verdict released nothing.
-_RESULTS: Mapping[str, str] = {"PASS": "PASSED", "NOT PROVEN": "WARNED", WAIVED: "WARNED"}
+RESULTS: Mapping[str, str] = {
+    "PASS": "PASSED", "NOT PROVEN": "WARNED", WAIVED: "WARNED", "INCONCLUSIVE": "FAILED", "FAIL": "FAILED",
+}  # fmt: skip
 
 
 def result_statement(facts: RunFacts) -> dict[str, str]:
@@ -31,7 +32,7 @@ def result_statement(facts: RunFacts) -> dict[str, str]:
     others = sorted({f"{name}: {gate} {verdict}" for name, gate, verdict in judged if verdict not in ("PASS", "FAIL")})
     failed = sorted({f"{name}: {gate}" for name, gate, verdict in judged if verdict == "FAIL"})
     predicate = {
-        "result": _RESULTS.get(facts.run.verdict, "FAILED"),
+        "result": RESULTS.get(facts.run.verdict, "FAILED"),
         "configuration": configuration,
         "passedTests": passed,
         "warnedTests": others if let_through else [],
