@@ -92,7 +92,7 @@ def test_gives_inputs_the_types_that_models_take_and_keeps_their_numbers(dtype, 
         ({}, "other numbers of rows: none"),
         ({"x": np.zeros((3, 1)), "y": np.zeros((2, 1))}, "x 3, y 2"),
         (({"x": np.zeros((3, 1))}, np.zeros(2, int)), "2 labels of int64 for 3 rows"),
-        (({"x": np.zeros((3, 1))}, np.zeros(3)), "3 labels of float64"),
+        (({"x": np.zeros((3, 1))}, np.array(["a", "b", "c"])), "3 labels of <U1"),
     ],
 )
 def test_refuses_arrays_and_labels_that_do_not_go_together(value, words):

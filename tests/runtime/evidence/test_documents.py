@@ -66,9 +66,10 @@ def test_says_of_a_waiver_who_let_what_through_and_never_that_it_passed(records,
     gate = released["judgement"]["results"][0]["gate"]
     waiver = {"gate": gate, "verdict": "FAIL", "reason": "old scanner", "by": "J. Doe", "until": "2027-01-01"}
     released["waived"], made["run"]["verdict"] = [waiver], "WAIVED"
+    words = "waived by J. Doe until 2027-01-01: old scanner"
     written = texts(facts(made))
     tested = json.loads(written["test-result.intoto.json"])["predicate"]
-    assert (tested["result"], tested["failedTests"]) == ("WARNED", [f"{released['candidate']}: {gate}"])
+    assert (tested["result"], tested["failedTests"]) == ("WARNED", [f"{released['candidate']}: {gate} ({words})"])
     assert not [name for name in tested["passedTests"] if name.endswith(gate)]
     for name in ("model-card.md", "hazards.md", "annex-iv.md"):
         assert "waived by J. Doe until 2027-01-01: old scanner" in written[name], name
