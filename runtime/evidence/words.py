@@ -18,7 +18,6 @@ NO_CLAIM = (
     "of conformity with any law, regulation or standard, and no assessment by anybody."
 )
 # Formats of numbers that no quantization makes.
-# Formats of numbers that no quantization makes.
 _WIDE = {"fp64", "fp32", "tf32", "fp16", "bf16"}
 
 _TASKS: Mapping[str, str] = {

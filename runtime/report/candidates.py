@@ -140,9 +140,7 @@ class _Raw:
 UNITS = {"size": "B", "p50": "s", "p95": "s", "throughput": "cases/s", "memory": "B"}
 
 
-def candidate_rows(
-    record: Record, candidates: Mapping[str, Shown], leads: tuple[Shown, ...]
-) -> tuple[CandidateRow, ...]:
+def candidate_rows(record: Record, candidates: Mapping[str, Shown]) -> tuple[CandidateRow, ...]:
     """List the original first, then the candidates from gentle to aggressive, and what was only timed beside them.
 
     The fastest fp32 file of each engine is marked.

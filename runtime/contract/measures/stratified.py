@@ -40,10 +40,10 @@ def judge_stratified_retention(gate: Gate, evidence: Evidence) -> GateEstimate:
     outcomes, strata = _outcomes(gate, evidence)
     parts = counts_by_stratum(outcomes.original, outcomes.candidate, strata)
     if not _scored(evidence, outcomes, 1 - gate.threshold) or len(parts) < 2:
-        return _with_harm(finding, gate, evidence, outcomes, strata)
+        return _with_harm(finding, evidence, outcomes, strata)
     factor = effective_share(outcomes.units, 1 - gate.threshold)
     parts = [part.times(factor) for part in parts]
-    return _with_harm(_worse(finding, ratio_bounds(parts, evidence.confidence)), gate, evidence, outcomes, strata)
+    return _with_harm(_worse(finding, ratio_bounds(parts, evidence.confidence)), evidence, outcomes, strata)
 
 
 def judge_stratified_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -52,11 +52,11 @@ def judge_stratified_difference(gate: Gate, evidence: Evidence) -> GateEstimate:
     outcomes, strata = _outcomes(gate, evidence)
     parts = counts_by_stratum(outcomes.original, outcomes.candidate, strata)
     if not _scored(evidence, outcomes, gate.threshold) or len(parts) < 2:
-        return _with_harm(finding, gate, evidence, outcomes, strata)
+        return _with_harm(finding, evidence, outcomes, strata)
     factor = effective_share(outcomes.units, gate.threshold)
     low, high = difference_bounds([part.times(factor) for part in parts], evidence.confidence)
     bounds = (-high, -low) if gate.comparison == "drop_at_most" else (low, high)
-    return _with_harm(_worse(finding, bounds), gate, evidence, outcomes, strata)
+    return _with_harm(_worse(finding, bounds), evidence, outcomes, strata)
 
 
 def judge_stratified_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -116,9 +116,7 @@ def _worse(finding: GateEstimate, bounds: tuple[float, float]) -> GateEstimate:
     return replace(finding, lower=lower, upper=upper, method=finding.method + BY_STRATUM)
 
 
-def _with_harm(
-    finding: GateEstimate, gate: Gate, evidence: Evidence, outcomes: Paired, strata: np.ndarray
-) -> GateEstimate:
+def _with_harm(finding: GateEstimate, evidence: Evidence, outcomes: Paired, strata: np.ndarray) -> GateEstimate:
     """Say which strata are shown to be harmed, of those with enough cases to be judged by themselves."""
     names = evidence.rows.subgroup_values[STRATA]
     places = _all_strata(evidence)[outcomes.places]

@@ -17,7 +17,6 @@ OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 MOST_BOXES = 100
 _WHOLE = [0.0, 1e10]
-_AREA = "all"
 
 
 @dataclass(frozen=True)

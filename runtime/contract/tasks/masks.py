@@ -4,8 +4,6 @@ import numpy as np
 
 from titrant.schema.recipe.model import OutputKind
 
-# The number of what is no object, where classes have no names.
-BACKGROUND = 0
 # Rows whose pixels are counted at once.
 _ROWS_AT_ONCE = 64
 

@@ -70,7 +70,7 @@ def _parts(page: "Page") -> Iterator[Passage]:
     if page.looks and page.stories:
         yield Passage([inline(page.looks)])
     for story in page.stories:
-        yield from _gained(page, story)
+        yield from _gained(story)
     if page.ladder:
         yield _ladder(page)
     yield _models(page)
@@ -123,7 +123,7 @@ def _gate(each: GateRow) -> str:
                 inline(bounds), f"{each.count or '–'}{needed}"])  # fmt: skip
 
 
-def _gained(page: "Page", story: "Story") -> Iterator[Passage]:
+def _gained(story: "Story") -> Iterator[Passage]:
     word = "Released" if story.lead.released else "Judged and not released"
     head = [f"## {word}: {inline(story.lead.id)}", "", "| | before | after | |", "|---|---:|---:|---|"]
     rows = [
