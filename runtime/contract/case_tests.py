@@ -87,8 +87,8 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     over, under = (second, first) if first.rule.less_is_better else (first, second)
     halved = 1 - (1 - evidence.confidence) / 2
     bounds = [CaseClaims(side, "at_least", halved).bounds() for side in (over, under)]
-    values = over.after, under.after
-    if None in values or not values[1]:
+    numerator, denominator = over.after, under.after
+    if numerator is None or not denominator:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     observed = (
         f"{gate.metric.replace('_', ' ')} {first.after:.6g}{first.words} over {first.counted:,} cases and "
@@ -96,7 +96,7 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     )
     fewest = min(unit_count(side.units) for side in (first, second))
     return GateEstimate(
-        values[0] / values[1],  # type: ignore[operator]
+        numerator / denominator,
         _ratio(bounds[0][0], bounds[1][1]), _ratio(bounds[0][1], bounds[1][0]), first.after, second.after,
         min(first.counted, second.counted), None, BETTING + _OF_EACH, observed, units=fewest,
     )  # fmt: skip

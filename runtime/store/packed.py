@@ -21,7 +21,6 @@ from titrant.schema.config.sealed import MAGIC, SealedReader, SealedWriter, is_s
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import os_reason
 
-_GZIP = b"\x1f\x8b"
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 _COPY_BYTES = 1 << 18
 
@@ -51,7 +50,7 @@ def pack(run: Path, file: Path, *, key: str | None) -> None:
 
 def _write(run: Path, stream: IO[bytes], key: str | None) -> None:
     sealing = None if key is None else SealedWriter(stream, key)
-    outer: IO[bytes] = stream if sealing is None else sealing  # type: ignore[assignment]
+    outer = stream if sealing is None else sealing
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=outer, mtime=0) as compressed,
         tarfile.open(fileobj=compressed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
@@ -85,16 +84,6 @@ def _entries(run: Path) -> Iterator[Path]:
             yield from _entries(entry)
         elif entry.is_file():
             yield entry
-
-
-def is_packed(file: Path) -> bool:
-    """Whether a file looks like a packed run."""
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(len(MAGIC))
-    except OSError:
-        return False
-    return is_sealed(head) or head.startswith(_GZIP)
 
 
 def packed_file(file: Path, name: str) -> bytes | None:

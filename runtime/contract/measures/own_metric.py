@@ -41,9 +41,17 @@ class MetricCases:
 
     def at(self, places: np.ndarray) -> "MetricCases":
         """Return some of the cases, by place, also with repetition."""
-        arrays = {name: getattr(self, name) for name in ("labels", "decisions", "probabilities", "numbers")}
-        taken = {name: _read_only(array[places]) for name, array in arrays.items() if array is not None}
-        return replace(self, **taken)  # type: ignore[arg-type]
+
+        def part(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else _read_only(array[places])
+
+        return replace(
+            self,
+            labels=_read_only(self.labels[places]),
+            decisions=part(self.decisions),
+            probabilities=part(self.probabilities),
+            numbers=part(self.numbers),
+        )
 
 
 def metric(

@@ -63,8 +63,11 @@ def slope(scores: np.ndarray, labels: np.ndarray) -> Recalibration | None:
         values: np.ndarray = b + (y - _sigmoid(a + b * x)) * (x - middle) / information
         return values
 
-    ends = tuple((float(added(_GRID, y).min()), float(added(_GRID, y).max())) for y in (0.0, 1.0))
-    return Recalibration(b, added(scores, labels), ends)  # type: ignore[arg-type]
+    def ends(label: float) -> tuple[float, float]:
+        values = added(_GRID, label)
+        return float(values.min()), float(values.max())
+
+    return Recalibration(b, added(scores, labels), (ends(0.0), ends(1.0)))
 
 
 def intercept(scores: np.ndarray, labels: np.ndarray) -> Recalibration | None:

@@ -15,7 +15,7 @@ from titrant.runtime.contract.tasks.boxes import boxes_of
 # Overlaps (IoU) from which on a box is right, and recalls at which precision is read; boxes of a class in an image.
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
-MOST_BOXES = 100
+_MOST_OF_A_CLASS = 100
 _WHOLE = [0.0, 1e10]
 
 
@@ -67,7 +67,7 @@ def _evaluation(rows: int, classes: int, overlaps: np.ndarray) -> Any:
 
     evaluation = COCOeval(iouType="bbox")
     evaluation.params.imgIds, evaluation.params.catIds = list(range(rows)), list(range(classes))
-    evaluation.params.iouThrs, evaluation.params.maxDets = overlaps, [MOST_BOXES]
+    evaluation.params.iouThrs, evaluation.params.maxDets = overlaps, [_MOST_OF_A_CLASS]
     evaluation._gts, evaluation._dts = defaultdict(list), defaultdict(list)
     return evaluation
 
@@ -77,7 +77,7 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
     counts = np.zeros(rows, np.int64)
     for row in range(rows):
         evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
-        matched = evaluation.evaluateImg(row, place, _WHOLE, MOST_BOXES)
+        matched = evaluation.evaluateImg(row, place, _WHOLE, _MOST_OF_A_CLASS)
         if matched is None:
             continue
         counts[row] = len(matched["gtIds"])

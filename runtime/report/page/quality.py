@@ -7,7 +7,7 @@ from titrant.runtime.report.candidates import Shown, outcome, table_batch
 from titrant.runtime.report.charts.scatter import OTHER, PLAIN, REFERENCE, Mark, Scatter
 from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.main_metric import MainMetric, main_metric
-from titrant.runtime.report.record_view import NONE, Record, Timing, gate_title, quantity
+from titrant.runtime.report.record_view import NONE, Record, gate_title, quantity
 from titrant.schema.gain_parts import ORIGINAL
 from titrant.schema.gate import threshold_words
 from titrant.schema.record import NOT_TRIED
@@ -98,23 +98,26 @@ def _models(record: Record, candidates: Mapping[str, Shown], metric: MainMetric,
     search = next(iter(record.plan.searches), None)
     marks = {} if search is None else fastest_marks(record, search)
 
-    def timed(name: str) -> Timing | None:
-        return timings[name].batches.get(batch) if name in timings else None
+    def seconds(name: str) -> float | None:
+        timing = timings[name].batches.get(batch) if name in timings else None
+        return None if timing is None else timing.p50
 
-    def model(name: str, what: str, became: tuple[str, str, str], value: float | None, **more: object) -> _Model:
-        timing = timed(name)
-        row = LegendRow(
+    def row(
+        name: str, what: str, became: tuple[str, str, str], value: float | None, *, size: int | None = None,
+        chosen: bool = False,
+    ) -> LegendRow:  # fmt: skip
+        p50 = seconds(name)
+        return LegendRow(
             0, name, f"{what}; {marks[name]}" if name in marks else what, *became,
-            seconds=NONE if timing is None else format_time(timing.p50), value=metric.words(value),
-            size=quantity(more.get("size"), "B"), chosen=bool(more.get("chosen")),  # type: ignore[arg-type]
+            seconds=NONE if p50 is None else format_time(p50), value=metric.words(value), size=quantity(size, "B"),
+            chosen=chosen,
         )  # fmt: skip
-        seconds = None if timing is None else timing.p50
-        return _Model(row, str(more.get("kind", OTHER)), seconds, value, more.get("low"))  # type: ignore[arg-type]
 
     kept = not record.run.released
     became = ("✓", "keep this one", "pass") if kept else ("○", "the reference", "plain")
     what = f"as given, in {record.plan.original_engine}"
-    models = [model("original", what, became, faithful, kind=REFERENCE, chosen=kept)]
+    first_row = row("original", what, became, faithful, chosen=kept)
+    models = [_Model(first_row, REFERENCE, seconds("original"), faithful)]
     for each in candidates.values():
         said = outcome(each)
         because = (
@@ -123,13 +126,14 @@ def _models(record: Record, candidates: Mapping[str, Shown], metric: MainMetric,
             else said[1]
         )
         low = each.quality.lower if each.quality and metric.is_kept else None
-        models.append(
-            model(each.id, _what(each), (said[0], because, said[2]), metric.of(each.quality), size=each.record.size,
-                  chosen=each.released, kind=PLAIN if each.planned.method == "none" else OTHER, low=low)
-        )  # fmt: skip
+        kind, value = PLAIN if each.planned.method == "none" else OTHER, metric.of(each.quality)
+        legend = row(each.id, _what(each), (said[0], because, said[2]), value, size=each.record.size,
+                     chosen=each.released)  # fmt: skip
+        models.append(_Model(legend, kind, seconds(each.id), value, low))
     for name, engine, size in beside(record, search) if search is not None else ():
         became = ("○", "timed beside", "plain")
-        models.append(model(name, f"plain conversion, in {engine}", became, faithful, size=size, kind=PLAIN))
+        legend = row(name, f"plain conversion, in {engine}", became, faithful, size=size)
+        models.append(_Model(legend, PLAIN, seconds(name), faithful))
     return models
 
 
