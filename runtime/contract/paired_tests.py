@@ -237,7 +237,10 @@ def judge_auroc(gate: Gate, evidence: Evidence) -> GateEstimate:
 def area_finding(
     gate: Gate, evidence: Evidence, areas: Areas, sides: tuple[np.ndarray, np.ndarray], cases: SliceAnswers
 ) -> GateEstimate:
-    """Bound what a gate compares of two areas; `sides` are which of the rows in them are positive, and their units."""
+    """Bound what a gate compares of two areas.
+
+    `sides` are which of the rows in them are positive, (rows,) bool, and the unit of each, (rows,).
+    """
     positive, units = sides
     estimate, lower, upper = _area_bounds(gate, areas, evidence.confidence)
     placed = [

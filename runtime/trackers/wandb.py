@@ -221,7 +221,10 @@ class WandbRun:
         self._run.log({place: point.place, **figures})
 
     def close(self, ending: Ending) -> None:
-        """Log the final figures, the gates and the released files by their digests, and end the run."""
+        """Log the final figures, the gates and the released files by their digests, and end the run.
+
+        Raises TrackerError where the file of an offline run has no end, or what wandb raises.
+        """
         if self._run is None:
             return
         gates = {f"{row.candidate}/gates/{row.gate}": row.verdict for row in ending.gates}

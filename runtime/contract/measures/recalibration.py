@@ -45,7 +45,10 @@ def judge_recalibration(gate: Gate, evidence: Evidence) -> GateEstimate:
 
 
 def fitted(metric: str, answers: Answers, cases: SliceAnswers, labels: np.ndarray) -> Recalibration:
-    """Fit one model's scores of the positive class; Unassessable where no finite coefficient is there."""
+    """Fit one model's scores of the positive class to labels (cases,) of 0 and 1.
+
+    Unassessable where no finite coefficient is there.
+    """
     coefficient = FITS[metric](logits(answers.probabilities[:, cases.positive]), labels)
     if coefficient is None:
         name = metric.replace("_", " ")

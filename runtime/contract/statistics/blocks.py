@@ -47,7 +47,10 @@ def _medians(samples: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def block_means(samples: np.ndarray, sizes: Sequence[int]) -> list[float]:
-    """Return the mean seconds of a run in each block, ascending: what one after another took, slow ones included."""
+    """Return the mean seconds of a run in each block, ascending: what one after another took, slow ones included.
+
+    `samples` (runs,) are seconds in the order of the runs, `sizes` how many of them are in each block.
+    """
     blocks = np.split(np.asarray(samples), np.cumsum(sizes)[:-1])
     return sorted(float(block.mean()) for block in blocks)
 

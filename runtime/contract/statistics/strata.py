@@ -84,6 +84,7 @@ def stratified_areas(
 ) -> tuple[Areas, np.ndarray] | None:
     """Return the mean area within strata, weighted by their pairs of a positive and a negative, and which rows count.
 
+    Both models' scores, which rows are positive, units and strata are (rows,); so is what counts, as bool.
     No positive of one stratum is compared with a negative of another: a site whose scores all lie higher would lend
     its order to the others. Variances are DeLong's of each stratum, times the squared weights. Placements are those
     within the stratum, of the rows that count; None where no stratum has both classes.

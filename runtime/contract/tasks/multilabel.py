@@ -58,13 +58,13 @@ class MultilabelAnswers(CaseAnswers):
         return CaseScores(metric, old, new, self.rows.units[chosen], low, high, changed=changed)
 
     def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return which labels each case has, 0 or 1, and both models' probabilities of each."""
+        """Return which labels each case has, 0 or 1, and both models' probabilities of each; (rows, labels) float64."""
         return self._has.astype(np.float64), self._original, self._candidate
 
     def one_label(self, name: str) -> tuple[Rows, np.ndarray, np.ndarray]:
         """Return the rows as those of two classes, without and with one label, and both models' probabilities of it.
 
-        Unassessable when there is no such label.
+        Probabilities are (rows,) each. Unassessable when there is no such label.
         """
         if name not in self.rows.classes:
             raise Unassessable(f"there is no label {name}")

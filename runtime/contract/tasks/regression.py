@@ -53,7 +53,7 @@ class RegressionAnswers(CaseAnswers):
         return CaseScores(metric, old, new, self.rows.units[chosen], 0.0, self._furthest**power, spread=spread)
 
     def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the labels and both models' numbers."""
+        """Return the labels and both models' numbers, (rows, numbers) float64 each."""
         return self._labels, self._original, self._candidate
 
     @property

@@ -124,7 +124,10 @@ def _fallen(matched: ClassMatches, other: ClassMatches, fallen: np.ndarray) -> C
 def image_set(
     cases: DetectionAnswers, metric: str, comparison: str, inside: np.ndarray, class_name: str = ""
 ) -> ImageSet:
-    """Gather what a metric looks at, of all classes or of one; Unassessable where there is no such class."""
+    """Gather what a metric looks at, of all classes or of one; `inside` are the images that count, (images,) bool.
+
+    Unassessable where there is no such class.
+    """
     places = slice(None)
     if class_name:
         places = slice(place := cases.class_place(class_name), place + 1)

@@ -191,5 +191,8 @@ def same_tokens(original: np.ndarray, candidate: np.ndarray) -> np.ndarray:
 
 
 def likelihoods(kept: np.ndarray) -> np.ndarray:
-    """Return the log-likelihoods of what was kept: a likeliest token jumps where two are nearly as likely."""
+    """Return the log-likelihoods (rows, length) of what was kept (rows, length, 4).
+
+    Of the rest a likeliest token jumps where two are nearly as likely.
+    """
     return kept[..., _LIKELIHOOD]

@@ -48,7 +48,10 @@ def find_object_classes(labels: Sequence[np.ndarray], column: str, kind: str, st
 def object_labels(
     column: np.ndarray, classes: Classes, kind: str, inputs: Mapping[str, np.ndarray], name: str
 ) -> np.ndarray:
-    """Return a role's masks or boxes; `inputs` are its images, and `name` that of the label."""
+    """Return a role's masks (rows, height, width) int16 or boxes (rows, most, 5) float64, by place among the classes.
+
+    `inputs` are the role's images, and `name` is that of the label. Raises PreconditionError X647 as `box_numbers`.
+    """
     if kind == "mask":
         return mask_numbers(column, classes)
     return box_numbers(column, classes, image_size(inputs), name)

@@ -82,7 +82,8 @@ def operator_values(declaration: Declaration, inputs: Mapping[str, Any]) -> dict
 def live_rows(role: str, value: Any) -> Rows:
     """Return Rows of arrays by name, and of labels where they are given; each row is a case by itself.
 
-    Whole numbers are classes, fractions the numbers that a regression is to give.
+    Whole numbers are classes, fractions the numbers that a regression is to give. Raises RecipeError X232 for labels
+    that are neither, or not as many as the rows.
     """
     arrays, labels = value if _is_labelled(value) else (value, None)
     inputs = _arrays(role, arrays)

@@ -150,7 +150,7 @@ def search_runs(
 
 
 def parse_metric(text: str) -> MetricFilter:
-    """Read `NAME<=VALUE`, with a unit for sizes and times."""
+    """Read `NAME<=VALUE`, with a unit for sizes and times; RecipeError for anything else."""
     match = _FILTER.fullmatch(text)
     if match is None:
         raise _unreadable(f"`{text}` is not a comparison of a figure with a number")
