@@ -179,7 +179,12 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
         yield f"Run {inline(value['run'])}. There is no earlier release: the change is the one from the original."
     else:
         yield f"Run {inline(value['run'])}, against {inline(against['run'])} ({inline(against['chosen'])})."
-    described = value["description_of_modifications"]
+    yield from _modifications_lines(value["description_of_modifications"], against)
+    yield from _protocol_lines(value["modification_protocol"])
+    yield from _impact_lines(value["impact_assessment"])
+
+
+def _modifications_lines(described: Mapping[str, Any], against: Mapping[str, Any] | None) -> Iterator[str]:
     yield from ("", "## 1. Description of modifications", "")
     yield from table(
         ("file", "from", "what was done"),
@@ -199,7 +204,9 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
         yield from (
             table(("what", "where", "change", "before", "now", "follows from"), changed) if changed else ["Nothing."]
         )
-    protocol = value["modification_protocol"]
+
+
+def _protocol_lines(protocol: Mapping[str, Any]) -> Iterator[str]:
     data, judged, update = protocol.values()
     yield from ("", "## 2. Modification protocol", "", "### Data management", "")
     rows = [f"{count} rows for {role}" for role, count in data["rows"].items()]
@@ -216,7 +223,9 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from ("", "### Update procedure", "")
     yield from bullets(f"{name.replace('_', ' ')}: {text}" for name, text in update.items())
-    impact = value["impact_assessment"]
+
+
+def _impact_lines(impact: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## 3. Impact assessment", "", f"{inline(impact['verdict'])}.", "")
     yield from table(
         ("file", "gate", "verdict", "estimate", "in the earlier run", "original", "optimized"),

@@ -24,7 +24,7 @@ from titrant.schema.values.canonical import plain
 
 # So many refusals one after the other end it: a server that is gone takes its time to say so.
 _MOST_REFUSALS = 3
-_TELL_SECONDS = 1.0
+_PUBLISH_SECONDS = 1.0
 _MOST_SAID = 300
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 # Every tracker by the key of the recipe: another one is a file here and a line in this list.
@@ -34,7 +34,7 @@ TRACKERS: Mapping[str, Open] = {
     "mlflow": open_mlflow,
 }
 
-TellRecord = Callable[[TrackerRecord], None]
+PublishRecord = Callable[[TrackerRecord], None]
 
 
 def main() -> None:
@@ -47,13 +47,17 @@ def main() -> None:
     facts = facts_of(Path(asked["folder"]), Path(asked["home"]))
     begun = TrackerRecord(asked["tracker"])
 
-    def tell(record: TrackerRecord) -> None:
+    def publish(record: TrackerRecord) -> None:
         print(json.dumps(plain(record)), file=answers, flush=True)
 
     ended = feed(
-        begun, TRACKERS[begun.tracker], (facts, asked["options"]), follow(facts, lambda: os.getppid() != parent), tell
+        begun,
+        TRACKERS[begun.tracker],
+        (facts, asked["options"]),
+        follow(facts, lambda: os.getppid() != parent),
+        publish,
     )
-    tell(ended)
+    publish(ended)
     answers.flush()
     # A library's threads that wait for a server would hold the process.
     os._exit(0)
@@ -72,18 +76,18 @@ def feed(
     opener: Open,
     given: tuple[TrackedRun, Mapping[str, Any]],
     items: Iterable[TrackedPoint | Ending],
-    tell: TellRecord,
+    publish: PublishRecord,
 ) -> TrackerRecord:
     """Open a tracker on a run, hand it every item, and return how it fared; whatever it raises ends in the record.
 
-    `tell` is told about once a second, so that somebody knows how far it was if it is ended from outside.
+    `publish` gets the record about once a second, so that somebody knows how far it was if it is ended from outside.
     """
     try:
         tracker = opener(*given)
     except Exception as error:  # noqa: BLE001 - a tracker's library may raise anything
         return _refused(begun, error)
     where = tracker.where.removeprefix(f"{given[0].folder}{os.sep}")
-    feeding = _Feeding(replace(begun, mode=tracker.mode, where=without_secrets(where)), tracker, tell)
+    feeding = _Feeding(replace(begun, mode=tracker.mode, where=without_secrets(where)), tracker, publish)
     for item in items:
         if not feeding.take(item):
             break
@@ -93,13 +97,13 @@ def feed(
 class _Feeding:
     """One tracker that is fed, and how it fares."""
 
-    def __init__(self, record: TrackerRecord, tracker: Tracker, tell: TellRecord) -> None:
+    def __init__(self, record: TrackerRecord, tracker: Tracker, publish: PublishRecord) -> None:
         self.record = record
         self._tracker = tracker
-        self._tell = tell
+        self._publish = publish
         self._refusals = 0
-        self._told_at = time.monotonic()
-        tell(record)
+        self._published_at = time.monotonic()
+        publish(record)
 
     def take(self, item: TrackedPoint | Ending) -> bool:
         """Hand on an item; False when no more is taken."""
@@ -115,9 +119,9 @@ class _Feeding:
         else:
             self.record = replace(self.record, sent=self.record.sent + 1)
             self._refusals = 0
-        if time.monotonic() - self._told_at >= _TELL_SECONDS:
-            self._told_at = time.monotonic()
-            self._tell(self.record)
+        if time.monotonic() - self._published_at >= _PUBLISH_SECONDS:
+            self._published_at = time.monotonic()
+            self._publish(self.record)
         return self._refusals < _MOST_REFUSALS
 
 

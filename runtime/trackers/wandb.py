@@ -28,8 +28,9 @@ from titrant.runtime.trackers.tracker import (
 from titrant.schema.values.files import json_object, write_json
 from titrant.schema.values.frozen import dataclass
 
+WandbMode = Literal["online", "offline", "disabled"]
 # From the laxest to the strictest.
-MODES = ("online", "offline", "disabled")
+MODES: tuple[WandbMode, ...] = ("online", "offline", "disabled")
 _OLD_NAMES = {"dryrun": "offline", "run": "online"}
 _HOST = "api.wandb.ai"
 _INIT_SECONDS = 10
@@ -51,18 +52,19 @@ _FOLDERS = ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTI
 class TrackingMode:
     """What a run is tracked in, and why it is stricter than what was asked for; "" where it is not."""
 
-    mode: str
+    mode: WandbMode
     because: str = ""
 
 
-def mode_here(asked: str) -> TrackingMode:
+def mode_here(asked: WandbMode) -> TrackingMode:
     """Return the mode that the environment leaves of what is asked for: it can make it stricter, and never laxer."""
     given = os.environ.get("WANDB_MODE", "").strip().lower()
     given = _OLD_NAMES.get(given, given)
     if os.environ.get("WANDB_DISABLED", "").strip().lower() in ("true", "1", "yes"):
         return TrackingMode("disabled", "WANDB_DISABLED is set" if asked != "disabled" else "")
-    if given in MODES and MODES.index(given) > MODES.index(asked):
-        return TrackingMode(given, f"WANDB_MODE is {given}")
+    stricter = next((mode for mode in MODES[MODES.index(asked) + 1 :] if mode == given), None)
+    if stricter is not None:
+        return TrackingMode(stricter, f"WANDB_MODE is {stricter}")
     if asked == "online" and not has_login():
         return TrackingMode("offline", "nobody is logged in: set WANDB_API_KEY, or: wandb login")
     return TrackingMode(asked)
@@ -143,7 +145,7 @@ class RunRequest:
     """What a run of Weights & Biases is begun with; "" for the server's own choice."""
 
     project: str
-    mode: str
+    mode: WandbMode
     folder: Path
     id: str = ""
     name: str = ""
@@ -186,7 +188,7 @@ def begin(asked: RunRequest, *, tags: Sequence[str], config: Mapping[str, Any]) 
         name=asked.name or None,
         id=asked.id or None,
         dir=str(asked.folder),
-        mode=asked.mode,  # type: ignore[arg-type]
+        mode=asked.mode,
         tags=list(tags) or None,
         config=dict(config),
         # What is kept here alone has nothing to be resumed with; the server joins it by its id.
@@ -281,7 +283,7 @@ def _is_whole(kept: Path) -> bool:
 def initialize_wandb(
     project: str,
     *,
-    mode: Literal["online", "offline", "disabled"] = "offline",
+    mode: WandbMode = "offline",
     name: str = "",
     folder: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,

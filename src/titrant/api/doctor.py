@@ -20,7 +20,7 @@ from titrant.runtime.backends.backend import distribution
 from titrant.runtime.method import Method
 from titrant.runtime.operators.model.cast import computes
 from titrant.runtime.trackers.tracker import TrackerError, refuse_unwritable
-from titrant.runtime.trackers.wandb import has_login, mode_here
+from titrant.runtime.trackers.wandb import WandbMode, has_login, mode_here
 from titrant.schema.cost import WORKER_BYTES, Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, StepError
 from titrant.schema.facts import Hardware
@@ -294,7 +294,7 @@ def wandb_login(needed: bool) -> Iterator[DoctorRow]:
         yield DoctorRow("wandb", "ok", "not logged in: runs are tracked offline only (log in with: wandb login)")
 
 
-def _wandb(asked: str) -> Iterator[DoctorRow]:
+def _wandb(asked: WandbMode) -> Iterator[DoctorRow]:
     mode = mode_here(asked)
     if mode.mode == "offline" and asked == "online" and not has_login():
         yield from wandb_login(needed=True)
