@@ -54,6 +54,13 @@ def test_boxes_are_cut_at_the_edges_and_inverted_ones_have_no_area(decoded):
     assert answers[0, :, :4].tolist() == [[0, 0, 10, 10], [25, 15, 30, 20], [0, 0, 4, 4], [8, 8, 8, 8]]
 
 
+def test_keeps_the_300_surest_boxes_of_a_case(decoded):
+    scores = np.linspace(0.1, 0.9, 400)
+    answers = decoded(lambda outputs: (np.tile([1, 2, 3, 4], (400, 1)), scores, np.zeros(400)))
+    assert answers.shape == (2, 300, 6)
+    np.testing.assert_allclose(np.sort(answers[0, :, 4]), scores[100:], atol=1e-6)
+
+
 def test_no_box_at_all_is_an_answer(decoded):
     assert (decoded(lambda outputs: ([], [], [])) == -1).all()
 

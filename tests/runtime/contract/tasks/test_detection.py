@@ -186,6 +186,25 @@ def test_few_images_prove_nothing_of_a_set_that_may_fail(changed):
     assert result.upper is None
 
 
+def test_a_bound_is_no_better_than_if_five_more_images_failed():
+    labels, answers = scene(3, images=80)
+    moved = answers.copy()
+    moved[:40, 0, 4] += 0.01
+    images, lost = (
+        image_set(evidence(labels, answers, given).cases, "average_precision", "retention", np.ones(80, bool))
+        for given in (moved, without_five(labels, moved))
+    )
+    assert images.changed >= 20
+    assert images.bounds(0.95, 1)[0] <= images.guarded(0.95) <= lost.once()[2] < images.once()[2]
+
+
+def without_five(labels, answers):
+    """Return the answers without any box in the five images with most labels."""
+    fewer = answers.copy()
+    fewer[np.argsort(-(~np.isnan(labels[..., 0])).sum(axis=1), kind="stable")[:5]] = -1.0
+    return fewer
+
+
 def test_units_of_images_fail_whole():
     labels, answers = scene(4, images=300)
     alone, together = (

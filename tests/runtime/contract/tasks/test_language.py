@@ -14,6 +14,7 @@ from titrant.runtime.contract.output_kinds import contradiction
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.contract.tasks.cases import JudgedOutput
 from titrant.runtime.contract.tasks.language import LanguageAnswers
+from titrant.runtime.contract.tasks.scores import CaseClaims
 from titrant.runtime.contract.tasks.tokens import TokenSession, with_tokens
 from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.values import Outputs, Rows
@@ -239,6 +240,16 @@ def test_bounds_hold_the_estimate_between_them(count, seed, noise, threshold):
         result = judge(gate(metric, comparison, threshold), made)
         assert result.lower is None or result.lower <= result.estimate + 1e-9
         assert result.upper is None or result.upper >= result.estimate - 1e-9
+
+
+@pytest.mark.parametrize(("count", "proven"), [(110, False), (200, True)])
+def test_a_document_that_was_not_seen_may_cost_twice_what_guessing_costs(count, proven):
+    # Bets prove this from log(25) / -log(1 - share) documents on, 145; from 72 on if one could cost what guessing does.
+    targets = np.random.default_rng(0).integers(0, VOCABULARY, (count, 9))
+    logits = np.zeros((count, 9, VOCABULARY), np.float32)
+    np.put_along_axis(logits, targets[..., None], np.float32(2.5), 2)
+    scores = answers(targets, logits, logits).scores("perplexity", np.arange(count))
+    assert CaseClaims(scores, "retention", 0.95).proves(0.9) is proven
 
 
 def test_every_document_is_judged_by_the_tokens_of_another_one():
