@@ -105,6 +105,18 @@ def test_subgroups_are_compared_by_their_errors(fitted):
     assert judge(gate("mae", "retention", 0.8, "subgroup site.b", "bias"), found).verdict == "FAIL"
 
 
+def test_a_ratio_of_subgroups_has_half_the_error_for_each(fitted):
+    labels, answers = fitted
+    place = np.arange(len(labels)) % 2
+    made = evidence(labels, answers, answers, subgroup=place)
+    result = judge(gate("mae", "ratio_at_least", 0.8, "subgroup site.b / site.a", "bias"), made)
+    (low_a, high_a), (low_b, high_b) = (
+        CaseClaims(made.cases.scores("mae", np.flatnonzero(place == group)), "at_least", 0.975).bounds()
+        for group in (0, 1)
+    )
+    assert (result.lower, result.upper) == pytest.approx((low_a / high_b, high_a / low_b))
+
+
 def test_equal_labels_leave_nothing_to_explain():
     found = evidence([3.0] * 20, [3.0] * 20, [3.1] * 20)
     result = judge(gate("r2", "at_least", 0.5), found)
