@@ -175,6 +175,15 @@ def test_one_number_for_all_cases_is_bounded_by_resampling_where_that_can_be_rel
     assert maximum.verdict == "INCONCLUSIVE"
 
 
+def test_a_metric_of_all_cases_is_bounded_at_half_the_error(evidence):
+    labels = labels_of(1500)
+    old, new = flipped(labels, 0.2), flipped(labels, 0.2, seed=5)
+    result = judge(gate_of("share", SHARE, "drop_at_most", 0.1), evidence(labels, old, new))
+    deviation = ((old == labels).astype(int) - (new == labels)).std() / np.sqrt(1500)
+    # Of a mean the bound at half of .05 lies 1.96 standard deviations off, and 1.64 at .05.
+    assert (result.upper - result.estimate) / deviation == pytest.approx(1.96, abs=0.15)
+
+
 def test_is_put_to_answers_in_another_order(evidence):
     labels = labels_of(1000)
     (kept,) = judged_by(

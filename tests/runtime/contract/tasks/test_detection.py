@@ -205,6 +205,15 @@ def without_five(labels, answers):
     return fewer
 
 
+def test_a_bound_of_a_set_is_further_off_the_surer_it_is():
+    labels, answers = scene(2, images=60)
+    lost = answers.copy()
+    lost[::2] = -1.0
+    images = image_set(evidence(labels, answers, lost).cases, "average_precision", "retention", np.ones(60, bool))
+    less, more = (images.bounds(confidence, 1)[1] for confidence in (0.8, 0.99))
+    assert images.once()[2] < less < more
+
+
 def test_units_of_images_fail_whole():
     labels, answers = scene(4, images=300)
     alone, together = (
