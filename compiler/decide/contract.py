@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
 from titrant.compiler.bind.own_metrics import declared, is_own
-from titrant.compiler.decide.gate_cases import shortage, with_cases
+from titrant.compiler.decide.gate_cases import shortage, with_cases, without_bound
 from titrant.compiler.decide.gates.earlier import MainRow, because, earlier_rows
 from titrant.compiler.decide.gates.waivers import waivers
 from titrant.compiler.decide.levels import is_medical, safeguard
@@ -62,6 +62,8 @@ def warnings_of(rows: tuple[Gate, ...], question: Question, presets: Presets) ->
     for gate in rows:
         if gate.test == "not_assessable":
             warnings.append(f"gate {gate.id} is not assessable: {gate.assumption}")
+        elif presets.looks == OPEN and (why := without_bound(gate, question.data)):
+            warnings.append(f"gate {gate.id} can never be proven: {why}; plan a number of looks, such as `looks: 5`")
         elif gate.preset == "bias" and gate.available_cases is not None and gate.available_cases < gate.min_cases:
             warnings.append(
                 f"gate {gate.id} can never be proven for a candidate that changes an answer there: it takes "
@@ -130,7 +132,7 @@ def safety(question: Question, presets: Presets) -> Iterator[Gate]:
             continue
         if positive is None:
             label = TASKS[question.recipe.task].label
-            reason = {"none": NO_LABELS, "numbers": NO_CRITICAL}.get(label, NO_POSITIVE)
+            reason = {"none": NO_LABELS, "class": NO_POSITIVE, "labels": NO_POSITIVE}.get(label, NO_CRITICAL)
             yield not_assessable(f"safety.{name}", "safety", metric, preset, reason)
         else:
             yield _row(f"safety.{name}", "safety", (metric, Slice("class", positive).text, "at_least"), preset)

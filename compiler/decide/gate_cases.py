@@ -56,11 +56,22 @@ def assumed_of(gate: Gate, data: DataFacts) -> Assumed:
         of_one = held[named] if named in held and gate.metric != "balanced_accuracy" else rarest
         rare = of_one / rows
         fewer = min(of_one, rows - of_one)
-        ratio = (rows - fewer) / fewer
+        ratio = (rows - fewer) / fewer if fewer else ratio  # masks: a class that every image has
     return Assumed(
         groups=max(groups, 2), ratio=ratio, rare=rare, classes=max(len(held), 2),
         rows_a_unit=evaluation.rows / max(evaluation.units, 1),
     )  # fmt: skip
+
+
+def without_bound(gate: Gate, data: DataFacts) -> str:
+    """Say why no bound of a gate holds at any number of looks; empty where one may."""
+    if gate.test in ("case_groups", "image_bootstrap"):
+        return "no bound of it holds at any number of looks (validation.looks: open)"
+    evaluation = data.roles.get("evaluation")
+    # Of units that are smaller a bound may hold, which their sizes decide.
+    if gate.test == "case_means" and evaluation is not None and evaluation.rows > 2 * evaluation.units:
+        return "no bound of it holds at any number of looks where rows come in units (validation.looks: open)"
+    return ""
 
 
 def needed_cases(gate: Gate, confidence: float, assumed: Assumed = FAITHFUL, *, always_valid: bool = False) -> Needed:

@@ -94,7 +94,10 @@ def compare_cases_with_constant(cases: CaseAnswers) -> ConstantComparison | None
     if metric in SET_METRICS:
         before, after = (figures[metric] for figures in constant.figures(every))
     else:
-        scores = constant.scores(metric, every)
+        try:
+            scores = constant.scores(metric, every)
+        except Unassessable:
+            return None
         before, after = scores.before, scores.after
     if before is None or after is None:
         return None

@@ -195,7 +195,8 @@ def target_numbers(column: np.ndarray, name: str) -> np.ndarray:
     numbers = column.astype(np.float64)
     gone = ~flat(np.isfinite(numbers)).all(axis=1)
     if gone.any():
-        raise _no_numbers(name, f"no finite number in {int(gone.sum())} of {len(numbers)} rows")
+        what = f"no finite number in {int(gone.sum())} of {len(numbers)} rows"
+        raise _no_numbers(name, what, "leave these rows out, in the file or in a data factory")
     return numbers
 
 
@@ -238,14 +239,11 @@ def named_labels(
     return names, positive_class(Classes(names, names), critical)
 
 
-def _no_numbers(name: str, what: str) -> PreconditionError:
-    return PreconditionError(
-        Diagnostic(
-            "X645",
-            f"the label {name} holds {what}, and the task asks for numbers",
-            help="name a column of numbers in data.label, or choose a task with classes",
-        )
-    )
+def _no_numbers(
+    name: str, what: str, advice: str = "name a column of numbers in data.label, or choose a task with classes"
+) -> PreconditionError:
+    message = f"the label {name} holds {what}, and the task asks for numbers"
+    return PreconditionError(Diagnostic("X645", message, help=advice))
 
 
 def token_targets(inputs: Mapping[str, np.ndarray], label: np.ndarray | None, name: str) -> np.ndarray:

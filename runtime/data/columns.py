@@ -152,7 +152,7 @@ def text_refused(column: np.ndarray, message: str, help: str, code: str) -> Diag
     The odd values themselves are in `said`, three of them.
     """
     count = no_numbers(column)
-    if all(_is_number(value) for value in column.tolist()):
+    if len(column) and all(_is_number(value) for value in column.tolist()):
         return Diagnostic(code, f"{message}, and every value of it is a number", help="give it as numbers")
     if not count:
         return Diagnostic(code, message, help=help)

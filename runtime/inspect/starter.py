@@ -206,7 +206,11 @@ def _label(name: str, column: np.ndarray) -> dict[str, Any]:
     column = column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
     if column.ndim != 1:
         message = f"{name} has {' × '.join(map(str, column.shape[1:]))} numbers a case, and a label is one value"
-        raise RecipeError(Diagnostic("P081", message, help="name another column, or derive a label in a data factory"))
+        advice = (
+            "name another column, or write the recipe by hand for `task: segmentation`, `detection` or "
+            "`multilabel_classification`: `titrant show recipes` lists some to copy"
+        )
+        raise RecipeError(Diagnostic("P081", message, help=advice))
     gone = missing(column)
     values, counts = np.unique(column[~gone], return_counts=True)
     whole = column.dtype.kind != "f" or bool((values == np.floor(values)).all())

@@ -83,8 +83,12 @@ def labels_fit(draft: Draft) -> Iterator[Diagnostic]:
     if data is None:
         return
     if isinstance(data.label, tuple) and task != "multilabel_classification":
-        message = f"`task: {task}` has one label, and {len(data.label)} columns are named"
-        yield draft.value("R022", message, ("data", "label"), "name one, or choose `multilabel_classification`")
+        if len(data.label) == 1:
+            message, advice = f"`task: {task}` has one label, and a list names it", f"write `label: {data.label[0]}`"
+        else:
+            message = f"`task: {task}` has one label, and {len(data.label)} columns are named"
+            advice = "name one, or choose `multilabel_classification`"
+        yield draft.value("R022", message, ("data", "label"), advice)
     if task not in (*LABELLED, *OPTIONAL) and data.label is not None:
         message = f"`task: {task}` has no label"
         yield draft.key("R022", message, ("data", "label"), "take `label` out, or choose a labelled task")

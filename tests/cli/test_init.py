@@ -319,6 +319,13 @@ def test_says_what_a_file_is_that_is_no_table_with_named_columns(tmp_path, text,
         describe_source({"csv": str(tmp_path / "t.csv")}, label)
 
 
+def test_says_of_a_label_with_several_numbers_which_tasks_take_it(tmp_path):
+    np.savez(tmp_path / "t.npz", image=np.zeros((4, 1, 2, 2)), mask=np.zeros((4, 2, 2)))
+    with pytest.raises(RecipeError, match="mask has 2 × 2 numbers a case") as caught:
+        describe_source({"npz": str(tmp_path / "t.npz")}, "mask")
+    assert "task: segmentation" in caught.value.diagnostics[0].help
+
+
 def test_asks_on_a_terminal_until_it_can_write(place, monkeypatch, capsys):
     from titrant.cli import console
     from titrant.cli.main import main

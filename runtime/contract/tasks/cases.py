@@ -97,8 +97,8 @@ class CaseAnswers(ABC):
         return before, after
 
 
-def misfit(message: str) -> StepError:
+def misfit(
+    message: str, advice: str = "model.output names the output to judge and says what its numbers are"
+) -> StepError:
     """Return the error of an output that does not fit."""
-    return StepError(
-        Diagnostic("X420", message, help="model.output names the output to judge and says what its numbers are")
-    )
+    return StepError(Diagnostic("X420", message, help=advice))

@@ -174,5 +174,6 @@ def _boxes(rows: Rows, name: str, boxes: np.ndarray) -> np.ndarray:
         raise misfit(f"the output '{name}' has shape {boxes.shape}, and {len(rows)} cases need (rows, boxes, 6)")
     highest = int(boxes[..., CLASS][boxes[..., SCORE] >= 0].max(initial=0))
     if highest >= len(rows.classes):
-        raise misfit(f"model.decode gives the class {highest}, and the labels have {len(rows.classes)} classes, from 0")
+        message = f"model.decode gives the class {highest}, and the labels have {len(rows.classes)} classes, from 0"
+        raise misfit(message, "let it number classes from 0, or list every class in data.classes")
     return boxes

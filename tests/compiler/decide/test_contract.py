@@ -306,3 +306,25 @@ def test_asks_a_ratio_of_groups_for_cases_of_the_first():
     assert len(warned) == 1
     assert "bias.size.[-inf, 12)/[12, inf)" in warned[0]
     assert "it takes 299 cases, and there are 60" in warned[0]
+
+
+@pytest.mark.parametrize("task", ["regression", "embedding"])
+def test_asks_for_no_critical_class_where_a_task_takes_none(task):
+    text = case.TRAINED.replace("task: multiclass_classification", f"task: {task}\nlevel: medical_critical")
+    found = gates(text, model=case.DIGITS, data=case.DIGIT_DATA)
+    for name in ("safety.kept", "safety.sensitivity"):
+        assert (found[name].test, found[name].assumption) == ("not_assessable", "the task has no critical class")
+
+
+def test_warns_of_gates_without_a_bound_at_any_number_of_looks():
+    text = case.TRAINED.replace("multiclass_classification", "regression")
+    asked = "validation={looks: open, retention: 0.9}"
+    warnings = case.decided(text, asked, model=case.DIGITS, data=in_units(3)).warnings
+    assert any("gate retention can never be proven: no bound of it holds at any number" in line for line in warnings)
+    warnings = case.decided(text, asked, model=case.DIGITS, data=in_units(1)).warnings
+    assert not any("no bound" in line for line in warnings)
+
+
+def in_units(size):
+    roles = {name: replace(one, units=one.rows // size) for name, one in case.DIGIT_DATA.roles.items()}
+    return replace(case.DIGIT_DATA, roles=roles)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from titrant.compiler.decide.gate_cases import with_cases
+from titrant.compiler.decide.gate_cases import with_cases, without_bound
 from titrant.runtime.contract.judge import judge
 from titrant.schema.facts import DataFacts, RoleFacts
 from titrant.schema.gate import Gate, gate_test
@@ -104,3 +104,28 @@ def test_asks_for_enough_units_though_each_of_them_may_fail_whole(comparison, th
     labels = (np.random.default_rng(2).random(8 * gate.needed_cases) < 0.1).astype(int)
     units = np.arange(len(labels)) // 8
     assert 0.73 <= share_proven(gate, labels, 150, units=units) <= 0.97
+
+
+def test_counts_cases_of_masks_whose_images_all_have_a_class():
+    evaluation = RoleFacts(48, 48, {"background": 48, "lesion": 12})
+    data = DataFacts("digest", 48, (), ("background", "lesion"), None, (), {"evaluation": evaluation})
+    asked = ("dice", "class background", "retention", 0.9, gate_test("dice", "retention"), "x")
+    assert with_cases(Gate("g", "gates", *asked), data, 0.95).test == "case_means"
+
+
+@pytest.mark.parametrize(
+    ("test", "units", "words"),
+    [
+        ("case_means", 40, "where rows come in units"),
+        ("case_means", 60, ""),
+        ("case_means", 120, ""),
+        ("case_groups", 120, "at any number of looks (validation.looks: open)"),
+        ("image_bootstrap", 120, "at any number of looks (validation.looks: open)"),
+        ("exact_binomial", 40, ""),
+    ],
+)
+def test_says_which_gates_have_no_bound_at_any_number_of_looks(test, units, words):
+    data = DataFacts("digest", 120, (), (), None, (), {"evaluation": RoleFacts(120, units, {})})
+    why = without_bound(Gate("g", "gates", "mae", "all", "retention", 0.9, test, "x"), data)
+    assert words in why
+    assert bool(why) == bool(words)

@@ -171,6 +171,11 @@ def test_says_of_text_that_is_all_numbers_that_it_is(step):
         apply(fitted({"a": column}, step), {"a": column})
 
 
+def test_says_of_no_rows_of_text_how_to_encode_it():
+    with pytest.raises(TitrantError, match=r"X121: a is text .*one_hot"):
+        apply(fitted({"a": ["x", "y"]}), {"a": np.array([], "U1")})
+
+
 def test_does_not_tell_to_impute_a_column_without_any_value():
     assert refusal({"a": [np.array([NAN]), np.array([NAN])]}) == (
         "a has no value in any of 2 rows; leave it out of `data.inputs`"

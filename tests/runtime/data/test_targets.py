@@ -91,3 +91,13 @@ def test_takes_one_group_a_row_and_none_without_a_label():
     with pytest.raises(PreconditionError, match="missing in 1 of 2 rows"):
         targets_of("embedding", {}, "place", np.array([1.0, np.nan]), [np.array([1.0, np.nan])])
     assert targets_of("embedding", {}, "", None, []) is None
+
+
+@pytest.mark.parametrize(("task", "shape"), [("regression", (4,)), ("multilabel_classification", (4, 2))])
+@pytest.mark.parametrize("gone", [np.nan, np.inf])
+def test_says_of_labels_that_are_not_finite_to_leave_the_rows_out(task, shape, gone):
+    label = np.ones(shape)
+    label[1] = gone
+    with pytest.raises(PreconditionError, match=r"X645.*no finite number in 1 of 4 rows") as caught:
+        targets_of(task, {}, "y", label, [label])
+    assert "leave these rows out" in caught.value.diagnostics[0].help

@@ -299,7 +299,8 @@ def test_a_class_that_the_labels_do_not_have_is_refused():
     labels, answers = scene(1)
     answers[0, 0] = [0, 0, 5, 5, 0.9, 7]
     outputs = Outputs("evaluation", {"boxes": answers})
-    with pytest.raises(StepError, match="the class 7, and the labels have 2"):
+    with pytest.raises(StepError, match="the class 7, and the labels have 2") as caught:
         case_answers(
             Reading(task="detection", output="boxes", kinds={"boxes": "boxes"}), rows_of(labels), outputs, outputs
         )
+    assert "data.classes" in caught.value.diagnostics[0].help

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from titrant.runtime.contract.case_answers import compare_cases_with_constant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.tasks.cases import JudgedOutput
@@ -126,3 +127,8 @@ def test_scores_of_a_case_lie_within_their_ends():
     for held in (scores.original, scores.candidate):
         assert scores.low - 1e-12 <= held.min()
         assert held.max() <= scores.high + 1e-12
+
+
+def test_rows_without_any_label_say_nothing_of_a_constant_answer():
+    marks = np.zeros((40, 3))
+    assert compare_cases_with_constant(evidence(marks, marks, marks).cases) is None
