@@ -43,7 +43,7 @@ def without_small_groups(contract: Contract, judgement: Judgement, least: int) -
     ]
     results = []
     for result, gate in about:
-        if result.gate in small:
+        if result.gate in small or (gate is not None and _tells_why(gate, result, parted)):
             results.append(_hidden(result, least))
         elif gate is not None and _counts_cases(gate, result) and _gives_away(gate, result, parted, counted, least):
             results.append(_without_counts(result, least))
@@ -77,6 +77,11 @@ def _gives_away(gate: Gate, result: GateResult, parted: set[str], counted: Itera
         return True
     cases = result.cases or 0
     return any(is_small(other - cases, least) for other in counted)
+
+
+def _tells_why(gate: Gate, result: GateResult, parted: set[str]) -> bool:
+    """Tell whether what kept a gate from being assessed may be about a small group of the subgroup that it compares."""
+    return not result.assessable and _of_subgroup(gate) and _parts(gate) in parted
 
 
 def _of_subgroup(gate: Gate) -> bool:

@@ -12,6 +12,7 @@ from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import PEAK_RATIO, PERCENTILE_RATIO, Gate, criteria
 from titrant.schema.open_looks import OPEN
 from titrant.schema.plan import Candidate
+from titrant.schema.recipe.data import LEAST_OF_A_STRATUM
 from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.tasks import TASKS
@@ -66,6 +67,7 @@ def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
 
 def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:
     """Say by which gates a candidate is judged."""
+    least = bound.recipe.report.min_cell
     return {
         **reading(bound.recipe, outputs),
         "candidate": candidate,
@@ -74,6 +76,7 @@ def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorS
         "confidence": decisions.settled.contract.confidence,
         "require": decisions.settled.contract.require,
         **({"stratified": True} if bound.recipe.strata else {}),
+        **({"named_from": least} if bound.recipe.strata and least > LEAST_OF_A_STRATUM else {}),
         **({"always_valid": True} if decisions.settled.contract.looks == OPEN else {}),
     }
 

@@ -56,6 +56,7 @@ class Evidence:
     unlabeled: Unlabeled | None = None
     fine_tuned: "Evidence | None" = None  # the same candidate beside the original after the training that it had
     stratified: bool = False  # tests are stratified by the subgroup STRATA of the rows (data.strata)
+    named_from: int = 0  # of fewer units a stratum is not named as harmed (report.min_cell)
     cases: CaseAnswers | None = None  # of a task whose answers are no classes, where there are labels
     # The same candidate beside an earlier release, by the preset of the rows: its answers, figures and bytes.
     earlier: "Mapping[str, Evidence]" = field(default_factory=dict)

@@ -51,6 +51,17 @@ def forged(run: Path) -> Forged | None:
     return next(_differences(run, there), None)
 
 
+def added(run: Path) -> Forged | None:
+    """Return the first file beside what a finished run put out that the run did not put there; None without one."""
+    for folder in (run / name for name in _FOLDERS if (run / name / MANIFEST).is_file()):
+        listed = (json_object(folder / MANIFEST) or {}).get("files", {})
+        for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+            name = path.relative_to(folder).as_posix()
+            if name != MANIFEST and name not in listed:
+                return Forged(path, "the run put no such file there")
+    return None
+
+
 def still_placed(run: Path, record: RunRecord) -> bool:
     """Tell whether what a run put out is still there: nothing where the original itself is not good enough."""
     folder = "outputs" if record.released else "quarantine"

@@ -409,6 +409,17 @@ def test_names_the_file_that_was_changed_after_signing(place_of_one, keys):
     assert (again.code, "X589" in again.err, "model.onnx" in again.err) == (4, True, True)
 
 
+def test_makes_none_over_a_file_that_the_run_did_not_put_out(place_of_one):
+    place, run = place_of_one
+    more = run / "outputs" / "transforms" / "more.bin"
+    more.parent.mkdir(exist_ok=True)
+    more.write_bytes(b"weights")
+    answer = place.here("evidence", "make", run)
+    more.unlink()
+    assert (answer.code, "X589" in answer.err, "more.bin" in answer.err) == (4, True, True)
+    assert place.here("evidence", "make", run).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [

@@ -75,3 +75,14 @@ def test_shows_no_two_counts_that_are_nearer_than_is_allowed(counts, least):
     left = [answer.cases for answer in shown(*pairs, least=least).values() if answer.cases is not None]
     assert all(count >= least for count in left)
     assert all(abs(one - other) == 0 or abs(one - other) >= least for one in left for other in left)
+
+
+def test_tells_not_why_a_comparison_with_a_small_group_has_no_figure():
+    unassessable = GateResult(
+        "b", "INCONCLUSIVE", *(None,) * 5, 0, None, None, "the sensitivity in sex.f is 0", "not assessable"
+    )
+    pair = gate("b", "subgroup sex.m / sex.f", "sensitivity", "ratio_at_least")
+    small = shown((pair, unassessable), (gate("f", "subgroup sex.f"), result("f", 3)))["b"]
+    assert "sex.f" not in reason_words(small)
+    large = shown((pair, unassessable), (gate("f", "subgroup sex.f"), result("f", 30)))["b"]
+    assert "sex.f is 0" in reason_words(large)

@@ -65,6 +65,7 @@ _COMMON = (
     "confidence",
     "always_valid",
     "stratified",
+    "named_from",
     "seed",
     "figures",
     "timing_batch",

@@ -24,7 +24,7 @@ from titrant.runtime.contract.statistics.strata import (
     ratio_bounds,
     stratified_areas,
 )
-from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share
+from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
@@ -117,12 +117,14 @@ def _worse(finding: GateEstimate, bounds: tuple[float, float]) -> GateEstimate:
 
 
 def _with_harm(finding: GateEstimate, evidence: Evidence, outcomes: Paired, strata: np.ndarray) -> GateEstimate:
-    """Say which strata are shown to be harmed, of those with enough cases to be judged by themselves."""
+    """Say which strata are shown to be harmed, of those with enough cases to be judged, and named, by themselves."""
     names = evidence.rows.subgroup_values[STRATA]
     places = _all_strata(evidence)[outcomes.places]
     p_values: dict[str, float] = {}
     for number in np.unique(strata):
         inside = strata == number
+        if unit_count(outcomes.units[inside]) < evidence.named_from:
+            continue
         if len(values := np.unique(places[inside])) == 1 and values[0] >= 0:
             _, index = np.unique(outcomes.units[inside], return_inverse=True)
             lost = outcomes.original[inside].astype(float) - outcomes.candidate[inside]

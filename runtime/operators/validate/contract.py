@@ -87,6 +87,9 @@ class ContractParams(Reading):
     stratified: bool = Field(
         False, exclude_if=lambda value: not value, description="stratify tests by the subgroup of the strata"
     )
+    named_from: int = Field(
+        0, ge=0, exclude_if=lambda value: not value, description="units of a stratum that may be named as harmed"
+    )
     always_valid: bool = Field(
         False, description="judge by bounds that hold however often rows are added and judged (validation.looks: open)"
     )
@@ -184,6 +187,7 @@ def validate_contract(
         confidence=params.confidence,
         always_valid=params.always_valid,
         stratified=params.stratified,
+        named_from=params.named_from,
         **_measured(params, timings, invariance),
         executed=executed,
         size=file_bytes(model, context.scratch) if any(gate.metric == "size" for gate in contract.gates) else None,
@@ -193,7 +197,7 @@ def validate_contract(
     if fine_tuned is not None:
         beside = gather(params, rows, fine_tuned, candidate, point)
         beside = replace(beside, confidence=params.confidence, always_valid=params.always_valid, seed=context.seed)
-        beside = replace(beside, stratified=params.stratified)
+        beside = replace(beside, stratified=params.stratified, named_from=params.named_from)
         evidence = replace(evidence, fine_tuned=beside)
     stored = {name: gather(params, rows, outputs, candidate, point) for name, outputs in (earlier or {}).items()}
     if REGRESSION in timings or stored or params.stored_bytes is not None:

@@ -10,6 +10,7 @@ from titrant.runtime.report.headline import headline
 from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, Record, fraction, gate_slice, gate_title, quantity
 from titrant.runtime.report.savings import Saving, savings
+from titrant.schema.contract.waivers import waived_verdict
 from titrant.schema.gain import factor_words
 from titrant.schema.gate import Gate, GateResult, threshold_words
 from titrant.schema.plan import CandidateSearch
@@ -151,17 +152,19 @@ def _gates(ended: Sequence[_Ended]) -> tuple[ComparedGate, ...]:
             gate_title(gate),
             gate_slice(gate),
             threshold_words(gate),
-            tuple(_cell(gate, results.get(place)) for place in range(len(ended))),
+            tuple(_cell(gate, results.get(place), each) for place, each in enumerate(ended)),
         )
         for gate, results in alike.values()
     ]
     return tuple(sorted(rows, key=lambda row: not row.differs))
 
 
-def _cell(gate: Gate, result: GateResult | None) -> ComparedCell:
+def _cell(gate: Gate, result: GateResult | None, each: _Ended) -> ComparedCell:
     if result is None:
         return ComparedCell()
     words = "" if result.estimate is None else quantity(result.estimate, gate.unit, gate.threshold)
+    if each.lead is not None and result.gate in {waived.gate for waived in each.lead.record.waived}:
+        return ComparedCell(waived_verdict(result.verdict), "!", "warn", words)
     return ComparedCell(result.verdict, symbol_of(result.verdict), tone_of(result.verdict), words)
 
 

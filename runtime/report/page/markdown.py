@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from titrant.runtime.report.contract import GateRow
-from titrant.schema.release import FOLDER, evidence_of
+from titrant.runtime.report.record_view import listed
+from titrant.schema.release import FOLDER, evidence_of, formats_of
 from titrant.schema.values.text import block, inline, row
 
 if TYPE_CHECKING:
@@ -83,9 +84,16 @@ def _parts(page: "Page") -> Iterator[Passage]:
             code = block(story.usage.with_titrant, "python").splitlines()
             yield Passage([f"## Use {inline(story.usage.file)}", "", *code])
     again = f"Again: {' or '.join(_commands(page))}."
-    rest = "`report.html` and `report.json` hold the rest"
-    rest += f", `{FOLDER}/` documents for others." if evidence_of(page.record.plan) else "."
-    yield Passage([f"{again} {inline(page.validity)} {rest}"])
+    yield Passage([f"{again} {inline(page.validity)}{_rest(page)}"])
+
+
+def _rest(page: "Page") -> str:
+    """Name the other files of the run's folder that tell of it."""
+    others = [f"`report.{name}`" for name in formats_of(page.record.plan) if name != "md"]
+    said = f"{listed(others)} {'hold' if len(others) > 1 else 'holds'} the rest" if others else ""
+    documents = f"`{FOLDER}/` {'' if others else 'holds '}documents for others" if evidence_of(page.record.plan) else ""
+    words = ", ".join(filter(None, (said, documents)))
+    return f" {words}." if words else ""
 
 
 def _commands(page: "Page") -> list[str]:

@@ -26,7 +26,7 @@ def make(run: str, *, documents: Sequence[str] = (), against: str | None = None)
     from titrant.runtime.evidence.earlier import NAMED, compared_with, earlier_of
     from titrant.runtime.evidence.pack import make_pack
     from titrant.runtime.store.home import home_to_read
-    from titrant.runtime.store.placed import forged
+    from titrant.runtime.store.placed import added, forged
 
     recorded, folder, home = run_of(run), run_folder(run), home_to_read()
     for name in documents:
@@ -34,9 +34,10 @@ def make(run: str, *, documents: Sequence[str] = (), against: str | None = None)
             message = f"there is no document `{name}`: there are {', '.join(DOCUMENTS)}"
             meant = nearest(name, DOCUMENTS)
             raise RecipeError(Diagnostic("X590", message, help=f"did you mean `{meant}`?" if meant else ""))
-    if (wrong := forged(folder)) is not None:
+    if (wrong := forged(folder) or added(folder)) is not None:
         message = f"{wrong.path.name} of the run {folder.name} is not what the run put out: {wrong.why}"
-        raise StepError(Diagnostic("X589", message, help="run the recipe again: what is stored is verified and reused"))
+        advice = "run the recipe again: what is stored is verified and reused; what was added belongs elsewhere"
+        raise StepError(Diagnostic("X589", message, help=advice))
     names = tuple(documents) or evidence_of(recorded.plan) or tuple(DOCUMENTS)
     other = None if against is None else run_folder(against)
     earlier = earlier_of(home, folder) if other is None else compared_with(home, folder, other, NAMED)

@@ -43,8 +43,7 @@ def report(
     if others:
         return _compared((run, *others), format)
     folder = find_run(run, home_folder())
-    file = _report_in(folder, format)
-    return file if pack is None else _pack(folder, Path(pack))
+    return _report_in(folder, format) if pack is None else _pack(folder, Path(pack))
 
 
 def packed_report(file: str | os.PathLike[str], format: Literal["md", "json"] = "md") -> str:

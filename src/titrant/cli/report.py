@@ -39,9 +39,10 @@ def call(options: argparse.Namespace) -> int:
         if len(options.runs) != 1:
             message = f"--{action} takes one run, and {len(options.runs)} are named"
             raise RecipeError(Diagnostic("P036", message, help="name one"))
+        written = verb(options.runs[0], **{action: getattr(options, action)})
         if action == "pack" and not options.quiet:
             console.note(_sealing())
-        console.answer(str(verb(options.runs[0], **{action: getattr(options, action)})))
+        console.answer(str(written))
         return OK
     if len(options.runs) == 1:
         console.answer(_shown(options.runs[0], options.format))

@@ -10,7 +10,14 @@ from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import data_option, read_recipe, recipe_options, refuse_set
 from titrant.cli.plan import text_of
-from titrant.schema.contract.waivers import WAIVED, WaivedGate, needless_words, waived_verdict, waiver_words
+from titrant.schema.contract.waivers import (
+    WAIVED,
+    WaivedGate,
+    ended_words,
+    needless_words,
+    waived_verdict,
+    waiver_words,
+)
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gain import gains_words
 from titrant.schema.gain_parts import fastest_words, product_words
@@ -177,7 +184,7 @@ def verdict_text(record: RunRecord, planned: Planned) -> str:
                 wrapped(_gate(result, waived.get(result.gate)), "    ", " " * 8)
                 for result in candidate.judgement.results
             ]
-            lines += _waivers(candidate, planned.plan) if record.judged_on else []
+            lines += _waivers(candidate, planned.plan, record.judged_on) if record.judged_on else []
     lines += [
         wrapped(f"{', '.join(names)}: {NOT_TRIED} · {because}", "  ", "    ") for because, names in untried.items()
     ]
@@ -214,13 +221,17 @@ def _gate(result: GateResult, waived: WaivedGate | None = None) -> str:
     return f"{SYMBOLS[result.verdict]} {result.verdict:<12} {result.gate}: {reason_words(result)}"
 
 
-def _waivers(candidate: CandidateRecord, plan: Plan) -> list[str]:
-    """Say of a released candidate which waivers it had no need of."""
-    from titrant.runtime.contract.release.waivers import needless_waivers
+def _waivers(candidate: CandidateRecord, plan: Plan, day: str) -> list[str]:
+    """Say which waivers a released candidate had no need of, and which that would be needed have ended."""
+    from titrant.runtime.contract.release.waivers import ended_waivers, needless_waivers
 
-    if candidate.judgement is None or candidate.status != "released":
+    judgement = candidate.judgement
+    if judgement is None:
         return []
-    said = [needless_words(waiver) for waiver in needless_waivers(plan.contract, candidate.judgement)]
+    needless = needless_waivers(plan.contract, judgement) if candidate.status == "released" else ()
+    ended = ended_waivers(plan.contract, judgement, day)
+    said = [needless_words(waiver) for waiver in needless]
+    said += [f"{waiver.gate} blocks it: {ended_words(waiver)}" for waiver in ended]
     return [wrapped(words, "    ", " " * 8) for words in said]
 
 

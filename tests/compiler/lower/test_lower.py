@@ -366,3 +366,11 @@ def test_settles_the_layers_of_a_mixture_between_the_float_graph_and_its_method(
     read = by_id(plan, making.inputs["allocation"].rpartition(".")[0])
     assert order[making.inputs["model"].rpartition(".")[0]] < order[read.id] < order[making.id]
     assert problems(plan) == ()
+
+
+@pytest.mark.parametrize(("least", "named"), [(5, None), (30, None), (31, 31)])
+def test_names_no_stratum_of_fewer_cases_than_the_report_shows(tmp_path, least, named):
+    text = small.TABULAR.replace("data:\n", "data:\n  strata: site\n") + f"report: {{min_cell: {least}}}\n"
+    params = by_id(lowered(tmp_path, small.PLAIN, text=text, training=FIT), "onnx.contract").params
+    assert params["stratified"] is True
+    assert params.get("named_from") == named

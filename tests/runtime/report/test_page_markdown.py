@@ -4,6 +4,8 @@ import copy
 import re
 from pathlib import Path
 
+import pytest
+
 from titrant.runtime.report.page import page
 from titrant.runtime.report.page.markdown import MOST_LINES, markdown_text
 from titrant.runtime.report.record_view import read_record
@@ -60,3 +62,23 @@ def test_escapes_what_markdown_would_read():
 def test_fences_code_that_holds_fences():
     assert code("a`b``c") == "``` a`b``c ```"
     assert block("x\n````\ny").splitlines()[0] == "`````"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"formats": ["md"]}, "."),
+        ({"formats": ["md", "json"]}, ". `report.json` holds the rest."),
+        (
+            {"formats": ["md", "json"], "evidence": ["bom"]},
+            ". `report.json` holds the rest, `evidence/` documents for others.",
+        ),
+    ],
+)
+def test_names_no_file_that_the_recipe_leaves_out(records, params, words):
+    record = copy.deepcopy(records.bare())
+    steps = record["plan"]["steps"]
+    steps.append(steps[-1] | {"id": "report", "operator": "report.render", "params": params})
+    text = rendered(record).rstrip()
+    assert text.endswith(f"on the machine that is to serve it{words}"), text[-200:]
+    assert "report.html" not in text

@@ -2,6 +2,7 @@
 
 import re
 
+from titrant.runtime.report.compare.runs import compare_runs
 from titrant.runtime.report.page import html_text, json_text, markdown_text, page
 from titrant.runtime.report.page.summary import summary
 from titrant.runtime.report.record_view import read_record
@@ -46,3 +47,8 @@ def test_shows_no_proof_in_an_inconclusive_gate_that_is_waived_and_names_a_waive
     (story,) = shown.stories
     assert story.contract.rows[0].verdict == "WAIVED (INCONCLUSIVE)"
     assert any("passes: the waiver by J. Doe is not needed" in sentence for sentence in shown.advice)
+
+
+def test_is_no_plain_answer_beside_another_run(records):
+    both = compare_runs({"a": read_record(waived(records, "FAIL")), "b": read_record(records.released())})
+    assert [cell.verdict for cell in both.gates[0].cells] == ["WAIVED (FAIL)", "PASS"]

@@ -84,6 +84,8 @@ def test_blocks_again_on_the_day_after_and_tells(run, toy, waived_plan, on):
     assert "retention blocks c1 again: the waiver by J. Doe ended with 2027-01-31" in [
         event.get("text") for event in toy.events
     ]
+    said = " ".join(verdict_text(record, toy.planned(plan)).split())
+    assert "retention blocks it: the waiver by J. Doe ended with 2027-01-31" in said
 
 
 def test_replays_the_day_of_the_run_that_is_repeated(run, waived_plan, on):

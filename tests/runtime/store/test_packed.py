@@ -199,3 +199,9 @@ def test_is_packed_shown_and_unpacked_by_the_verb(run, tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match="R216"):
         report(str(run), pack=tmp_path / "z.pack")
     assert not (tmp_path / "z.pack").exists()
+
+
+def test_packs_a_run_whose_recipe_leaves_a_format_out(run, tmp_path):
+    (run / "report.html").unlink()
+    assert report(str(run), pack=tmp_path / "run.pack") == tmp_path / "run.pack"
+    assert packed_file(tmp_path / "run.pack", "record.json")

@@ -78,6 +78,14 @@ def test_names_a_site_that_is_harmed_where_all_together_are_kept(gate):
     assert "harmed" not in even.reason
 
 
+def test_names_no_site_of_fewer_cases_than_the_report_shows(gate):
+    asked = gate("score_ratio", "accuracy", "retention", 0.9)
+    evidence = evidence_of(*drawn(3000, (0.002, 0.002, 0.25)))
+    units = int((evidence.rows.subgroups["strata"] == 2).sum())
+    assert "harmed in the stratum C" in judge_every(asked, replace(evidence, named_from=units)).reason
+    assert "harmed" not in judge_every(asked, replace(evidence, named_from=units + 1)).reason
+
+
 def auc(scores, positive):
     ranks = rankdata(scores)
     count, rest = positive.sum(), (~positive).sum()
