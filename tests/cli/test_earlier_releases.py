@@ -1,9 +1,7 @@
 """A release is compared with those before it: timed again beside the last, held against the first of its line."""
 
-import importlib.util
 import json
 import os
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -15,11 +13,8 @@ from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.parse import read
 from titrant.schema.values.files import digest_file
 
+from . import linear_nets as nets
 from .conftest import RECIPE, place_in
-
-specification = importlib.util.spec_from_file_location("linear_nets", Path(__file__).with_name("linear_nets.py"))
-nets = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(nets)
 
 FACTORY = "  factory: net:Net\n  args: {features: auto, classes: auto}\n"
 COMPARED = """validation:
