@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from titrant.runtime.charts.scatter import REFERENCE, Mark, Scatter
 from titrant.runtime.report.candidates import Shown, leading, outcome, shown_candidates
-from titrant.runtime.report.charts.scatter import REFERENCE, Mark, Scatter
 from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.headline import headline
 from titrant.runtime.report.main_metric import MainMetric, main_metric

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from titrant.runtime.report.charts.scatter import scatter_svg
+from titrant.runtime.charts.scatter import scatter_svg
 from titrant.runtime.report.compare.runs import ComparedDecision, ComparedGate, ComparedRun, RunComparison
 from titrant.runtime.report.page import style, template
 from titrant.runtime.report.page.summary import closed_schema

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from titrant.runtime.charts.alone import chart_style
 from titrant.runtime.contract.statistics.reliability import without_small_bins
 from titrant.runtime.report.candidates import outcome, shown_candidates
 from titrant.runtime.report.contract import symbol_of, tone_of
@@ -39,7 +40,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 def style() -> Markup:
     """Return the style sheet of every page."""
-    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return Markup(chart_style() + (TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
 def template(name: str) -> "Template":

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from titrant.runtime.charts.svg import Scale, scale
 from titrant.runtime.report.candidates import Shown
-from titrant.runtime.report.charts.svg import Scale, scale
 from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.main_metric import is_less_better
 from titrant.runtime.report.record_view import NONE, Record, gate_slice, quantity

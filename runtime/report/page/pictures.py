@@ -4,17 +4,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from titrant.runtime.report.charts.scatter import OTHER, PLAIN, Mark, Scatter, scatter_svg
-from titrant.runtime.report.charts.series import (
-    Curve,
-    Line,
-    bars,
-    curve,
-    latency,
-    reliability_svg,
-    sweep_picture,
-    throughput,
-)
+from titrant.runtime.charts.scatter import OTHER, PLAIN, Mark, Scatter, scatter_svg
+from titrant.runtime.charts.series import Curve, Line, curve, latency, throughput
+from titrant.runtime.report.page.evidence_charts import bars, reliability_svg, sweep_picture
 from titrant.runtime.report.page.quality import QualityChart
 from titrant.runtime.report.record_view import Curves, Record
 from titrant.runtime.report.search_path import FP32, SearchPath

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from titrant.runtime.charts.scatter import OTHER, PLAIN, REFERENCE, Mark, Scatter
 from titrant.runtime.report.candidates import Shown, outcome, table_batch
-from titrant.runtime.report.charts.scatter import OTHER, PLAIN, REFERENCE, Mark, Scatter
 from titrant.runtime.report.gain_rows import beside, fastest_marks
 from titrant.runtime.report.main_metric import MainMetric, main_metric
 from titrant.runtime.report.record_view import NONE, Record, gate_title, quantity

@@ -3,8 +3,8 @@
 import pytest
 from report_values import sensitivity
 
-from titrant.runtime.report.charts.series import bars
 from titrant.runtime.report.page import html_text, page
+from titrant.runtime.report.page.evidence_charts import bars
 from titrant.runtime.report.record_view import read_record
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import titrant
-from titrant.runtime.report.charts.scatter import Mark, Scatter, scatter_svg
-from titrant.runtime.report.charts.series import Curve, Line, curve, latency, throughput
-from titrant.runtime.report.charts.svg import Scale, scale, spread
+from titrant.runtime.charts.scatter import Mark, Scatter, scatter_svg
+from titrant.runtime.charts.series import Curve, Line, curve, latency, throughput
+from titrant.runtime.charts.svg import Scale, scale, spread
 
 NUMBERS = st.floats(1e-7, 1e7, allow_nan=False)
 SIGNED = st.one_of(NUMBERS, NUMBERS.map(lambda value: -value), st.just(0.0))

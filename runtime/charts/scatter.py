@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import escape
 
-from titrant.runtime.report.charts.svg import (
+from titrant.runtime.charts.svg import (
     Frame,
     Scale,
     Write,

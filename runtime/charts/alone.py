@@ -1,0 +1,70 @@
+"""A chart by itself: shown in a notebook, or saved as a picture or a page that needs nothing else."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from markupsafe import escape
+
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.frozen import dataclass
+
+_SUFFIXES = (".svg", ".html")
+
+
+@cache
+def chart_style() -> str:
+    """Return the colors, in light and in dark, and the style of every chart."""
+    return (Path(__file__).parent / "charts.css").read_text(encoding="utf-8")
+
+
+@cache
+def literal_style() -> str:
+    """Return the style with its colors written out: programs that convert SVG know no variables.
+
+    Light is what they take; browsers take dark where the reader's setting is.
+    """
+    palettes = re.findall(r":root \{(.*?)\}", chart_style(), re.DOTALL)
+    rules = "\n".join(rule for rule in chart_style().splitlines() if rule.startswith(".chart"))
+    rules += "\nsvg { background: var(--card); }"
+    light, dark = (dict(re.findall(r"(--[\w-]+): ([^;]+);", palette)) for palette in palettes)
+    return f"{_with(rules, light)}\n@media (prefers-color-scheme: dark) {{\n{_with(rules, light | dark)}\n}}"
+
+
+def _with(rules: str, colors: dict[str, str]) -> str:
+    return re.sub(r"var\((--[\w-]+)\)", lambda name: colors[name[1]], rules)
+
+
+@dataclass(frozen=True)
+class ChartPicture:
+    """A chart as `titrant.runtime.charts.svg.picture` draws it, and what it is called."""
+
+    svg: str
+    title: str
+
+    def alone(self) -> str:
+        """Return the SVG with its own colors and style, as a file that any browser opens."""
+        head, _, inner = self.svg.partition(">")
+        return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{literal_style()}</style>{inner}\n'
+
+    def page(self) -> str:
+        """Return an HTML page of the chart alone, which needs no network."""
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" '
+            f'content="light dark"><title>{escape(self.title)}</title><style>{chart_style()}'
+            f"body {{ background: var(--card); margin: 1rem; }}</style></head><body>{self.svg}</body></html>\n"
+        )
+
+    def save(self, file: Path | str) -> Path:
+        """Write the chart to a file, .svg or .html, and return its path; RecipeError X662 for any other suffix."""
+        path = Path(file)
+        writers = {".svg": self.alone, ".html": self.page}
+        if path.suffix.lower() not in writers:
+            message = f"a picture cannot be saved as {path.name}"
+            raise RecipeError(Diagnostic("X662", message, help=f"give it a name that ends in {' or '.join(_SUFFIXES)}"))
+        path.write_text(writers[path.suffix.lower()](), encoding="utf-8", newline="\n")
+        return path
+
+    def _repr_svg_(self) -> str:
+        """Show the chart where a notebook shows the value of a cell."""
+        return self.alone()
