@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
-    from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.instruments.summary import Counts, count_parameters, summary
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
     "Context": "titrant.runtime.catalog",
-    "Counts": "titrant.runtime.inspect.summary",
+    "Counts": "titrant.runtime.instruments.summary",
     "Method": "titrant.runtime.method",
     "MetricCases": "titrant.runtime.contract.measures.own_metric",
     "Params": "titrant.runtime.catalog",
@@ -81,7 +81,7 @@ _PUBLIC = {
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
-    "count_parameters": "titrant.runtime.inspect.summary",
+    "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
@@ -120,7 +120,7 @@ _PUBLIC = {
     "set_seed": "titrant.runtime.seed",
     "setup_logging": "titrant.runtime.run.run_log",
     "status": "titrant.api.status",
-    "summary": "titrant.runtime.inspect.summary",
+    "summary": "titrant.runtime.instruments.summary",
     "synchronize": "titrant.api.devices",
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
