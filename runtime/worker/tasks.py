@@ -66,6 +66,7 @@ class WorkerState:
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
             "ask_operator": self._ask_operator,
+            "bench": self._bench,
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
@@ -189,6 +190,16 @@ class WorkerState:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
             return ask_operator(_declaration(request["operator"]), request)
+
+    def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with the figures of models that are timed in turns."""
+
+        def listen(done: float, total: float, note: str) -> None:
+            self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+        with self._watch.watching():
+            timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
+            return {"result": plain(timing.bench(request, self._live.load, listen))}
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
+    from titrant.api.bench import bench
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.load import load
     from titrant.api.lock import lock
+    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
+    "Benchmark": "titrant.api.measure",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.instruments.summary",
     "Method": "titrant.runtime.method",
@@ -72,12 +75,14 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "Profiler": "titrant.api.measure",
     "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
     "autocast": "titrant.runtime.training.precision",
+    "bench": "titrant.api.bench",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
@@ -103,6 +108,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
+    "measure": "titrant.api.measure",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
     "metric": "titrant.runtime.contract.measures.own_metric",
@@ -136,6 +142,7 @@ _MODULES = {
 
 __all__ = [
     "Arithmetic",
+    "Benchmark",
     "Context",
     "Counts",
     "Method",
@@ -144,12 +151,14 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "Profiler",
     "TeacherTerms",
     "TitrantError",
     "Unmet",
     "apply",
     "apply_gradient_checkpointing",
     "autocast",
+    "bench",
     "check",
     "check_model",
     "checkpoints",
@@ -178,6 +187,7 @@ __all__ = [
     "load",
     "load_config",
     "lock",
+    "measure",
     "measure_activation_memory",
     "metric",
     "migrate",
