@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.instruments import tree
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
@@ -132,6 +133,7 @@ _MODULES = {
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
     "train": "titrant.api.train",
+    "tree": "titrant.runtime.instruments.tree",
 }
 
 __all__ = [
@@ -198,6 +200,7 @@ __all__ = [
     "summary",
     "synchronize",
     "train",
+    "tree",
     "validate",
     "verify_store",
 ]
