@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
-    from titrant.runtime.instruments.summary import Counts, count_parameters, summary
-    from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.instruments import tree
     from titrant.runtime.instruments.clock.calls import CallTimes, call_times, profile
     from titrant.runtime.instruments.clock.timer import Timer
     from titrant.runtime.instruments.hardware.utilization import Utilization
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
+    from titrant.runtime.instruments.summary import Counts, count_parameters, summary
     from titrant.runtime.machine.devices import get_device, synchronize
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -76,11 +76,9 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
     "Benchmark": "titrant.api.measure",
-    "Context": "titrant.runtime.catalog",
-    "Counts": "titrant.runtime.instruments.summary",
     "CallTimes": "titrant.runtime.instruments.clock.calls",
     "Context": "titrant.runtime.catalog",
-    "Counts": "titrant.runtime.inspect.summary",
+    "Counts": "titrant.runtime.instruments.summary",
     "LeakCheck": "titrant.runtime.instruments.memory.leak",
     "MemoryLog": "titrant.runtime.instruments.memory.log",
     "MemoryUsage": "titrant.runtime.instruments.memory.usage",
@@ -148,8 +146,6 @@ _PUBLIC = {
     "setup_logging": "titrant.runtime.run.run_log",
     "status": "titrant.api.status",
     "summary": "titrant.runtime.instruments.summary",
-    "synchronize": "titrant.api.devices",
-    "summary": "titrant.runtime.inspect.summary",
     "synchronize": "titrant.runtime.machine.devices",
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
@@ -162,6 +158,7 @@ _MODULES = {
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
     "train": "titrant.api.train",
+    "tree": "titrant.runtime.instruments.tree",
 }
 
 __all__ = [
@@ -242,6 +239,7 @@ __all__ = [
     "summary",
     "synchronize",
     "train",
+    "tree",
     "validate",
     "verify_store",
     "watch",
