@@ -34,13 +34,13 @@ def answers_of_module(module: "torch.nn.Module", inputs: "Inputs") -> tuple[Laye
     They come in the order in which they answer. A layer that is called again counts once, but for NaN and infinity.
     """
     from titrant.runtime.instruments.calls.overhear import overhear, tensors_of
+    from titrant.runtime.instruments.weights.of_module import own_tensors
 
     gathered = _Gathered()
 
     def answered(layer: str, part: "torch.nn.Module", answer: Any) -> None:
-        held = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
         tensors = tensors_of(answer)
-        if held and tensors and tensors[0].is_floating_point():
+        if own_tensors(part) and tensors and tensors[0].is_floating_point():
             gathered.axis = _axis(part, tensors[0].ndim)
             gathered.add(layer or type(part).__name__, "", _array(tensors[0]))
 

@@ -6,7 +6,7 @@ The limits lie beyond what healthy trained networks have: docs/decisions/health.
 from collections.abc import Iterable, Iterator, Sequence
 
 from titrant.runtime.instruments.health.figures import TensorFigures
-from titrant.runtime.instruments.health.finding import SEVERITIES, HealthFinding, LayerAnswers
+from titrant.runtime.instruments.health.finding import SEVERITIES, HealthFinding, LayerAnswers, Severity
 from titrant.runtime.instruments.health.normalization import NormalizationGain
 
 # Of trained networks the median channel keeps 31 dB and more under one scale, but where channels differ 25-fold.
@@ -18,9 +18,9 @@ LEAST_ANSWER_DB = 20.0
 MOST_GAIN = 150.0
 _FP16_LARGEST = 65504.0
 # Shares of values.
-_MANY_DENORMAL, _MANY_SATURATED, _MANY_IDLE = 0.01, 0.95, 0.5
+_MANY_DENORMAL, _MANY_SATURATED, _SOME_IDLE, _MANY_IDLE = 0.01, 0.95, 0.1, 0.5
 _SKIP = "quantization.skip: [{layer}]"
-_RETRAIN = "mend it where the model is trained: lower train.learning_rate, or clip with train.clip"
+_RETRAIN = "mend it where the model is trained: lower train.learning_rate, or set train.gradient_clip"
 
 
 def judge_tensors(figures: Iterable[TensorFigures]) -> Iterator[HealthFinding]:
@@ -87,8 +87,8 @@ def _of_range(tensor: TensorFigures) -> Iterator[HealthFinding]:
 
 
 def _of_quantization(tensor: TensorFigures) -> Iterator[HealthFinding]:
-    if tensor.quiet_db is None or tensor.channel_db is None or tensor.tensor_db is None:
-        return
+    if "float" not in tensor.stored or tensor.quiet_db is None or tensor.channel_db is None:
+        return  # what is quantized already is quantized
     if tensor.channel_db < LEAST_CHANNEL_DB:
         words = (
             f"int8 with a scale a channel keeps {tensor.channel_db:.0f} dB: single weights lie far from the others of "
@@ -127,7 +127,7 @@ def judge_answers(answers: Sequence[LayerAnswers]) -> Iterator[HealthFinding]:
     if broken is not None:
         kind = "NaN" if broken.nan else "infinity"
         later = sum(bool(seen.nan or seen.infinite) for seen in answers) - 1
-        words = f"{kind} first appears in the answer of {_named(broken)}, and in {later:,} after it"
+        words = f"{kind} first appears in {_answer(broken)}, then in {later:,} more"
         figure = float(broken.nan + broken.infinite)
         yield HealthFinding("broken_answer", "fault", broken.layer, figure, words, _RETRAIN)
     for seen in answers:
@@ -137,28 +137,30 @@ def judge_answers(answers: Sequence[LayerAnswers]) -> Iterator[HealthFinding]:
 
 
 def _of_answer(seen: LayerAnswers) -> Iterator[HealthFinding]:
-    if seen.off and seen.off / seen.channels > _MANY_IDLE:
-        words = f"{seen.off:,} of {seen.channels:,} channels of {_named(seen)} were never above zero on these rows"
+    share = seen.off / seen.channels if seen.channels else 0.0
+    if share > _SOME_IDLE:
+        words = f"{seen.off:,} of {seen.channels:,} channels of its {seen.operation} were never above zero on these rows"
         advice = "show it more rows first; reduction.pruning: {method: structured} takes idle channels out"
-        yield HealthFinding("dead_relu", "warning", seen.layer, seen.off / seen.channels, words, advice)
+        severity: Severity = "warning" if share > _MANY_IDLE else "note"
+        yield HealthFinding("dead_relu", severity, seen.layer, share, words, advice)
     elif seen.idle and seen.operation != "relu" and not seen.off:
         every = seen.idle == seen.channels
-        words = f"{seen.idle:,} of {seen.channels:,} channels of {_named(seen)} answered every row alike"
+        words = f"{seen.idle:,} of {seen.channels:,} channels of {_answer(seen)} were the same for every row"
         advice = "show it more rows first; reduction.pruning: {method: structured} takes idle channels out"
         if every or seen.idle / seen.channels > _MANY_IDLE:
             yield HealthFinding("idle_answer", "warning", seen.layer, seen.idle / seen.channels, words, advice)
     if seen.saturated > _MANY_SATURATED:
-        words = f"{seen.saturated:.0%} of the answers of {_named(seen)} lie at its flat ends"
+        words = f"{seen.saturated:.0%} of its {seen.operation} lie at the flat ends"
         advice = "no gradient passes there: a smaller train.learning_rate, or a normalization before it"
         yield HealthFinding("saturated", "warning", seen.layer, seen.saturated, words, advice)
     if seen.tensor_db is not None and seen.tensor_db < LEAST_ANSWER_DB:
-        words = f"int8 with one scale keeps {seen.tensor_db:.0f} dB of what {_named(seen)} answers"
+        words = f"int8 with one scale keeps {seen.tensor_db:.0f} dB of {_answer(seen)}"
         advice = f"{_SKIP.format(layer=seen.layer)}, or quantization.method: ort.smoothquant"
         yield HealthFinding("uneven_answers", "note", seen.layer, seen.tensor_db, words, advice)
 
 
-def _named(seen: LayerAnswers) -> str:
-    return f"{seen.layer} ({seen.operation})" if seen.operation else seen.layer
+def _answer(seen: LayerAnswers) -> str:
+    return f"its {seen.operation}" if seen.operation else "its answer"
 
 
 def by_severity(findings: Iterable[HealthFinding]) -> tuple[HealthFinding, ...]:

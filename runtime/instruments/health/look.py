@@ -8,7 +8,7 @@ from titrant.runtime.instruments.health.figures import TensorFigures, measure
 from titrant.runtime.instruments.health.finding import HealthFinding, LayerAnswers, ModelHealth
 from titrant.runtime.instruments.health.judge import by_severity, judge_answers, judge_normalizations, judge_tensors
 from titrant.runtime.instruments.health.normalization import gains
-from titrant.runtime.instruments.subject.seeded_inputs import checked_inputs
+from titrant.runtime.instruments.subject.inputs import named_inputs
 from titrant.runtime.instruments.subject.subject import Subject
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -48,4 +48,4 @@ def _answers(subject: Subject, inputs: "Inputs") -> tuple[LayerAnswers, ...]:
     if subject.module is not None:
         return answers_of_module(subject.module, inputs)
     assert subject.graph is not None
-    return answers_of_graph(subject.graph, checked_inputs(subject, inputs))
+    return answers_of_graph(subject.graph, named_inputs(subject, inputs))

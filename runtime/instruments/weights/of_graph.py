@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
 
 _MATRIX = 2
+# What reads scales and zero points beside a quantized weight.
+_SCALED = (
+    "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "QAttention",
+    "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+)  # fmt: skip
 # Operators whose weight has its output channels first, and those that look rows up.
 _FIRST = (
     "Conv", "ConvInteger", "DeformConv", "FusedConv", "MatMulNBits", "QLinearConv", "GRU", "LSTM", "RNN",
@@ -56,6 +61,7 @@ def graph_tensors(model: "onnx.ModelProto", folder: Path) -> Iterator[LayerTenso
                 continue
             seen.add(tensor)
             role = _VECTORS.get(node.op_type, {}).get(place, "bias" if len(held.dims) < _MATRIX else "table")
+            role = "other" if node.op_type in _SCALED else role
             yield _vector(tensor, layer_of(tensor, name), role, held, folder, node.op_type)
 
 
@@ -65,7 +71,7 @@ def weight_of(names: "GraphNames", node: str, weight: str, folder: Path) -> Laye
 
     proto, held = names.nodes[node], names.constants[weight]
     role: Role = "table" if proto.op_type in _LOOKUPS else "weight"
-    shape = tuple(held.dims)
+    shape = _packed_shape(proto) or tuple(held.dims)
     axis = _axis(names, node, weight)
     channels = _channels(proto, shape, axis)
     each = max(1, _count(shape) // max(1, channels))
@@ -90,9 +96,15 @@ def layer_of(tensor: str, node: str) -> str:
     return tensor.rpartition(".")[0] if named else node
 
 
+def _packed_shape(node: "onnx.NodeProto") -> tuple[int, ...]:
+    """Return the shape of a weight of few bits, (output channels, inputs); () for one that is stored in its own."""
+    if node.op_type != "MatMulNBits":
+        return ()
+    sizes = {item.name: item.i for item in node.attribute}
+    return sizes["N"], sizes["K"]
+
+
 def _channels(node: "onnx.NodeProto", shape: tuple[int, ...], axis: int) -> int:
-    if node.op_type == "MatMulNBits":
-        return next(item.i for item in node.attribute if item.name == "N")
     if node.op_type in _RECURRENT:
         return _count(shape[:-1])
     return shape[axis]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends.torch.executed import format_of
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, Role, role_of_name, steps
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
@@ -24,8 +25,7 @@ def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
     seen: set[int] = set()
     saved = None if isinstance(module, torch.jit.ScriptModule) else module.state_dict(keep_vars=True)
     for layer, part in module.named_modules():
-        held = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False), *_packed(part)]
-        for last, tensor in held:
+        for last, tensor in own_tensors(part):
             name = f"{layer}.{last}" if layer else last
             kept = saved is None or name in saved or not isinstance(tensor, torch.nn.Parameter) and last == "weight"
             if id(tensor) in seen or not kept:
@@ -33,6 +33,11 @@ def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
             seen.add(id(tensor))
             refuse_empty(name, tensor)
             yield tensor_of(name, layer or type(part).__name__, part, tensor)
+
+
+def own_tensors(part: "torch.nn.Module") -> "list[tuple[str, torch.Tensor]]":
+    """List what a layer itself holds: parameters, buffers, and a weight that it keeps packed."""
+    return [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False), *_packed(part)]
 
 
 def tensor_of(name: str, layer: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> LayerTensor:
@@ -52,6 +57,8 @@ def tensor_of(name: str, layer: str, part: "torch.nn.Module | None", tensor: "to
             yield _floats(values[first:end]).reshape(end - first, -1).cpu().numpy()
 
     dtype = str(tensor.dtype).removeprefix("torch.")
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        dtype = format_of(tensor)  # a class that says how few bits it holds
     kind = "" if part is None else type(part).__name__
     return LayerTensor(name, layer, _role(name, part, tensor), dtype, shape, channels, blocks, kind)
 

@@ -18,8 +18,8 @@ _SCALED = {
 # Operators of whole numbers whose scale is multiplied by afterwards → the place of the weight's zero point.
 _AFTERWARDS = {"ConvInteger": 3, "MatMulInteger": 3}
 _UNPACKS = "DequantizeLinear"
-# What onnxruntime's tools call a quantized weight and its scale.
-_QUANTIZED, _SCALE = "_quantized", "_scale"
+# What stands between such a product and its scale.
+_PASSES, _STEPS_BEHIND = ("Add", "Cast", "Reshape"), 4
 _BYTE = 8
 
 
@@ -75,12 +75,33 @@ def _scale(
         return _maybe(names, _operand(node, scale_at), folder), _maybe(names, _operand(node, zero_at), folder), axis, 0
     axis = 0 if node.op_type == "ConvInteger" else last
     zero = _maybe(names, _operand(node, _AFTERWARDS.get(node.op_type, len(node.input))), folder)
-    return _maybe(names, _named_scale(names, weight), folder), zero, axis, 0
+    return _maybe(names, _later_scale(names, node), folder), zero, axis, 0
 
 
-def _named_scale(names: "GraphNames", weight: str) -> str:
-    name = weight.removesuffix(_QUANTIZED) + _SCALE
-    return name if name in names.constants else ""
+def _later_scale(names: "GraphNames", node: "onnx.NodeProto") -> str:
+    """Name the constant that the answer of a product of whole numbers is multiplied by, with the input's scale or not."""
+    tensor = node.output[0]
+    for _ in range(_STEPS_BEHIND):
+        readers = [names.nodes[name] for name in names.readers.get(tensor, ())]
+        for reader in readers:
+            if reader.op_type == "Mul":
+                others = [name for name in reader.input if name != tensor]
+                return next((scale for name in others for scale in _constants(names, name)), "")
+        passed = next((reader for reader in readers if reader.op_type in _PASSES), None)
+        if passed is None:
+            return ""
+        tensor = passed.output[0]
+    return ""
+
+
+def _constants(names: "GraphNames", tensor: str) -> "list[str]":
+    """List the constants that a scale is, or is a product of."""
+    if own := names.constant(tensor):
+        return [own]
+    maker = names.nodes.get(names.makers.get(tensor, ""))
+    if maker is None or maker.op_type != "Mul":
+        return []
+    return [held for name in maker.input if (held := names.constant(name))]
 
 
 def _transposed(node: "onnx.NodeProto") -> bool:

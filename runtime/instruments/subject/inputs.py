@@ -1,12 +1,15 @@
-"""Inputs for a model that nobody has rows for: the same numbers for the same seed, of the shapes that it takes."""
+"""Inputs for a model: drawn by a seed where nobody has rows, or read from a file, by the names that it takes."""
 
+import zipfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from titrant.runtime.instruments.subject.subject import InputSpecs, Subject
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -62,12 +65,37 @@ def _smallest_gathered(graph: "onnx.ModelProto") -> int:
     return min((held[node.input[0]].dims[0] for node in lookups), default=_FEWEST)
 
 
-def checked_inputs(subject: Subject, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return arrays by the names of a graph's inputs, in its types; RecipeError X682 for one that it does not have."""
+def named_inputs(subject: Subject, inputs: Any) -> dict[str, np.ndarray]:
+    """Return inputs as arrays by the names of a graph's inputs, in its types.
+
+    They are a tensor or array, a list of them in the graph's order, or a mapping of its names to them. RecipeError X682
+    for another number of them, or a name that it does not have.
+    """
     taken = {name: dtype for name, _, dtype in subject.specs}
-    if len(taken) == 1 and len(inputs) == 1 and not taken.keys() & inputs.keys():
+    if not isinstance(inputs, Mapping):
+        several = inputs if isinstance(inputs, (tuple, list)) else [inputs]
+        inputs = dict(zip(taken, several, strict=False)) if len(several) == len(taken) else dict(enumerate(several))
+    if len(taken) == 1 and len(inputs) == 1:
         inputs = dict(zip(taken, inputs.values(), strict=True))
-    if unlike := sorted(taken.keys() ^ inputs.keys()):
-        message = f"{subject.name} takes {', '.join(taken)}, and is given {', '.join(inputs) or 'nothing'}"
+    if unlike := sorted(map(str, taken.keys() ^ inputs.keys())):
+        message = f"{subject.name} takes {', '.join(taken)}, and is given {', '.join(map(str, inputs)) or 'nothing'}"
         raise RecipeError(Diagnostic("X682", message, help=f"{unlike[0]} is not in both: name them alike"))
-    return {name: np.ascontiguousarray(array, dtype=taken[name]) for name, array in inputs.items()}
+    arrays = {name: array.detach().cpu().numpy() if hasattr(array, "detach") else array for name, array in inputs.items()}
+    return {name: np.ascontiguousarray(array, dtype=taken[name]) for name, array in arrays.items()}
+
+
+def read_inputs(file: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file by their names, or that of an .npy file; pickles are not read.
+
+    RecipeError X682 for a file that is missing, or no such file.
+    """
+    advice = "save it by numpy.savez(file, name=array), one array for each input, rows first"
+    try:
+        held = np.load(file, allow_pickle=False)
+        arrays = {"input": held} if isinstance(held, np.ndarray) else {name: held[name] for name in held.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        reason = "there is no such file" if not file.is_file() else first_line(error)
+        raise RecipeError(Diagnostic("X682", f"{file} holds no inputs: {reason}", help=advice)) from None
+    if not arrays or any(not array.ndim or array.dtype.kind not in "fiub" for array in arrays.values()):
+        raise RecipeError(Diagnostic("X682", f"{file} holds no arrays of numbers with rows", help=advice))
+    return arrays
