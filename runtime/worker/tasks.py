@@ -147,10 +147,12 @@ class WorkerState:
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
-        asked = {key: value for key, value in request.items() if key not in ("do", "log")}
+        asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn")}
+        # Only where a model is to be drawn too is that what loads the room of drawings.
+        drawn = ("instruments.architecture.read", "read") if request.get("drawn") else ("inspect.inspect", "inspect")
         self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
         with self._watch.watching(asked):
-            answer = dict(importlib.import_module("titrant.runtime.inspect.inspect").inspect(asked))
+            answer = dict(getattr(importlib.import_module(f"titrant.runtime.{drawn[0]}"), drawn[1])(asked))
             seen = self._watch.dependencies(asked)
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
