@@ -55,7 +55,9 @@ class Decision:
 
 
 # What a step is for, in the order in which steps run.
-STAGES = ("prepare", "make", "search", "measure", "judge", "report")
+STAGES = ("prepare", "make", "search", "measure", "judge", "observe", "report")
+# The stage that looks inside the original and what is released: nothing is chosen or judged by it.
+OBSERVING_STAGE = "observe"
 FIGURES = ("seconds", "peak_bytes", "output_bytes")
 # From the surest to the least sure.
 BASES = ("counted", "measured", "modelled", "guess")
@@ -359,7 +361,7 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
 
 # The stage of candidates that mend others, and those of which no step runs before the search asks for it.
 MENDING_STAGE = "search"
-ASKED = (MENDING_STAGE, "judge")
+ASKED = (MENDING_STAGE, "judge", OBSERVING_STAGE)
 
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"

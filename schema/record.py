@@ -211,6 +211,16 @@ class Look:
 
 
 @dataclass(frozen=True)
+class ModelInside:
+    """What one step saw inside a model: "original" or a candidate's id; `failed` says why it saw nothing."""
+
+    operator: str
+    subject: str
+    value: Any = None
+    failed: str = ""
+
+
+@dataclass(frozen=True)
 class LadderRung:
     """One rung: the candidate that its search ended with ("" for none), and what is known of that file.
 

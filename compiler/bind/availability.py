@@ -35,7 +35,8 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "utilization"): (False,),
     ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
-    ("inspect",): ("none",),
+    ("inspect", "health"): (False,),
+    ("inspect", "attention"): (False,),
     ("report", "tokens"): (False,),
 }
 

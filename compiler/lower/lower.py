@@ -32,6 +32,7 @@ from titrant.compiler.lower.chains import (
 from titrant.compiler.lower.earlier import earlier_loads
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
+from titrant.compiler.lower.observe import observations
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -84,6 +85,7 @@ def lower(
     judged = answering.judge_original(original)
     limited = answering.limits_of_original(original)
     recipe = bound.recipe
+    files_made = [step for _, steps in (*beside.values(), *made.values()) for step in steps]
     return Plan(
         name=recipe.name,
         recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
@@ -105,12 +107,13 @@ def lower(
             *answering.baseline(original),
             *limited,
             *answering.fine_tuned(original, candidates),
-            *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
+            *files_made,
             answering.timing(original, timed),
             *judged,
             *earlier_loads(maker, decisions),
             *answering.earlier(),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
+            *observations(answering, original, candidates, [*prepared, *files_made]),
             _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,

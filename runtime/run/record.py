@@ -11,6 +11,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.gains import timed_anew
+from titrant.runtime.run.observe import observed
 from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
@@ -334,6 +335,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "files": _files(walk, outcome),
         "sensitivity": _sensitivity(walk),
         "proposals": _proposals(walk),
+        **({"observed": rows} if (rows := observed(walk)) else {}),
     }
 
 

@@ -14,6 +14,7 @@ from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
+from titrant.runtime.run.observe import observe
 from titrant.runtime.run.outcome import (
     Chosen,
     JudgedSearches,
@@ -50,6 +51,7 @@ def walk_through(walk: Walk, planned: Planned, replay: Replay) -> Outcome:
     search has none left, and the error of a step that everything rests on.
     """
     outcome = _titrate(walk, replay)
+    observe(walk, outcome)
     walk.provide("run.record", report_value(walk, outcome, planned))
     walk.settle_stage("report")
     return outcome

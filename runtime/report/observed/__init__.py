@@ -1,0 +1,1 @@
+"""What steps saw inside models, as sections of the report: a file a subject."""
