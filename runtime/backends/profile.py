@@ -136,13 +136,20 @@ class Turns:
         """How many runs there are of each."""
         return len(self.plain)
 
-    def profile(self, layers: Sequence[TimedLayer], inside: Sequence[float], spans: Sequence[LayerSpan]) -> EngineProfile:
+    def profile(
+        self,
+        layers: Sequence[TimedLayer],
+        inside: Sequence[float],
+        spans: Sequence[LayerSpan],
+        wholes: Sequence[float] | None = None,
+    ) -> EngineProfile:
         """Return the profile of these runs; `inside` are the seconds of each run that its layers and operations took.
 
-        What the profile itself costs is told by CPU time, which nobody else's work disturbs.
+        `wholes` are those of the profiled runs by the same clock, if that is not the wall clock's. What the profile
+        itself costs is told by CPU time, which nobody else's work disturbs.
         """
         overhead = max(undisturbed(self.profiled_cpu) - undisturbed(self.cpu), 0.0)
-        gaps = [whole - taken for whole, taken in zip(self.profiled, inside, strict=True)]
+        gaps = [whole - taken for whole, taken in zip(wholes or self.profiled, inside, strict=True)]
         return EngineProfile(
             layers=tuple(layers),
             between_seconds=max(undisturbed(gaps) - overhead, 0.0),

@@ -171,7 +171,7 @@ class Computed:
                 parts.setdefault(owner, []).append(node)
         named: dict[str, list[str]] = {}
         for owner, nodes in parts.items():
-            for node in sorted(nodes, key=lambda node: node not in file.weights):
+            for node in sorted(nodes, key=lambda node: (node not in file.weights, not _multiplies(file, node))):
                 layer = of_node.get(node, "")
                 if layer and layer not in named.setdefault(owner, []):
                     named[owner].append(layer)

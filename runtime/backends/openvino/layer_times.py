@@ -67,13 +67,13 @@ def profile_operations(
 
     turns = in_turns(partial(plain.run, inputs), profiled, seconds)
     said_after[count] = _counted(watched.request)
-    alone = undisturbed(turns.profiled_cpu if threads == 1 else turns.profiled)
-    kept = min(alone * turns.runs / sum(turns.profiled), 1.0)
+    wholes = turns.profiled_cpu if threads == 1 else turns.profiled
+    kept = min(undisturbed(wholes) * turns.runs / sum(turns.profiled), 1.0)
     operations = _since_warm(said_after[WARM], said_after[count], count, kept)
     names = Computed.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
-    profile = turns.profile(tuple(rows), [inside] * turns.runs, tuple(_spans(names, operations)))
+    profile = turns.profile(tuple(rows), [inside] * turns.runs, tuple(_spans(names, operations)), wholes)
     return replace(profile, told_when=False)
 
 
@@ -125,6 +125,7 @@ class Computed:
     kinds: Mapping[str, str]  # layer → the file's operation that multiplies, else the first one's
     precisions: Mapping[str, str]
     products: frozenset[str]  # operations of the compiled graph with weights
+    order: Mapping[str, int]  # of the file's operations
 
     @classmethod
     def of(
@@ -143,7 +144,11 @@ class Computed:
         named = {name for names in every.values() for name in names}
         of_layer, products = layers_of(named, layers, weights), products_of(graph)
         of_layer |= _called(named, file, of_layer, layers)
-        computed = {name: [layer for layer in layers_in(names, of_layer, products) if layer] for name, names in every.items()}
+        for names in every.values():
+            names.sort(key=lambda name: file[name] not in _MULTIPLY)
+        computed = {
+            name: [layer for layer in layers_in(names, of_layer, products) if layer] for name, names in every.items()
+        }
         others = {
             name: tuple(
                 dict.fromkeys(of_layer[part] for part in names if part in of_layer and of_layer[part] not in computed[name])
@@ -162,6 +167,7 @@ class Computed:
             {of_layer[name]: file[name] for name in telling},
             precisions,
             frozenset(operation.get_friendly_name() for operation in heavy),
+            {name: place for place, name in enumerate(file)},
         )
 
 
@@ -228,19 +234,19 @@ def _added_up(
             precision=names.precisions.get(telling[0], "") if layer else "",
             seconds=sum(operation.seconds for operation in by_layer[layer]),
             calls=len(own),
-            read_bytes=sum(sizes[name][0] for name in _ends(names, own, first=True) if name in sizes),
-            answer_bytes=sum(sizes[name][1] for name in _ends(names, own, first=False) if name in sizes),
+            read_bytes=sum(sizes[name][0] for name in _ends(names, own, 0) if name in sizes),
+            answer_bytes=sum(sizes[name][1] for name in _ends(names, own, -1) if name in sizes),
             parts=tuple(part for name in own for part in names.parts.get(name, ())),
             joined=tuple(dict.fromkeys(other for name in own for other in names.joined.get(name, ()))),
         )
 
 
-def _ends(names: Computed, own: Sequence[str], *, first: bool) -> Iterator[str]:
-    """Yield the first, or the last, of the file's operations that each of some compiled ones computes."""
+def _ends(names: Computed, own: Sequence[str], place: int) -> Iterator[str]:
+    """Yield the first (0), or the last (-1), of the file's operations that each of some compiled ones computes."""
     for name in own:
         parts = names.parts.get(name, ())
         if parts:
-            yield parts[0] if first else parts[-1]
+            yield sorted(parts, key=names.order.__getitem__)[place]
 
 
 def _spans(names: Computed, operations: Sequence[_Operation]) -> Iterator[LayerSpan]:
