@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from titrant.api.init import init
     from titrant.api.inspect import check_model, inspect
     from titrant.api.label import label
+    from titrant.api.layers import layers
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.measure import Benchmark, Profiler, measure
@@ -122,6 +123,7 @@ _PUBLIC = {
     "initialize_wandb": "titrant.runtime.trackers.wandb",
     "inspect": "titrant.api.inspect",
     "label": "titrant.api.label",
+    "layers": "titrant.api.layers",
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
@@ -213,6 +215,7 @@ __all__ = [
     "initialize_wandb",
     "inspect",
     "label",
+    "layers",
     "load",
     "load_config",
     "lock",

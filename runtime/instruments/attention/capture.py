@@ -21,7 +21,9 @@ def attention_of(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]
         raise RecipeError(Diagnostic("X682", message, help="name the model that takes the weights"))
     maps = _captured(subject, inputs)
     if not maps:
-        message = f"{subject.name} computes no attention on these inputs: no softmax of a product of two computed tensors"
+        message = (
+            f"{subject.name} computes no attention on these inputs: no softmax of a product of two computed tensors"
+        )
         advice = "attention without a softmax, as in linear attention, has no weights to capture"
         raise RecipeError(Diagnostic("X684", message, help=advice))
     return maps
@@ -37,4 +39,3 @@ def _captured(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]:
 
     assert subject.graph is not None
     return capture_graph(subject.graph, named_inputs(subject, inputs))
-

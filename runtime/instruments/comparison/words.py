@@ -35,7 +35,9 @@ def _table(found: "ModelComparison", *, whole: bool) -> Iterator[str]:
     layers: Sequence[LayerDifference] = found.layers
     left_out = 0
     if not whole and len(layers) > _MOST:
-        worst = sorted(layers[_FIRST:], key=lambda layer: min(layer.weight_db or 0, layer.answer_db or _EQUAL_DB))[:_WORST]
+        worst = sorted(layers[_FIRST:], key=lambda layer: min(layer.weight_db or 0, layer.answer_db or _EQUAL_DB))[
+            :_WORST
+        ]
         layers = [*layers[:_FIRST], *(layer for layer in layers[_FIRST:] if layer in worst)]
         left_out = len(found.layers) - len(layers)
     answers = found.rows > 0
@@ -53,7 +55,9 @@ def _row(layer: "LayerDifference") -> tuple[str, str, str, str]:
     if layer.change in ("added", "removed"):
         shape, form = (layer.shape, layer.precision) if layer.name else (layer.other_shape, layer.other_precision)
         return _short(name), _sizes(shape), form, layer.change
-    precision = layer.precision if layer.precision == layer.other_precision else f"{layer.precision} → {layer.other_precision}"
+    precision = (
+        layer.precision if layer.precision == layer.other_precision else f"{layer.precision} → {layer.other_precision}"
+    )
     return _short(name), _sizes(layer.shape), precision, _weights(layer)
 
 
