@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
+    from titrant.api.bench import bench
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
     from titrant.api.diff import diff
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.load import load
     from titrant.api.lock import lock
+    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
-    from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.instruments import tree
     from titrant.runtime.instruments.clock.calls import CallTimes, call_times, profile
     from titrant.runtime.instruments.clock.timer import Timer
     from titrant.runtime.instruments.hardware.utilization import Utilization
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
+    from titrant.runtime.instruments.summary import Counts, count_parameters, summary
     from titrant.runtime.machine.devices import get_device, synchronize
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
@@ -72,9 +75,10 @@ if TYPE_CHECKING:
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
+    "Benchmark": "titrant.api.measure",
     "CallTimes": "titrant.runtime.instruments.clock.calls",
     "Context": "titrant.runtime.catalog",
-    "Counts": "titrant.runtime.inspect.summary",
+    "Counts": "titrant.runtime.instruments.summary",
     "LeakCheck": "titrant.runtime.instruments.memory.leak",
     "MemoryLog": "titrant.runtime.instruments.memory.log",
     "MemoryUsage": "titrant.runtime.instruments.memory.usage",
@@ -84,6 +88,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "Profiler": "titrant.api.measure",
     "TeacherTerms": "titrant.api.distill",
     "Timer": "titrant.runtime.instruments.clock.timer",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
@@ -92,11 +97,12 @@ _PUBLIC = {
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
     "autocast": "titrant.runtime.training.precision",
+    "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
-    "count_parameters": "titrant.runtime.inspect.summary",
+    "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",
     "device_status": "titrant.api.devices",
@@ -119,6 +125,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
+    "measure": "titrant.api.measure",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "memory_usage": "titrant.api.devices",
     "metric": "titrant.runtime.contract.measures.own_metric",
@@ -138,7 +145,7 @@ _PUBLIC = {
     "set_seed": "titrant.runtime.seed",
     "setup_logging": "titrant.runtime.run.run_log",
     "status": "titrant.api.status",
-    "summary": "titrant.runtime.inspect.summary",
+    "summary": "titrant.runtime.instruments.summary",
     "synchronize": "titrant.runtime.machine.devices",
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
@@ -151,10 +158,12 @@ _MODULES = {
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
     "train": "titrant.api.train",
+    "tree": "titrant.runtime.instruments.tree",
 }
 
 __all__ = [
     "Arithmetic",
+    "Benchmark",
     "CallTimes",
     "Context",
     "Counts",
@@ -167,6 +176,7 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "Profiler",
     "TeacherTerms",
     "Timer",
     "TitrantError",
@@ -175,6 +185,7 @@ __all__ = [
     "apply",
     "apply_gradient_checkpointing",
     "autocast",
+    "bench",
     "call_times",
     "check",
     "check_model",
@@ -205,6 +216,7 @@ __all__ = [
     "load",
     "load_config",
     "lock",
+    "measure",
     "measure_activation_memory",
     "memory_usage",
     "metric",
@@ -227,6 +239,7 @@ __all__ = [
     "summary",
     "synchronize",
     "train",
+    "tree",
     "validate",
     "verify_store",
     "watch",

@@ -125,18 +125,18 @@ class Utilization:
     def save(self, file: Path | str) -> Path:
         """Write the samples to a file, .json or .csv, and return its path; without the callable's result.
 
-        Raises RecipeError X690 for any other name, or where it cannot be written.
+        Raises RecipeError X700 for any other name, or where it cannot be written.
         """
         path = Path(file)
         writers: dict[str, Callable[[], str]] = {".json": self._json, ".csv": self._csv}
         if path.suffix.lower() not in writers:
             message, advice = f"samples cannot be saved as {path.name}", "give it a name that ends in .json or .csv"
-            raise RecipeError(Diagnostic("X690", message, help=advice))
+            raise RecipeError(Diagnostic("X700", message, help=advice))
         try:
             path.write_text(writers[path.suffix.lower()](), encoding="utf-8", newline="\n")
         except OSError as error:
             message = f"samples cannot be saved as {path}: {os_reason(error)}"
-            raise RecipeError(Diagnostic("X690", message, help="name a file in a folder that can be written")) from None
+            raise RecipeError(Diagnostic("X700", message, help="name a file in a folder that can be written")) from None
         return path
 
     def _json(self) -> str:

@@ -31,7 +31,7 @@ def watch(
     other thread run is sampled before and after it only.
 
     The callable's own error is raised as it is; what was sampled until then is its attribute `utilization`. Raises
-    ValueError for times that are not above 0, and RecipeError X691 where a generator or a coroutine is returned: it
+    ValueError for times that are not above 0, and RecipeError X701 where a generator or a coroutine is returned: it
     would work only after the watch.
     """
     for name, given in (("seconds", seconds), ("interval", interval)):
@@ -79,4 +79,4 @@ def _refuse_unfinished(result: Any) -> None:
         what, advice = "a generator", "watch it being used up: titrant.watch(lambda: list(work()))"
     else:
         return
-    raise RecipeError(Diagnostic("X691", f"the callable returned {what}, which has not worked yet", help=advice))
+    raise RecipeError(Diagnostic("X701", f"the callable returned {what}, which has not worked yet", help=advice))

@@ -1,10 +1,10 @@
 """Devices in the user's own process and the memory that they hold: describe them, move values to one."""
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from titrant.runtime.instruments.arrays.walk import changed
 from titrant.runtime.instruments.memory.usage import MemoryUsage, not_below, usage
 from titrant.runtime.machine.devices import MLX, get_device, why_not, why_not_mlx
 from titrant.runtime.machine.peak_memory import peak_resident_bytes, resident_bytes
@@ -81,28 +81,16 @@ def memory_usage() -> MemoryUsage:
 def move_to_device(value: Value, device: "torch.device | str") -> Value:
     """Return a value whose tensors are on a device: tensors, modules and whatever else has `.to`, at any depth.
 
-    Looked into are mappings of type dict and below, lists, tuples, named tuples and dataclasses, which are copied;
-    anything else is passed through as it is. A module is moved in place, as torch does.
+    Looked into are the containers of `titrant.tree`, which are copied; anything else is passed through as it is, and
+    what stands in several places is moved once. A module is moved in place, as torch does. Raises ValueError for a
+    value that holds itself.
     """
-    moved: Any
-    if isinstance(value, type):
-        return value
-    if callable(getattr(value, "to", None)):
-        moved = value.to(device)  # type: ignore[attr-defined]
-    elif isinstance(value, dict):
-        moved = copy.copy(value)
-        moved.update({key: move_to_device(item, device) for key, item in value.items()})
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        moved = type(value)(*(move_to_device(item, device) for item in value))
-    elif type(value) in (list, tuple):
-        moved = type(value)(move_to_device(item, device) for item in value)  # type: ignore[attr-defined, call-arg]
-    elif dataclasses.is_dataclass(value):
-        moved = copy.copy(value)
-        for field in dataclasses.fields(value):
-            object.__setattr__(moved, field.name, move_to_device(getattr(value, field.name), device))
-    else:
-        moved = value
-    return moved  # type: ignore[no-any-return]
+    result: Value = changed(value, lambda leaf: leaf.to(device) if _can_move(leaf) else leaf, _can_move)
+    return result
+
+
+def _can_move(value: Any) -> bool:
+    return not isinstance(value, type) and callable(getattr(value, "to", None))
 
 
 def _cpu() -> DeviceInfo:

@@ -115,7 +115,7 @@ async def wait():
 def test_refuses_what_has_not_worked_yet(given, advice):
     with pytest.raises(RecipeError, match="has not worked yet") as refused:
         titrant.watch(given)
-    assert code_of(refused) == "X691"
+    assert code_of(refused) == "X701"
     assert advice in refused.value.diagnostics[0].help
 
 
@@ -186,7 +186,7 @@ def test_saves_the_samples_as_csv_and_json_without_the_result(tmp_path, monkeypa
 def test_refuses_a_file_that_it_cannot_write(tmp_path, name):
     with pytest.raises(RecipeError, match="samples cannot be saved as") as refused:
         titrant.watch(lambda: None).save(tmp_path / name)
-    assert code_of(refused) == "X690"
+    assert code_of(refused) == "X700"
 
 
 def test_draws_every_unit_in_a_panel_of_its_own(monkeypatch):
