@@ -59,7 +59,7 @@ def files_read_by(operator: str) -> str:
 
 @dataclass(frozen=True)
 class StepMemory:
-    """What the worker held when a step had ended and what no later one reads was dropped, and how much more than before.
+    """What the worker held when a step had ended, without what no later one reads, and how much more than before it.
 
     `held_bytes` and `grown_bytes` are of resident memory; `device_bytes` is what tensors hold on accelerators, None
     where the worker has used none.

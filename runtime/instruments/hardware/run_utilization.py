@@ -14,8 +14,8 @@ from titrant.runtime.instruments.hardware.utilization import (
     share_words,
     size_words,
 )
-from titrant.runtime.instruments.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
-from titrant.runtime.instruments.page.write import page_html
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
+from titrant.runtime.page.write import page_html
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import format_time
 
@@ -120,9 +120,10 @@ _COLUMNS = (
 
 def _row(seen: RunUtilization, number: int, step: StepStretch) -> tuple[TableCell | str, ...]:
     length = step.end_seconds - step.begin_seconds
-    first = (number_cell(number), step.step, number_cell(length, format_time(length)))
+    name = f"{step.step} ({TIMED})" if step.timed else step.step
+    first = (number_cell(number), name, number_cell(length, format_time(length)))
     if step.timed:
-        return (*first, TIMED, "", "", "")
+        return (*first, "–", "–", "–", "–")
     use = seen.of_step(step)
     mean, peak = use.mean, use.peak
     return (
