@@ -32,8 +32,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
     ("profile", "layers"): (False,),
-    ("profile", "utilization"): (False,),
-    ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
     ("inspect", "health"): (False,),
     ("inspect", "attention"): (False,),
