@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.load import load
     from titrant.api.lock import lock
-    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
     from titrant.runtime.inspect.summary import Counts, count_parameters, summary
+    from titrant.runtime.instruments.measure.live import Benchmark, Profiler, measure
     from titrant.runtime.method import Method
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
-    "Benchmark": "titrant.api.measure",
+    "Benchmark": "titrant.runtime.instruments.measure.live",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.inspect.summary",
     "Method": "titrant.runtime.method",
@@ -75,7 +75,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
-    "Profiler": "titrant.api.measure",
+    "Profiler": "titrant.runtime.instruments.measure.live",
     "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
@@ -108,7 +108,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
-    "measure": "titrant.api.measure",
+    "measure": "titrant.runtime.instruments.measure.live",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "migrate": "titrant.api.migrate",
     "metric": "titrant.runtime.contract.measures.own_metric",
