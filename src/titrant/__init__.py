@@ -46,13 +46,12 @@ if TYPE_CHECKING:
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
-    from titrant.runtime.inspect.summary import Counts, count_parameters, summary
-    from titrant.runtime.instruments.measure.live import Benchmark, Profiler, measure
     from titrant.runtime.instruments import tree
     from titrant.runtime.instruments.clock.calls import CallTimes, call_times, profile
     from titrant.runtime.instruments.clock.timer import Timer
     from titrant.runtime.instruments.hardware.utilization import Utilization
     from titrant.runtime.instruments.hardware.watch import watch
+    from titrant.runtime.instruments.measure.live import Benchmark, Profiler, measure
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
@@ -77,7 +76,6 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
     "Benchmark": "titrant.runtime.instruments.measure.live",
-    "Benchmark": "titrant.api.measure",
     "CallTimes": "titrant.runtime.instruments.clock.calls",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.instruments.summary",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, ModelTimes, SideBySide
 from titrant.runtime.instruments.measure.picture import picture_of
-from titrant.runtime.instruments.page.section import PageSection, PageTable, TableColumn
-from titrant.runtime.instruments.page.write import page_html
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn
+from titrant.runtime.page.write import page_html
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.text import os_reason
@@ -49,10 +49,13 @@ def json_of(result: SideBySide) -> str:
 def page_of(result: SideBySide) -> str:
     """Return an HTML page with the picture and the tables, which needs no network."""
     first, *rest = _headline(result).splitlines()
-    artifacts = PageSection("timed", "What was timed", "", _page_table(_artifacts(result)), notes=(first, *rest))
+    sizes = [(*[None] * 4, model.size_bytes, model.peak_bytes) for model in result.models]
+    artifacts = PageSection("timed", "What was timed", "", _page_table(_artifacts(result), sizes), notes=(first, *rest))
     picture = PageSection("picture", "Time of a run", pictures=(picture_of(result),))
     batches = tuple(
-        PageSection(f"batch-{batch}", f"Batch {batch}", "", _page_table(_times(result, place)))
+        PageSection(
+            f"batch-{batch}", f"Batch {batch}", "", _page_table(_times(result, place), _sorted_by(result, place))
+        )
         for place, batch in enumerate(result.batches)
     )
     notes = _all_notes(result)
@@ -61,10 +64,26 @@ def page_of(result: SideBySide) -> str:
     return page_html("Side by side", (artifacts, picture, *batches, *mind), brand="titrant bench", lead=lead)
 
 
-def _page_table(rows: Sequence[tuple[str, ...]]) -> PageTable:
-    numbers = [all(cell[:1].isdigit() or cell == _UNKNOWN for cell in cells) for cells in zip(*rows[1:], strict=True)]
-    columns = tuple(TableColumn(name, numeric) for name, numeric in zip(rows[0], numbers, strict=True))
-    return PageTable(columns, tuple(rows[1:]))
+def _sorted_by(result: SideBySide, place: int) -> list[tuple[float | None, ...]]:
+    """Return the numbers that stand behind the cells of a batch size's rows; None for a cell that is none."""
+    numbers: list[tuple[float | None, ...]] = []
+    for model in result.models:
+        each = model.times[place]
+        cpu = None if each.cpu_p50 is None else each.cpu_p50.estimate
+        speed = 1.0 if each.against_first is None else each.against_first.factor
+        times = (each.p50.estimate, each.p95.estimate, each.p99.estimate, each.mean, cpu)
+        numbers.append((None, *times, each.cases_per_second.estimate, speed))
+    return numbers
+
+
+def _page_table(rows: Sequence[tuple[str, ...]], numbers: Sequence[tuple[float | None, ...]]) -> PageTable:
+    kinds = [any(number is not None for number in column) for column in zip(*numbers, strict=True)]
+    columns = tuple(TableColumn(name, numeric) for name, numeric in zip(rows[0], kinds, strict=False))
+    cells = tuple(
+        tuple(TableCell(words, number) for words, number in zip(row, behind, strict=False))
+        for row, behind in zip(rows[1:], numbers, strict=True)
+    )
+    return PageTable(columns, cells)
 
 
 _Writer = Callable[[SideBySide], str]
