@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from titrant.api.layers import layers
     from titrant.api.load import load
     from titrant.api.lock import lock
-    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.clock.timer import Timer
     from titrant.runtime.instruments.hardware.utilization import Utilization
     from titrant.runtime.instruments.hardware.watch import watch
+    from titrant.runtime.instruments.measure.live import Benchmark, Profiler, measure
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
     "Arithmetic": "titrant.schema.cost",
-    "Benchmark": "titrant.api.measure",
+    "Benchmark": "titrant.runtime.instruments.measure.live",
     "CallTimes": "titrant.runtime.instruments.clock.calls",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.instruments.summary",
@@ -89,7 +89,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
-    "Profiler": "titrant.api.measure",
+    "Profiler": "titrant.runtime.instruments.measure.live",
     "TeacherTerms": "titrant.api.distill",
     "Timer": "titrant.runtime.instruments.clock.timer",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
@@ -127,7 +127,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
-    "measure": "titrant.api.measure",
+    "measure": "titrant.runtime.instruments.measure.live",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "memory_usage": "titrant.api.devices",
     "metric": "titrant.runtime.contract.measures.own_metric",
