@@ -17,6 +17,7 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.parameters import inlined
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -54,7 +55,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     unzipped = unzip(model)
     check_tensors(model, Path(path).name)
     model, mended = mend(model)
-    whole = _inlined(model)
+    whole = inlined(model)
     counts = count_parameters(whole.graph)
     if data is not None:  # a file that is looked at is told about
         _check_values(whole.graph, counts, Path(path).name)
@@ -127,13 +128,6 @@ def _taken(
 def outside_files(path: str) -> tuple[Path, ...]:
     """List the files that hold weights of an ONNX file outside it."""
     return read_graph(path)[1]
-
-
-def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Inline the model's own functions, so that their nodes are counted."""
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:
