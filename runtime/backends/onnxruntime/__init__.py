@@ -66,6 +66,12 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    from titrant.runtime.backends.onnxruntime.session import runnable
+
+    return runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     from titrant.runtime.backends.onnxruntime.executed import executed
 
@@ -158,6 +164,7 @@ BACKEND = Backend(
     },
     open=_open,
     executed=_executed,
+    runnable=_runnable,
     device_unmet=_device_unmet,
     details=_details,
     unsteady=_unsteady,

@@ -201,6 +201,11 @@ def _shares(names: GraphNames, node: str, weight: str, called: str) -> bool:
     return any(_called(other) == called for other in others)
 
 
+def module_called(node: str) -> str:
+    """Return the module in whose call a node of an exported graph was traced; "" where its name does not say."""
+    return _called(node) or ""
+
+
 def _called(node: str) -> str | None:
     """Return the module in whose call a node was traced, "" for the whole model; None where its name does not say.
 
