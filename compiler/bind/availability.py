@@ -35,9 +35,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("profile", "utilization"): (False,),
     ("profile", "memory"): (False,),
     ("profile", "trace"): (False,),
-    ("inspect", "health"): (False,),
-    ("inspect", "attention"): (False,),
-    ("report", "tokens"): (False,),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.

@@ -4,15 +4,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from titrant.runtime.charts.section import Section
+from titrant.runtime.instruments.attention.section import attention_section
+from titrant.runtime.instruments.attention.seen import AttentionSeen
+from titrant.runtime.instruments.health.finding import ModelHealth
+from titrant.runtime.instruments.health.section import health_section
 from titrant.runtime.report.observed.summary import summary_section
 from titrant.runtime.report.record_view import Record
+from titrant.schema.values.canonical import read_back
 
 # What a model showed, by "original" or the candidate's id.
 Seen = Mapping[str, Any]
 # The operator that saw it → how the report shows it.
 SECTIONS: Mapping[str, Callable[[Seen], Section]] = {
     "inspect.summary": summary_section,
+    "inspect.health": lambda seen: health_section(_values(ModelHealth, seen)),
+    "inspect.attention": lambda seen: attention_section(_values(AttentionSeen, seen)),
 }
+
+
+def _values(kind: type[Any], seen: Seen) -> dict[str, Any]:
+    return {name: read_back(kind, value) for name, value in seen.items()}
 
 
 def sections(record: Record) -> tuple[Section, ...]:

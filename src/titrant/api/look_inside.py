@@ -37,9 +37,8 @@ def capture_attention(model: "Model", inputs: "Inputs") -> "dict[str, np.ndarray
 
     `model` and `inputs` are as in `check_health`. Layers come in the order in which they are computed; one that attends
     again is called `layer#2`. Of fused attention (torch's `scaled_dot_product_attention`, its fast paths and layers,
-    onnxruntime's fused operators) the weights are computed from queries and keys; dropout is off. Raises RecipeError
-    X684 where nothing attends, StepError X683 where the model cannot answer, X685 for attention that cannot be taken
-    apart.
+    onnxruntime's fused operators) the weights are computed from queries and keys; dropout is off. Raises StepError
+    X683 where the model cannot answer, X684 where nothing attends, X685 for attention that cannot be taken apart.
     """
     from titrant.runtime.instruments.attention.capture import attention_of
 
