@@ -73,7 +73,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
     unzipped = unzip(model)
     check_tensors(model, Path(path).name)
     model, mended = mend(model)
-    whole = _inlined(model)
+    whole = inlined(model)
     counts = count_parameters(whole.graph)
     if data is not None:  # a file that is looked at is told about
         _check_values(whole.graph, counts, Path(path).name)
@@ -85,8 +85,8 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph)
-    _drop_values(model)
-    _drop_values(whole)
+    drop_values(model)
+    drop_values(whole)
     shapes = infer_shapes(whole, fixed)
     cases = _cases(taken)
     outputs = specs_of(model, numeric(model.graph.output), shapes)
@@ -99,7 +99,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
         parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
+        layers=tuple(node_layers(whole.graph, counted, counts, shapes, cases)),
         inputs=taken,
         outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
@@ -149,7 +149,7 @@ def outside_files(path: str) -> tuple[Path, ...]:
     return read_graph(path)[1]
 
 
-def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
+def inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """Inline the model's own functions, so that their nodes are counted."""
     import onnx.inliner
 
@@ -210,7 +210,7 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
             yield f"its output {value.name} is no array of numbers, and is not looked at"
 
 
-def _drop_values(model: "onnx.ModelProto") -> None:
+def drop_values(model: "onnx.ModelProto") -> None:
     """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
@@ -218,14 +218,14 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(
+def node_layers(
     graph: "onnx.GraphProto",
     counted: Counted,
     counts: Mapping[str, int],
     shapes: Mapping[str, tuple[int, ...]],
     cases: int,
 ) -> Iterator[Layer]:
-    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight.
+    """List the nodes, FLOPs of one of the `cases`; parameters belong to the first node that reads them, and one number alone is not a weight.
 
     A weight that is first moved (transposed, cast, reshaped) belongs to the node that reads what becomes of it:
     onnxruntime moves it once, when it opens the file.

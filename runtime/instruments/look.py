@@ -1,8 +1,8 @@
 """Answer, in a child process, what is asked of the inside of models: health, attention, or two side by side.
 
-The request: {"look": "health", "attention" or "comparison", "seed": int, "subjects": [subject, …], "rows": rows or null}.
-A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator that loads a
-model, with what its recipe's data are.
+The request: {"look": "health", "attention" or "comparison", "seed": int, "subjects": [subject, …], "rows": rows or
+null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator
+that loads a model, with what its recipe's data are.
 Rows are {"drawn": count, "specs": [[name, shape, dtype], …]}, {"file": path} or {"artifact", "most": count}; "tokens"
 lets the first row's whole numbers be named.
 """

@@ -65,7 +65,7 @@ class WorkerState:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
-            "ask_operator": self._ask_operator, "look": self._look,
+            "ask_operator": self._ask_operator, "bench": self._bench, "look": self._look,
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
@@ -191,6 +191,16 @@ class WorkerState:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
             return ask_operator(_declaration(request["operator"]), request)
+
+    def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with the figures of models that are timed in turns."""
+
+        def listen(done: float, total: float, note: str) -> None:
+            self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+        with self._watch.watching():
+            timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
+            return {"result": plain(timing.bench(request, self._live.load, listen))}
 
     def _look(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what an instrument sees inside models."""

@@ -50,8 +50,8 @@ def compare_models(first: "Model", second: "Model", inputs: "Inputs | None" = No
 
     Models and `inputs` are as in `check_health`. Layers are matched through export, folding and quantization, by their
     names; weights are compared as the numbers that they stand for. With `inputs` also what each layer answers, and each
-    output. Figures are signal-to-noise in decibels: 20 dB are errors of a tenth, 40 dB of a hundredth. The answer prints
-    as text. Raises RecipeError X686 where the models have no layer in common, and what `check_health` does.
+    output. Figures are signal-to-noise in decibels: 20 dB are errors of a tenth, 40 dB of a hundredth. The answer
+    prints as text. Raises RecipeError X686 where the models have no layer in common, and what `check_health` does.
     """
     from titrant.runtime.instruments.comparison.compare import compare
 

@@ -9,7 +9,7 @@ from titrant.cli.options import parse_json
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 if TYPE_CHECKING:
-    from titrant.api.inspect_inside import NamedModel, RowsAsked
+    from titrant.api.inspect_inside import NamedModel
 
 
 def inside_options(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 import re
 
 from titrant.runtime.charts.alone import ChartPicture
-from titrant.runtime.instruments.page.section import PageSection, PageTable, TableCell, TableColumn
-from titrant.runtime.instruments.page.write import page_html
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn
+from titrant.runtime.page.write import page_html
 
 TABLE = PageTable(
     (TableColumn("layer"), TableColumn("parameters", numeric=True)),

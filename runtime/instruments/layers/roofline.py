@@ -1,0 +1,147 @@
+"""Draw layers below the limits that a machine was measured to have: how fast each computes, and what holds it back."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import escape
+
+from titrant.runtime.charts.alone import ChartPicture
+from titrant.runtime.charts.svg import Frame, Scale, across, line, picture, scale, spread, text, upwards
+from titrant.runtime.instruments.layers.figures import LayerProfile, short_number
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import Bench, GpuSpeed
+from titrant.schema.values.units import format_time
+
+_SIZE = (640.0, 380.0)
+# Layers that are named in the picture: those that take longest.
+_MOST_NAMED = 8
+_HALF = ("fp16", "bf16")
+_INTEGER = ("int8", "int4")
+
+
+@dataclass(frozen=True)
+class RooflinePoint:
+    """A layer: FLOPs a byte that it must move, FLOP/s that it reaches, and the limit of its precision there.
+
+    `bound` says which limit is the lower one: "memory" or "arithmetic".
+    """
+
+    name: str
+    intensity: float
+    flops_per_second: float
+    limit: float
+    bound: str
+    precision: str
+    share: float
+    words: str
+
+
+@dataclass(frozen=True)
+class MachineLimits:
+    """FLOP/s by precision family, fp32 first, and bytes a second, all measured or published for one device."""
+
+    ceilings: Mapping[str, float]
+    bytes_per_second: float
+
+    def ceiling(self, precision: str) -> float:
+        """Return the FLOP/s that a precision may reach: that of fp32 where its own is not known."""
+        family = "half" if precision in _HALF else "int8" if precision in _INTEGER else "fp32"
+        return self.ceilings.get(family, self.ceilings["fp32"])
+
+
+def machine_limits(bench: Bench | None, device: str) -> MachineLimits:
+    """Return the limits of the processor, or of an accelerator; RecipeError X682 where they were not measured."""
+    if device == "cpu":
+        figures = {} if bench is None else {"fp32": bench.fp32_flops_per_second, "int8": bench.int8_flops_per_second}
+        memory = None if bench is None else bench.memory_bytes_per_second
+    else:
+        speed = (bench.gpus.get(device if ":" in device else f"{device}:0") if bench else None) or GpuSpeed()
+        figures = {"fp32": speed.fp32_flops_per_second, "half": speed.half_flops_per_second}
+        memory = speed.memory_bytes_per_second
+    ceilings = {name: number for name, number in figures.items() if number}
+    if "fp32" not in ceilings or not memory:
+        message = f"nothing says how fast {'this machine' if device == 'cpu' else device} computes and reads memory"
+        advice = "measure it with `titrant hardware --bench`, then hand over titrant.detect(home).bench"
+        raise RecipeError(Diagnostic("X682", message, help=advice))
+    return MachineLimits(ceilings, memory)
+
+
+def roofline_points(profile: LayerProfile, limits: MachineLimits) -> tuple[RooflinePoint, ...]:
+    """Return the layers that multiply, of which the bytes they must move are known, the longest first."""
+    points = []
+    for layer in profile.slowest(len(profile.layers)):
+        seconds, intensity = profile.time_of(layer), layer.intensity
+        if intensity is None or not layer.flops or seconds <= 0:
+            continue
+        memory, ceiling = intensity * limits.bytes_per_second, limits.ceiling(layer.precision)
+        reached, limit = layer.flops / seconds, min(memory, ceiling)
+        bound = "memory" if memory < ceiling else "arithmetic"
+        words = (
+            f"{short_number(reached)}FLOP/s, {reached / limit:.0%} of what {bound} allows at {intensity:.3g} FLOPs a byte; "
+            f"{format_time(seconds)}, runs as {layer.precision}"
+        )
+        points.append(RooflinePoint(layer.label, intensity, reached, limit, bound, layer.precision, layer.share, words))
+    return tuple(points)
+
+
+def roofline_picture(profile: LayerProfile, bench: Bench | None, name: str = "roofline") -> ChartPicture:
+    """Draw each layer as a point, as large as its share of the time, below memory's slope and the ceilings.
+
+    Bytes are the least that a layer must move, so that a point lies at the right of where it really computes, never at
+    the left. One that lies over a limit has its numbers in the caches. RecipeError X682 without figures of the machine,
+    X684 where no layer multiplies.
+    """
+    limits = machine_limits(bench, profile.device)
+    points = roofline_points(profile, limits)
+    if not points:
+        message = f"no layer of {profile.model} multiplies, or none of which FLOPs and bytes are known"
+        raise RecipeError(Diagnostic("X684", message, help="draw the bars instead: profile.picture()"))
+    frame = Frame(*_SIZE, left=78, right=150, top=34)
+    ridges = [ceiling / limits.bytes_per_second for ceiling in limits.ceilings.values()]
+    along = scale([*(point.intensity for point in points), *ridges], frame.left, frame.wall, log=True, margin=0.12)
+    heights = [point.flops_per_second for point in points] + [*limits.ceilings.values()]
+    up = scale(heights, frame.floor, frame.top + 6, log=True, margin=0.08)
+    title = f"Speed of each layer of {profile.model} in {profile.engine}, below this machine's limits"
+    parts = [text(4, 15, title, "title", "start"), *upwards(frame, up, lambda rate: f"{short_number(rate)}FLOP/s")]
+    parts += across(frame, along, lambda value: f"{value:g}", "FLOPs for each byte that must be moved")
+    parts += _limits(limits, frame, along, up)
+    parts += _points(points, frame, along, up)
+    words = "; ".join(f"{point.name}: {point.words}" for point in points)
+    return ChartPicture(picture(name, frame, title, words, parts), title)
+
+
+def _limits(limits: MachineLimits, frame: Frame, along: Scale, up: Scale) -> Iterator[str]:
+    """Draw memory's slope up to the highest ceiling, and each ceiling from where it is the lower limit."""
+    highest = max(limits.ceilings.values())
+    left = max(along.low, up.low / limits.bytes_per_second)
+    right = min(highest / limits.bytes_per_second, along.high)
+    ends = [(along.at(x), up.at(x * limits.bytes_per_second)) for x in (left, right)]
+    said = f"memory: {short_number(limits.bytes_per_second)}B/s"
+    yield f"<g><title>{escape(said)}</title>{line('roof', *ends[0], *ends[1])}</g>"
+    yield text(ends[0][0] + 4, max(ends[0][1] - 8, frame.top + 10), said, "roof-word", "start")
+    ceilings = sorted(limits.ceilings.items(), key=lambda each: -each[1])
+    places = spread([up.at(rate) for _, rate in ceilings], 12)
+    for (family, rate), place in zip(ceilings, places, strict=True):
+        y = up.at(rate)
+        start = min(max(rate / limits.bytes_per_second, along.low), along.high)
+        yield line("roof", along.at(start), y, frame.wall, y)
+        yield text(frame.wall + 6, place + 3.5, f"{family}: {short_number(rate)}FLOP/s", "roof-word", "start")
+
+
+def _points(points: Sequence[RooflinePoint], frame: Frame, along: Scale, up: Scale) -> Iterator[str]:
+    """Draw the points, the largest first, and name those that take longest beside them."""
+    placed = [(along.at(point.intensity), up.at(point.flops_per_second)) for point in points]
+    for point, (x, y) in zip(points, placed, strict=True):
+        radius = 3 + 9 * math.sqrt(point.share)
+        tip = f"<title>{escape(f'{point.name}: {point.words}')}</title>"
+        yield f'<g class="point">{tip}<circle class="layer {point.bound}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/></g>'
+    named = list(zip(points, placed, strict=True))[:_MOST_NAMED]
+    heights = spread([y for _, (_, y) in named], 13)
+    for (point, (x, y)), height in zip(named, heights, strict=True):
+        side = "end" if x > (frame.left + frame.wall) / 2 else "start"
+        shift = 3 + 9 * math.sqrt(point.share) + 4
+        at = x - shift if side == "end" else x + shift
+        if abs(height - y) > 6:
+            yield line("leader", x, y, at, height)
+        yield text(at, height + 3.5, point.name, "series-name", side)
