@@ -1,5 +1,7 @@
 """Look inside the original and what is released, once all is judged: nothing is chosen or judged by it."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from titrant.runtime.run.outcome import Outcome
@@ -8,6 +10,7 @@ from titrant.schema.plan import OBSERVING_STAGE, Step
 from titrant.schema.record import ModelInside
 from titrant.schema.values.canonical import plain
 
+LAYERS = "profile.layers"
 # The output of every operator that looks inside a model.
 SEEN = "seen"
 
@@ -40,6 +43,17 @@ def observed(walk: Walk) -> list[dict[str, Any]]:
         elif step.id in walk.errors:
             rows.append(ModelInside(step.operator, subject(step), failed=walk.reason(step.id)))
     return [plain(row) for row in rows]
+
+
+def write_traces(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the timeline of every model whose calls were kept, as `traces/<model>.json` in a run's folder."""
+    for row in rows:
+        if row["operator"] == LAYERS and row["value"] and row["value"]["spans"]:
+            from titrant.runtime.instruments.layers.trace import save_trace
+            from titrant.runtime.report.observed.layers import TRACES, layer_profile
+
+            (folder / TRACES).mkdir(exist_ok=True)
+            save_trace(layer_profile(row["subject"], row["value"]), folder / TRACES / f"{row['subject']}.json")
 
 
 def subject(step: Step) -> str:

@@ -20,7 +20,15 @@ from titrant.runtime.backends.onnxruntime.layer_names import (
     spellings,
 )
 from titrant.runtime.backends.onnxruntime.session import OnnxSession, load
-from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, uncollected, undisturbed
+from titrant.runtime.backends.profile import (
+    WARM,
+    EngineProfile,
+    LayerSpan,
+    TimedLayer,
+    in_turns,
+    uncollected,
+    undisturbed,
+)
 from titrant.runtime.backends.session import adapted
 
 if TYPE_CHECKING:

@@ -34,7 +34,9 @@ def static_graph(model: IrModel, inputs: "Mapping[str, np.ndarray]") -> "openvin
     """Return a graph whose shapes are those of a batch; dimensions that depend on values stay free."""
     graph = read(model)
     shapes = {
-        place: inputs[name].shape for place, name in enumerate(input_names(graph)) if name in inputs and inputs[name].ndim
+        place: inputs[name].shape
+        for place, name in enumerate(input_names(graph))
+        if name in inputs and inputs[name].ndim
     }
     graph.reshape({place: list(shape) for place, shape in shapes.items()})
     return graph
@@ -75,7 +77,11 @@ def _held(operation: "openvino.Node") -> "Iterator[openvino.Output]":
     first = _SEQUENCE_WEIGHTS.get(kind, 0)
     for place, value in enumerate(operation.input_values()):
         shape = value.get_partial_shape()
-        plain = kind in (*MULTIPLY, *_ELEMENTWISE) and place >= first and value.get_element_type().get_type_name() in _FLOATS
+        plain = (
+            kind in (*MULTIPLY, *_ELEMENTWISE)
+            and place >= first
+            and value.get_element_type().get_type_name() in _FLOATS
+        )
         if plain and shape.is_static and math.prod(shape.to_shape()) > 1 and _constants(value.get_node()):
             yield value
 

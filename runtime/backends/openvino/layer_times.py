@@ -151,11 +151,15 @@ class Computed:
         }
         others = {
             name: tuple(
-                dict.fromkeys(of_layer[part] for part in names if part in of_layer and of_layer[part] not in computed[name])
+                dict.fromkeys(
+                    of_layer[part] for part in names if part in of_layer and of_layer[part] not in computed[name]
+                )
             )
             for name, names in every.items()
         }
-        telling = sorted(of_layer, key=lambda name: (name in products, file[name] in _MULTIPLY and file[name] != "Gather"))
+        telling = sorted(
+            of_layer, key=lambda name: (name in products, file[name] in _MULTIPLY and file[name] != "Gather")
+        )
         precisions = {
             operation.get_friendly_name(): heavy.get(operation) or _FORMATS.get(said(operation, "runtimePrecision"), "")
             for operation in runs.get_ordered_ops()
@@ -198,7 +202,9 @@ def _called(
     told = {name: layer for name, node in nodes.items() if (layer := called_layer(node, layers))}
     own = {module_called(node) or node for name, node in nodes.items() if name not in told and file[name] in _MULTIPLY}
     return told | {
-        name: module for name, node in nodes.items() if name not in told and (module := module_called(node) or node) in own
+        name: module
+        for name, node in nodes.items()
+        if name not in told and (module := module_called(node) or node) in own
     }
 
 

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253
 
 from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, typical, undisturbed
 from titrant.runtime.backends.torch.determinism import without_dynamo
-from titrant.runtime.backends.torch.executed import format_of, precision_in
+from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
 
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ _NOBODY, _UNCALLED = "\0", "not called"
 
 
 def profile_modules(
-    model: "TorchModel", inputs: Mapping[str, np.ndarray], *, threads: int, device: str, seconds: float
+    model: "TorchModel",
+    inputs: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
 ) -> EngineProfile:
     """Time every module that is called, without those that it calls; on a device it is waited for around each.
 
@@ -60,9 +66,11 @@ def profile_modules(
     runs = clock.runs[WARM:]
     own, own_cpu = _own_seconds(runs, _hook_seconds(_waiting(device)))
     inside = [sum(call.seconds for call in run if call.outermost) for run in runs]
-    profile = turns.profile(
-        tuple(_rows(module, seen, own, own_cpu)), inside, tuple(_spans(module, runs[-1], starts[-1]))
+    rows = (
+        replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
+        for row in _rows(module, seen, own, own_cpu)
     )
+    profile = turns.profile(tuple(rows), inside, tuple(_spans(module, runs[-1], starts[-1])))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -310,9 +318,7 @@ def _class(part: torch.nn.Module) -> str:
 def _spans(module: torch.nn.Module, run: Sequence[_Call], start: float) -> Iterator[LayerSpan]:
     parts = dict(module.named_modules())
     for call in run:
-        yield LayerSpan(
-            call.name or type(module).__name__, _class(parts[call.name]), call.begin - start, call.seconds
-        )
+        yield LayerSpan(call.name or type(module).__name__, _class(parts[call.name]), call.begin - start, call.seconds)
 
 
 def _notes(module: torch.nn.Module, device: str) -> Iterator[str]:

@@ -40,7 +40,9 @@ def bars_picture(profile: LayerProfile, name: str = "layers") -> ChartPicture:
         length = max(along.at(bar.share) - frame.left, 0.5)
         parts.append(f'<g class="bar-row"><title>{escape(f"{bar.name}: {bar.words}")}</title>')
         parts.append(text(frame.left - 6, y + 11, shortened(bar.name, _MOST_NAME), "tick", "end"))
-        parts.append(f'<rect class="{kind}" x="{frame.left:.1f}" y="{y + 2:.1f}" width="{length:.1f}" height="{_ROW - 5}"/>')
+        parts.append(
+            f'<rect class="{kind}" x="{frame.left:.1f}" y="{y + 2:.1f}" width="{length:.1f}" height="{_ROW - 5}"/>'
+        )
         words = f"{bar.share:.1%}  {format_time(bar.seconds)}"
         parts.append(text(frame.left + length + 5, y + 11, words, "tick", "start") + "</g>")
     parts += across(frame, along, lambda share: f"{plain_number(round(share * 100, 6))} %", "share of a batch")

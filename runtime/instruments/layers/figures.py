@@ -108,6 +108,11 @@ class LayerProfile:
     def _by_cpu(self) -> bool:
         return self.device == "cpu" and self.threads == 1
 
+    @property
+    def busy(self) -> bool:
+        """Whether others took the processor while it was timed, as far as that can be told."""
+        return self._by_cpu and self.seconds > _BUSY * self.cpu_seconds
+
     def time_of(self, layer: LayerFigures) -> float:
         """Return the seconds that stand for a layer: CPU time where one thread computes and the engine tells it."""
         return _seconds(layer) if self._by_cpu else layer.seconds
@@ -143,7 +148,7 @@ class LayerProfile:
 
     def warnings(self) -> Iterator[str]:
         """Say where the figures are not to be trusted."""
-        if self._by_cpu and self.seconds > _BUSY * self.cpu_seconds:
+        if self.busy:
             taken, computed = format_time(self.seconds), format_time(self.cpu_seconds)
             yield f"the machine was busy: a batch took {taken} and computed for {computed} of them; compare CPU time"
         if abs(self.added_up - 1) > _APART:
@@ -154,8 +159,7 @@ class LayerProfile:
 
     def __str__(self) -> str:
         """Write the table, a line a layer, at most 100 columns wide, and below it what it is of."""
-        cells = [tuple(column.head for column in _COLUMNS)]
-        cells += [tuple(column.cell(self, layer) for column in _COLUMNS) for layer in self.layers]
+        cells = [table_head(), *(table_cells(self, layer) for layer in self.layers)]
         widths = [max(len(row[place]) for row in cells) for place in range(len(_COLUMNS))]
         set_cells = (map(_set, row, widths, _COLUMNS) for row in cells)
         lines = ["  ".join(row).rstrip() for row in set_cells]
@@ -218,6 +222,18 @@ _COLUMNS = (
     _Column("FLOPs", lambda _, row: "unknown" if row.flops is None else short_number(row.flops)),
     _Column("runs as", lambda _, row: row.precision or "–", numeric=False),
 )
+
+
+def table_head() -> tuple[str, ...]:
+    """Return the head of the table of a profile."""
+    return tuple(column.head for column in _COLUMNS)
+
+
+def table_cells(profile: LayerProfile, layer: LayerFigures) -> tuple[str, ...]:
+    """Return a layer's cells in that table."""
+    return tuple(column.cell(profile, layer) for column in _COLUMNS)
+
+
 _NUMBERED = re.compile(r"\d+")
 
 

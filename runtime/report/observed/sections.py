@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from titrant.runtime.charts.section import Section
+from titrant.runtime.report.observed.layers import layers_section
 from titrant.runtime.report.observed.summary import summary_section
 from titrant.runtime.report.record_view import Record
 
@@ -12,6 +13,7 @@ Seen = Mapping[str, Any]
 # The operator that saw it → how the report shows it.
 SECTIONS: Mapping[str, Callable[[Seen], Section]] = {
     "inspect.summary": summary_section,
+    "profile.layers": layers_section,
 }
 
 

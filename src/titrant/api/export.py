@@ -136,9 +136,7 @@ def _answers(engine: str, model: Any, rows: "Rows") -> dict[str, np.ndarray]:
         return answer_rows(session, dict(rows.inputs), len(rows), len(rows))
 
 
-def example_rows(
-    model: "torch.nn.Module", example: Any, shape: Any = None, dtype: Any = "float32"
-) -> "Rows":
+def example_rows(model: "torch.nn.Module", example: Any, shape: Any = None, dtype: Any = "float32") -> "Rows":
     """Return the rows that show what a module takes; RecipeError X372 where nothing does."""
     from titrant.api.apply import live_rows
     from titrant.runtime.values import Rows

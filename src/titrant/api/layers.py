@@ -88,7 +88,9 @@ def _check_module(module: "torch.nn.Module") -> None:
 
     lazy = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
     if lazy:
-        message = f"{lazy[0].rpartition('.')[0] or type(module).__name__} has no weights yet: it is made by its first call"
+        message = (
+            f"{lazy[0].rpartition('.')[0] or type(module).__name__} has no weights yet: it is made by its first call"
+        )
         advice = "call the model once on such a batch before: model(x)"
     elif isinstance(module, torch.jit.ScriptModule):
         message = "a scripted module runs as one: torch calls no hooks inside it"
@@ -157,7 +159,9 @@ def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
     ways = [way for kind in backend.get(engine).costs if (way := backend.conversion(value.kind, kind)) is not None]
     if not ways:
         message = f"nothing here makes a file for {engine} of {backend.kinds()[value.kind].title}"
-        raise RecipeError(Diagnostic("X681", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}"))
+        raise RecipeError(
+            Diagnostic("X681", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
+        )
     for place, (operator, _) in enumerate(min(ways, key=len)):
         folder = scratch / f"{place}"
         folder.mkdir()
