@@ -65,6 +65,11 @@ def nothing_unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, s
     return {}
 
 
+def nothing_runnable(value: Any) -> None:
+    """Call nothing that a user holds."""
+    return
+
+
 @dataclass(frozen=True)
 class ExecutedLayer:
     """A layer with weights as an engine really runs it, which may differ from what a file says.
@@ -102,7 +107,8 @@ class Backend:
     takes. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
     None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers, are in training mode
     or find scales from the batch, by `DRAWS`, `TRAINS` or `SCALES`; `answer()` runs a batch through the model, for an
-    engine that watches it.
+    engine that watches it. `runnable(value)` returns what a user holds of the engine's, live or as the path of a file,
+    as a `titrant.runtime.backends.runnable.Runnable`, and None for anything else.
     """
 
     name: str
@@ -117,6 +123,7 @@ class Backend:
     # Of an accelerator, given the installed packages and `details`.
     gpu_notes: Callable[[Gpu, Mapping[str, str], Mapping[str, str]], tuple[GpuNote, ...]] = no_notes
     unsteady: Callable[[Any, Callable[[], object]], Mapping[str, str]] = nothing_unsteady
+    runnable: Callable[[Any], Any] = nothing_runnable
     loads: Mapping[str, float] = field(default_factory=dict)  # module → its share of what starting a worker takes
     # Distributions beside it that some of its methods need, each with the module that loads its native code.
     tools: Mapping[str, str] = field(default_factory=dict)

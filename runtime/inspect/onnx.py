@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,25 @@ OPENED_BYTES = 256 << 20
 Counted = Sequence[tuple["onnx.NodeProto", int | None]]
 
 
+@dataclass(frozen=True)
+class OnnxReading:
+    """An ONNX file as it was looked at: its facts, its graph with the file's functions inlined, and what was inferred.
+
+    `shapes` are of a batch of `cases`. The weights' values are gone. The nodes of `graph` are the layers of `facts`.
+    """
+
+    facts: ModelFacts
+    graph: "onnx.GraphProto"
+    shapes: Mapping[str, tuple[int, ...]]
+    cases: int
+
+
 def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
+    """Return what is known of an ONNX file; as `read_onnx`."""
+    return read_onnx(params, data).facts
+
+
+def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxReading:
     """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
 
     Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
@@ -74,7 +93,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     state = None if params.state is None else described_state(params.state, inputs, outputs, steps)
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
     flops = total(count for _, count in counted)
-    return ModelFacts(
+    facts = ModelFacts(
         source="onnx",
         digest=params.onnx.digest,
         parameters=sum(counts.values()),
@@ -95,6 +114,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         work=graph_work(counted, constants(whole.graph), shapes, cases),
         repeated_bytes=repeated,
     )
+    return OnnxReading(facts, whole.graph, shapes, cases)
 
 
 def _check_values(graph: "onnx.GraphProto", counts: Mapping[str, int], name: str) -> None:
@@ -205,7 +225,7 @@ def node_layers(
     shapes: Mapping[str, tuple[int, ...]],
     cases: int,
 ) -> Iterator[Layer]:
-    """List the nodes, FLOPs of one of the `cases`; parameters belong to the first node that reads them, and one number alone is not a weight.
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight.
 
     A weight that is first moved (transposed, cast, reshaped) belongs to the node that reads what becomes of it:
     onnxruntime moves it once, when it opens the file.

@@ -65,7 +65,7 @@ class WorkerState:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
-            "ask_operator": self._ask_operator,
+            "ask_operator": self._ask_operator, "bench": self._bench, "look": self._look,
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
@@ -147,10 +147,12 @@ class WorkerState:
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
-        asked = {key: value for key, value in request.items() if key not in ("do", "log")}
+        asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn")}
+        # Only where a model is to be drawn too is that what loads the room of drawings.
+        drawn = ("instruments.architecture.read", "read") if request.get("drawn") else ("inspect.inspect", "inspect")
         self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
         with self._watch.watching(asked):
-            answer = dict(importlib.import_module("titrant.runtime.inspect.inspect").inspect(asked))
+            answer = dict(getattr(importlib.import_module(f"titrant.runtime.{drawn[0]}"), drawn[1])(asked))
             seen = self._watch.dependencies(asked)
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
@@ -189,6 +191,21 @@ class WorkerState:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
             return ask_operator(_declaration(request["operator"]), request)
+
+    def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with the figures of models that are timed in turns."""
+
+        def listen(done: float, total: float, note: str) -> None:
+            self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+        with self._watch.watching():
+            timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
+            return {"result": plain(timing.bench(request, self._live.load, listen))}
+
+    def _look(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with what an instrument sees inside models."""
+        with self._watch.watching():
+            return dict(importlib.import_module("titrant.runtime.instruments.look").answer(request, self._live.load))
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

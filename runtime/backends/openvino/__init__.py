@@ -63,6 +63,12 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    from titrant.runtime.backends.openvino.session import runnable
+
+    return runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> Any:
     from titrant.runtime.backends.openvino.executed import executed
 
@@ -168,6 +174,7 @@ BACKEND = Backend(
     },
     open=_open,
     executed=_executed,
+    runnable=_runnable,
     profiled=_profiled,
     device_unmet=_device_unmet,
     details=_details,

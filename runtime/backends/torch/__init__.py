@@ -155,6 +155,10 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    return _program("runnable").runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     layers_run: tuple[ExecutedLayer, ...]
     if model.kind == "exported":
@@ -365,6 +369,7 @@ BACKEND = Backend(
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},
     open=_open,
     executed=_executed,
+    runnable=_runnable,
     profiled=_profiled,
     details=_details,
     unsteady=_unsteady,

@@ -246,7 +246,7 @@ def _rows(
     seconds: Mapping[str, Sequence[float]],
     cpu: Mapping[str, Sequence[float]],
 ) -> Iterator[TimedLayer]:
-    """Yield the layers in the order in which they are called, those that hold weights and are not called, and the rest."""
+    """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
     parts = dict(module.named_modules())
     layers = [name for name, noted in seen.items() if _is_layer(parts[name], noted)]
     belongs: dict[str, list[str]] = {}

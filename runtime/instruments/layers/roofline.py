@@ -8,7 +8,7 @@ from markupsafe import escape
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.svg import Frame, Scale, across, line, picture, scale, shortened, spread, text, upwards
-from titrant.runtime.instruments.layers.figures import LayerProfile, short_number
+from titrant.runtime.instruments.layers.layer import LayerFigures, short_number
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Bench, GpuSpeed
 from titrant.schema.values.units import format_time
@@ -68,46 +68,41 @@ def machine_limits(bench: Bench | None, device: str) -> MachineLimits:
     return MachineLimits(ceilings, memory)
 
 
-def roofline_points(profile: LayerProfile, limits: MachineLimits) -> tuple[RooflinePoint, ...]:
+def roofline_points(layers: Sequence[LayerFigures], limits: MachineLimits) -> tuple[RooflinePoint, ...]:
     """Return the layers that multiply, of which the bytes they must move are known, the longest first."""
     points = []
-    for layer in profile.slowest(len(profile.layers)):
-        seconds, intensity = profile.time_of(layer), layer.intensity
+    for layer in sorted(layers, key=lambda layer: -layer.share):
+        seconds, intensity = layer.time, layer.intensity
         if intensity is None or not layer.flops or seconds <= 0:
             continue
         memory, ceiling = intensity * limits.bytes_per_second, limits.ceiling(layer.precision)
         reached, limit = layer.flops / seconds, min(memory, ceiling)
         bound = "memory" if memory < ceiling else "arithmetic"
         words = (
-            f"{short_number(reached)}FLOP/s, {reached / limit:.0%} of what {bound} allows at {intensity:.3g} FLOPs a byte; "
-            f"{format_time(seconds)}, runs as {layer.precision}"
+            f"{short_number(reached)}FLOP/s, {reached / limit:.0%} of what {bound} allows at {intensity:.3g} FLOPs a "
+            f"byte; {format_time(seconds)}, runs as {layer.precision}"
         )
         points.append(RooflinePoint(layer.label, intensity, reached, limit, bound, layer.precision, layer.share, words))
     return tuple(points)
 
 
-def roofline_picture(profile: LayerProfile, bench: Bench | None, name: str = "roofline") -> ChartPicture:
+def roofline_picture(layers: Sequence[LayerFigures], subject: str, limits: MachineLimits, name: str) -> ChartPicture:
     """Draw each layer as a point, as large as its share of the time, below memory's slope and the ceilings.
 
     Bytes are the least that a layer must move, so that a point lies at the right of where it really computes, never at
-    the left. One that lies over a limit has its numbers in the caches. RecipeError X682 without figures of the machine,
-    X684 where no layer multiplies.
+    the left. One that lies over a limit has its numbers in the caches. `subject` says of what, as "Net in torch".
+    RecipeError X684 where no layer multiplies.
     """
-    return roofline_of(profile, machine_limits(bench, profile.device), name)
-
-
-def roofline_of(profile: LayerProfile, limits: MachineLimits, name: str = "roofline") -> ChartPicture:
-    """Draw the layers below limits that are known; RecipeError X684 where no layer multiplies."""
-    points = roofline_points(profile, limits)
+    points = roofline_points(layers, limits)
     if not points:
-        message = f"no layer of {profile.model} multiplies, or none of which FLOPs and bytes are known"
+        message = f"no layer of {subject} multiplies, or none of which FLOPs and bytes are known"
         raise RecipeError(Diagnostic("X684", message, help="draw the bars instead: profile.picture()"))
     frame = Frame(*_SIZE, left=78, right=190, top=34)
     ridges = [ceiling / limits.bytes_per_second for ceiling in limits.ceilings.values()]
     along = scale([*(point.intensity for point in points), *ridges], frame.left, frame.wall, log=True, margin=0.12)
     heights = [point.flops_per_second for point in points] + [*limits.ceilings.values()]
     up = scale(heights, frame.floor, frame.top + 6, log=True, margin=0.08)
-    title = f"Speed of each layer of {profile.model} in {profile.engine}, below this machine's limits"
+    title = f"Speed of each layer of {subject}, below this machine's limits"
     parts = [text(4, 15, title, "title", "start"), *upwards(frame, up, lambda rate: f"{short_number(rate)}FLOP/s")]
     parts += across(frame, along, lambda value: f"{value:g}", "FLOPs for each byte that must be moved")
     parts += _limits(limits, frame, along, up)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
+    from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
@@ -45,6 +46,16 @@ class Inspected:
     data: DataFacts | None = None
     suitability: "Suitability | None" = None
     release: Release | None = None  # what a file that titrant released says of itself
+    architecture: "Architecture | None" = None  # its layers and how data flows, where it was `drawn`
+
+    def save(self, file: Path | str) -> Path:
+        """Write what was found out to a page (.html), or the drawing alone (.svg), and return its path.
+
+        RecipeError X662 for any other suffix, X663 for a file that cannot be written, X664 where it was not `drawn`.
+        """
+        from titrant.api.architecture import save_inspected
+
+        return save_inspected(self, Path(file))
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ def inspect(
     overrides: Sequence[str] = (),
     hardware: Hardware | None = None,
     trust: bool = False,
+    drawn: bool = False,
 ) -> Inspected:
     """Inspect a recipe, a file with a graph or weights, or a factory `module:Name` with its `args` and `inputs`.
 
@@ -128,19 +140,21 @@ def inspect(
 
     `inputs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and its
     FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept. `level`
-    ("auto" for the recipe's, or the planner's choice) asks how it suits. Raises RecipeError, or StepError when the
+    ("auto" for the recipe's, or the planner's choice) asks how it suits. With `drawn` the answer has the architecture,
+    which its `save` writes as a picture or a page. Raises RecipeError, or StepError when the
     user's own code fails.
     """
     suffix = Path(subject).suffix.lower()
     if suffix in YAML_SUFFIXES:
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
-        return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
+        parsed = read(Path(subject), [*overrides, *levels])
+        return _recipe(subject, parsed, level, hardware, trust=trust, drawn=drawn)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
     source = source_of(Path(subject))
     if not source and subject.lower().endswith(WEIGHT_SUFFIXES):
-        return _weights(subject, level, args, inputs)
+        return _weights(subject, level, args, inputs, drawn=drawn)
     if source:
         says = source != "torchscript"  # a script names its inputs, and says nothing of their shapes
         _refuse({"args": args, "inputs": inputs if says else None}, _FILES[source])
@@ -153,10 +167,12 @@ def inspect(
         raise RecipeError(_no_model(subject))
     parsed = bare_recipe(subject, level or "auto", args, inputs)
     shown = inputs is not None or source in ("onnx", "exported")
-    return _bare(subject, parsed, level, hardware, trust, shown=shown)
+    return _bare(subject, parsed, level, hardware, trust=trust, shown=shown, drawn=drawn)
 
 
-def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool) -> Inspected:
+def _recipe(
+    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, *, trust: bool, drawn: bool
+) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.facts.inspect import facts
@@ -165,10 +181,20 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
 
     bound, home = bind(parsed, trust=trust), open_home()
     with inspector(bound, home) as (ask, _):
-        inspected = facts(bound, ask, home.path / "facts", contents=False)
+        inspected = facts(bound, ask, home.path / "facts", contents=False, drawn=drawn)
         machine = None if level is None else hardware or _machine(home.path)
         verdict = None if machine is None else suitability_of(bound, machine, inspected.model, inspected.data)
-    return Inspected(subject, inspected.model, inspected.data, verdict)
+    return Inspected(
+        subject, inspected.model, inspected.data, verdict, architecture=_architecture(inspected.architecture)
+    )
+
+
+def _architecture(values: Mapping[str, Any] | None) -> "Architecture | None":
+    if values is None:
+        return None
+    from titrant.runtime.instruments.architecture.architecture import Architecture
+
+    return read_back(Architecture, values)
 
 
 def source_of(file: Path) -> str:
@@ -179,7 +205,12 @@ def source_of(file: Path) -> str:
 
 
 def _weights(
-    subject: str, level: str | None, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
+    subject: str,
+    level: str | None,
+    args: Mapping[str, Any] | None,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    *,
+    drawn: bool,
 ) -> Inspected:
     from titrant.runtime.inspect.weights import describe_weights
 
@@ -193,7 +224,12 @@ def _weights(
     if level is not None:
         message = f"{file.name} holds weights and no model: what a method makes of them depends on the layers"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights, or a recipe"))
-    return Inspected(subject, describe_weights(file), release=release_of(file))
+    facts = describe_weights(file)
+    if not drawn:
+        return Inspected(subject, facts, release=release_of(file))
+    from titrant.runtime.instruments.architecture.architecture import of_layers
+
+    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts, weights=True))
 
 
 def release_alone(subject: str) -> Release | None:
@@ -242,22 +278,32 @@ def bare_recipe(
 
 
 def _bare(
-    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool, *, shown: bool
+    subject: str,
+    parsed: ParsedRecipe,
+    level: str | None,
+    hardware: Hardware | None,
+    *,
+    trust: bool,
+    shown: bool,
+    drawn: bool,
 ) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
-    from titrant.compiler.facts.inspect import model_facts
+    from titrant.compiler.facts.inspect import drawn_facts, model_facts
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
     with reading(), inspector(bound, home) as (ask, _):
-        model = model_facts(bound, ask, home.path / "facts", shown=shown)
+        if drawn:
+            model, values = drawn_facts(bound, ask, home.path / "facts", shown=shown)
+        else:
+            model, values = model_facts(bound, ask, home.path / "facts", shown=shown), None
+    architecture = _architecture(values)
     release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:
-        return Inspected(subject, model, release=release)
-    return Inspected(
-        subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)), release
-    )
+        return Inspected(subject, model, release=release, architecture=architecture)
+    suitability = bare_suitability(bound, model, level, hardware or _machine(home.path))
+    return Inspected(subject, model, None, suitability, release, architecture)
 
 
 def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":

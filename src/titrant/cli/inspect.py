@@ -44,6 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs", metavar="JSON", help="inputs of a factory or a TorchScript file: a list of {name, shape, dtype}"
     )
+    out_help = "draw the architecture too, into this file: .svg, or .html for a page with all that was found out"
+    parser.add_argument("--out", metavar="FILE", help=out_help)
     json_option(parser, "everything")
 
 
@@ -74,16 +76,21 @@ def call(options: argparse.Namespace) -> int:
         inputs=parse_json(options.inputs, "--inputs", list),
         overrides=options.overrides,
         trust=options.trust,
+        drawn=options.out is not None,
     )
+    if options.out is not None:
+        inspected.save(options.out)
     if options.json:
         console.answer_json(inspected)
     else:
         console.answer(inspect_text(inspected, whole=bool(options.verbose)))
+        if options.out is not None:
+            console.answer(f"\ndrawn in {options.out}")
     return OK if inspected.suitability is None or inspected.suitability.suits else INFEASIBLE
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    given = [name for name in ("level", "args", "inputs", "overrides") if getattr(options, name)]
+    given = [name for name in ("level", "args", "inputs", "overrides", "out") if getattr(options, name)]
     if given:
         flag = "--set" if given[0] == "overrides" else f"--{given[0]}"
         raise RecipeError(Diagnostic("P014", f"{flag} has nothing to act on in a run", help="leave it out"))
