@@ -219,7 +219,7 @@ def node_layers(
     shapes: Mapping[str, tuple[int, ...]],
     cases: int,
 ) -> Iterator[Layer]:
-    """List the nodes, FLOPs of one of the `cases`; parameters belong to the first node that reads them, and one number alone is not a weight.
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight.
 
     A weight that is first moved (transposed, cast, reshaped) belongs to the node that reads what becomes of it:
     onnxruntime moves it once, when it opens the file.
