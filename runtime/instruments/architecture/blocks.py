@@ -200,7 +200,7 @@ def made_block(name: str, kind: str, children: Sequence[Child], leaving: Collect
     counts = [child.flops for child in children if child.flops is not None]
     return ArchitectureBlock(
         name, kind, tuple(children), tuple(inputs), outputs, outputs, (name,),  sum(map(count_of, children)),
-       
+
         sum(child.parameters for child in children), sum(counts) if counts else None,
     )  # fmt: skip
 

@@ -15,8 +15,6 @@ from titrant.runtime.instruments.architecture.boxes import (
     common_name,
     draw_item,
     draw_pill,
-    pill_size,
-    size_of,
     span_name,
     written_shape,
 )
@@ -25,7 +23,6 @@ from titrant.runtime.instruments.architecture.names import LEGEND, family
 from titrant.runtime.instruments.architecture.place import Route
 from titrant.runtime.instruments.architecture.sketch import BAR, End, Sketch, read_count, sketch
 from titrant.runtime.instruments.architecture.view import OpenBlock, Stack, item_outputs, view
-from titrant.schema.values.frozen import dataclass
 
 _MARGIN = 16.0
 _LEGEND = 26.0

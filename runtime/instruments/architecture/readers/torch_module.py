@@ -105,9 +105,8 @@ def _traced(
 
 
 def _followed(name: str, module: "torch.nn.Module", inputs: CallInputs, mode: Any) -> Architecture:
-    from torch.utils._pytree import tree_map_only
-
     import torch
+    from torch.utils._pytree import tree_map_only
 
     def without_values(tensor: "torch.Tensor") -> "torch.Tensor":
         return mode.from_tensor(tensor) if mode is not None else tensor
