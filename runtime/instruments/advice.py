@@ -9,8 +9,9 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_time
 
 if TYPE_CHECKING:
-    from titrant.runtime.instruments.layers.figures import LayerFigures, LayerProfile
-    from titrant.runtime.instruments.measure.figures import BatchTimes, TimedModel
+    from titrant.runtime.instruments.layers.figures import LayerProfile
+    from titrant.runtime.instruments.layers.layer import LayerFigures
+    from titrant.runtime.instruments.measure.figures import BatchTimes, ModelTimes
     from titrant.schema.facts import Bench
 
 # Layers that together take this share of a batch are those that matter; beyond so many none is named.
@@ -32,7 +33,7 @@ class MeasuredFacts:
     """
 
     profile: "LayerProfile"
-    times: "TimedModel | None" = None
+    times: "ModelTimes | None" = None
     methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     bench: "Bench | None" = None
@@ -106,7 +107,7 @@ def _memory(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         return
     from titrant.runtime.instruments.layers.roofline import machine_limits, roofline_points
 
-    points = roofline_points(facts.profile, machine_limits(facts.bench, facts.profile.device))
+    points = roofline_points(facts.profile.layers, machine_limits(facts.bench, facts.profile.device))
     waiting = [point for point in points if point.bound == "memory"]
     share = sum(point.share for point in waiting)
     if share < 0.5:
@@ -123,7 +124,7 @@ def _engine(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
     rest = next((layer for layer in facts.profile.layers if not layer.name), None)
     if rest is None or rest.share < 2 * _WORTH:
         return
-    seconds = format_time(facts.profile.time_of(rest))
+    seconds = format_time(rest.time)
     words = (
         f"{rest.share:.0%} of a batch ({seconds}) is in no layer: activations, additions, and what "
         f"{facts.profile.engine} does between layers. An engine that joins operations saves some of it."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.instruments.layers.figures import LayerProfile
-    from titrant.runtime.instruments.measure.figures import TimedModel
+    from titrant.runtime.instruments.measure.figures import ModelTimes
     from titrant.schema.facts import Hardware
 
 _LEVEL = "balanced"
@@ -24,7 +24,7 @@ class Advised:
 
     advice: tuple[MeasuredAdvice, ...]
     profile: "LayerProfile"
-    times: "TimedModel"
+    times: "ModelTimes"
 
     def __str__(self) -> str:
         return advice_text(self.advice)
@@ -49,7 +49,7 @@ def advise(
     raise.
     """
     from titrant.api.layers import layers
-    from titrant.api.measure import measure
+    from titrant.runtime.instruments.measure.live import measure
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.store.home import open_home
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from titrant.runtime.instruments.advice import MeasuredFacts, advice_from, advice_text
-from titrant.runtime.instruments.layers.figures import LayerFigures, LayerProfile
-from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, TimedModel
+from titrant.runtime.instruments.layers.figures import LayerProfile
+from titrant.runtime.instruments.layers.layer import LayerFigures
+from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, ModelTimes
 from titrant.schema.facts import Bench
 
 
@@ -29,7 +30,7 @@ def times(**rates):
         taken = BoundedFigure(batch / estimate, None, None)
         rate = BoundedFigure(estimate, lower, upper)
         every.append(BatchTimes(batch, 30, batch / estimate, taken, taken, taken, None, rate, 1.0))
-    return TimedModel("net", "memory", "", "a torch module", "torch", None, None, tuple(every))
+    return ModelTimes("net", "memory", "", "a torch module", "torch", None, None, tuple(every))
 
 
 def said(facts):
