@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from titrant.api.explain import explain
     from titrant.api.export import export
     from titrant.api.init import init
-    from titrant.api.inspect import check_model, inspect
+    from titrant.api.inspect import inspect
     from titrant.api.label import label
     from titrant.api.layers import layers
+    from titrant.api.live.suits import check_model
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
@@ -106,7 +107,7 @@ _PUBLIC = {
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
     "check": "titrant.api.check",
-    "check_model": "titrant.api.inspect",
+    "check_model": "titrant.api.live.suits",
     "clean_store": "titrant.api.store",
     "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
