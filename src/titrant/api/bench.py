@@ -116,6 +116,10 @@ def _named(
     if Path(model).suffix in (".yaml", ".yml"):
         advice = "run it, and name the run: titrant bench latest"
         raise RecipeError(Diagnostic("X672", f"{model} is a recipe, which holds no model", help=advice))
+    if not Path(model).exists():
+        message = f"there is no file, run or factory {model}"
+        advice = "check the path, list runs with: titrant show runs, or write a factory as module:Name"
+        raise RecipeError(Diagnostic("X672", message, help=advice))
     return _Named(({"name": Path(model).name or model, "file": str(Path(model).absolute()), "shown": model},))
 
 

@@ -117,8 +117,8 @@ def _placed(
 ) -> "LoadedModule":
     """Load a module where it is or, as a copy where it is the user's, on another device; StepError X220 for none."""
     first = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    need_device(device or str(first))
     chosen = torch.device(device) if device else first
-    need_device(str(chosen))
     if chosen.type == "cuda" and chosen.index is None:
         chosen = torch.device("cuda", torch.cuda.current_device())
     if first != chosen:
