@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from titrant.runtime.store.home import Home
 
 _TIMED = "profile.latency"
-_ROWS_GONE = "the rows that the run timed are no longer stored: give --input-shape or --data, or run its recipe again"
+_ROWS_GONE = "the rows that the run timed are no longer stored: numbers are drawn unless --data names others"
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,7 @@ def _of_run(name: str, home: "Home") -> _Named:
                 }
             )  # fmt: skip
         rows, raw = (_stored_rows(record, timed, store, port) for port in ("rows", "raw"))
+        notes += [_ROWS_GONE] if rows is None else []
     except (KeyError, TypeError, StopIteration) as error:
         raise damaged(folder / "plan.json", f"it times nothing ({error})") from None
     if not subjects:
