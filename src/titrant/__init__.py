@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, evidence, train
+    from titrant.api import checkpoints, debug, evidence, plots, train
     from titrant.api.apply import apply
     from titrant.api.bench import bench
     from titrant.api.check import check
@@ -157,6 +157,7 @@ _MODULES = {
     "checkpoints": "titrant.api.checkpoints",
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
+    "plots": "titrant.api.plots",
     "train": "titrant.api.train",
     "tree": "titrant.runtime.instruments.tree",
 }
@@ -225,6 +226,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "plots",
     "profile",
     "prune",
     "read",
