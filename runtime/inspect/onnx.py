@@ -86,8 +86,8 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph)
-    _drop_values(model)
-    _drop_values(whole)
+    drop_values(model)
+    drop_values(whole)
     shapes = infer_shapes(whole, fixed)
     cases = _cases(taken)
     outputs = specs_of(model, numeric(model.graph.output), shapes)
@@ -100,7 +100,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
         parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
+        layers=tuple(node_layers(whole.graph, counted, counts, shapes, cases)),
         inputs=taken,
         outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
@@ -204,7 +204,7 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
             yield f"its output {value.name} is no array of numbers, and is not looked at"
 
 
-def _drop_values(model: "onnx.ModelProto") -> None:
+def drop_values(model: "onnx.ModelProto") -> None:
     """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
@@ -212,7 +212,7 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(
+def node_layers(
     graph: "onnx.GraphProto",
     counted: Counted,
     counts: Mapping[str, int],

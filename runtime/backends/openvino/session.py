@@ -55,6 +55,11 @@ class IrSession:
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
         self._request = compiled_model.create_infer_request()
 
+    @property
+    def request(self) -> "openvino.InferRequest":
+        """What infers, and tells what its operations took where it was compiled to count."""
+        return self._request
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out.
 

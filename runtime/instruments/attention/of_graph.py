@@ -66,9 +66,9 @@ def _weighed(model: "onnx.ModelProto", names: "GraphNames") -> "Iterator[tuple[s
             message = f"{name} is a fused {node.op_type}, which keeps its weights to itself"
             advice = "capture them of the module, or of a file that is exported without onnxruntime's fusions"
             raise StepError(Diagnostic("X685", message, help=advice))
-        if node.op_type in FUSED and node.domain in (*STANDARD, MICROSOFT):
-            yield name, node
-        elif node.op_type in _SOFTMAX and _of_product(names, node.input[0]):
+        if (node.op_type in FUSED and node.domain in (*STANDARD, MICROSOFT)) or (
+            node.op_type in _SOFTMAX and _of_product(names, node.input[0])
+        ):
             yield name, node
 
 

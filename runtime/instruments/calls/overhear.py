@@ -59,7 +59,7 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self._entered, self._operated = entered, operated
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:  # noqa: PLW3201
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         answer = func(*args, **(kwargs or {}))
         names = (argument.name for argument in func._schema.arguments)
         operands = dict(zip(names, args, strict=False)) | dict(kwargs or {})

@@ -87,7 +87,9 @@ def _of_graph(graph: "onnx.ModelProto", model: WeightedLayers, inputs: Mapping[s
     asked = [*outputs, *(tensor for tensors in behind.values() for tensor in tensors)]
     held = dict(graph_tensors_at(graph, inputs, asked))
     layers = {
-        node: [(_operation(names, node, tensor), values) for tensor in tensors for values in _floats(names, tensor, held)]
+        node: [
+            (_operation(names, node, tensor), values) for tensor in tensors for values in _floats(names, tensor, held)
+        ]
         for node, tensors in behind.items()
     }
     return KeptAnswers(layers, {name: held[name] for name in outputs})

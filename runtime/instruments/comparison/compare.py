@@ -76,8 +76,10 @@ def _layer(
     answers: tuple[KeptAnswers, KeptAnswers] | None,
 ) -> LayerDifference:
     held = weight_difference(tensor, others)
-    answered = None if answers is None or len(names) > 1 else _closest(
-        answers[0].layers.get(name, []), answers[1].layers.get(names[0], [])
+    answered = (
+        None
+        if answers is None or len(names) > 1
+        else _closest(answers[0].layers.get(name, []), answers[1].layers.get(names[0], []))
     )
     formats = precision(tensor), precision(others[0])
     alike = held is not None and held[0] > _EQUAL_DB and formats[0] == formats[1]
@@ -147,4 +149,6 @@ def precision(tensor: LayerTensor) -> str:
     """Return how a weight is stored: fp32, fp16, bf16, int8, int4 …"""
     if tensor.kind == _FEW_BITS:
         return "int4"
-    return _SHORT.get(tensor.stored, tensor.stored.replace("quint", "int").replace("qint", "int").replace("uint", "int"))
+    return _SHORT.get(
+        tensor.stored, tensor.stored.replace("quint", "int").replace("qint", "int").replace("uint", "int")
+    )

@@ -40,9 +40,7 @@ def weight_difference(ours: LayerTensor, theirs: Sequence[LayerTensor]) -> tuple
     return plain, False
 
 
-def _side_by_side(
-    ours: LayerTensor, theirs: Sequence[LayerTensor]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _side_by_side(ours: LayerTensor, theirs: Sequence[LayerTensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield blocks of both with as many channels, whatever blocks each is read in."""
     left, right = ours.blocks(), (block for tensor in theirs for block in tensor.blocks())
     held = another = np.empty((0, 0))

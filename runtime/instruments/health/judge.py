@@ -139,7 +139,9 @@ def judge_answers(answers: Sequence[LayerAnswers]) -> Iterator[HealthFinding]:
 def _of_answer(seen: LayerAnswers) -> Iterator[HealthFinding]:
     share = seen.off / seen.channels if seen.channels else 0.0
     if share > _SOME_IDLE:
-        words = f"{seen.off:,} of {seen.channels:,} channels of its {seen.operation} were never above zero on these rows"
+        words = (
+            f"{seen.off:,} of {seen.channels:,} channels of its {seen.operation} were never above zero on these rows"
+        )
         advice = "show it more rows first; reduction.pruning: {method: structured} takes idle channels out"
         severity: Severity = "warning" if share > _MANY_IDLE else "note"
         yield HealthFinding("dead_relu", severity, seen.layer, share, words, advice)

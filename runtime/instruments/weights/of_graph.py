@@ -144,9 +144,7 @@ def _is_vector(held: "onnx.TensorProto") -> bool:
     return held.data_type in floats and _count(tuple(held.dims)) > 1
 
 
-def _vector(
-    name: str, layer: str, role: Role, held: "onnx.TensorProto", folder: Path, kind: str
-) -> LayerTensor:
+def _vector(name: str, layer: str, role: Role, held: "onnx.TensorProto", folder: Path, kind: str) -> LayerTensor:
     import onnx
 
     shape = tuple(held.dims)
