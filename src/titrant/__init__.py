@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, evidence, train
+    from titrant.api import checkpoints, debug, evidence, plots, train
     from titrant.api.advise import Advised, advise
     from titrant.api.apply import apply
     from titrant.api.bench import bench
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
+    from titrant.runtime.instruments.plots.own_plot import PlotCases
     from titrant.runtime.instruments.summary import Counts, count_parameters, summary
     from titrant.runtime.machine.devices import get_device, synchronize
     from titrant.runtime.method import Method
@@ -92,6 +93,7 @@ _PUBLIC = {
     "MetricCases": "titrant.runtime.contract.measures.own_metric",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
+    "PlotCases": "titrant.runtime.instruments.plots.own_plot",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
     "Profiler": "titrant.runtime.instruments.measure.live",
@@ -165,6 +167,7 @@ _MODULES = {
     "checkpoints": "titrant.api.checkpoints",
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
+    "plots": "titrant.api.plots",
     "train": "titrant.api.train",
     "tree": "titrant.runtime.instruments.tree",
 }
@@ -184,6 +187,7 @@ __all__ = [
     "MetricCases",
     "Params",
     "Planned",
+    "PlotCases",
     "Port",
     "Prediction",
     "Profiler",
@@ -237,6 +241,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "plots",
     "profile",
     "prune",
     "read",

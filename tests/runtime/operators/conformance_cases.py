@@ -215,6 +215,10 @@ CASES = {
         {"decode": "operator_nets:one_box"},
         {"outputs": "validate.predict:outputs", "rows": "data.transform:tuning"},
     ),
+    "inspect.plots": Case(
+        {"functions": ["operator_nets:largest"], "engine": "onnxruntime"},
+        {"model": "export.onnx:model", "rows": "data.transform:tuning"},
+    ),
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
