@@ -69,6 +69,7 @@ class Placed:
 def place(nodes: Sequence[Node], gap: float) -> Placed:
     """Lay nodes out, each of which stands after those it reads from; `gap` lies between two ranks."""
     maker = {name: index for index, node in enumerate(nodes) for name in node.gives}
+    assert all(maker.get(name, -1) < index for index, node in enumerate(nodes) for name in node.takes), "a circle"
     ranks = _ranks(nodes, maker)
     way = _longest_way(nodes, maker)
     grid = _Grid(nodes, maker, ranks, way)
