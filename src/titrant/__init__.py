@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
+    from titrant.api.architecture import architecture
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
@@ -77,6 +78,7 @@ _PUBLIC = {
     "Unmet": "titrant.schema.cost",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "architecture": "titrant.api.architecture",
     "autocast": "titrant.runtime.training.precision",
     "check": "titrant.api.check",
     "check_model": "titrant.api.inspect",
@@ -149,6 +151,7 @@ __all__ = [
     "Unmet",
     "apply",
     "apply_gradient_checkpointing",
+    "architecture",
     "autocast",
     "check",
     "check_model",

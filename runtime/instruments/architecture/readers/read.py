@@ -89,7 +89,7 @@ def _factory(
             return of_parts(params.factory, made(), (note,))
     if params.state is not None:
         note = "it hands on recurrent state, which is drawn by its parts alone"
-        return replace(of_layers(params.factory, facts), notes=(note,))
+        return of_layers(params.factory, facts.layers, (note,))
     failed: StepError | None = None
     for mode in (_fake, nullcontext) if not facts.reads_values else (nullcontext,):
         try:
@@ -103,7 +103,7 @@ def _factory(
             return drawn if mode is not nullcontext else replace(drawn, notes=(*drawn.notes, note))
     assert failed is not None
     note = f"it could not be followed ({reason_of(failed)[:100]}): its parts are in the order of their registration"
-    return replace(of_layers(params.factory, facts), notes=(note,))
+    return of_layers(params.factory, facts.layers, (note,))
 
 
 def _fake() -> Any:

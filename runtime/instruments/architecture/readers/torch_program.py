@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.program.original import program_module, rows_of
-from titrant.runtime.instruments.architecture.architecture import Architecture, Operation, is_low_bit
+from titrant.runtime.instruments.architecture.architecture import Architecture, Operation, is_low_bit, renamed
+from titrant.runtime.instruments.architecture.names import weight_detail
 from titrant.schema.facts import Layer, ModelFacts
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _SIZES = ("sym_size", "sym_constrain", "_assert_scalar", "ge", "le", "gt", "lt",
 def program_architecture(path: Path, facts: ModelFacts) -> Architecture:
     """Return the architecture of a program, whose layers with weights `facts` lists."""
     program, _ = program_module(path)
-    return _Reading(program, facts).architecture(path.name)
+    drawn = _Reading(program, facts).architecture(path.name)
+    if len(drawn.outputs) != len(facts.outputs):
+        return drawn
+    return renamed(drawn, dict(zip(drawn.outputs, (spec.name for spec in facts.outputs), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ class _Reading:
             self.kinds[".".join(_blocks(around[: depth + 1]))] = around[depth][1]
         layers = [self.layers[owner] for owner in owners if owner in self.layers]
         precision = next((layer.dtype for layer in layers if layer.dtype), "")
-        weight = next((layer.weight_shape for layer in layers if layer.weight_shape), ())
+        details = (weight_detail(layer.type or label, layer.weight_shape, layer.groups) for layer in layers)
         flops = sum(map(self._flops, run.nodes)) // self.rows
         yield Operation(
             name, label, _blocks(around), tuple(read), tuple(made), sum(self.layers[each].parameters for each in fresh),
-            flops or None, precision, is_low_bit(precision), "×".join(map(str, weight)), "" if fresh else shared,
+            flops or None, precision, is_low_bit(precision), next(filter(None, details), ""), "" if fresh else shared,
         )  # fmt: skip
 
     def _flows(self, node: Any) -> bool:

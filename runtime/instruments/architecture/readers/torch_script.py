@@ -1,12 +1,19 @@
 """Read the architecture of a TorchScript file: its graph with every call written out, branches and loops as one box."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.torch.program.original import read_script
-from titrant.runtime.instruments.architecture.architecture import Architecture, Operation, is_low_bit, of_layers
-from titrant.runtime.instruments.architecture.names import filled
+from titrant.runtime.instruments.architecture.architecture import (
+    Architecture,
+    Operation,
+    is_low_bit,
+    of_layers,
+    renamed,
+)
+from titrant.runtime.instruments.architecture.names import filled, weight_detail
 from titrant.schema.facts import Layer, ModelFacts
 
 # What hands a tensor on as it is, and what is no call of an operation.
@@ -23,17 +30,23 @@ def script_architecture(path: Path, facts: ModelFacts) -> Architecture:
     reading = _Reading(script.inlined_graph, facts)
     operations = list(reading.operations())
     if not operations:
-        return of_layers(path.name, facts, ("no operation was found in its graph",))
+        return of_layers(path.name, facts.layers, ("no operation was found in its graph",))
     note = "the file does not say the shapes between its layers"
     inputs = tuple(item.debugName() for item in list(script.inlined_graph.inputs())[1:] if _is_tensor(item))
     outputs = tuple(reading.past.get(name, name) for name in reading.given())
     specs = {spec.name: spec for spec in facts.inputs}
     names = dict(zip(inputs, facts.inputs, strict=False)) if len(inputs) == len(specs) else {}
-    return Architecture(
+    drawn = Architecture(
         path.name, tuple(operations), {name: spec.shape for name, spec in names.items()}, inputs,
         tuple(dict.fromkeys(outputs)), reading.kinds(script), {name: spec.dtype for name, spec in names.items()},
         notes=(note,),
     )  # fmt: skip
+    ends = dict(zip(drawn.inputs, specs, strict=False)) if names else {}
+    if len(facts.outputs) == len(drawn.outputs):
+        ends |= dict(zip(drawn.outputs, (spec.name for spec in facts.outputs), strict=True))
+        shapes = {name: spec.shape for name, spec in zip(drawn.outputs, facts.outputs, strict=True)}
+        drawn = replace(drawn, shapes={**drawn.shapes, **shapes})
+    return renamed(drawn, ends)
 
 
 class _Reading:
@@ -77,7 +90,8 @@ class _Reading:
             self._lists[outputs[0]] = tuple(name for item in node.inputs() for name in self._names(item))
             return None
         if kind in ("prim::ListUnpack", "prim::TupleUnpack"):
-            return self._unpacked(node, outputs)
+            self._unpacked(node, outputs)
+            return None
         if kind == "prim::Constant" or (kind.startswith("prim::") and kind not in _CONTROL):
             return None
         sources = dict.fromkeys(name for item in _read_by(node) for name in self._names(item))
@@ -100,7 +114,7 @@ class _Reading:
         self._counted |= dict.fromkeys(fresh, name)
         layer = self.layers.get(owner)
         path = tuple(owner.split(".")[:-1]) if owner else None
-        detail = "×".join(map(str, layer.weight_shape)) if layer is not None else ""
+        detail = weight_detail(layer.type, layer.weight_shape, layer.groups) if layer is not None else ""
         if kind in _CONTROL.values():
             count = sum(1 for block in node.blocks() for _ in block.nodes())
             detail = f"{count} nodes"
