@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from titrant.api.advise import Advised, advise
     from titrant.api.apply import apply
     from titrant.api.bench import bench
+    from titrant.api.architecture import architecture
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
     from titrant.api.diff import diff
@@ -105,6 +106,7 @@ _PUBLIC = {
     "advise": "titrant.api.advise",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "architecture": "titrant.api.architecture",
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
@@ -199,6 +201,7 @@ __all__ = [
     "advise",
     "apply",
     "apply_gradient_checkpointing",
+    "architecture",
     "autocast",
     "bench",
     "call_times",

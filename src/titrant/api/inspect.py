@@ -227,7 +227,8 @@ def _weights(
         return Inspected(subject, facts, release=release_of(file))
     from titrant.runtime.instruments.architecture.architecture import of_layers
 
-    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts, weights=True))
+    note = "the file holds weights and no model: what becomes of them is not known"
+    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts.layers, (note,)))
 
 
 def release_alone(subject: str) -> Release | None:
