@@ -8,8 +8,8 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
-# weight: of a product, with output channels. table: rows that are looked up or added, such as positions. scale, mean and
-# variance: of a normalization. bias: any other vector. other: what is counted only.
+# weight: of a product, with output channels. table: rows that are looked up or added, such as positions. scale, mean
+# and variance: of a normalization. bias: any other vector. other: what is counted only.
 Role = Literal["weight", "table", "scale", "mean", "variance", "bias", "other"]
 # Numbers that a block holds at most, unless one channel has more: 4 MiB in float32.
 BLOCK_NUMBERS = 1 << 20
