@@ -1,4 +1,4 @@
-"""What an engine spends its time on: the values that its profile is read into, and runs with and without it in turns."""
+"""What an engine spends its time on: values that its profile is read into, and runs with it and without it in turns."""
 
 import contextlib
 import gc

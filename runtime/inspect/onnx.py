@@ -18,6 +18,7 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.parameters import inlined
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -149,13 +150,6 @@ def outside_files(path: str) -> tuple[Path, ...]:
     return read_graph(path)[1]
 
 
-def inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Inline the model's own functions, so that their nodes are counted."""
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
-
-
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:
     """Return the batch size that a graph is fixed to, 1 where it is free."""
     sizes = {spec.shape[0] for spec in inputs if spec.shape}
@@ -225,7 +219,7 @@ def node_layers(
     shapes: Mapping[str, tuple[int, ...]],
     cases: int,
 ) -> Iterator[Layer]:
-    """List the nodes, FLOPs of one of the `cases`; parameters belong to the first node that reads them, and one number alone is not a weight.
+    """List the nodes; parameters belong to the first node that reads them, and one number alone is not a weight.
 
     A weight that is first moved (transposed, cast, reshaped) belongs to the node that reads what becomes of it:
     onnxruntime moves it once, when it opens the file.

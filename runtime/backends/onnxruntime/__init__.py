@@ -1,13 +1,14 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
 from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.backends.onnxruntime import stamp
-from titrant.runtime.backends.profile import EngineProfile
+from titrant.runtime.backends.profile import EngineProfile, Profiled
 from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware
@@ -88,9 +89,9 @@ def _profiled(
     layers: Collection[str] = (),
     seconds: float = 1.0,
 ) -> EngineProfile:
-    from titrant.runtime.backends.onnxruntime.layer_times import profile_nodes
-
-    return profile_nodes(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
+    # By name: the folder stands above the files of this one.
+    profile: Profiled = import_module(f"{__name__}.profile.layer_times").profile_nodes
+    return profile(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:

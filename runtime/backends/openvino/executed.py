@@ -135,5 +135,6 @@ def precisions_of(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
 
 
 def said(operation: Any, key: str) -> str:
+    """Return what a compiled operation says of itself under a key; "" where it says nothing."""
     about = operation.get_rt_info()
     return str(about[key].astype(str)) if key in about else ""

@@ -55,7 +55,7 @@ def profile_operations(
     counting = compiled(graph, model.path.name, precision=precision_of(graph), threads=threads, counting=True)
     watched = IrSession(graph, counting)
     session = adapted(watched)
-    said_after: dict[int, Counted] = {}
+    said_after: dict[int, MeanSeconds] = {}
     count = 0
 
     def profiled() -> None:
@@ -70,7 +70,7 @@ def profile_operations(
     wholes = turns.profiled_cpu if threads == 1 else turns.profiled
     kept = min(undisturbed(wholes) * turns.runs / sum(turns.profiled), 1.0)
     operations = _since_warm(said_after[WARM], said_after[count], count, kept)
-    names = Computed.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
+    names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
     profile = turns.profile(tuple(rows), [inside] * turns.runs, tuple(_spans(names, operations)), wholes)
@@ -87,10 +87,10 @@ class _Operation:
 
 
 # (name, kind) → mean seconds of all batches so far, in the order in which they run.
-Counted = Mapping[tuple[str, str], float]
+MeanSeconds = Mapping[tuple[str, str], float]
 
 
-def _counted(request: "openvino.InferRequest") -> Counted:
+def _counted(request: "openvino.InferRequest") -> MeanSeconds:
     said_now = request.profiling_info
     return {
         (info.node_name, info.node_type): info.real_time.total_seconds()
@@ -99,7 +99,7 @@ def _counted(request: "openvino.InferRequest") -> Counted:
     }
 
 
-def _since_warm(warm: Counted, all_runs: Counted, count: int, kept: float) -> tuple[_Operation, ...]:
+def _since_warm(warm: MeanSeconds, all_runs: MeanSeconds, count: int, kept: float) -> tuple[_Operation, ...]:
     """Return the operations with the share of their mean seconds since the clock counts that they had the processor.
 
     OpenVINO tells the mean of all batches, in whole microseconds. Whoever else takes the processor takes it from all
@@ -113,7 +113,7 @@ def _since_warm(warm: Counted, all_runs: Counted, count: int, kept: float) -> tu
 
 
 @dataclass(frozen=True)
-class Computed:
+class ComputedOperations:
     """What each operation of the compiled graph computes: layers of the original, operations of the file.
 
     `layers` has the first layer of each, "" for what is none, `joined` the others, `parts` the file's operations.
@@ -130,7 +130,7 @@ class Computed:
     @classmethod
     def of(
         cls, runs: "openvino.Model", graph: "openvino.Model", layers: Collection[str], weights: Mapping[str, str]
-    ) -> "Computed":
+    ) -> "ComputedOperations":
         """Follow the operations of a file into what OpenVINO compiled them to, by the names that it notes."""
         heavy = dict(precisions_of(runs))
         originals = originals_of(heavy, graph)
@@ -199,17 +199,19 @@ def _called(
     from titrant.runtime.backends.onnxruntime.layer_names import called_layer, module_called
 
     nodes = {name: node_of(name) for name in named if name not in of_layer}
-    told = {name: layer for name, node in nodes.items() if (layer := called_layer(node, layers))}
-    own = {module_called(node) or node for name, node in nodes.items() if name not in told and file[name] in _MULTIPLY}
-    return told | {
+    own_names = {name: layer for name, node in nodes.items() if (layer := called_layer(node, layers))}
+    own = {
+        module_called(node) or node for name, node in nodes.items() if name not in own_names and file[name] in _MULTIPLY
+    }
+    return own_names | {
         name: module
         for name, node in nodes.items()
-        if name not in told and (module := module_called(node) or node) in own
+        if name not in own_names and (module := module_called(node) or node) in own
     }
 
 
 def _bytes(model: IrModel, inputs: "Mapping[str, np.ndarray]") -> dict[str, tuple[int, int]]:
-    """Return the bytes that each operation of the file is given, without constants, and gives, for a batch like this."""
+    """Return the bytes that each operation of the file is given, without constants, and gives, in a batch."""
     graph = static_graph(model, inputs)
     sizes: dict[str, tuple[int, int]] = {}
     for operation in graph.get_ordered_ops():
@@ -224,7 +226,7 @@ def _port(port: Any) -> int:
 
 
 def _added_up(
-    names: Computed, operations: Sequence[_Operation], sizes: Mapping[str, tuple[int, int]]
+    names: ComputedOperations, operations: Sequence[_Operation], sizes: Mapping[str, tuple[int, int]]
 ) -> Iterator[TimedLayer]:
     """Yield a layer for each that operations compute, then what is none, in the order in which they run first."""
     by_layer: dict[str, list[_Operation]] = {}
@@ -247,7 +249,7 @@ def _added_up(
         )
 
 
-def _ends(names: Computed, own: Sequence[str], place: int) -> Iterator[str]:
+def _ends(names: ComputedOperations, own: Sequence[str], place: int) -> Iterator[str]:
     """Yield the first (0), or the last (-1), of the file's operations that each of some compiled ones computes."""
     for name in own:
         parts = names.parts.get(name, ())
@@ -255,7 +257,7 @@ def _ends(names: Computed, own: Sequence[str], place: int) -> Iterator[str]:
             yield sorted(parts, key=names.order.__getitem__)[place]
 
 
-def _spans(names: Computed, operations: Sequence[_Operation]) -> Iterator[LayerSpan]:
+def _spans(names: ComputedOperations, operations: Sequence[_Operation]) -> Iterator[LayerSpan]:
     yield LayerSpan("", _RUN, 0.0, sum(operation.seconds for operation in operations))
     begin = 0.0
     for operation in operations:

@@ -183,7 +183,7 @@ def _profiled(
 ) -> EngineProfile:
     from titrant.runtime.backends.torch.layer_times import profile_modules
 
-    return profile_modules(model, inputs, threads=threads, device=device, seconds=seconds)
+    return profile_modules(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:

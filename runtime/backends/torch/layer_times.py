@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves  # noqa: TID253
 
 from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, typical, undisturbed
 from titrant.runtime.backends.torch.determinism import without_dynamo
-from titrant.runtime.backends.torch.executed import format_of, precision_in
+from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
 
 if TYPE_CHECKING:
@@ -36,7 +36,13 @@ _NOBODY, _UNCALLED = "\0", "not called"
 
 
 def profile_modules(
-    model: "TorchModel", inputs: Mapping[str, np.ndarray], *, threads: int, device: str, seconds: float
+    model: "TorchModel",
+    inputs: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
 ) -> EngineProfile:
     """Time every module that is called, without those that it calls; on a device it is waited for around each.
 
@@ -60,9 +66,11 @@ def profile_modules(
     runs = clock.runs[WARM:]
     own, own_cpu = _own_seconds(runs, _hook_seconds(_waiting(device)))
     inside = [sum(call.seconds for call in run if call.outermost) for run in runs]
-    profile = turns.profile(
-        tuple(_rows(module, seen, own, own_cpu)), inside, tuple(_spans(module, runs[-1], starts[-1]))
+    rows = (
+        replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
+        for row in _rows(module, seen, own, own_cpu)
     )
+    profile = turns.profile(tuple(rows), inside, tuple(_spans(module, runs[-1], starts[-1])))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -238,7 +246,7 @@ def _rows(
     seconds: Mapping[str, Sequence[float]],
     cpu: Mapping[str, Sequence[float]],
 ) -> Iterator[TimedLayer]:
-    """Yield the layers in the order in which they are called, those that hold weights and are not called, and the rest."""
+    """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
     parts = dict(module.named_modules())
     layers = [name for name, noted in seen.items() if _is_layer(parts[name], noted)]
     belongs: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from markupsafe import escape
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.svg import Frame, across, picture, plain_number, scale, shortened, text
-from titrant.runtime.instruments.layers.figures import OTHER, LayerFigures, LayerProfile, short_number
+from titrant.runtime.instruments.layers.layer import OTHER, LayerFigures, short_number
 from titrant.schema.values.units import counted, format_time
 
 # More bars than this are no picture: blocks are drawn then, and of more blocks those that take longest.
@@ -26,13 +26,16 @@ class TimeBar:
     words: str
 
 
-def bars_picture(profile: LayerProfile, name: str = "layers") -> ChartPicture:
-    """Draw a bar for each layer in the order in which they run, of more than forty for each block; the rest is last."""
-    bars = time_bars(profile)
+def bars_picture(layers: Sequence[LayerFigures], subject: str, name: str) -> ChartPicture:
+    """Draw a bar for each layer in the order in which they run, of more than forty for each block; the rest is last.
+
+    `subject` says of what, as "Net in torch"; `name` keeps the picture's ids apart.
+    """
+    bars = time_bars(layers)
     longest = min(max(len(bar.name) for bar in bars), _MOST_NAME)
     frame = Frame(_WIDTH, _TOP + _ROW * len(bars) + _BOTTOM, left=18 + _NAME_PIXELS * longest, right=_WORDS, top=_TOP)
     along = scale([0.0, max(bar.share for bar in bars)], frame.left, frame.wall, log=False, margin=0.0)
-    title = f"Time of each {'layer' if _by_layer(profile) else 'block'} of {profile.model} in {profile.engine}"
+    title = f"Time of each {'layer' if _each(layers) else 'block'} of {subject}"
     parts = [text(4, 15, title, "title", "start")]
     for place, bar in enumerate(bars):
         y = frame.top + place * _ROW
@@ -50,17 +53,17 @@ def bars_picture(profile: LayerProfile, name: str = "layers") -> ChartPicture:
     return ChartPicture(picture(name, frame, title, said, parts), title)
 
 
-def time_bars(profile: LayerProfile) -> tuple[TimeBar, ...]:
+def time_bars(layers: Sequence[LayerFigures]) -> tuple[TimeBar, ...]:
     """Return the bars: of layers, or of blocks where there are too many, those left out added up before the rest."""
-    named = [layer for layer in profile.layers if layer.name]
-    rest = [layer for layer in profile.layers if not layer.name]
-    if _by_layer(profile):
-        drawn = [_bar(profile, layer.label, [layer]) for layer in named]
+    named = [layer for layer in layers if layer.name]
+    rest = [layer for layer in layers if not layer.name]
+    if _each(layers):
+        drawn = [_bar(layer.label, [layer]) for layer in named]
     else:
         blocks: dict[str, list[LayerFigures]] = {}
         for layer in named:
             blocks.setdefault(layer.block or layer.name, []).append(layer)
-        drawn = [_bar(profile, block, layers) for block, layers in blocks.items()]
+        drawn = [_bar(block, inside) for block, inside in blocks.items()]
     if len(drawn) > _MOST_BARS:
         kept = sorted(drawn, key=lambda bar: -bar.seconds)[: _MOST_BARS - 1]
         left = [bar for bar in drawn if bar not in kept]
@@ -69,15 +72,15 @@ def time_bars(profile: LayerProfile) -> tuple[TimeBar, ...]:
             what, sum(bar.seconds for bar in left), sum(bar.share for bar in left), "each takes less than those drawn"
         )
         drawn = [*(bar for bar in drawn if bar in kept), together]
-    return (*drawn, *(_bar(profile, OTHER, [layer]) for layer in rest))
+    return (*drawn, *(_bar(OTHER, [layer]) for layer in rest))
 
 
-def _by_layer(profile: LayerProfile) -> bool:
-    return len(profile.layers) <= _MOST_BARS + 1
+def _each(layers: Sequence[LayerFigures]) -> bool:
+    return len(layers) <= _MOST_BARS + 1
 
 
-def _bar(profile: LayerProfile, name: str, layers: Sequence[LayerFigures]) -> TimeBar:
-    seconds = sum(profile.time_of(layer) for layer in layers)
+def _bar(name: str, layers: Sequence[LayerFigures]) -> TimeBar:
+    seconds = sum(layer.time for layer in layers)
     flops = [layer.flops for layer in layers]
     parameters = sum(layer.parameters for layer in layers)
     precisions = " and ".join(dict.fromkeys(layer.precision for layer in layers if layer.precision))

@@ -30,13 +30,7 @@ def count_parts(model: Any, inputs: "Mapping[str, np.ndarray]") -> dict[str, Par
     if isinstance(model, TorchModel):
         return dict(_modules(model, inputs))
     if isinstance(model, OnnxModel):
-        from titrant.runtime.inspect.node_counts import count_nodes
-
-        specs = tuple(TensorSpec(name, array.shape, str(array.dtype)) for name, array in inputs.items())
-        return {
-            node.name: PartCount(node.parameters, node.weight_bytes, node.flops, node.type)
-            for node in count_nodes(model.path, specs)
-        }
+        return dict(_nodes(model, inputs))
     from titrant.runtime.backends.openvino.ir import IrModel
 
     if isinstance(model, IrModel):
@@ -53,6 +47,24 @@ def named_layers(parts: Mapping[str, PartCount]) -> dict[str, str]:
     """Return {layer: its kind} of the parts that hold weights themselves, or hold no other parts."""
     within = {name.rpartition(".")[0] for name in parts if name}
     return {name: part.kind for name, part in parts.items() if name and (part.parameters or name not in within)}
+
+
+def _nodes(model: OnnxModel, inputs: "Mapping[str, np.ndarray]") -> Iterator[tuple[str, PartCount]]:
+    import onnx
+
+    from titrant.runtime.inspect.graph.flops import node_flops
+    from titrant.runtime.inspect.graph.shapes import infer_shapes
+    from titrant.runtime.inspect.onnx import count_parameters, drop_values, inlined, node_layers
+
+    whole = inlined(onnx.load(model.path))
+    counts = count_parameters(whole.graph)
+    drop_values(whole)
+    shapes = infer_shapes(
+        whole, tuple(TensorSpec(name, array.shape, str(array.dtype)) for name, array in inputs.items())
+    )
+    counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
+    for layer, (_, flops) in zip(node_layers(whole.graph, counted, counts, shapes, 1), counted, strict=True):
+        yield layer.name, PartCount(layer.parameters, layer.weight_bytes, flops, layer.type)
 
 
 def _modules(model: TorchModel, inputs: "Mapping[str, np.ndarray]") -> "Iterator[tuple[str, PartCount]]":

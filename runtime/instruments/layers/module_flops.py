@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Entered:
-    """A module that is being called: the FLOPs before, those of the modules that it called, and whether some are unknown."""
+    """A module that is being called: the FLOPs before, those of modules inside, and whether some are unknown."""
 
     name: str
     before: int

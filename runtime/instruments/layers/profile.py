@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.profile import EngineProfile, TimedLayer
 from titrant.runtime.instruments.layers.count import PartCount, count_parts
-from titrant.runtime.instruments.layers.figures import LayerFigures, LayerProfile, block_of
+from titrant.runtime.instruments.layers.figures import LayerProfile
+from titrant.runtime.instruments.layers.layer import LayerFigures, block_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,37 +63,37 @@ def _figures(
     rest = [layer for layer in timed.layers if not layer.name]
     claimed = {part for layer in timed.layers if layer.name for part in layer.parts}
     between = timed.between_seconds
-    cpu_told = all(layer.cpu_seconds is not None for layer in timed.layers)
+    all_tell = all(layer.cpu_seconds is not None for layer in timed.layers)
     other = TimedLayer(
         name="",
         kind="",
         engine_op=", ".join(layer.engine_op for layer in rest if layer.engine_op),
         precision="",
         seconds=sum(layer.seconds for layer in rest) + between,
-        cpu_seconds=sum(layer.cpu_seconds or 0.0 for layer in rest) + between if cpu_told else None,
+        cpu_seconds=sum(layer.cpu_seconds or 0.0 for layer in rest) + between if all_tell else None,
         calls=sum(layer.calls for layer in rest),
         parts=tuple(part for part in parts if part not in claimed),
     )
     every = [*(layer for layer in timed.layers if layer.name), other]
-    times = [layer.cpu_seconds if by_cpu and cpu_told else layer.seconds for layer in every]
+    times = [layer.cpu_seconds if by_cpu and all_tell else layer.seconds for layer in every]
     total = sum(time or 0.0 for time in times) or 1.0
     for layer, time in zip(every, times, strict=True):
         counts = [parts[part] for part in dict.fromkeys(layer.parts) if part in parts]
         flops = [count.flops for count in counts]
         size = sum(count.parameter_bytes for count in counts)
-        told = layer.read_bytes is not None and layer.answer_bytes is not None
+        knows_bytes = layer.read_bytes is not None and layer.answer_bytes is not None
         yield LayerFigures(
             name=layer.name,
             kind=kinds.get(layer.name, layer.kind) if layer.name else "",
             block=block_of(layer.name),
             seconds=layer.seconds,
-            cpu_seconds=layer.cpu_seconds,
+            cpu_seconds=layer.cpu_seconds if by_cpu and all_tell else None,
             share=(time or 0.0) / total,
             calls=layer.calls,
             parameters=sum(count.parameters for count in counts),
             parameter_bytes=size,
             activation_bytes=layer.answer_bytes,
-            moved_bytes=(layer.read_bytes or 0) + (layer.answer_bytes or 0) + size if told else None,
+            moved_bytes=(layer.read_bytes or 0) + (layer.answer_bytes or 0) + size if knows_bytes else None,
             flops=None if None in flops else sum(number or 0 for number in flops),
             precision=layer.precision,
             engine_op=layer.engine_op,

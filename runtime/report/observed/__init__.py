@@ -9,6 +9,7 @@ from titrant.runtime.instruments.attention.seen import AttentionSeen
 from titrant.runtime.instruments.health.finding import ModelHealth
 from titrant.runtime.instruments.health.section import health_section
 from titrant.runtime.page.section import PageSection
+from titrant.runtime.report.observed.layers import layers_section
 from titrant.runtime.report.observed.summary import summary_section
 from titrant.runtime.report.record_view import Record
 from titrant.schema.values.canonical import read_back
@@ -18,6 +19,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], PageSection]] = {
     "inspect.summary": summary_section,
     "inspect.health": lambda seen: health_section(_values(ModelHealth, seen)),
     "inspect.attention": lambda seen: attention_section(_values(AttentionSeen, seen)),
+    "profile.layers": layers_section,
 }
 
 

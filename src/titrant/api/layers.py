@@ -75,7 +75,7 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
         raise RecipeError(Diagnostic("X681", message, help=advice))
     _check_module(model)
     rows = _resized(example_rows(model, inputs), batch)
-    from titrant.api.apply import live_model
+    from titrant.api.live.values import live_model
 
     live = model if _device_of(model) == "cpu" else copy.deepcopy(model).to("cpu")
     return live_model(live, rows.inputs), rows
@@ -105,7 +105,8 @@ def _check_module(module: "torch.nn.Module") -> None:
 
 def _opened_file(path: Path, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
     """Return a file as its engine takes it; RecipeError P142 for one that nothing loads."""
-    from titrant.api.apply import apply, live_rows
+    from titrant.api.apply import apply
+    from titrant.api.live.values import live_rows
     from titrant.compiler.given.file import key_of
     from titrant.runtime.backends.session import open_session
     from titrant.schema.values.files import digest_file
@@ -137,12 +138,11 @@ def _resized(rows: "Rows", batch: int | None) -> "Rows":
     """Return as many rows as a batch has, beginning anew where there are fewer; RecipeError X372 for none."""
     import numpy as np
 
-    if batch is None and len(rows):
-        return rows
-    if not len(rows) or (batch is not None and batch < 1):
-        message = "the inputs have no rows" if not len(rows) else f"a batch of {batch} rows is none"
+    size = len(rows) if batch is None else batch
+    if not len(rows) or size < 1:
+        message = "the inputs have no rows" if not len(rows) else f"a batch of {size} rows is none"
         raise RecipeError(Diagnostic("X372", message, help="give one row or more, and a batch of 1 or more"))
-    return rows.some(np.arange(batch) % len(rows))
+    return rows if batch is None else rows.some(np.arange(size) % len(rows))
 
 
 def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
@@ -156,7 +156,9 @@ def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
     if engine not in backend.names():
         advice = f"one of {', '.join(backend.names())}"
         raise RecipeError(Diagnostic("X681", f"there is no engine {engine}", help=advice))
-    ways = [way for kind in backend.get(engine).costs if (way := backend.conversion(value.kind, kind)) is not None]
+    ways: list[tuple[tuple[str, str], ...]] = [
+        way for kind in backend.get(engine).costs if (way := backend.conversion(value.kind, kind)) is not None
+    ]
     if not ways:
         message = f"nothing here makes a file for {engine} of {backend.kinds()[value.kind].title}"
         raise RecipeError(
