@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.advise import Advised, advise
+    from titrant.api import checkpoints, debug, evidence, plots, train
     from titrant.api.apply import apply
     from titrant.api.bench import bench
     from titrant.api.check import check
@@ -169,6 +170,7 @@ _MODULES = {
     "checkpoints": "titrant.api.checkpoints",
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
+    "plots": "titrant.api.plots",
     "train": "titrant.api.train",
     "tree": "titrant.runtime.instruments.tree",
 }
@@ -244,6 +246,7 @@ __all__ = [
     "operator",
     "optimize",
     "plan",
+    "plots",
     "profile",
     "prune",
     "read",
