@@ -79,7 +79,7 @@ def _answer(options: argparse.Namespace, seen: Any) -> int:
     from titrant.runtime.instruments.inside_page import inside_text, save_inside
 
     if options.out is not None:
-        save_inside(seen, options.model, Path(options.out))
+        save_inside(seen, " beside ".join(filter(None, (options.model, options.other))), Path(options.out))
     if options.json:
         console.answer_json(seen)
     else:
