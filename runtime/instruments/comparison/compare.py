@@ -130,6 +130,13 @@ def _outputs(
             notes.append(f"output {mine} has shape {left.shape} in the one, {right.shape} in the other: not compared")
             continue
         left, right = left.astype(np.float64), right.astype(np.float64)
+        broken = [int(values.size - np.isfinite(values).sum()) for values in (left, right)]
+        if any(broken):
+            notes.append(
+                f"output {mine} is not compared: {broken[0]:,} of its numbers in the one and {broken[1]:,} in the other "
+                "are not finite"
+            )
+            continue
         apart = np.abs(left - right)
         several = left.ndim > 1 and left.shape[-1] > 1
         alike = float((left.argmax(-1) == right.argmax(-1)).mean()) if several else None

@@ -58,7 +58,7 @@ def _named(options: argparse.Namespace, subject: str) -> "NamedModel":
         subject,
         parse_json(options.args, "--args", dict) if factory else None,
         parse_json(options.inputs, "--inputs", list),
-        options.overrides if Path(subject).suffix.lower() in (".yaml", ".yml") else (),
+        options.overrides,
         options.trust,
     )
 
