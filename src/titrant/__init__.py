@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from titrant.api import checkpoints, debug, evidence, plots, train
+    from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.advise import Advised, advise
+    from titrant.api import checkpoints, debug, evidence, plots, train
     from titrant.api.apply import apply
     from titrant.api.bench import bench
     from titrant.api.architecture import architecture
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from titrant.api.live.suits import check_model
     from titrant.api.load import load
     from titrant.api.lock import lock
+    from titrant.api.look_inside import capture_attention, check_health, compare_models
+    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -110,9 +114,13 @@ _PUBLIC = {
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
+    "capture_attention": "titrant.api.look_inside",
     "check": "titrant.api.check",
     "check_model": "titrant.api.live.suits",
+    "check_health": "titrant.api.look_inside",
+    "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
+    "compare_models": "titrant.api.look_inside",
     "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",
@@ -205,10 +213,13 @@ __all__ = [
     "autocast",
     "bench",
     "call_times",
+    "capture_attention",
     "check",
+    "check_health",
     "check_model",
     "checkpoints",
     "clean_store",
+    "compare_models",
     "count_parameters",
     "create_scaler",
     "debug",

@@ -62,7 +62,7 @@ def _named(options: argparse.Namespace, subject: str) -> "NamedModel":
         subject,
         parse_json(options.args, "--args", dict) if factory else None,
         parse_json(options.inputs, "--inputs", list),
-        options.overrides if Path(subject).suffix.lower() in (".yaml", ".yml") else (),
+        options.overrides,
         options.trust,
     )
 
@@ -95,7 +95,7 @@ def _answer(options: argparse.Namespace, seen: Any) -> int:
     from titrant.runtime.instruments.inside_page import inside_text, save_inside
 
     if options.out is not None:
-        save_inside(seen, options.model, Path(options.out))
+        save_inside(seen, " beside ".join(filter(None, (options.model, options.other))), Path(options.out))
     if options.json:
         console.answer_json(seen)
     else:

@@ -395,6 +395,19 @@ class Attending(nn.Module):
         return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
 
 
+class AttendingRows(nn.Module):
+    """An image's rows attend to one another: (batch, 1, 6, 6) → (batch, 2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, image):
+        rows = image[:, 0]
+        return self.head(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
+
+
 class Encoder(nn.Module):
     """A transformer encoder layer, which torch computes in one fused operation where it may."""
 
