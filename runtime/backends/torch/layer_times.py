@@ -269,7 +269,7 @@ def _rows(
     layers = [name for name, noted in seen.items() if _is_layer(parts[name], noted)]
     belongs: dict[str, list[str]] = {}
     for name in parts:
-        belongs.setdefault(_nearest(name, layers), []).append(name)
+        belongs.setdefault(_nearest(name, layers, seen), []).append(name)
     for name in layers:
         noted = seen[name]
         yield TimedLayer(
@@ -298,13 +298,16 @@ def _is_layer(part: torch.nn.Module, noted: _Part) -> bool:
     return not noted.holds or noted.multiplies or held
 
 
-def _nearest(name: str, layers: Collection[str]) -> str:
-    """Return the layer that a module is, or lies in."""
-    while name not in layers:
-        if not name:
-            return _NOBODY
-        name = name.rpartition(".")[0]
-    return name
+def _nearest(name: str, layers: Collection[str], seen: Mapping[str, _Part]) -> str:
+    """Return the layer that a module is, or the one around it that does its work without calling it."""
+    if name in layers:
+        return name
+    around = name
+    while around:
+        around = around.rpartition(".")[0]
+        if around in seen:
+            return _NOBODY if seen[around].holds or around not in layers else around
+    return _NOBODY
 
 
 def _own_seconds(

@@ -273,6 +273,10 @@ CASES = {
             "tried": lambda made: {"static": {"pairs": {"both": 60, "lost": 30, "gained": 2, "neither": 8}}},
         },
     ),
+    "profile.layers": Case(
+        {"engine": "onnxruntime", "seconds": 0.001, "limits": False, "layers": {"conv": "Conv2d"}},
+        {"model": "quantize.ort_static:model", "rows": "data.transform:tuning"},
+    ),
     "profile.latency": Case(
         {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},
         {
