@@ -66,11 +66,10 @@ def profile_nodes(
     taken = _taken(runs)
     whole = undisturbed(turns.cpu if threads == 1 and device == "cpu" else turns.plain)
     cost = _cost(taken, whole)
-    inside = [sum(node.own for node in batch.nodes) for batch in runs]
-    rows = _added_up(
-        names, runs[-1], {name: max(seconds - cost * calls, 0.0) for name, (seconds, calls) in taken.items()}
-    )
-    profile = turns.profile(tuple(rows), turns.gaps(inside), tuple(_spans(names, runs[-1])))
+    alone = {name: max(seconds - cost * calls, 0.0) for name, (seconds, calls) in taken.items()}
+    # While it is profiled, most of what lies between nodes is the profiler's writing: the rest is told by difference.
+    between = whole - sum(alone.values())
+    profile = turns.profile(tuple(_added_up(names, runs[-1], alone)), between, tuple(_spans(names, runs[-1])))
     return replace(profile, notes=(_SAYS.format(cost * 1e6),) if cost > _LEAST_COST else ())
 
 
