@@ -34,6 +34,10 @@ def asked_for(recipe: Recipe) -> Iterator[Observed]:
     """Yield what the recipe asks to look at, in the order of the report."""
     if recipe.inspect is not None and recipe.inspect.summary:
         yield Observed("inspect.summary", "inspect.summary", {})
+    if recipe.inspect is not None and recipe.inspect.health:
+        yield Observed("inspect.health", "inspect.health", {})
+    if recipe.inspect is not None and recipe.inspect.attention:
+        yield Observed("inspect.attention", "inspect.attention", {"tokens": recipe.report.tokens})
     yield from _layers(recipe)
 
 

@@ -4,21 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from titrant.runtime.backends.session import Spec, adapted
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
-# Inputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
-Inputs = Mapping[str, Any] | tuple[Any, ...]
-Spec = tuple[str, tuple[int | str, ...], str]
+# CallInputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
+CallInputs = Mapping[str, Any] | tuple[Any, ...]
 
 
-class Loaded(Protocol):
+class LoadedModel(Protocol):
     """A model that is ready to be called on one device, with a set number of threads."""
 
     inputs: tuple[Spec, ...]  # name, shape with text where a size is free, dtype; () where nobody says
     fixed_batch: int | None  # the batch size that it insists on; None: any
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with these inputs, which lie where the engine takes them, and wait for its end in the call.
 
         Raises StepError for inputs that the model does not have.
@@ -35,19 +35,19 @@ class Loaded(Protocol):
 class Runnable:
     """What can be loaded and called: `form` says what it is ("an ONNX file"), `files` what it is kept in.
 
-    `load(threads, device)` returns a `Loaded`; device "" is where the model is by itself, else the CPU. `held_bytes`
-    are those of the tensors of a live model, which are in memory before it is loaded; None for a file.
+    `load(threads, device)` returns a `LoadedModel`; device "" is where the model is by itself, else the CPU.
+    `held_bytes` are those of the tensors of a live model, which are in memory before it is loaded; None for a file.
     """
 
     engine: str  # "" for a function
     form: str
-    load: Callable[[int, str], Loaded]
+    load: Callable[[int, str], LoadedModel]
     files: tuple[Path, ...] = ()
     held_bytes: int | None = None
     note: str = ""
 
 
-def in_order(inputs: Inputs, names: Sequence[str]) -> dict[str, Any]:
+def in_order(inputs: CallInputs, names: Sequence[str]) -> dict[str, Any]:
     """Return inputs by the names that a model has, in its order; a lone one goes to the only name, whatever its own.
 
     StepError X670 where there are others than the model takes; inputs that a model does not take are left out.
@@ -83,13 +83,12 @@ class LoadedSession:
 
     def __init__(self, session: Any) -> None:
         from titrant.runtime.backends.recurrent import stateless
-        from titrant.runtime.backends.session import adapted
 
         self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, getattr(session, "recurrence", None)))
         self.fixed_batch = session.fixed_batch
         self._session = adapted(session)
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with NumPy arrays in the model's order."""
         from titrant.runtime.backends.recurrent import first_step
 

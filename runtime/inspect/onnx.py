@@ -18,6 +18,7 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.parameters import inlined
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -147,13 +148,6 @@ def _taken(
 def outside_files(path: str) -> tuple[Path, ...]:
     """List the files that hold weights of an ONNX file outside it."""
     return read_graph(path)[1]
-
-
-def inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Inline the model's own functions, so that their nodes are counted."""
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:

@@ -1,8 +1,8 @@
 """Answer, in a child process, what is asked of the inside of models: health, attention, or two side by side.
 
-The request: {"look": "health", "attention" or "comparison", "seed": int, "subjects": [subject, …], "rows": rows or null}.
-A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator that loads a
-model, with what its recipe's data are.
+The request: {"look": "health", "attention" or "comparison", "seed": int, "subjects": [subject, …], "rows": rows or
+null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator
+that loads a model, with what its recipe's data are.
 Rows are {"drawn": count, "specs": [[name, shape, dtype], …]}, {"file": path} or {"artifact", "most": count}; "tokens"
 lets the first row's whole numbers be named.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from titrant.runtime import catalog
 from titrant.runtime.api import apply
 from titrant.runtime.instruments.attention.capture import attention_of
-from titrant.runtime.instruments.attention.seen import seen
+from titrant.runtime.instruments.attention.seen import seen, token_names
 from titrant.runtime.instruments.comparison.compare import compare
 from titrant.runtime.instruments.health.look import health_of
 from titrant.runtime.instruments.subject.inputs import read_inputs, seeded_inputs
@@ -39,7 +39,9 @@ def answer(request: Mapping[str, Any], load: Load) -> dict[str, Any]:
     inputs = None if request["rows"] is None else _inputs(request["rows"], subjects, int(request["seed"]), load)
     work: Mapping[str, Callable[[], Any]] = {
         "health": lambda: health_of(subjects[0], inputs),
-        "attention": lambda: seen(attention_of(subjects[0], inputs), _tokens(inputs) if request.get("tokens") else ()),
+        "attention": lambda: seen(
+            attention_of(subjects[0], inputs), token_names(inputs or {}) if request.get("tokens") else ()
+        ),
         "comparison": lambda: compare(subjects[0], subjects[1], inputs),
     }
     return {"seen": plain(work[request["look"]]())}
@@ -71,9 +73,3 @@ def _inputs(rows: Mapping[str, Any], subjects: Sequence[Subject], seed: int, loa
     specs = tuple((name, tuple(shape), dtype) for name, shape, dtype in rows["specs"])
     speaking = next((subject for subject in subjects if subject.specs), subjects[0])
     return seeded_inputs(speaking, rows["drawn"], seed, specs)
-
-
-def _tokens(inputs: Mapping[str, np.ndarray] | None) -> tuple[str, ...]:
-    """Name the places of the first row's sequence by the whole numbers that stand there."""
-    whole = [array for array in (inputs or {}).values() if array.dtype.kind in "iu" and array.ndim == 2 and len(array)]
-    return tuple(map(str, whole[0][0])) if whole else ()

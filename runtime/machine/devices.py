@@ -117,3 +117,16 @@ def wait_for_used() -> None:
         mps.mps.synchronize()
     if mlx is not None:
         mlx.synchronize()
+
+
+def device_bytes() -> int | None:
+    """Return the bytes that tensors hold on every device that this process has begun to use; None where on none."""
+    cuda, mps, mlx = libraries_in_use()
+    held: list[int] = []
+    if cuda is not None:
+        held += [cuda.cuda.memory_allocated(index) for index in range(cuda.cuda.device_count())]
+    if mps is not None:
+        held.append(mps.mps.current_allocated_memory())
+    if mlx is not None:
+        held.append(mlx.get_active_memory())
+    return sum(held) if held else None

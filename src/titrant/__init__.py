@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from titrant.api import checkpoints, debug, evidence, train
+    from titrant.api.advise import Advised, advise
     from titrant.api.apply import apply
     from titrant.api.bench import bench
     from titrant.api.check import check
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from titrant.api.layers import layers
     from titrant.api.load import load
     from titrant.api.lock import lock
-    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -49,10 +49,12 @@ if TYPE_CHECKING:
     from titrant.runtime.catalog import Context, Params, Port, operator
     from titrant.runtime.contract.measures.own_metric import MetricCases, metric
     from titrant.runtime.instruments import tree
+    from titrant.runtime.instruments.advice import MeasuredAdvice
     from titrant.runtime.instruments.clock.calls import CallTimes, call_times, profile
     from titrant.runtime.instruments.clock.timer import Timer
     from titrant.runtime.instruments.hardware.utilization import Utilization
     from titrant.runtime.instruments.hardware.watch import watch
+    from titrant.runtime.instruments.measure.live import Benchmark, Profiler, measure
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
@@ -75,12 +77,14 @@ if TYPE_CHECKING:
 
 # name → where it lives; imported on first use, so that `import titrant` costs nothing.
 _PUBLIC = {
+    "Advised": "titrant.api.advise",
     "Arithmetic": "titrant.schema.cost",
-    "Benchmark": "titrant.api.measure",
+    "Benchmark": "titrant.runtime.instruments.measure.live",
     "CallTimes": "titrant.runtime.instruments.clock.calls",
     "Context": "titrant.runtime.catalog",
     "Counts": "titrant.runtime.instruments.summary",
     "LeakCheck": "titrant.runtime.instruments.memory.leak",
+    "MeasuredAdvice": "titrant.runtime.instruments.advice",
     "MemoryLog": "titrant.runtime.instruments.memory.log",
     "MemoryUsage": "titrant.runtime.instruments.memory.usage",
     "Method": "titrant.runtime.method",
@@ -89,12 +93,13 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
-    "Profiler": "titrant.api.measure",
+    "Profiler": "titrant.runtime.instruments.measure.live",
     "TeacherTerms": "titrant.api.distill",
     "Timer": "titrant.runtime.instruments.clock.timer",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
     "Utilization": "titrant.runtime.instruments.hardware.utilization",
+    "advise": "titrant.api.advise",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
     "autocast": "titrant.runtime.training.precision",
@@ -127,7 +132,7 @@ _PUBLIC = {
     "load": "titrant.api.load",
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
-    "measure": "titrant.api.measure",
+    "measure": "titrant.runtime.instruments.measure.live",
     "measure_activation_memory": "titrant.runtime.training.activation_memory",
     "memory_usage": "titrant.api.devices",
     "metric": "titrant.runtime.contract.measures.own_metric",
@@ -164,12 +169,14 @@ _MODULES = {
 }
 
 __all__ = [
+    "Advised",
     "Arithmetic",
     "Benchmark",
     "CallTimes",
     "Context",
     "Counts",
     "LeakCheck",
+    "MeasuredAdvice",
     "MemoryLog",
     "MemoryUsage",
     "Method",
@@ -184,6 +191,7 @@ __all__ = [
     "TitrantError",
     "Unmet",
     "Utilization",
+    "advise",
     "apply",
     "apply_gradient_checkpointing",
     "autocast",

@@ -5,7 +5,7 @@ from dataclasses import field
 from pathlib import Path
 
 from titrant.runtime.charts.alone import ChartPicture
-from titrant.runtime.instruments.architecture.block_names import name_path
+from titrant.runtime.instruments.architecture.names import name_path
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.frozen import dataclass
 

@@ -7,7 +7,7 @@ from markupsafe import escape
 from titrant.runtime.charts.svg import shortened
 from titrant.runtime.instruments.architecture.architecture import Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import JOINED, ArchitectureBlock
-from titrant.runtime.instruments.architecture.kinds import LEGEND, family
+from titrant.runtime.instruments.architecture.names import LEGEND, family
 from titrant.runtime.instruments.architecture.view import Stack
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted

@@ -27,24 +27,37 @@ class Moments:
 
 @dataclass(frozen=True)
 class ArrayForm:
-    """The form of an array; `unread` says why its numbers cannot be read, "" where they can."""
+    """The form of an array; `unread` says why its numbers cannot be read, "" where they can.
+
+    A parameter that gets its shape in the first forward pass is `shapeless`, and (0,) here.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     bytes: int
     floating: bool
     unread: str = ""
+    shapeless: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many numbers the array has."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class ModulePart:
-    """A parameter or saved buffer of a module, by its name; `tied` names the part before it that it is, or is ""."""
+    """A parameter or saved buffer of a module, by its name; `tied` names the part before it that it is, or is "".
+
+    `count` is how many numbers are packed in it, 0 where each is one of its own.
+    """
 
     name: str
     array: Any
     parameter: bool
     trainable: bool
     tied: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _MOST_SHOWN = 24
 
 def attention_text(found: "AttentionSeen") -> str:
     """Write a line a layer: its form, how widely its heads look, and where."""
-    rows = [("layer", "rows", "heads", "places", "spread by head", "own place", "first place")]
+    rows: list[tuple[str, ...]] = [("layer", "rows", "heads", "places", "spread by head", "own place", "first place")]
     rows += [_row(layer) for layer in found.layers]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [

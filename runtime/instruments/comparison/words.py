@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _WIDTH, _MOST_NAME = 100, 34
 # More layers than this are shortened to the first, and those that lost most.
 _MOST, _FIRST, _WORST = 60, 30, 20
+SCALED = "scaled: compared after each channel was brought to the other's scale, as a normalization is folded in"
 # Rounding of float32, which nobody needs the digits of.
 _EQUAL_DB = 90.0
 
@@ -94,10 +95,7 @@ def output_words(output: "OutputDifference", rows: int) -> str:
 
 def _notes(found: "ModelComparison") -> Iterator[str]:
     if any(layer.scaled for layer in found.layers):
-        yield from wrap(
-            "scaled: compared after each channel was brought to the other's scale, as where a normalization is folded in",
-            _WIDTH,
-        )
+        yield from wrap(SCALED, _WIDTH, subsequent_indent="    ")
     for note in found.notes:
         yield from wrap(f"note: {note}", _WIDTH, subsequent_indent="    ")
 

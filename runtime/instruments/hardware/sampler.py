@@ -19,7 +19,7 @@ _SHARE = 0.01
 
 @dataclass(frozen=True)
 class UseSample:
-    """Hardware `seconds` after the beginning: CPU use since the sample before, memory at that moment.
+    """Hardware `seconds` after the beginning: CPU use over the last `span_seconds`, memory at that moment.
 
     `process_cores` is how many cores the process and its children kept busy (1.5: one and a half), `machine_cpu` the
     share of all logical cores that were busy with anything, 0..1, `cores` that of each where asked for.
@@ -27,6 +27,7 @@ class UseSample:
     """
 
     seconds: float
+    span_seconds: float
     process_cores: float | None
     machine_cpu: float | None
     process_bytes: int | None
@@ -59,7 +60,7 @@ class Sampler:
         self._owner = os.getpid()
         self._cost_seconds = 0.0
         self._ended = threading.Event()
-        self._held = threading.Event()
+        self._held = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="titrant-watch", daemon=True)
         self._begun = time.monotonic()
@@ -83,15 +84,15 @@ class Sampler:
 
     def hold(self) -> None:
         """Take no samples until `go_on`: something is timed."""
-        if not self._held.is_set():
-            self._take()
-            self._held.set()
+        self.take()
+        with self._lock:
+            self._held = True
 
     def go_on(self) -> None:
         """Sample again; what happened meanwhile is in no sample."""
-        if self._held.is_set():
+        with self._lock:
             self._before = self._counters()
-            self._held.clear()
+            self._held = False
 
     def stop(self) -> None:
         """End the thread, and take a last sample where the limit has not passed or there is none yet.
@@ -102,8 +103,8 @@ class Sampler:
             return
         self._ended.set()
         self._thread.join()
-        if not self._held.is_set() and (self.elapsed < self._limit or not self.samples):
-            self._take()
+        if self.elapsed < self._limit or not self.samples:
+            self.take()
         pause = self._pause()
         if pause > 1.5 * self._interval:
             each = self._cost_seconds / len(self.samples)
@@ -118,8 +119,7 @@ class Sampler:
             due = min(due, self._limit)
             if self._ended.wait(max(0.0, self._begun + due - time.monotonic())):
                 return
-            if not self._held.is_set():
-                self._take()
+            self.take()
             if due >= self._limit:
                 return
             # What was missed, as while the callable let no other thread run, is not caught up with.
@@ -129,9 +129,11 @@ class Sampler:
         """Return the seconds until the next sample: the interval, or what keeps their cost a small share."""
         return max(self._interval, self._cost_seconds / max(1, len(self.samples)) / _SHARE)
 
-    def _take(self) -> None:
-        """Take a sample, and add up what that costs; where other programs are asked, the time that they take."""
+    def take(self) -> None:
+        """Take a sample, unless sampling is held, and add up what that costs: of programs, the time that they take."""
         with self._lock:
+            if self._held:
+                return
             began, wall = time.thread_time(), time.monotonic()
             now = self._counters()
             devices = tuple(self._device(place, device) for place, device in enumerate(self.devices))
@@ -179,6 +181,7 @@ def _sample(
         machine_cpu, by_core = _shares(before.machine, now.machine)
     return UseSample(
         seconds=round(seconds, 3),
+        span_seconds=round(passed, 3),
         process_cores=process_cores,
         machine_cpu=machine_cpu,
         process_bytes=None if now.process is None else now.process.resident_bytes,

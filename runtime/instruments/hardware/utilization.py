@@ -4,7 +4,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from titrant.schema.values.units import counted, format_size, format_time
 
 # A sample of less than this share of the interval is too short to be called a peak: a tick of the clock fills it.
 _SHORT = 0.5
-_GIB = 2**30
+_TICKS_SECONDS = 0.1
+# Two samples that lie further apart than the later one covers have a gap between them; times are rounded.
+_GAP_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Utilization:
 
     @property
     def mean(self) -> UseSample:
-        """The mean over the time that was sampled; `seconds` is when sampling ended."""
-        lengths = _lengths(self.samples)
+        """The mean over the time that was sampled: `span_seconds` in all, until `seconds` after the beginning."""
+        lengths = [sample.span_seconds for sample in self.samples]
 
         def mean(numbers: Sequence[float | None]) -> float | None:
             pairs = [(n, length) for n, length in zip(numbers, lengths, strict=True) if n is not None]
@@ -64,8 +65,7 @@ class Utilization:
     @property
     def peak(self) -> UseSample:
         """The highest of each; the last sample, which is cut short, counts for CPU where it is the only one."""
-        lengths = _lengths(self.samples)
-        long = [length >= _SHORT * self.interval for length in lengths]
+        long = [sample.span_seconds >= _SHORT * self.interval for sample in self.samples]
 
         def highest(numbers: Sequence[float | None]) -> float | None:
             given = [number for number in numbers if number is not None]
@@ -90,6 +90,7 @@ class Utilization:
         by_core = [[each.cores[place] if each.cores else None for each in samples] for place in range(count)]
         return UseSample(
             seconds=samples[-1].seconds if samples else 0.0,
+            span_seconds=sum(sample.span_seconds for sample in samples),
             process_cores=cpu([sample.process_cores for sample in samples]),
             machine_cpu=cpu([sample.machine_cpu for sample in samples]),
             process_bytes=size([sample.process_bytes for sample in samples]),
@@ -146,15 +147,16 @@ class Utilization:
     def _csv(self) -> str:
         text = io.StringIO()
         cores = max((len(sample.cores) for sample in self.samples), default=0)
-        names = ["seconds", "process_cores", "machine_cpu", "process_bytes", "machine_bytes"]
+        names = ["seconds", "span_seconds", "process_cores", "machine_cpu", "process_bytes", "machine_bytes"]
         names += [f"core_{core}" for core in range(cores)]
         names += [f"device_{n}_{what}" for n in range(len(self.devices)) for what in ("utilization", "memory_bytes")]
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
         for each in self.samples:
             gpus = [number for use in each.devices for number in (use.utilization, use.memory_bytes)]
-            numbers = [each.seconds, each.process_cores, each.machine_cpu, each.process_bytes, each.machine_bytes]
-            writer.writerow(["" if number is None else number for number in (*numbers, *each.cores, *gpus)])
+            cpu = (each.seconds, each.span_seconds, each.process_cores, each.machine_cpu)
+            numbers = (*cpu, each.process_bytes, each.machine_bytes, *each.cores, *gpus)
+            writer.writerow(["" if number is None else number for number in numbers])
         return text.getvalue()
 
     def without_result(self) -> "Utilization":
@@ -165,12 +167,6 @@ class Utilization:
 
 
 _Summed = Callable[[Sequence[float | None]], float | None]
-
-
-def _lengths(samples: Sequence[UseSample]) -> list[float]:
-    """Return the seconds that each sample stands for: since the one before."""
-    ends = [0.0, *(sample.seconds for sample in samples)]
-    return [max(0.0, after - before) for before, after in pairwise(ends)]
 
 
 def rows(use: Utilization) -> list[tuple[str, ...]]:
@@ -229,28 +225,39 @@ def panels(use: Utilization) -> tuple[Panel, ...]:
     """Return what a picture shows, one panel a unit; what was never read is in none."""
     samples = use.samples
 
-    def series(read: Callable[[UseSample], float | None]) -> list[tuple[float, float | None]]:
-        return [(sample.seconds, read(sample)) for sample in samples]
+    def series(read: Callable[[UseSample], float | None], least_span: float = 0.0) -> list[tuple[float, float | None]]:
+        points: list[tuple[float, float | None]] = []
+        for before, sample in zip((None, *samples), samples, strict=False):
+            if before is not None and sample.seconds - sample.span_seconds > before.seconds + _GAP_SECONDS:
+                points.append((sample.seconds, None))  # nothing was sampled between the two
+            if (number := read(sample)) is not None and sample.span_seconds >= least_span:
+                points.append((sample.seconds, number))
+        return points
 
-    cores = use.logical_cores or 1
+    cores, ticks = use.logical_cores or 1, [sample.span_seconds for sample in samples]
+    # Of a shorter sample the kernel's clock, which counts in hundredths of a second, says little.
+    least = min(_TICKS_SECONDS, max(ticks, default=0.0))
     drawn = [
         Panel("Cores busy", {
-            "process": series(lambda sample: sample.process_cores),
-            "machine": series(lambda sample: None if sample.machine_cpu is None else sample.machine_cpu * cores),
+            "process": series(lambda sample: sample.process_cores, least),
+            "machine": series(lambda sample: None if sample.machine_cpu is None else sample.machine_cpu * cores, least),
         }, highest=float(cores)),
-        Panel("Memory, process (GiB)", {"process": series(lambda s: _gib(s.process_bytes))}),
-        Panel("Memory, machine (GiB)", {"machine": series(lambda s: _gib(s.machine_bytes))},
-              highest=_gib(use.machine_total_bytes)),
+        _memory("Memory, process", "process", series(lambda sample: sample.process_bytes), None),
+        _memory("Memory, machine", "machine", series(lambda sample: sample.machine_bytes), use.machine_total_bytes),
     ]  # fmt: skip
     for place, device in enumerate(use.devices):
         if use.samples and _is_idle(use, place) and len(use.devices) > 1:
             continue
         busy = series(lambda sample, place=place: sample.devices[place].utilization)  # type: ignore[misc]
-        held = series(lambda sample, place=place: _gib(sample.devices[place].memory_bytes))  # type: ignore[misc]
+        held = series(lambda sample, place=place: sample.devices[place].memory_bytes)  # type: ignore[misc]
         drawn.append(Panel(f"{device.name}: share of the time busy", {"busy": busy}, highest=1.0))
-        drawn.append(Panel(f"{device.name}: memory (GiB)", {"memory": held}, highest=_gib(device.total_bytes)))
+        drawn.append(_memory(f"{device.name}: memory", "memory", held, device.total_bytes))
     return tuple(panel for panel in drawn if any(y is not None for line in panel.series.values() for _, y in line))
 
 
-def _gib(size: int | None) -> float | None:
-    return None if size is None else size / _GIB
+def _memory(title: str, label: str, points: Sequence[tuple[float, float | None]], highest: int | None) -> Panel:
+    """Draw bytes in the unit that fits the largest of them."""
+    largest = max((y for _, y in points if y is not None), default=0.0)
+    unit, size = ("GiB", 2**30) if largest >= 2**30 else ("MiB", 2**20)
+    scaled = [(x, None if y is None else y / size) for x, y in points]
+    return Panel(f"{title} ({unit})", {label: scaled}, highest=None if highest is None else highest / size)

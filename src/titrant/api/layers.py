@@ -75,7 +75,7 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
         raise RecipeError(Diagnostic("X681", message, help=advice))
     _check_module(model)
     rows = _resized(example_rows(model, inputs), batch)
-    from titrant.api.apply import live_model
+    from titrant.api.live.values import live_model
 
     live = model if _device_of(model) == "cpu" else copy.deepcopy(model).to("cpu")
     return live_model(live, rows.inputs), rows
@@ -105,7 +105,8 @@ def _check_module(module: "torch.nn.Module") -> None:
 
 def _opened_file(path: Path, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
     """Return a file as its engine takes it; RecipeError P142 for one that nothing loads."""
-    from titrant.api.apply import apply, live_rows
+    from titrant.api.apply import apply
+    from titrant.api.live.values import live_rows
     from titrant.compiler.given.file import key_of
     from titrant.runtime.backends.session import open_session
     from titrant.schema.values.files import digest_file

@@ -29,6 +29,14 @@ def looks_inside(options: argparse.Namespace) -> bool:
     return bool(options.other or options.health or options.attention)
 
 
+def refuse_rows(options: argparse.Namespace) -> None:
+    """Refuse rows where nothing looks at what a model answers."""
+    if options.rows is not None or options.data is not None:
+        flag = "--rows" if options.rows is not None else "--data"
+        advice = "add --health or --attention, or name a second model"
+        raise RecipeError(Diagnostic("P014", f"{flag} has nothing to act on here", help=advice))
+
+
 def call_inside(options: argparse.Namespace) -> int:
     """Look inside one model, or hold two side by side; exit 0, whatever is found."""
     from titrant.api.inspect_inside import RowsAsked, inspect_attention, inspect_health, inspect_pair
@@ -36,10 +44,10 @@ def call_inside(options: argparse.Namespace) -> int:
     _refuse(options)
     rows, first = RowsAsked(options.rows, options.data, options.seed), _named(options, options.model)
     if options.other:
-        return _answer(options, "comparison", inspect_pair(first, _named(options, options.other), rows))
+        return _answer(options, inspect_pair(first, _named(options, options.other), rows))
     if options.health:
-        return _answer(options, "health", inspect_health(first, rows))
-    return _answer(options, "attention", inspect_attention(first, rows, tokens=options.show_data))
+        return _answer(options, inspect_health(first, rows))
+    return _answer(options, inspect_attention(first, rows, tokens=options.show_data))
 
 
 def _named(options: argparse.Namespace, subject: str) -> "NamedModel":
@@ -67,11 +75,11 @@ def _refuse(options: argparse.Namespace) -> None:
         raise RecipeError(Diagnostic("P014", "--rows and --data both say which rows", help="leave one of them out"))
 
 
-def _answer(options: argparse.Namespace, what: str, seen: Any) -> int:
+def _answer(options: argparse.Namespace, seen: Any) -> int:
     from titrant.runtime.instruments.inside_page import inside_text, save_inside
 
     if options.out is not None:
-        save_inside(seen, Path(options.out))
+        save_inside(seen, options.model, Path(options.out))
     if options.json:
         console.answer_json(seen)
     else:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.runnable import Inputs, LoadedSession, Runnable, Spec, in_order
-from titrant.runtime.backends.session import insisted_batch
+from titrant.runtime.backends.runnable import CallInputs, LoadedSession, Runnable, in_order
+from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.call import failed
 from titrant.runtime.backends.torch.program.load import COMPILED, read_program
@@ -149,7 +149,7 @@ class LoadedModule:
             torch.inference_mode if owned and not scripted else torch.no_grad
         )
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with tensors on the module's device; the first one is made here.
 
         Raises StepError X221, with the layer that failed, where the module cannot take them.

@@ -192,6 +192,6 @@ def test_refuses_a_file_that_it_cannot_write(tmp_path, name):
 def test_draws_every_unit_in_a_panel_of_its_own(monkeypatch):
     two_gpus(monkeypatch, dies_after=2)
     drawn = titrant.watch(lambda: time.sleep(0.2), interval=0.05).picture().svg
-    for title in ("Cores busy", "Memory, process (GiB)", "GPU 0 (toy): share of the time busy", "GPU 1 (toy): memory"):
+    for title in ("Cores busy", "Memory, process (MiB)", "GPU 0 (toy): share of the time busy", "GPU 1 (toy): memory"):
         assert title in drawn
     assert "GPU 1 (toy): share" not in drawn  # nobody can say

@@ -1,6 +1,6 @@
-"""Kinds of layers: what multiplies, what joins data, what is light, and in which color a box's edge is drawn."""
+"""What names say: the family of a kind of layer, which has a color, and the blocks that a layer stands in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 # A kind's family, by how a name begins once it is in small letters and without "_"; the first that fits.
 _BEGINS: Mapping[str, tuple[str, ...]] = {
@@ -45,3 +45,44 @@ def family(kind: str) -> str:
 def is_light(kind: str) -> bool:
     """Tell whether a kind may stand in the box of the layer before it: a norm, an activation, a change of shape."""
     return family(kind) in _LIGHT
+
+
+def scope_path(scopes: Sequence[str]) -> tuple[str, ...]:
+    """Return the path of nested modules, each named by its whole path with dots."""
+    last = next((scope for scope in reversed(scopes) if scope), "")
+    return tuple(last.split(".")) if last else ()
+
+
+def name_path(name: str) -> tuple[str, ...] | None:
+    """Return the blocks that a node's name puts it in, as "/layer1/layer1.0/conv1/Conv" does; None where it says none."""
+    parts = [part for part in name.split("/") if part]
+    if len(parts) < 2 and "/" not in name:
+        parts = name.split(".")
+    if len(parts) < 2:
+        return None if not name.startswith("/") else ()
+    path: list[str] = []
+    above = ""
+    for part in parts[:-1]:
+        inside = part[len(above) + 1 :] if above and part.startswith(f"{above}.") else part
+        above = part
+        path.append(inside)
+    return tuple(path)
+
+
+def filled(paths: Sequence[tuple[str, ...] | None]) -> Iterator[tuple[str, ...]]:
+    """Put a node whose name says nothing into the blocks that the nodes before and after it have in common."""
+    after: list[tuple[str, ...]] = []
+    coming: tuple[str, ...] = ()
+    for path in reversed(paths):
+        coming = path if path is not None else coming
+        after.append(coming)
+    before: tuple[str, ...] = ()
+    for path, ahead in zip(paths, reversed(after), strict=True):
+        if path is not None:
+            before = path
+            yield path
+            continue
+        same = 0
+        while same < min(len(before), len(ahead)) and before[same] == ahead[same]:
+            same += 1
+        yield before[:same]

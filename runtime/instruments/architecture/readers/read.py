@@ -29,7 +29,7 @@ def read(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _onnx(request: Mapping[str, Any]) -> dict[str, Any]:
     from titrant.runtime.inspect.onnx import read_onnx
-    from titrant.runtime.instruments.architecture.onnx_graph import onnx_architecture
+    from titrant.runtime.instruments.architecture.readers.onnx_graph import onnx_architecture
 
     steps = request["steps"]
     params = ModelLoadOnnxParams.model_validate_json(json.dumps(steps["model.load_onnx"]))

@@ -12,7 +12,7 @@ from titrant.runtime.instruments.architecture.architecture import (
     Operation,
     is_low_bit,
 )
-from titrant.runtime.instruments.architecture.block_names import filled, name_path, scope_path
+from titrant.runtime.instruments.architecture.names import filled, name_path, scope_path
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.units import counted
 
