@@ -71,10 +71,10 @@ class Profile(Section):
     batches: tuple[Count, ...] = Field((1, 8, 32), min_length=1, description="batch sizes that are timed")
     iterations: Count = Field(100, description="timed runs of each batch size")
     warmup: CountOrNone = Field(10, description="runs before the clock starts")
-    layers: bool = Field(False, description="time, memory and FLOPs of each layer")
+    layers: bool = Field(False, description="time, memory, FLOPs and executed precision of each layer")
     utilization: bool = Field(False, description="utilization of processors while running")
     memory: bool = Field(False, description="memory after each step")
-    trace: bool = Field(False, description="a timeline in the Chrome trace format")
+    trace: bool = Field(False, description="a timeline of a batch, in the Chrome trace format")
 
 
 class Inspect(Section):
