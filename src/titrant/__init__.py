@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from titrant.api.rerun import rerun
     from titrant.api.run import run
     from titrant.api.runs import search_runs
+    from titrant.api.sections import sections
+    from titrant.api.sections.recipe import recipe, write
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.api.validate import validate
@@ -112,6 +114,7 @@ _PUBLIC = {
     "plan": "titrant.api.plan",
     "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
+    "recipe": "titrant.api.sections.recipe",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
     "run": "titrant.api.run",
@@ -124,6 +127,7 @@ _PUBLIC = {
     "synchronize": "titrant.api.devices",
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
+    "write": "titrant.api.sections.recipe",
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
@@ -131,6 +135,7 @@ _MODULES = {
     "checkpoints": "titrant.api.checkpoints",
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
+    "sections": "titrant.api.sections.sections",
     "train": "titrant.api.train",
 }
 
@@ -187,11 +192,13 @@ __all__ = [
     "plan",
     "prune",
     "read",
+    "recipe",
     "report",
     "rerun",
     "run",
     "save_config",
     "search_runs",
+    "sections",
     "set_seed",
     "setup_logging",
     "status",
@@ -200,6 +207,7 @@ __all__ = [
     "train",
     "validate",
     "verify_store",
+    "write",
 ]
 
 

@@ -8,23 +8,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, TitrantError
 
 if TYPE_CHECKING:
     from titrant.compiler.bind.bound_recipe import BoundRecipe
+    from titrant.schema.language.parse import ParsedRecipe
 
 
-def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = False) -> tuple[Diagnostic, ...]:
+def check(
+    recipe: "ParsedRecipe | Path | str", *, overrides: Sequence[str] = (), trust: bool = False
+) -> tuple[Diagnostic, ...]:
     """Parse and bind one recipe and return everything found wrong, in file order; () when it is fine.
 
-    Of a lock, which stands among the recipes, it is checked that it can be read. Nothing of the user's code runs and
-    neither torch nor the machine is looked at. A user's own operator is checked once a plan has described it; until
-    then a warning says that it is not.
+    One that was read or built already is bound; it has its overrides, and RecipeError P014 refuses others. Of a lock,
+    which stands among the recipes, it is checked that it can be read. Nothing of the user's code runs and neither torch
+    nor the machine is looked at. A user's own operator is checked once a plan has described it; until then a warning
+    says that it is not.
     """
-    from titrant.compiler.bind.bind import bind
-    from titrant.schema.language.parse import read
+    from titrant.schema.language.parse import ParsedRecipe, read
     from titrant.schema.values.files import is_lock
 
+    if isinstance(recipe, ParsedRecipe):
+        if overrides:
+            advice = "give them to titrant.read"
+            raise RecipeError(Diagnostic("P014", "a recipe that was read already takes no overrides", help=advice))
+        return _bound(recipe, trust=trust)
     recipe = Path(recipe)
     try:
         if is_lock(recipe.name) and recipe.is_file():
@@ -32,7 +40,17 @@ def check(recipe: Path | str, *, overrides: Sequence[str] = (), trust: bool = Fa
 
             read_lock(recipe)
             return ()
-        bound = bind(read(recipe, overrides), trust=trust)
+        parsed = read(recipe, overrides)
+    except TitrantError as error:
+        return error.diagnostics
+    return _bound(parsed, trust=trust)
+
+
+def _bound(parsed: "ParsedRecipe", *, trust: bool) -> tuple[Diagnostic, ...]:
+    from titrant.compiler.bind.bind import bind
+
+    try:
+        bound = bind(parsed, trust=trust)
         return (*bound.warnings, *_own_operator(bound))
     except TitrantError as error:
         return error.diagnostics
