@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.apply import apply
-    from titrant.api.check import check
+    from titrant.api.check import check, write
     from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
     from titrant.api.distill import TeacherTerms, distill
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from titrant.api.init import init
     from titrant.api.inspect import check_model, inspect
     from titrant.api.label import label
+    from titrant.api.live.rows_to_judge import RowsToJudge
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.migrate import migrate
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from titrant.api.run import run
     from titrant.api.runs import search_runs
     from titrant.api.sections import sections
-    from titrant.api.sections.recipe import recipe, write
+    from titrant.api.sections.recipe import recipe
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.api.validate import validate
@@ -74,6 +75,7 @@ _PUBLIC = {
     "Planned": "titrant.schema.planned",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
+    "RowsToJudge": "titrant.api.live.rows_to_judge",
     "TeacherTerms": "titrant.api.distill",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
     "Unmet": "titrant.schema.cost",
@@ -127,7 +129,7 @@ _PUBLIC = {
     "synchronize": "titrant.api.devices",
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
-    "write": "titrant.api.sections.recipe",
+    "write": "titrant.api.check",
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
@@ -149,6 +151,7 @@ __all__ = [
     "Planned",
     "Port",
     "Prediction",
+    "RowsToJudge",
     "TeacherTerms",
     "TitrantError",
     "Unmet",

@@ -1,8 +1,4 @@
-"""Check recipes: their text, names and options, without looking at the machine.
-
-Keep a recipe as its author wrote it, beside the resolved text that a run executes.
-Say whether the recipe of a saved plan has changed since.
-"""
+"""Check recipes, their text, names and options, without looking at the machine; write one that was built or read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,3 +60,32 @@ def _own_operator(bound: "BoundRecipe") -> tuple[Diagnostic, ...]:
     from titrant.schema.values.files import home_path
 
     return check_described(bound, home_path() / "facts")
+
+
+def write(recipe: "ParsedRecipe", file: Path | str, *, force: bool = False) -> Path:
+    """Write a recipe to a .yaml file that `titrant.read` gives it back from, and return the file.
+
+    One that was read keeps its text; one that extends another, or was overridden, is written whole. Its paths start in
+    its folder, so that is where it is written. Raises RecipeError P083 for another folder, for a name that is no
+    recipe's, and for a file that is there already with other content, unless `force`.
+    """
+    from titrant.api.plan import resolved_text
+    from titrant.api.planned import write_file
+    from titrant.schema.values.files import YAML_SUFFIXES, is_lock
+
+    path = Path(file)
+    text = resolved_text(recipe)
+    refusal = None
+    if path.suffix not in YAML_SUFFIXES or is_lock(path.name):
+        refusal = (f"{path.name} is no name of a recipe", f"name it {path.with_suffix('.yaml').name}")
+    elif path.parent.resolve() != recipe.folder.resolve():
+        refusal = (
+            f"the paths in this recipe start in {recipe.folder.absolute()}, and {path} stands elsewhere",
+            f"write it to {recipe.folder / path.name}, or build it with folder=Path({str(path.parent)!r})",
+        )
+    elif path.exists() and not force and path.read_bytes() != text.encode():
+        refusal = (f"{path} is there already, with other content", "name another file, or say force=True")
+    if refusal is not None:
+        raise RecipeError(Diagnostic("P083", refusal[0], help=refusal[1]))
+    write_file(path, text)
+    return path

@@ -1,10 +1,10 @@
-"""Build a recipe of its sections, and write a recipe to a file so that it can be reviewed, locked and run again."""
+"""Build a recipe of its sections."""
 
 from pathlib import Path
 from typing import Literal
 
 from titrant.api.sections.built import UNWRITTEN, as_written, by_path
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.parse import ParsedRecipe, parse
 from titrant.schema.language.write import dump
 from titrant.schema.recipe.data import Data
@@ -79,32 +79,3 @@ def recipe(
         return parse(text, UNWRITTEN, folder=folder or Path())
     except RecipeError as error:
         raise RecipeError(*map(by_path, error.diagnostics)) from None
-
-
-def write(recipe: ParsedRecipe, file: Path | str, *, force: bool = False) -> Path:
-    """Write a recipe to a .yaml file that `titrant.read` gives it back from, and return the file.
-
-    One that was read keeps its text; one that extends another, or was overridden, is written whole. Its paths start in
-    its folder, so that is where it is written. Raises RecipeError P083 for another folder, for a name that is no
-    recipe's, and for a file that is there already with other content, unless `force`.
-    """
-    from titrant.api.plan import resolved_text
-    from titrant.api.planned import write_file
-    from titrant.schema.values.files import YAML_SUFFIXES, is_lock
-
-    path = Path(file)
-    text = resolved_text(recipe)
-    refusal = None
-    if path.suffix not in YAML_SUFFIXES or is_lock(path.name):
-        refusal = (f"{path.name} is no name of a recipe", f"name it {path.with_suffix('.yaml').name}")
-    elif path.parent.resolve() != recipe.folder.resolve():
-        refusal = (
-            f"the paths in this recipe start in {recipe.folder.absolute()}, and {path} stands elsewhere",
-            f"write it to {recipe.folder / path.name}, or build it with folder=Path({str(path.parent)!r})",
-        )
-    elif path.exists() and not force and path.read_bytes() != text.encode():
-        refusal = (f"{path} is there already, with other content", "name another file, or say force=True")
-    if refusal is not None:
-        raise RecipeError(Diagnostic("P083", refusal[0], help=refusal[1]))
-    write_file(path, text)
-    return path
