@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from titrant.api.architecture import architecture
     from titrant.api.check import check
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
+    from titrant.api.check import check, write
+    from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
     from titrant.api.diff import diff
     from titrant.api.distill import TeacherTerms, distill
     from titrant.api.doctor import doctor
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.layers import layers
     from titrant.api.live.suits import check_model
+    from titrant.api.live.rows_to_judge import RowsToJudge
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.look_inside import capture_attention, check_health, compare_models
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from titrant.api.rerun import rerun
     from titrant.api.run import run
     from titrant.api.runs import search_runs
+    from titrant.api.sections import sections
+    from titrant.api.sections.recipe import recipe
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.api.validate import validate
@@ -102,6 +107,7 @@ _PUBLIC = {
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
     "Profiler": "titrant.runtime.instruments.measure.live",
+    "RowsToJudge": "titrant.api.live.rows_to_judge",
     "TeacherTerms": "titrant.api.distill",
     "Timer": "titrant.runtime.instruments.clock.timer",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
@@ -157,6 +163,7 @@ _PUBLIC = {
     "profile": "titrant.runtime.instruments.clock.calls",
     "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
+    "recipe": "titrant.api.sections.recipe",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
     "run": "titrant.api.run",
@@ -170,6 +177,7 @@ _PUBLIC = {
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
     "watch": "titrant.runtime.instruments.hardware.watch",
+    "write": "titrant.api.check",
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
@@ -178,6 +186,7 @@ _MODULES = {
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
     "plots": "titrant.api.plots",
+    "sections": "titrant.api.sections.sections",
     "train": "titrant.api.train",
     "tree": "titrant.runtime.instruments.tree",
 }
@@ -201,6 +210,7 @@ __all__ = [
     "Port",
     "Prediction",
     "Profiler",
+    "RowsToJudge",
     "TeacherTerms",
     "Timer",
     "TitrantError",
@@ -259,11 +269,13 @@ __all__ = [
     "profile",
     "prune",
     "read",
+    "recipe",
     "report",
     "rerun",
     "run",
     "save_config",
     "search_runs",
+    "sections",
     "set_seed",
     "setup_logging",
     "status",
@@ -274,6 +286,7 @@ __all__ = [
     "validate",
     "verify_store",
     "watch",
+    "write",
 ]
 
 
