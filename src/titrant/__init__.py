@@ -18,16 +18,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from titrant.api import checkpoints, debug, evidence, plots, train
-    from titrant.api import checkpoints, debug, evidence, train
     from titrant.api.advise import Advised, advise
-    from titrant.api import checkpoints, debug, evidence, plots, train
     from titrant.api.apply import apply
-    from titrant.api.bench import bench
     from titrant.api.architecture import architecture
-    from titrant.api.check import check
-    from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
+    from titrant.api.bench import bench
     from titrant.api.check import check, write
-    from titrant.api.devices import device_status, get_device, get_device_info, move_to_device, synchronize
+    from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
     from titrant.api.diff import diff
     from titrant.api.distill import TeacherTerms, distill
     from titrant.api.doctor import doctor
@@ -37,12 +33,11 @@ if TYPE_CHECKING:
     from titrant.api.inspect import inspect
     from titrant.api.label import label
     from titrant.api.layers import layers
-    from titrant.api.live.suits import check_model
     from titrant.api.live.rows_to_judge import RowsToJudge
+    from titrant.api.live.suits import check_model
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.look_inside import capture_attention, check_health, compare_models
-    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -122,9 +117,8 @@ _PUBLIC = {
     "call_times": "titrant.runtime.instruments.clock.calls",
     "capture_attention": "titrant.api.look_inside",
     "check": "titrant.api.check",
-    "check_model": "titrant.api.live.suits",
     "check_health": "titrant.api.look_inside",
-    "check_model": "titrant.api.inspect",
+    "check_model": "titrant.api.live.suits",
     "clean_store": "titrant.api.store",
     "compare_models": "titrant.api.look_inside",
     "count_parameters": "titrant.runtime.instruments.summary",
