@@ -53,6 +53,16 @@ def test_stops_sampling_and_lets_the_callable_go_on():
     assert "the first" in str(seen).splitlines()[0]
 
 
+def test_samples_ever_more_rarely_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(sampler, "_LONG", 2)
+    monkeypatch.setattr(sampler, "_SHARE", 1.0)
+    taken = sampler.Sampler(interval=0.01, limit_seconds=9, ever_rarer=True)
+    taken.start()
+    time.sleep(0.5)
+    taken.stop()
+    assert len(taken.samples) < 15
+
+
 def test_takes_a_sample_where_the_interval_is_longer_than_the_watch():
     assert len(titrant.watch(lambda: time.sleep(0.1), seconds=0.02, interval=10).samples) == 1
 
@@ -123,7 +133,12 @@ def test_watches_a_coroutine_that_is_run():
     assert titrant.watch(lambda: asyncio.run(wait())).result == 1
 
 
-@pytest.mark.parametrize("times", [{"seconds": 0}, {"interval": -1}, {"interval": float("nan")}])
+def test_refuses_what_cannot_be_called():
+    with pytest.raises(TypeError, match="watch takes what can be called, not NoneType"):
+        titrant.watch(None)
+
+
+@pytest.mark.parametrize("times", [{"seconds": 0}, {"interval": -1}, {"interval": float("nan")}, {"seconds": "5"}])
 def test_refuses_times_that_are_none(times):
     with pytest.raises(ValueError, match="a time above 0 in seconds"):
         titrant.watch(lambda: None, **times)
