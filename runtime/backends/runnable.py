@@ -4,21 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from titrant.runtime.backends.session import Spec, adapted
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
-# Inputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
-Inputs = Mapping[str, Any] | tuple[Any, ...]
-Spec = tuple[str, tuple[int | str, ...], str]
+# CallInputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
+CallInputs = Mapping[str, Any] | tuple[Any, ...]
 
 
-class Loaded(Protocol):
+class LoadedModel(Protocol):
     """A model that is ready to be called on one device, with a set number of threads."""
 
     inputs: tuple[Spec, ...]  # name, shape with text where a size is free, dtype; () where nobody says
     fixed_batch: int | None  # the batch size that it insists on; None: any
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with these inputs, which lie where the engine takes them, and wait for its end in the call.
 
         Raises StepError for inputs that the model does not have.
@@ -35,19 +35,19 @@ class Loaded(Protocol):
 class Runnable:
     """What can be loaded and called: `form` says what it is ("an ONNX file"), `files` what it is kept in.
 
-    `load(threads, device)` returns a `Loaded`; device "" is where the model is by itself, else the CPU. `held_bytes`
-    are those of the tensors of a live model, which are in memory before it is loaded; None for a file.
+    `load(threads, device)` returns a `LoadedModel`; device "" is where the model is by itself, else the CPU.
+    `held_bytes` are those of the tensors of a live model, which are in memory before it is loaded; None for a file.
     """
 
     engine: str  # "" for a function
     form: str
-    load: Callable[[int, str], Loaded]
+    load: Callable[[int, str], LoadedModel]
     files: tuple[Path, ...] = ()
     held_bytes: int | None = None
     note: str = ""
 
 
-def in_order(inputs: Inputs, names: Sequence[str]) -> dict[str, Any]:
+def in_order(inputs: CallInputs, names: Sequence[str]) -> dict[str, Any]:
     """Return inputs by the names that a model has, in its order; a lone one goes to the only name, whatever its own.
 
     StepError X670 where there are others than the model takes; inputs that a model does not take are left out.
@@ -77,24 +77,33 @@ def as_array(value: Any) -> Any:
 
 
 class LoadedSession:
-    """A session of an engine, as who times it calls it; of recurrent state a run is one step."""
+    """A session of an engine, as who times it calls it; of recurrent state a run is one step.
+
+    Where an engine's own session has `prepared(inputs)`, that is the call: without looking at the inputs each time.
+    """
 
     fixed_batch: int | None
 
     def __init__(self, session: Any) -> None:
         from titrant.runtime.backends.recurrent import stateless
-        from titrant.runtime.backends.session import adapted
 
-        self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, getattr(session, "recurrence", None)))
+        recurrence = getattr(session, "recurrence", None)
+        self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, recurrence))
         self.fixed_batch = session.fixed_batch
-        self._session = adapted(session)
+        self._own, self._session = session, adapted(session)
+        self._plain = recurrence is None and all(shape for _, shape, _ in self.inputs)
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with NumPy arrays in the model's order."""
         from titrant.runtime.backends.recurrent import first_step
 
         names = [name for name, _, _ in self.inputs]
         arrays = first_step(self._session, {name: as_array(value) for name, value in in_order(inputs, names).items()})
+        whole = self.fixed_batch is None or all(len(array) == self.fixed_batch for array in arrays.values())
+        prepared = getattr(self._own, "prepared", None)
+        if self._plain and whole and prepared is not None:
+            work: Callable[[], object] = prepared(arrays)
+            return work
         session = self._session
         return lambda: session.run(arrays)
 

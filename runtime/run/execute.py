@@ -10,7 +10,7 @@ from typing import Any
 from titrant.runtime.run.deadline import Deadline, TimedPerformer
 from titrant.runtime.run.hardware import RunHardware
 from titrant.runtime.run.look_ledger import check_looks
-from titrant.runtime.run.outcome import Outcome
+from titrant.runtime.run.outcome import Outcome, observed
 from titrant.runtime.run.perform import WorkerPerformer
 from titrant.runtime.run.record import capture, count_with_results, describe, earlier_run, run_record
 from titrant.runtime.run.replay import Replay
@@ -201,6 +201,10 @@ class _Run:
         judged = outcome.judged
         target = folder.outputs if judged.released else folder.quarantine
         record, ran_in = run_record(walk, outcome), capture(self._planned)
+        if seen := observed(walk):
+            from titrant.runtime.report.observed.layers import write_traces
+
+            write_traces(folder.path, seen)
         if judged.best:
             facts = released_facts(self._plan, record, ran_in["titrant"])
             prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.put_out, facts=facts)

@@ -154,7 +154,11 @@ class WorkerState:
         """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
         asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn")}
         # Only where a model is to be drawn too is that what loads the room of drawings.
-        drawn = ("instruments.architecture.read", "read") if request.get("drawn") else ("inspect.inspect", "inspect")
+        drawn = (
+            ("instruments.architecture.readers.read", "read")
+            if request.get("drawn")
+            else ("inspect.inspect", "inspect")
+        )
         self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
         with self._watch.watching(asked):
             answer = dict(getattr(importlib.import_module(f"titrant.runtime.{drawn[0]}"), drawn[1])(asked))

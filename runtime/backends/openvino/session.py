@@ -1,6 +1,6 @@
 """Run IR files in OpenVINO: as many threads as asked for, in the precision that the file was judged in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +55,11 @@ class IrSession:
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
         self._request = compiled_model.create_infer_request()
 
+    @property
+    def request(self) -> "openvino.InferRequest":
+        """What infers, and tells what its operations took where it was compiled to count."""
+        return self._request
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out.
 
@@ -74,6 +79,11 @@ class IrSession:
             if given[name].ndim != rank:
                 raise StepError(_other_shape(name, given[name].shape, rank))
         return given
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
+        self.run(inputs)
+        return partial(self._request.infer, list(checked(self.specs, inputs).values()), share_inputs=True)
 
     def close(self) -> None:
         """Free the model."""

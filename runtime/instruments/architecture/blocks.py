@@ -1,12 +1,12 @@
 """Gather operations into blocks, and say which tensors each block takes and gives."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
 from titrant.runtime.instruments.architecture.architecture import PRECISION, Architecture, Operation
-from titrant.runtime.instruments.architecture.kinds import is_light
+from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 
 # Deeper blocks than this are drawn in the one that they stand in: no net is nested so deep, and a picture is not.
@@ -152,7 +152,7 @@ def _grouped(operations: Sequence[Operation], places: Sequence[int], depth: int)
 
 
 def _sorted_groups(operations: Sequence[Operation], groups: Mapping[object, list[int]]) -> list[object] | None:
-    """Return the groups so that each comes after those it reads from, as early as its first operation; None: a circle."""
+    """Return the groups, each after those it reads from and as early as its first operation; None: a circle."""
     group_of = {place: key for key, members in groups.items() for place in members}
     maker = {name: key for place, key in group_of.items() for name in operations[place].outputs}
     after: dict[object, set[object]] = {key: set() for key in groups}
@@ -188,30 +188,39 @@ def _block(nested: _Nested, wiring: Wiring, kinds: Mapping[str, str], first: int
         else:
             children.append(wiring.order[place])
             place += 1
-    return made_block(nested.name, kinds.get(nested.name, ""), children, wiring, first, place), place
+    leaving = {name for name in _in_order(children) if wiring.leaves(name, first, place)}
+    return made_block(nested.name, kinds.get(nested.name, ""), children, leaving), place
 
 
-def made_block(
-    name: str, kind: str, children: Sequence[Child], wiring: Wiring, first: int, last: int
-) -> ArchitectureBlock:
-    """Return a block of children that are the operations first ≤ place < last."""
+def made_block(name: str, kind: str, children: Sequence[Child], leaving: Collection[str]) -> ArchitectureBlock:
+    """Return a block of children; `leaving` are the tensors that are read outside it."""
     made = {output for child in children for output in children_outputs(child)}
     inputs = dict.fromkeys(name for child in children for name in child.inputs if name not in made)
-    outputs = tuple(name for name in _in_order(children) if wiring.leaves(name, first, last))
+    outputs = tuple(name for name in _in_order(children) if name in leaving)
     counts = [child.flops for child in children if child.flops is not None]
     return ArchitectureBlock(
-        name, kind, tuple(children), tuple(inputs), outputs, outputs, (name,), last - first,
+        name, kind, tuple(children), tuple(inputs), outputs, outputs, (name,), sum(map(count_of, children)),
         sum(child.parameters for child in children), sum(counts) if counts else None,
     )  # fmt: skip
 
 
-def stretch(children: Sequence[Child], wiring: Wiring, first: int, last: int) -> ArchitectureBlock:
+def stretch(children: Sequence[Child], leaving: Collection[str]) -> ArchitectureBlock:
     """Return a block of layers that follow one another, and are no block of the model's."""
     kinds = Counter(child.kind for child in _leaves(children))
-    name = children[0].name if len(children) == 1 else f"{children[0].name}{JOINED}{children[-1].name}"
-    block = made_block(name, "", children, wiring, first, last)
+    name = children[0].name if len(children) == 1 else f"{_end(children[0], 0)}{JOINED}{_end(children[-1], -1)}"
+    block = made_block(name, "", children, leaving)
     heavy = sorted(kinds, key=lambda kind: (is_light(kind), -kinds[kind]))
     return replace(block, made_of=tuple(heavy[:_MOST_KINDS]))
+
+
+def _end(child: Child, place: int) -> str:
+    """Return the name of a child, of a stretch that of its first or last layer."""
+    return child.name if isinstance(child, Operation) or not child.made_of else child.copies[place].split(JOINED)[place]
+
+
+def count_of(child: Child) -> int:
+    """Return how many operations a child is, all its copies together."""
+    return child.operations * len(child.copies) if isinstance(child, ArchitectureBlock) else 1
 
 
 def _leaves(children: Sequence[Child]) -> Iterator[Operation]:
@@ -239,3 +248,25 @@ def without_shells(block: ArchitectureBlock) -> ArchitectureBlock:
 def _in_order(children: Sequence[Child]) -> Iterator[str]:
     for child in children:
         yield from children_outputs(child)
+
+
+def span_name(block: ArchitectureBlock) -> str:
+    """Name a block, or the first and last of its copies."""
+    names = block.copies
+    if block.made_of:
+        return f"{names[0].partition(JOINED)[0]}{JOINED}{names[-1].rpartition(JOINED)[2]}"
+    if len(names) == 1:
+        return names[0]
+    begin, end = names[0], names[-1]
+    parts, others = begin.split("."), end.split(".")
+    same = 0
+    while same < min(len(parts), len(others)) - 1 and parts[same] == others[same]:
+        same += 1
+    return f"{begin} … {'.'.join(others[same:])}"
+
+
+def common_name(block: ArchitectureBlock) -> str:
+    """Return what a block without a class is called: the last part of its name, or the kinds of its layers."""
+    if block.made_of:
+        return ", ".join(block.made_of)
+    return block.name.rpartition(".")[2]

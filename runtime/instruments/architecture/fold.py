@@ -4,21 +4,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from titrant.runtime.instruments.architecture.architecture import Operation
+from titrant.runtime.instruments.architecture.architecture import MODULES, Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import (
     ArchitectureBlock,
     Child,
     Wiring,
+    block_tree,
     children_outputs,
     stretch,
     without_shells,
 )
-from titrant.runtime.instruments.architecture.kinds import family
+from titrant.runtime.instruments.architecture.names import family, is_light
 from titrant.schema.values.frozen import dataclass
 
 # A flat list of layers is only folded where it is long, and a unit of them where it comes often enough.
 _LONG_LIST, _FEWEST_COPIES, _LONG_UNIT = 12, 3, 6
 _MOST_PERIODS, _MOST_TURNS = 16, 48
+# A block of more children than this is divided, into stretches of about so many.
+_MOST_CHILDREN, _STRETCH = 64, 24
 
 Shapes = Mapping[str, tuple[int | str, ...]]
 
@@ -31,6 +34,12 @@ class Folded:
     merged: Mapping[str, tuple[str, ...]]
 
 
+def folded(architecture: Architecture) -> Folded:
+    """Return the architecture as a block of blocks, in which copies stand once."""
+    root, wiring = block_tree(architecture)
+    return fold(root, wiring, architecture.shapes, architecture.inputs, flows=architecture.basis != MODULES)
+
+
 def fold(
     root: ArchitectureBlock, wiring: Wiring, shapes: Shapes, inputs: Sequence[str], *, flows: bool = True
 ) -> Folded:
@@ -41,7 +50,53 @@ def fold(
     """
     folding = _Folding(wiring, shapes, frozenset(inputs), flows=flows)
     whole = folding.folded(root, 0)
-    return Folded(without_shells(whole), {name: tuple(members) for name, members in folding.merged.items()})
+    whole = without_shells(_divided(whole, folding))
+    return Folded(whole, {name: tuple(members) for name, members in folding.merged.items()})
+
+
+def _divided(block: ArchitectureBlock, folding: "_Folding") -> ArchitectureBlock:
+    """Divide a long list of layers into stretches of about equal length, cut where least data crosses."""
+    children = [_divided(child, folding) if isinstance(child, ArchitectureBlock) else child for child in block.children]
+    if len(children) <= _MOST_CHILDREN:
+        return replace(block, children=tuple(children))
+    crossing = _crossings(children, block.outputs)
+    parts = max(2, min(_MOST_CHILDREN // 2, round(len(children) / _STRETCH)))
+    cuts, begin = [0], 0
+    for number in range(1, parts):
+        middle = round(number * len(children) / parts)
+        reach = max(1, len(children) // parts // 3)
+        near = range(max(begin + 1, middle - reach), min(len(children) - 1, middle + reach) + 1)
+        begin = min(near, key=lambda place: (crossing[place], not _begins(children[place]), abs(place - middle)))
+        cuts.append(begin)
+    pieces = [children[low:high] for low, high in zip(cuts, [*cuts[1:], len(children)], strict=True)]
+    stretches = [_divided(_piece(piece, children, block), folding) for piece in pieces]
+    return replace(block, children=tuple(stretches))
+
+
+def _piece(piece: Sequence[Child], whole: Sequence[Child], block: ArchitectureBlock) -> ArchitectureBlock:
+    inside = set(map(id, piece))
+    read = {name for child in whole if id(child) not in inside for name in child.inputs}
+    return stretch(piece, read.union(block.outputs))
+
+
+def _begins(child: Child) -> bool:
+    return isinstance(child, ArchitectureBlock) or not is_light(child.kind)
+
+
+def _crossings(children: Sequence[Child], outputs: Sequence[str]) -> list[int]:
+    """Count the tensors that go from before each child to it or beyond."""
+    born = {name: place for place, child in enumerate(children) for name in children_outputs(child)}
+    last = {name: place for place, child in enumerate(children) for name in child.inputs if name in born}
+    last |= {name: len(children) for name in outputs if name in born}
+    steps = [0] * (len(children) + 2)
+    for name, end in last.items():
+        steps[born[name] + 1] += 1
+        steps[end + 1] -= 1
+    counts, crossing = [], 0
+    for step in steps:
+        crossing += step
+        counts.append(crossing)
+    return counts
 
 
 class _Folding:
@@ -139,7 +194,8 @@ class _Folding:
             return child
         part = children[start : start + period]
         end = places[start + period - 1] + _size(part[-1])
-        return stretch(part, self.wiring, places[start], end)
+        given = {name for child in part for name in children_outputs(child)}
+        return stretch(part, {name for name in given if self.wiring.leaves(name, places[start], end)})
 
     def _follows(self, before: ArchitectureBlock, after: ArchitectureBlock) -> tuple[object, ...] | None:
         """Return how the inputs of a copy are wired to the one before it; None where it does not follow it alone."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from titrant.runtime.instruments.architecture.architecture import Operation
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child
-from titrant.runtime.instruments.architecture.kinds import is_light
+from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 
 # Fewer boxes than this say too little: then blocks are opened one by one, and not all of a kind at once.
@@ -72,8 +72,14 @@ def view(root: ArchitectureBlock, boxes: int) -> OpenBlock:
 def _open(block: ArchitectureBlock, opened: Collection[int]) -> OpenBlock:
     items: list[Item] = []
     for item in stacked(block):
-        items.append(_open(item, opened) if isinstance(item, ArchitectureBlock) and id(item) in opened else item)
+        items.append(_opened(item, opened) if isinstance(item, ArchitectureBlock) and id(item) in opened else item)
     return OpenBlock(block, tuple(items))
+
+
+def _opened(block: ArchitectureBlock, opened: Collection[int]) -> Item:
+    inside = _open(block, opened)
+    alone = len(inside.items) == 1 and len(block.copies) == 1 and isinstance(inside.items[0], Stack)
+    return inside.items[0] if alone else inside  # a frame around one box says nothing
 
 
 def _open_kinds(root: ArchitectureBlock, opened: set[int], boxes: int) -> None:

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,37 @@ class Moments:
 
 @dataclass(frozen=True)
 class ArrayForm:
-    """The form of an array; `unread` says why its numbers cannot be read, "" where they can."""
+    """The form of an array; `unread` says why its numbers cannot be read, "" where they can.
+
+    A parameter that gets its shape in the first forward pass is `shapeless`, and (0,) here.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     bytes: int
     floating: bool
     unread: str = ""
+    shapeless: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many numbers the array has."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class ModulePart:
-    """A parameter or saved buffer of a module, by its name; `tied` names the part before it that it is, or is ""."""
+    """A parameter or saved buffer of a module, by its name; `tied` names the part before it that it is, or is "".
+
+    `count` is how many numbers are packed in it, 0 where each is one of its own.
+    """
 
     name: str
     array: Any
     parameter: bool
     trainable: bool
     tied: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class ArrayLibrary:
     """What is asked of a library; arrays that are given together are read together, with one transfer a device.
 
     `extremes` gives the largest magnitude of each array: NaN with a NaN, infinity with an infinity, 0 of none. `norms`
-    are L2, in single precision at least. `moments` reads pieces of bounded size.
+    are L2, in single precision at least. `moments` reads pieces of bounded size. `to_numpy` copies numbers to float64.
     """
 
     arrays: tuple[type, ...]
@@ -63,6 +79,7 @@ class ArrayLibrary:
     norms: Callable[[Sequence[Any]], list[float]]
     extremes: Callable[[Sequence[Any]], list[float]]
     moments: Callable[[Sequence[Any]], list[Moments]]
+    to_numpy: Callable[[Any], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,24 @@ def form(array: Any) -> ArrayForm:
     return ArrayForm(tuple(array.shape), dtype, array.nbytes, mx.issubdtype(array.dtype, mx.inexact))
 
 
+# Running statistics stand among an MLX module's parameters, frozen.
+_BUFFERS = ("running_mean", "running_var")
+_PACKED = (mlx.nn.QuantizedLinear, mlx.nn.QuantizedEmbedding)
+_WORD_BITS = 32
+
+
 def _parts(module: Any) -> Iterator[ModulePart]:
+    """Yield what a module holds; of a quantized layer the weight's numbers count, not their scales."""
     trained = {name for name, _ in _flat(module.trainable_parameters())}
+    packed = {name: layer for name, layer in module.named_modules() if isinstance(layer, _PACKED)}
     seen: dict[int, str] = {}
     for name, array in _flat(module.parameters()):
         first = seen.setdefault(id(array), name)
-        yield ModulePart(name, array, True, name in trained, "" if first == name else first)
+        layer, _, last = name.rpartition(".")
+        few = packed.get(layer)
+        parameter = last not in _BUFFERS and not (few is not None and last in ("scales", "biases"))
+        count = array.size * _WORD_BITS // few.bits if few is not None and last == "weight" else 0
+        yield ModulePart(name, array, parameter, name in trained, "" if first == name else first, count)
 
 
 def _flat(parameters: Any) -> list[tuple[str, Any]]:
@@ -109,4 +121,5 @@ LIBRARY = ArrayLibrary(
     norms=_norms,
     extremes=_extremes,
     moments=_moments,
+    to_numpy=lambda array: np.array(_exact(array)).astype(np.float64),
 )

@@ -12,15 +12,11 @@ _PIECE = 1 << 20
 
 
 def form(tensor: torch.Tensor) -> ArrayForm:
-    """Describe a tensor; without values are those on the meta device, and fake ones; some dtypes have no numbers.
-
-    One without a shape yet has (0,) here.
-    """
-    if isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        return ArrayForm((0,), dtype, 0, True, "it has no shape before the first forward pass")
-    floating = tensor.is_floating_point() or tensor.is_complex()
+    """Describe a tensor; without values are those on the meta device, and fake ones; some dtypes have no numbers."""
     dtype = str(tensor.dtype).removeprefix("torch.")
+    if isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
+        return ArrayForm((0,), dtype, 0, True, "it has no shape before the first forward pass", shapeless=True)
+    floating = tensor.is_floating_point() or tensor.is_complex()
     return ArrayForm(tuple(tensor.shape), dtype, _bytes(tensor), floating, _unread(tensor))
 
 
@@ -69,7 +65,7 @@ def _parts(module: torch.nn.Module) -> Iterator[ModulePart]:
         yield ModulePart(name, parameter, True, parameter.requires_grad, "" if first == name else first)
     for prefix, layer in module.named_modules():
         for name, buffer in layer.named_buffers(prefix, recurse=False):
-            if name.rpartition(".")[2] in layer._non_persistent_buffers_set:
+            if name.rpartition(".")[2] in getattr(layer, "_non_persistent_buffers_set", ()):
                 continue
             first = seen.setdefault(id(buffer), name)
             yield ModulePart(name, buffer, False, False, "" if first == name else first)
@@ -212,4 +208,5 @@ LIBRARY = ArrayLibrary(
     norms=norms,
     extremes=extremes,
     moments=_moments,
+    to_numpy=lambda tensor: tensor.detach().to_dense().cpu().double().numpy(),
 )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.instruments.attention.attention_map import AttentionMap
 from titrant.runtime.instruments.subject.subject import Subject
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 
 if TYPE_CHECKING:
     from titrant.runtime.instruments.calls.overhear import Inputs
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 def attention_of(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]:
     """Return the attention of each layer on some inputs, in the order in which it is computed.
 
-    Raises RecipeError X682 for a file of weights, X684 where nothing is weighed, StepError X683 where the model cannot
-    answer, X685 for attention that cannot be taken apart.
+    Raises RecipeError X682 for a file of weights, StepError X683 where the model cannot answer, X684 where nothing is
+    weighed, X685 for attention that cannot be taken apart.
     """
     if not subject.runs:
         message = f"{subject.name} holds weights and no model: it computes no attention"
         raise RecipeError(Diagnostic("X682", message, help="name the model that takes the weights"))
     maps = _captured(subject, inputs)
     if not maps:
-        message = f"{subject.name} computes no attention on these inputs: no softmax of a product of two computed tensors"
+        message = (
+            f"{subject.name} computes no attention on these inputs: no softmax of a product of two computed tensors"
+        )
         advice = "attention without a softmax, as in linear attention, has no weights to capture"
-        raise RecipeError(Diagnostic("X684", message, help=advice))
+        raise PreconditionError(Diagnostic("X684", message, help=advice))
     return maps
 
 
@@ -37,4 +39,3 @@ def _captured(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]:
 
     assert subject.graph is not None
     return capture_graph(subject.graph, named_inputs(subject, inputs))
-

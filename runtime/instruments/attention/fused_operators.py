@@ -48,9 +48,7 @@ def operator_weights(layer: str, node: "onnx.NodeProto", held: Mapping[str, np.n
     return _weights(queries, keys, settings.get("scale"), given.get("attention_bias"), hidden, causal=causal)
 
 
-def _projected(
-    layer: str, node: "onnx.NodeProto", given: Mapping[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _projected(layer: str, node: "onnx.NodeProto", given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return queries and keys (batch, sequence, heads x features)."""
     if node.op_type == _SELF:
         both = given["input"].astype(np.float32) @ given["weights"].astype(np.float32)
@@ -78,7 +76,7 @@ def _of_standard(given: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -
     return _weights(query, key, settings.get("scale"), added, hidden, causal=causal, cap=cap)
 
 
-def _weights(  # noqa: PLR0913
+def _weights(
     query: np.ndarray,
     key: np.ndarray,
     scale: float | None,

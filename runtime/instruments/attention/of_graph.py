@@ -20,8 +20,8 @@ _PRODUCTS = ("Einsum", "FusedMatMul", "Gemm", "MatMul", "QLinearMatMul", "Transp
 _SOFTMAX = ("Softmax", "QLinearSoftmax")
 # What leaves scores scores: scaling, masks, caps, formats and shapes.
 _PASSES = (
-    "Add", "Cast", "Clip", "DequantizeLinear", "Div", "Expand", "Identity", "Max", "Min", "Mul", "Neg", "QuantizeLinear",
-    "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Add", "Cast", "Clip", "DequantizeLinear", "Div", "Expand", "Identity", "Max", "Min", "Mul", "Neg",
+    "QuantizeLinear", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
 )  # fmt: skip
 # Attention of onnxruntime's that this cannot take apart.
 _OTHERS = (
@@ -66,9 +66,9 @@ def _weighed(model: "onnx.ModelProto", names: "GraphNames") -> "Iterator[tuple[s
             message = f"{name} is a fused {node.op_type}, which keeps its weights to itself"
             advice = "capture them of the module, or of a file that is exported without onnxruntime's fusions"
             raise StepError(Diagnostic("X685", message, help=advice))
-        if node.op_type in FUSED and node.domain in (*STANDARD, MICROSOFT):
-            yield name, node
-        elif node.op_type in _SOFTMAX and _of_product(names, node.input[0]):
+        if (node.op_type in FUSED and node.domain in (*STANDARD, MICROSOFT)) or (
+            node.op_type in _SOFTMAX and _of_product(names, node.input[0])
+        ):
             yield name, node
 
 

@@ -1,6 +1,6 @@
 """What is shown of captured attention: how it is spread, and heat maps that are small enough for a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from titrant.runtime.instruments.attention.attention_map import AttentionMap
@@ -9,9 +9,11 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
-# Cells along a side of a heat map, and heads of which each has one.
-MOST_CELLS, MOST_HEADS = 48, 16
+# Cells along a side of a heat map, and heads of which each has one: of a page of its own, and of a report.
+CELLS, HEADS = 48, 16
+REPORT_CELLS, REPORT_HEADS = 24, 8
 _DIGITS = 4
+_SEQUENCES = 2  # (rows, places)
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -21,8 +23,9 @@ class LayerAttention:
 
     `entropy` is of each head, the mean over queries, 0 (one key) to 1 (all keys alike); `first` the mean weight of the
     first key, `itself` of the key at the query's own place (0 where lengths differ). `mean` is the map averaged over
-    rows and heads, (queries, keys), `by_head` that of each of the first 16 heads; a cell is the mean over `cell` places
-    each way. `fused` says that the weights were computed from queries and keys.
+    rows and heads, (queries, keys), `by_head` that of each of the first heads, `first_row` that of one row, over heads,
+    where its tokens are shown; a cell is the mean over `cell` places each way. `fused` says that the weights were
+    computed from queries and keys.
     """
 
     layer: str
@@ -37,6 +40,7 @@ class LayerAttention:
     mean: Matrix
     by_head: tuple[Matrix, ...]
     cell: int = 1
+    first_row: Matrix = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,20 @@ class AttentionSeen:
     tokens: tuple[str, ...] = ()
 
 
-def seen(maps: Sequence[AttentionMap], tokens: Sequence[str] = ()) -> AttentionSeen:
-    """Return what a page shows of attention maps."""
-    return AttentionSeen(tuple(map(_layer, maps)), tuple(tokens))
+def seen(
+    maps: Sequence[AttentionMap], tokens: Sequence[str] = (), *, cells: int = CELLS, heads: int = HEADS
+) -> AttentionSeen:
+    """Return what a page shows of attention maps: at most so many `cells` along a side, and `heads` one by one."""
+    return AttentionSeen(tuple(_layer(of, cells, heads, named=bool(tokens)) for of in maps), tuple(tokens))
 
 
-def _layer(of: AttentionMap) -> LayerAttention:
+def token_names(inputs: "Mapping[str, np.ndarray]") -> tuple[str, ...]:
+    """Name the places of the first row's sequence by the whole numbers that stand there; () where none do."""
+    whole = [array for array in inputs.values() if array.dtype.kind in "iu" and array.ndim == _SEQUENCES and len(array)]
+    return tuple(map(str, whole[0][0])) if whole else ()
+
+
+def _layer(of: AttentionMap, cells: int, shown: int, *, named: bool) -> LayerAttention:
     import numpy as np
 
     rows, heads, queries, keys = of.weights.shape
@@ -63,7 +75,7 @@ def _layer(of: AttentionMap) -> LayerAttention:
     spread = -(weights * np.log(np.maximum(weights, 1e-30))).sum(axis=-1) / max(np.log(keys), 1e-30)
     itself = np.diagonal(weights, axis1=2, axis2=3).mean(axis=(0, 2)) if queries == keys else np.zeros(heads)
     by_head = weights.mean(axis=0)
-    cell = -(-max(queries, keys) // MOST_CELLS)
+    cell = -(-max(queries, keys) // cells)
     return LayerAttention(
         of.layer,
         of.fused,
@@ -75,8 +87,9 @@ def _layer(of: AttentionMap) -> LayerAttention:
         _numbers(weights[..., 0].mean(axis=(0, 2))),
         _numbers(itself),
         _cells(by_head.mean(axis=0), cell),
-        tuple(_cells(head, cell) for head in by_head[:MOST_HEADS]),
+        tuple(_cells(head, cell) for head in by_head[:shown]),
         cell,
+        _cells(weights[0].mean(axis=0), cell) if named else (),
     )
 
 

@@ -13,10 +13,12 @@ _MOST_SHOWN = 24
 
 def attention_text(found: "AttentionSeen") -> str:
     """Write a line a layer: its form, how widely its heads look, and where."""
-    rows = [("layer", "rows", "heads", "places", "spread by head", "own place", "first place")]
+    rows: list[tuple[str, ...]] = [("layer", "rows", "heads", "places", "spread by head", "own place", "first place")]
     rows += [_row(layer) for layer in found.layers]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     fused = sum(layer.fused for layer in found.layers)
     head = f"attention of {counted(len(found.layers), 'layer')}"
     if fused:

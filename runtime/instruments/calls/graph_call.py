@@ -63,7 +63,9 @@ def _session(model: "onnx.ModelProto", inside: list[str]) -> Any:
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         message = f"onnxruntime does not open the graph: {first_line(error)}"
-        raise StepError(Diagnostic("X683", message, help="export it again, for an operator set that it knows")) from None
+        raise StepError(
+            Diagnostic("X683", message, help="export it again, for an operator set that it knows")
+        ) from None
 
 
 def _refused(inputs: Mapping[str, np.ndarray], error: Exception) -> StepError:

@@ -1,6 +1,5 @@
 """Describe the numbers of arrays, and warn of what looks wrong in them."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +90,7 @@ def _form(array: Any) -> ArrayForm:
 
 
 def _described(form: ArrayForm, moments: Moments) -> ArrayStatistics:
-    count = math.prod(form.shape)
+    count = form.count
     values = (moments.mean, moments.deviation, moments.minimum, moments.maximum)
     mean, deviation, minimum, maximum = values if moments.finite else (None, None, None, None)
     warnings = tuple(_warnings(form, moments, count))

@@ -68,7 +68,9 @@ def _in_graph(graph: WeightedLayers, modules: WeightedLayers) -> Iterator[tuple[
 
     assert graph.subject.graph is not None
     bare = {_bare(name): name for name in modules.tensors}
-    owners = {name.rpartition(".")[0] if tensor.name == name else name: name for name, tensor in modules.tensors.items()}
+    owners = {
+        name.rpartition(".")[0] if tensor.name == name else name: name for name, tensor in modules.tensors.items()
+    }
     names = {**{owner: name for owner, name in owners.items() if owner}, **bare}
     for node, layer in layers_by_node(graph.subject.graph.graph, tuple(names), inside=True).items():
         yield node, names[layer]

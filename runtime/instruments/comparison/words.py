@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _WIDTH, _MOST_NAME = 100, 34
 # More layers than this are shortened to the first, and those that lost most.
 _MOST, _FIRST, _WORST = 60, 30, 20
+SCALED = "scaled: compared after each channel was brought to the other's scale, as a normalization is folded in"
 # Rounding of float32, which nobody needs the digits of.
 _EQUAL_DB = 90.0
 
@@ -35,7 +36,9 @@ def _table(found: "ModelComparison", *, whole: bool) -> Iterator[str]:
     layers: Sequence[LayerDifference] = found.layers
     left_out = 0
     if not whole and len(layers) > _MOST:
-        worst = sorted(layers[_FIRST:], key=lambda layer: min(layer.weight_db or 0, layer.answer_db or _EQUAL_DB))[:_WORST]
+        worst = sorted(layers[_FIRST:], key=lambda layer: min(layer.weight_db or 0, layer.answer_db or _EQUAL_DB))[
+            :_WORST
+        ]
         layers = [*layers[:_FIRST], *(layer for layer in layers[_FIRST:] if layer in worst)]
         left_out = len(found.layers) - len(layers)
     answers = found.rows > 0
@@ -53,7 +56,9 @@ def _row(layer: "LayerDifference") -> tuple[str, str, str, str]:
     if layer.change in ("added", "removed"):
         shape, form = (layer.shape, layer.precision) if layer.name else (layer.other_shape, layer.other_precision)
         return _short(name), _sizes(shape), form, layer.change
-    precision = layer.precision if layer.precision == layer.other_precision else f"{layer.precision} → {layer.other_precision}"
+    precision = (
+        layer.precision if layer.precision == layer.other_precision else f"{layer.precision} → {layer.other_precision}"
+    )
     return _short(name), _sizes(layer.shape), precision, _weights(layer)
 
 
@@ -90,10 +95,7 @@ def output_words(output: "OutputDifference", rows: int) -> str:
 
 def _notes(found: "ModelComparison") -> Iterator[str]:
     if any(layer.scaled for layer in found.layers):
-        yield from wrap(
-            "scaled: compared after each channel was brought to the other's scale, as where a normalization is folded in",
-            _WIDTH,
-        )
+        yield from wrap(SCALED, _WIDTH, subsequent_indent="    ")
     for note in found.notes:
         yield from wrap(f"note: {note}", _WIDTH, subsequent_indent="    ")
 

@@ -86,9 +86,7 @@ class _Gathered:
     def add(self, layer: str, operation: str, values: np.ndarray) -> None:
         """Measure an answer, or of a layer that answered before whether it is finite."""
         at = (layer, operation)
-        if at not in self._answers:
-            self._answers[at] = measured(layer, operation, values, self.axis)
-        elif not np.isfinite(values.sum(dtype=np.float64)):
+        if at not in self._answers or not np.isfinite(values.sum(dtype=np.float64)):
             self._answers[at] = measured(layer, operation, values, self.axis)
 
     def answers(self) -> tuple[LayerAnswers, ...]:
@@ -165,5 +163,7 @@ def _array(tensor: "torch.Tensor") -> np.ndarray:
 
 def rows_of(inputs: "Inputs") -> Iterator[int]:
     """Yield how many rows each array of some inputs has."""
-    several = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else [inputs]
+    several = (
+        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else [inputs]
+    )
     yield from (len(value) for value in several if getattr(value, "ndim", 0))

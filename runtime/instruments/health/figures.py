@@ -1,19 +1,20 @@
 """Measure one tensor of a layer: broken numbers, idle and equal channels, and what int8 would leave of it."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
 # Codes of symmetric int8: -127 … 127.
 _INT8 = 127
 # What an exact signal-to-noise is given as: more is not to be told from rounding of float32.
 MOST_DB = 120.0
+# Squares of what is larger leave float64.
+_MOST_SQUARED = 1e140
 # Equal channels of fewer numbers than this are no surprise.
 _LEAST_ALIKE = 4
 
@@ -68,27 +69,31 @@ def measure(tensor: LayerTensor) -> TensorFigures:
     sums = _Sums(weight=tensor.role == "weight")
     for block in tensor.blocks():
         sums.add(block)
-    about = (tensor.name, tensor.layer, tensor.role, tensor.kind, tensor.stored, tensor.shape, tensor.count)
-    counts = {"nan": sums.nan, "infinite": sums.infinite, "zeros": sums.zeros, "denormal": sums.denormal}
+    blank = TensorFigures(
+        tensor.name, tensor.layer, tensor.role, tensor.kind, tensor.stored, tensor.shape, tensor.count, tensor.channels,
+        sums.nan, sums.infinite, sums.zeros, sums.denormal,
+    )  # fmt: skip
     if not sums.finite:
-        return TensorFigures(*about, tensor.channels, **counts)
+        return blank
     mean = sums.total / sums.finite
-    ranges = np.concatenate(sums.ranges) if sums.ranges else np.zeros(1)
-    active = ranges[ranges > 0]
-    return TensorFigures(
-        *about,
-        tensor.channels,
-        **counts,
+    ranges = np.concatenate(sums.ranges)
+    active, weighs = ranges[ranges > 0], tensor.role == "weight"
+    measurable = float(ranges.max()) < _MOST_SQUARED and abs(mean) < _MOST_SQUARED
+    figures = replace(
+        blank,
         smallest=sums.smallest if sums.smallest < np.inf else None,
         minimum=sums.minimum,
         maximum=sums.maximum,
         mean=mean,
-        deviation=max(0.0, sums.squares / sums.finite - mean * mean) ** 0.5,
-        idle=int((ranges == 0).sum()) if tensor.role == "weight" else 0,
+        deviation=max(0.0, sums.squares / sums.finite - mean * mean) ** 0.5 if measurable else None,
+        idle=int((ranges == 0).sum()) if weighs else 0,
         alike=sums.alike,
-        spread=float(active.max() / np.median(active)) if tensor.role == "weight" and len(active) else None,
-        **(_decibels(tensor, ranges) if tensor.role == "weight" and len(active) and not sums.broken else {}),
+        spread=float(active.max() / np.median(active)) if weighs and len(active) else None,
     )
+    if not weighs or not len(active) or sums.nan or sums.infinite or not measurable:
+        return figures
+    tensor_db, channel_db, quiet_db = _decibels(tensor, ranges)
+    return replace(figures, tensor_db=tensor_db, channel_db=channel_db, quiet_db=quiet_db)
 
 
 class _Sums:
@@ -101,10 +106,6 @@ class _Sums:
         self.minimum, self.maximum, self.smallest = float("inf"), float("-inf"), float("inf")
         self.ranges: list[np.ndarray] = []
         self._seen: set[int] = set()
-
-    @property
-    def broken(self) -> bool:
-        return bool(self.nan or self.infinite)
 
     def add(self, block: "np.ndarray") -> None:
         """Add a block (channels, numbers)."""
@@ -146,7 +147,7 @@ class _Sums:
             self._seen.add(digest)
 
 
-def _decibels(tensor: LayerTensor, ranges: "np.ndarray") -> dict[str, float]:
+def _decibels(tensor: LayerTensor, ranges: "np.ndarray") -> tuple[float, float, float]:
     """Round a weight to int8 with one scale, and with one a channel, and compare (Nagel et al. 2021, section 2)."""
     import numpy as np
 
@@ -162,11 +163,8 @@ def _decibels(tensor: LayerTensor, ranges: "np.ndarray") -> dict[str, float]:
         of_tensor[places], of_channel[places] = _noise(block, whole), _noise(block, own)
     active = signal > 0
     each = [decibels(*pair) for pair in zip(signal[active], of_tensor[active], strict=True)]
-    return {
-        "tensor_db": decibels(float(signal.sum()), float(of_tensor.sum())),
-        "channel_db": decibels(float(signal.sum()), float(of_channel.sum())),
-        "quiet_db": float(np.median(each)) if each else MOST_DB,
-    }
+    whole_db, channel_db = (decibels(float(signal.sum()), float(noise.sum())) for noise in (of_tensor, of_channel))
+    return whole_db, channel_db, float(np.median(each)) if each else MOST_DB
 
 
 def _noise(block: "np.ndarray", scale: "np.ndarray") -> "np.ndarray":
@@ -188,8 +186,3 @@ def decibels(signal: float, noise: float) -> float:
     if noise <= 0 or signal <= 0:
         return MOST_DB if noise <= 0 else -MOST_DB
     return max(-MOST_DB, min(MOST_DB, 10 * (math.log10(signal) - math.log10(noise))))
-
-
-def measured(tensors: "Iterator[LayerTensor]") -> "Iterator[TensorFigures]":
-    """Measure tensors one after the other, so that one at a time is in memory."""
-    yield from map(measure, tensors)

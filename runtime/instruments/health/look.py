@@ -25,7 +25,9 @@ def health_of(subject: Subject, inputs: "Inputs | None" = None) -> ModelHealth:
     """
     if inputs is not None and not subject.runs:
         message = f"{subject.name} holds weights and no model, which answers nothing"
-        raise RecipeError(Diagnostic("X682", message, help="leave the rows out, or name the model that takes the weights"))
+        raise RecipeError(
+            Diagnostic("X682", message, help="leave the rows out, or name the model that takes the weights")
+        )
     vectors: list[LayerTensor] = []
     figures = tuple(_measured(subject, vectors))
     findings: list[HealthFinding] = [*judge_tensors(figures), *judge_normalizations(gains(vectors))]

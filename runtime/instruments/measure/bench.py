@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.api import Listener
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.runnable import Runnable
 from titrant.runtime.backends.torch.factory import build, seeded
 from titrant.runtime.instruments.measure.figures import BenchSettings, SideBySide
 from titrant.runtime.instruments.measure.inputs import InputShape, Maker, as_inputs, read_arrays, repeated
-from titrant.runtime.instruments.measure.race import InputSource, Listener, race
+from titrant.runtime.instruments.measure.race import InputSource, race
 from titrant.runtime.instruments.measure.subjects import (
     BenchSubject,
     engine_runnable,

@@ -88,7 +88,7 @@ class BatchTimes:
 
 
 @dataclass(frozen=True)
-class TimedModel:
+class ModelTimes:
     """One model that was timed, and what exactly it was.
 
     `artifact` is the file, or what is held in memory; `digest` is BLAKE3 of its content, "" for what is live.
@@ -128,7 +128,7 @@ class SideBySide:
     `source` says where the inputs come from. `notes` are of all of them: what was left out, and what the machine did.
     """
 
-    models: tuple[TimedModel, ...]
+    models: tuple[ModelTimes, ...]
     inputs: tuple[TimedInput, ...]
     source: str
     settings: BenchSettings

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from titrant.runtime.backends.runnable import Inputs, Spec, as_array
+from titrant.runtime.backends.runnable import CallInputs, as_array
+from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import TimedInput
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
@@ -15,7 +16,9 @@ _DTYPES = (
     "float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool",
 )  # fmt: skip
 _WHOLE_BELOW = 2
-_EXAMPLE = "such as 1,3,224,224, or input_ids=1,128:int64:30522 (the batch first; whole numbers below 30522)"
+_EXAMPLE = (
+    "write a shape such as 1,3,224,224 or input_ids=1,128:int64:30522: the batch first, whole numbers below the last"
+)
 BATCH = "batch"
 
 
@@ -38,7 +41,8 @@ def parse_shape(text: str) -> InputShape:
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         raise _unreadable(f"`{text}` is no shape")
-    sizes = [part.strip() for part in match["sizes"].strip("()[] ").replace("x", ",").split(",") if part.strip()]
+    written = match["sizes"].strip("()[] ").removesuffix(",")
+    sizes = [part.strip() for part in written.replace("x", ",").split(",")] if written else []
     read = tuple(BATCH if place == 0 and size == BATCH else _size(text, size) for place, size in enumerate(sizes))
     if not read:
         raise _unreadable(f"`{text}` holds no sizes")
@@ -78,7 +82,7 @@ def given_shapes(shape: Any, dtype: str | Mapping[str, str]) -> tuple[InputShape
     return tuple(shapes)
 
 
-Maker = Callable[[int], Inputs]
+Maker = Callable[[int], CallInputs]
 
 
 def merged(shapes: Sequence[InputShape], specs: Sequence[Spec]) -> tuple[InputShape, ...]:
@@ -126,7 +130,7 @@ def _words(sizes: Sequence[int | str]) -> str:
 def drawn(shapes: Sequence[InputShape], seed: int) -> Maker:
     """Return what draws inputs of a batch size, normal or whole numbers; always the same for a seed and a size."""
 
-    def make(batch: int) -> Inputs:
+    def make(batch: int) -> CallInputs:
         import numpy as np
 
         generator = np.random.default_rng(seed)
@@ -145,7 +149,7 @@ def drawn(shapes: Sequence[InputShape], seed: int) -> Maker:
     return make
 
 
-def repeated(inputs: Inputs) -> Maker:
+def repeated(inputs: CallInputs) -> Maker:
     """Return what takes the first rows of data, which begin anew where there are fewer than a batch.
 
     RecipeError X673 where there are no rows.
@@ -154,7 +158,7 @@ def repeated(inputs: Inputs) -> Maker:
     if any(_rows(value) == 0 for value in values):
         raise _unreadable("the data have no rows")
 
-    def make(batch: int) -> Inputs:
+    def make(batch: int) -> CallInputs:
         import numpy as np
 
         def cut(value: Any) -> Any:
@@ -175,40 +179,44 @@ def _rows(value: Any) -> int | None:
     return int(shape[0]) if shape is not None and len(shape) else None
 
 
-def as_inputs(value: Any) -> Inputs:
+def as_inputs(value: Any) -> CallInputs:
     """Return what a call is given as inputs: a mapping by name, a sequence in order, anything else as the only one."""
     if isinstance(value, Mapping):
         return {str(name): item for name, item in value.items()}
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def rows_of(inputs: Inputs) -> int:
+def rows_of(inputs: CallInputs) -> int:
     """Return how many rows the first array has, 1 where there is none."""
     values = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
     return next((rows for value in values if (rows := _rows(value)) is not None), 1)
 
 
-def described(inputs: Inputs) -> tuple[TimedInput, ...]:
+def described(inputs: CallInputs) -> tuple[TimedInput, ...]:
     """Say what inputs are, by name or place."""
     named = (
         inputs.items()
         if isinstance(inputs, Mapping)
-        else ((f"input {place}", item) for place, item in enumerate(inputs))
+        else (("input" if len(inputs) == 1 else f"input {place}", item) for place, item in enumerate(inputs))
     )
     return tuple(
-        TimedInput(str(name), tuple(getattr(value, "shape", ())), str(getattr(value, "dtype", type(value).__name__)))
+        TimedInput(
+            str(name),
+            tuple(getattr(value, "shape", ())),
+            str(getattr(value, "dtype", type(value).__name__)).rpartition(".")[2],
+        )
         for name, value in named
     )
 
 
-def read_arrays(file: Any) -> Inputs:
+def read_arrays(file: Any) -> CallInputs:
     """Read .npz (arrays by name) or .npy (one array), rows first; RecipeError X673 for what is neither."""
     import numpy as np
 
     advice = "save arrays with numpy.savez(FILE, name=array), rows first"
     try:
         read = np.load(file, allow_pickle=False)
-        arrays: Inputs = {name: read[name] for name in read.files} if hasattr(read, "files") else (read,)
+        arrays: CallInputs = {name: read[name] for name in read.files} if hasattr(read, "files") else (read,)
     except (OSError, ValueError, EOFError) as error:
         why = "it is not there" if isinstance(error, FileNotFoundError) else "it holds no arrays that can be read"
         raise RecipeError(Diagnostic("X673", f"{file} cannot be read: {why}", help=advice)) from None

@@ -23,7 +23,15 @@ def picture_of(result: SideBySide) -> ChartPicture:
     frame = Frame(_WIDTH, height, left=left, right=24, top=_TOP, bottom=_BOTTOM)
     every = [figure for model in result.models for times in model.times for figure in _ends(times)]
     along = scale(every, frame.left + 8, frame.wall - 8)
-    parts = [text(4, 16, "Time of a run: median with its 95 % interval, | 95th, › 99th percentile", "title", "start")]
+    parts = [
+        text(
+            4,
+            16,
+            "Time of a run: median with its 95 % interval, ticks at the 95th and 99th percentile",
+            "title",
+            "start",
+        )
+    ]
     y = _TOP
     for place, batch in enumerate(result.batches):
         parts.append(text(4, y + 14, f"batch {batch}", "label", "start"))
@@ -57,6 +65,6 @@ def _row(name: str, times: BatchTimes, y: float, frame: Frame, along: Scale) -> 
     yield f'<g class="series chosen"><title>{escape(tip + f"p99 {write(times.p99.estimate)}")}</title>'
     yield line("whisker", median, middle, slowest, middle)
     yield line("whisker", slow, middle - 6, slow, middle + 6)
-    yield text(slowest, middle + 4, "›", "tick")
+    yield line("whisker", slowest, middle - 3, slowest, middle + 3)
     yield line("path", low, middle, high, middle)
     yield f'<circle class="dot" cx="{median:.1f}" cy="{middle:.1f}" r="{_RADIUS}"/></g>'

@@ -1,19 +1,23 @@
 """Load models, try each on the inputs, measure its memory, and let all of them take turns at every batch size."""
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from titrant.runtime.backends.runnable import Inputs, Loaded, Spec
+from titrant.runtime.api import Listener
+from titrant.runtime.backends.runnable import CallInputs, LoadedModel
+from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import (
     BatchTimes,
     BenchSettings,
+    ModelTimes,
     SideBySide,
-    TimedModel,
     batch_times,
     checked_settings,
 )
@@ -31,7 +35,9 @@ from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
 from titrant.schema.diagnostics.diagnostics import StepError, TitrantError
 from titrant.schema.values.frozen import dataclass
 
-Listener = Callable[[float, float, str], None]
+_PROCESSOR = re.compile(r"^model name\s*:\s*(.*?)\s*$", re.MULTILINE)
+# What brings its own pool of threads to functions.
+_TORCH = "torch"
 # Where neither a shape, nor data, nor a model says how many rows a batch has.
 BATCHES = (1, 4, 16, 32)
 
@@ -44,7 +50,7 @@ class InputSource:
     """
 
     shapes: tuple[InputShape, ...] = ()
-    data: Inputs | None = None
+    data: CallInputs | None = None
     make: Maker | None = None
     words: str = ""
 
@@ -66,7 +72,7 @@ def race(
     """
     checked_settings(settings, batches)
     with ExitStack() as open_models:
-        loaded: dict[str, Loaded] = {}
+        loaded: dict[str, LoadedModel] = {}
         for subject in subjects:
             loaded[subject.name] = _load(subject, settings)
             open_models.callback(loaded[subject.name].close)
@@ -86,16 +92,16 @@ def race(
                     times[name].append(figures)
         fixed = {name: each.fixed_batch for name, each in loaded.items()}
     models = tuple(
-        TimedModel(
+        ModelTimes(
             each.name, each.artifact, each.digest, each.runnable.form, each.runnable.engine, each.size_bytes,
             peaks[each.name], tuple(times[each.name]), tuple(_notes(each, fixed[each.name], sizes)),
         )
         for each in subjects
     )  # fmt: skip
-    return SideBySide(models, shown, source.words, settings, notes=tuple(_busy(models)))
+    return SideBySide(models, shown, source.words, settings, _processor(), tuple(_busy(models)))
 
 
-def _load(subject: BenchSubject, settings: BenchSettings) -> Loaded:
+def _load(subject: BenchSubject, settings: BenchSettings) -> LoadedModel:
     try:
         return subject.runnable.load(settings.threads, settings.device)
     except TitrantError as error:
@@ -116,7 +122,7 @@ def _of(name: str, error: TitrantError) -> TitrantError:
 
 
 def _settled(
-    source: InputSource, loaded: Sequence[Loaded], subjects: Sequence[BenchSubject], settings: BenchSettings
+    source: InputSource, loaded: Sequence[LoadedModel], subjects: Sequence[BenchSubject], settings: BenchSettings
 ) -> tuple[InputSource, Maker]:
     """Return what makes the inputs, and where they come from in words."""
     if source.make is not None:
@@ -132,7 +138,7 @@ def _settled(
     return replace(source, shapes=shapes, words=f"drawn by shape, seed {settings.seed}"), drawn(shapes, settings.seed)
 
 
-def _nothing(_: int) -> Inputs:
+def _nothing(_: int) -> CallInputs:
     return ()
 
 
@@ -140,7 +146,7 @@ def _own(subject: BenchSubject, maker: Maker) -> Maker:
     return subject.inputs or maker
 
 
-def _sizes(source: InputSource, loaded: Sequence[Loaded]) -> tuple[int, ...]:
+def _sizes(source: InputSource, loaded: Sequence[LoadedModel]) -> tuple[int, ...]:
     fixed = [each.fixed_batch for each in loaded if each.fixed_batch is not None]
     first = next((shape.sizes[0] for shape in source.shapes if shape.sizes), None)
     if source.make is _nothing:
@@ -152,7 +158,7 @@ def _sizes(source: InputSource, loaded: Sequence[Loaded]) -> tuple[int, ...]:
     return (min(fixed),) if fixed else BATCHES
 
 
-def _prepared(subject: BenchSubject, loaded: Loaded, inputs: Inputs) -> Callable[[], object]:
+def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: CallInputs) -> Callable[[], object]:
     try:
         work = loaded.prepare(inputs)
         work()
@@ -162,7 +168,11 @@ def _prepared(subject: BenchSubject, loaded: Loaded, inputs: Inputs) -> Callable
 
 
 def _take_turns(
-    subjects: Sequence[BenchSubject], loaded: Mapping[str, Loaded], maker: Maker, size: int, settings: BenchSettings
+    subjects: Sequence[BenchSubject],
+    loaded: Mapping[str, LoadedModel],
+    maker: Maker,
+    size: int,
+    settings: BenchSettings,
 ) -> dict[str, Runs]:
     """Let every model run once in each turn, after the runs that warm up."""
     import numpy as np
@@ -192,7 +202,7 @@ def _named(name: str) -> Iterator[None]:
         raise raised(name, error) from None
 
 
-def _memory(subject: BenchSubject, loaded: Loaded, maker: Maker, size: int, settings: BenchSettings) -> int | None:
+def _memory(subject: BenchSubject, loaded: LoadedModel, maker: Maker, size: int, settings: BenchSettings) -> int | None:
     """Return the most bytes that loading a model and answering a batch take; None where nobody can tell.
 
     On one thread of the processor a child measures it, since a pool of threads does not survive a fork; on a device its
@@ -237,7 +247,7 @@ def _grown(work: Callable[[], object]) -> int | None:
 @contextmanager
 def _kept_threads(threads: int) -> Iterator[None]:
     """Let torch use as many threads, also in functions, and as many as before afterwards."""
-    torch: Any = sys.modules.get("torch")
+    torch: Any = sys.modules.get(_TORCH)
     if torch is None:
         yield
         return
@@ -257,9 +267,20 @@ def _notes(subject: BenchSubject, fixed: int | None, sizes: Sequence[int]) -> It
         yield f"made for batches of {fixed}: others are answered in calls of {fixed}"
 
 
-def _busy(models: Sequence[TimedModel]) -> Iterator[str]:
+def _busy(models: Sequence[ModelTimes]) -> Iterator[str]:
     from titrant.runtime.contract.statistics.paired_runs import BUSY
 
     waited = max((times.waiting or 1.0 for model in models for times in model.times), default=1.0)
     if waited > BUSY:
         yield f"the machine was busy: a run in four took {waited:.1f} times its CPU time or more; trust the CPU time"
+
+
+def _processor() -> str:
+    """Return what the processor is called; "" where the system does not say."""
+    import platform
+
+    with suppress(OSError):
+        named = _PROCESSOR.search(Path("/proc/cpuinfo").read_text("utf-8"))
+        if named:
+            return named[1]
+    return platform.processor()

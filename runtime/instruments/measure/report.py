@@ -1,35 +1,38 @@
 """Write what was timed side by side: as text of at most 100 columns, as Markdown, as a page with pictures, as JSON."""
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import escape
-
-from titrant.runtime.charts.alone import chart_style
-from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, SideBySide, TimedModel
+from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, ModelTimes, SideBySide
 from titrant.runtime.instruments.measure.picture import picture_of
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn
+from titrant.runtime.page.write import page_html
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.canonical import plain
-from titrant.schema.values.text import os_reason, printable
+from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import counted, format_size
 
 _WIDTH = 100
-_MOST_NAME, _MOST_PATH = 22, 38
+_MOST_NAME, _MOST_PATH, _MOST_FORM = 22, 32, 16
 _SHORT_DIGEST = 8
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _UNKNOWN = "–"
 
-Rows = list[tuple[str, ...]]
+_Rows = list[tuple[str, ...]]
 
 
 def text_of(result: SideBySide) -> str:
     """Return the figures as text: what was timed, then a table for each batch size, then what to bear in mind."""
-    parts = [_headline(result), _laid_out(_artifacts(result), left=(0, 1, 2, 3))]
+    parts = [
+        "\n".join(_wrapped(line, "") for line in _headline(result).splitlines()),
+        _laid_out(_artifacts(result), left=(0, 1, 2, 3)),
+    ]
     for place, batch in enumerate(result.batches):
         parts.append(f"batch {batch}\n{_fitted(_times(result, place))}")
     if notes := _all_notes(result):
-        parts.append("\n".join(f"  {note}" for note in notes))
+        parts.append("\n".join(_wrapped(note, "  ") for note in notes))
     return "\n\n".join(parts)
 
 
@@ -48,33 +51,43 @@ def json_of(result: SideBySide) -> str:
 
 
 def page_of(result: SideBySide) -> str:
-    """Return an HTML page with the tables and the picture, which needs no network."""
-    tables = [
-        f"<h2>Batch {batch}</h2>{_html_table(_times(result, place))}" for place, batch in enumerate(result.batches)
-    ]
-    notes = "".join(f"<li>{escape(printable(note))}</li>" for note in _all_notes(result))
-    body = [
-        "<h1>What was timed</h1>",
-        f"<p>{escape(printable(_headline(result)))}</p>",
-        _html_table(_artifacts(result)),
-        picture_of(result).svg,
-        *tables,
-        f"<ul>{notes}</ul>" if notes else "",
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>What was timed</title>'
-        f"<style>{chart_style()}{_PAGE_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    """Return an HTML page with the picture and the tables, which needs no network."""
+    first, *rest = _headline(result).splitlines()
+    sizes = [(*[None] * 4, model.size_bytes, model.peak_bytes) for model in result.models]
+    artifacts = PageSection("timed", "What was timed", "", _page_table(_artifacts(result), sizes), notes=(first, *rest))
+    picture = PageSection("picture", "Time of a run", pictures=(picture_of(result),))
+    batches = tuple(
+        PageSection(
+            f"batch-{batch}", f"Batch {batch}", "", _page_table(_times(result, place), _sorted_by(result, place))
+        )
+        for place, batch in enumerate(result.batches)
     )
+    notes = _all_notes(result)
+    mind = (PageSection("notes", "To bear in mind", notes=tuple(notes)),) if notes else ()
+    lead = f"{counted(len(result.models), 'model')} at {counted(len(result.batches), 'batch size')}"
+    return page_html("Side by side", (artifacts, picture, *batches, *mind), brand="titrant bench", lead=lead)
 
 
-_PAGE_STYLE = (
-    "body { background: var(--card); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; "
-    "max-width: 62rem; padding: 0 1rem; } table { border-collapse: collapse; margin: 1rem 0; } "
-    "th, td { padding: .25rem .8rem .25rem 0; text-align: right; white-space: nowrap; } "
-    "th:first-child, td:first-child { text-align: left; } th { border-bottom: 1px solid currentColor; } "
-    ".wide { overflow-x: auto; } h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; }"
-)
+def _sorted_by(result: SideBySide, place: int) -> list[tuple[float | None, ...]]:
+    """Return the numbers that stand behind the cells of a batch size's rows; None for a cell that is none."""
+    numbers: list[tuple[float | None, ...]] = []
+    for model in result.models:
+        each = model.times[place]
+        cpu = None if each.cpu_p50 is None else each.cpu_p50.estimate
+        speed = 1.0 if each.against_first is None else each.against_first.factor
+        times = (each.p50.estimate, each.p95.estimate, each.p99.estimate, each.mean, cpu)
+        numbers.append((None, *times, each.cases_per_second.estimate, speed))
+    return numbers
+
+
+def _page_table(rows: Sequence[tuple[str, ...]], numbers: Sequence[tuple[float | None, ...]]) -> PageTable:
+    kinds = [any(number is not None for number in column) for column in zip(*numbers, strict=True)]
+    columns = tuple(TableColumn(name, numeric) for name, numeric in zip(rows[0], kinds, strict=False))
+    cells = tuple(
+        tuple(TableCell(words, number) for words, number in zip(row, behind, strict=False))
+        for row, behind in zip(rows[1:], numbers, strict=True)
+    )
+    return PageTable(columns, cells)
 
 
 _Writer = Callable[[SideBySide], str]
@@ -117,7 +130,8 @@ def _headline(result: SideBySide) -> str:
         f"inputs: {inputs}; {result.source}",
         f"{counted(settings.iterations, 'run')} of each after {settings.warmup} to warm up, in turns, {where}"
         + (f" ({result.processor})" if result.processor else ""),
-        "p50, p95, p99 and CPU in the unit shown, with 95 % intervals; speed against the first, run for run",
+        "percentiles of the wall clock with 95 % intervals, CPU the median of the process's CPU time"
+        + ("; speed against the first, run for run" if len(result.models) > 1 else ""),
     ]
     return "\n".join(parts)
 
@@ -126,17 +140,17 @@ def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(('batch', *map(str, shape[1:])))})" if shape else "()"
 
 
-def _artifacts(result: SideBySide) -> Rows:
+def _artifacts(result: SideBySide) -> _Rows:
     head = ("model", "what was timed", "digest", "form", "size", "memory")
     return [head, *(_artifact(model) for model in result.models)]
 
 
-def _artifact(model: TimedModel) -> tuple[str, ...]:
+def _artifact(model: ModelTimes) -> tuple[str, ...]:
     return (
         _shortened(model.name, _MOST_NAME),
         _shortened(model.artifact, _MOST_PATH),
         model.digest[:_SHORT_DIGEST] or _UNKNOWN,
-        model.engine or model.form,
+        _shortened(model.engine or model.form, _MOST_FORM),
         _size(model.size_bytes),
         _size(model.peak_bytes),
     )
@@ -146,13 +160,13 @@ def _size(size: int | None) -> str:
     return _UNKNOWN if size is None else format_size(size)
 
 
-def _times(result: SideBySide, place: int) -> Rows:
+def _times(result: SideBySide, place: int) -> _Rows:
     times = [model.times[place] for model in result.models]
     largest = max(each.p50.estimate for each in times)
     unit, scale = next((each for each in _UNITS if largest >= each[1]), _UNITS[-1])
     several = len(times) > 1
     head = ("model", f"p50 {unit}", f"p95 {unit}", f"p99 {unit}", f"mean {unit}", f"CPU {unit}", "cases/s")
-    rows: Rows = [head + (("speed",) if several else ())]
+    rows: _Rows = [head + (("speed",) if several else ())]
     for model, each in zip(result.models, times, strict=True):
         cpu = _UNKNOWN if each.cpu_p50 is None else _number(each.cpu_p50.estimate / scale)
         cells = (
@@ -178,8 +192,8 @@ def _speed(times: BatchTimes) -> str:
     against = times.against_first
     if against is None:
         return "1"
-    told = "?" if against.verdict == "unknown" else ""
-    return f"{against.factor:.2f}× ({against.lower:.2f}–{against.upper:.2f}){told}"
+    doubt = "?" if against.verdict == "unknown" else ""
+    return f"{against.factor:.2f}× ({against.lower:.2f}–{against.upper:.2f}){doubt}"
 
 
 def _all_notes(result: SideBySide) -> list[str]:
@@ -187,13 +201,17 @@ def _all_notes(result: SideBySide) -> list[str]:
     every = [each for model in result.models for each in model.times]
     if any(each.p99.upper is None for each in every):
         runs = min(each.runs for each in every)
-        notes.append(f"…: {counted(runs, 'run')} cannot bound it; --iterations 500 bounds a 99th percentile")
+        notes.append(f"…: {counted(runs, 'run')} cannot bound it; 500 bound a 99th percentile")
     compared = [each.against_first for each in every if each.against_first is not None]
     if any(each.clock == "cpu" for each in compared):
         notes.append("speed by CPU time where the machine kept runs waiting")
     if any(each.verdict == "unknown" for each in compared):
         notes.append("?: these runs do not tell which is faster")
     return [*notes, *result.notes]
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(line, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def _shortened(name: str, most: int) -> str:
@@ -213,7 +231,7 @@ def _laid_out(rows: Sequence[tuple[str, ...]], left: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
-def _fitted(rows: Rows) -> str:
+def _fitted(rows: _Rows) -> str:
     """Lay out times in one table, or in two below each other where one would be too wide."""
     whole = _laid_out(rows, left=(0,))
     if max(map(len, whole.splitlines())) <= _WIDTH:
@@ -226,11 +244,3 @@ def _fitted(rows: Rows) -> str:
 def _piped(rows: Sequence[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def _html_table(rows: Sequence[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(printable(cell))}</td>" for cell in row) + "</tr>" for row in rows[1:]
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

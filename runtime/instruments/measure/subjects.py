@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.runnable import Inputs, Loaded, LoadedSession, Runnable, Spec
+from titrant.runtime.backends.runnable import CallInputs, LoadedModel, LoadedSession, Runnable
+from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
 from titrant.runtime.user_code import describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.files import digest_bytes, digest_file
 from titrant.schema.values.frozen import dataclass
 
+# What leaves work to a device, which a function need not wait for.
+_TORCH, _MLX = "torch", "mlx.core"
 _MODELS = (
     "give a torch module, an .onnx, .pt2, .pt (TorchScript) or .xml (OpenVINO) file, a released .safetensors file, a "
     "session, or a function"
@@ -99,7 +102,7 @@ def engine_runnable(engine: str, value: Any) -> Runnable | None:
     path = getattr(value, "path", None)
     files = (path,) if isinstance(path, Path) and path.is_file() else ()
 
-    def load(threads: int, device: str) -> Loaded:
+    def load(threads: int, device: str) -> LoadedModel:
         return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"))
 
     return Runnable(engine, kind.title, load, files)
@@ -132,7 +135,7 @@ class LoadedFunction:
         self._name = name
         self._function = function
 
-    def prepare(self, inputs: Inputs) -> Callable[[], object]:
+    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with these inputs; the first one is made here.
 
         Raises StepError X674 for a function that raises, and for one that forks.
@@ -156,7 +159,7 @@ class LoadedFunction:
             raise StepError(Diagnostic("X674", message, help=advice))
         return work
 
-    def _work(self, inputs: Inputs) -> Callable[[], object]:
+    def _work(self, inputs: CallInputs) -> Callable[[], object]:
         function = self._function
 
         def work() -> object:
@@ -182,9 +185,9 @@ def raised(name: str, error: Exception) -> StepError:
 
 def _wait(answer: object) -> None:
     """Wait for what a function left to a device, where a library that does so is loaded."""
-    torch: Any = sys.modules.get("torch")
+    torch: Any = sys.modules.get(_TORCH)
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
-    mlx: Any = sys.modules.get("mlx.core")
+    mlx: Any = sys.modules.get(_MLX)
     if mlx is not None and isinstance(answer, (mlx.array, tuple, list, dict)):
         mlx.eval(answer)

@@ -29,7 +29,9 @@ def seeded_inputs(subject: Subject, rows: int, seed: int, specs: InputSpecs = ()
     taken = specs or subject.specs
     if not taken:
         message = f"nothing says what {subject.name} takes"
-        raise RecipeError(Diagnostic("X682", message, help="name its inputs: --inputs '[{name: x, shape: [batch, 8]}]'"))
+        raise RecipeError(
+            Diagnostic("X682", message, help="name its inputs: --inputs '[{name: x, shape: [batch, 8]}]'")
+        )
     generator, most = np.random.default_rng(seed), _rows_of_tables(subject)
     return {name: _drawn(generator, name, _sizes(shape, rows), dtype, most) for name, shape, dtype in taken}
 
@@ -38,9 +40,7 @@ def _sizes(shape: tuple[int | str, ...], rows: int) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else _FREE if place else rows for place, size in enumerate(shape))
 
 
-def _drawn(
-    generator: np.random.Generator, name: str, sizes: tuple[int, ...], dtype: str, most: int
-) -> np.ndarray:
+def _drawn(generator: np.random.Generator, name: str, sizes: tuple[int, ...], dtype: str, most: int) -> np.ndarray:
     if dtype == "bool" or "mask" in name.lower():
         return np.ones(sizes, dtype)
     if np.dtype(dtype).kind in "iu":
@@ -80,7 +80,9 @@ def named_inputs(subject: Subject, inputs: Any) -> dict[str, np.ndarray]:
     if unlike := sorted(map(str, taken.keys() ^ inputs.keys())):
         message = f"{subject.name} takes {', '.join(taken)}, and is given {', '.join(map(str, inputs)) or 'nothing'}"
         raise RecipeError(Diagnostic("X682", message, help=f"{unlike[0]} is not in both: name them alike"))
-    arrays = {name: array.detach().cpu().numpy() if hasattr(array, "detach") else array for name, array in inputs.items()}
+    arrays = {
+        name: array.detach().cpu().numpy() if hasattr(array, "detach") else array for name, array in inputs.items()
+    }
     return {name: np.ascontiguousarray(array, dtype=taken[name]) for name, array in arrays.items()}
 
 

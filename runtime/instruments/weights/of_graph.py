@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _MATRIX = 2
 # What reads scales and zero points beside a quantized weight.
 _SCALED = (
-    "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "QAttention",
-    "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+    "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits",
+    "QAttention", "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
 )  # fmt: skip
 # Operators whose weight has its output channels first, and those that look rows up.
 _FIRST = (
@@ -144,9 +144,7 @@ def _is_vector(held: "onnx.TensorProto") -> bool:
     return held.data_type in floats and _count(tuple(held.dims)) > 1
 
 
-def _vector(
-    name: str, layer: str, role: Role, held: "onnx.TensorProto", folder: Path, kind: str
-) -> LayerTensor:
+def _vector(name: str, layer: str, role: Role, held: "onnx.TensorProto", folder: Path, kind: str) -> LayerTensor:
     import onnx
 
     shape = tuple(held.dims)

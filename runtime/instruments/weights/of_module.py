@@ -27,7 +27,7 @@ def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
     for layer, part in module.named_modules():
         for last, tensor in own_tensors(part):
             name = f"{layer}.{last}" if layer else last
-            kept = saved is None or name in saved or not isinstance(tensor, torch.nn.Parameter) and last == "weight"
+            kept = saved is None or name in saved or (not isinstance(tensor, torch.nn.Parameter) and last == "weight")
             if id(tensor) in seen or not kept:
                 continue
             seen.add(id(tensor))
@@ -66,7 +66,9 @@ def tensor_of(name: str, layer: str, part: "torch.nn.Module | None", tensor: "to
 def _floats(values: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    if values.is_quantized or hasattr(values, "dequantize") and type(values) not in (torch.Tensor, torch.nn.Parameter):
+    if values.is_quantized or (
+        hasattr(values, "dequantize") and type(values) not in (torch.Tensor, torch.nn.Parameter)
+    ):
         values = values.dequantize()
     if values.is_complex():
         values = torch.view_as_real(values)

@@ -1,6 +1,6 @@
 """Time models side by side in a process of their own: files, factories, and what runs made and released."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
+    from titrant.runtime.api import Listener
     from titrant.runtime.instruments.measure.figures import SideBySide
     from titrant.runtime.store.home import Home
 
-Listen = Callable[[float, float, str], None]
 _TIMED = "profile.latency"
-_ROWS_GONE = "the rows that the run timed are no longer stored: give --input-shape or --data, or run its recipe again"
+_ROWS_GONE = "the rows that the run timed are no longer stored: numbers are drawn unless --data names others"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def bench(
     args: Mapping[str, Any] | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
     trust: bool = False,
-    listen: Listen | None = None,
+    listen: "Listener | None" = None,
 ) -> "SideBySide":
     """Time models in turns on the same inputs, in a child process, and return the figures of all.
 
@@ -57,7 +57,6 @@ def bench(
     that a shape or a file says. Raises RecipeError for arguments (X671 to X673, P080), StepError for a model that fails
     on the inputs (X670).
     """
-    from titrant.api.measure import processor_name
     from titrant.runtime.instruments.measure.figures import BenchSettings, SideBySide, checked_settings
     from titrant.runtime.instruments.measure.inputs import parse_shape
     from titrant.runtime.instruments.measure.race import BATCHES
@@ -91,10 +90,10 @@ def bench(
     }
     result = read_back(SideBySide, _ask(request, home, folder, listen))
     notes = (*result.notes, *(note for item in named for note in item.notes))
-    return replace(result, processor=processor_name(), notes=notes)
+    return replace(result, notes=notes)
 
 
-def _ask(request: Mapping[str, Any], home: "Home", folder: Path, listen: Listen | None) -> Any:
+def _ask(request: Mapping[str, Any], home: "Home", folder: Path, listen: "Listener | None") -> Any:
     from titrant.runtime.worker.parent import Worker
 
     def tell(message: Mapping[str, Any]) -> None:
@@ -117,6 +116,10 @@ def _named(
     if Path(model).suffix in (".yaml", ".yml"):
         advice = "run it, and name the run: titrant bench latest"
         raise RecipeError(Diagnostic("X672", f"{model} is a recipe, which holds no model", help=advice))
+    if not Path(model).exists():
+        message = f"there is no file, run or factory {model}"
+        advice = "check the path, list runs with: titrant show runs, or write a factory as module:Name"
+        raise RecipeError(Diagnostic("X672", message, help=advice))
     return _Named(({"name": Path(model).name or model, "file": str(Path(model).absolute()), "shown": model},))
 
 
@@ -157,6 +160,7 @@ def _of_run(name: str, home: "Home") -> _Named:
                 }
             )  # fmt: skip
         rows, raw = (_stored_rows(record, timed, store, port) for port in ("rows", "raw"))
+        notes += [_ROWS_GONE] if rows is None else []
     except (KeyError, TypeError, StopIteration) as error:
         raise damaged(folder / "plan.json", f"it times nothing ({error})") from None
     if not subjects:

@@ -37,9 +37,8 @@ def capture_attention(model: "Model", inputs: "Inputs") -> "dict[str, np.ndarray
 
     `model` and `inputs` are as in `check_health`. Layers come in the order in which they are computed; one that attends
     again is called `layer#2`. Of fused attention (torch's `scaled_dot_product_attention`, its fast paths and layers,
-    onnxruntime's fused operators) the weights are computed from queries and keys; dropout is off. Raises RecipeError
-    X684 where nothing attends, StepError X683 where the model cannot answer, X685 for attention that cannot be taken
-    apart.
+    onnxruntime's fused operators) the weights are computed from queries and keys; dropout is off. Raises StepError
+    X683 where the model cannot answer, X684 where nothing attends, X685 for attention that cannot be taken apart.
     """
     from titrant.runtime.instruments.attention.capture import attention_of
 
@@ -51,8 +50,8 @@ def compare_models(first: "Model", second: "Model", inputs: "Inputs | None" = No
 
     Models and `inputs` are as in `check_health`. Layers are matched through export, folding and quantization, by their
     names; weights are compared as the numbers that they stand for. With `inputs` also what each layer answers, and each
-    output. Figures are signal-to-noise in decibels: 20 dB are errors of a tenth, 40 dB of a hundredth. The answer prints
-    as text. Raises RecipeError X686 where the models have no layer in common, and what `check_health` does.
+    output. Figures are signal-to-noise in decibels: 20 dB are errors of a tenth, 40 dB of a hundredth. The answer
+    prints as text. Raises RecipeError X686 where the models have no layer in common, and what `check_health` does.
     """
     from titrant.runtime.instruments.comparison.compare import compare
 

@@ -3,14 +3,16 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from titrant.runtime.charts.alone import ChartPicture
-from titrant.runtime.instruments.measure.figures import BatchTimes, BenchSettings, SideBySide, TimedModel
+from titrant.runtime.instruments.measure.figures import BatchTimes, BenchSettings, ModelTimes, SideBySide
+from titrant.runtime.instruments.measure.inputs import as_inputs, given_shapes
+from titrant.runtime.instruments.measure.picture import picture_of
+from titrant.runtime.instruments.measure.race import InputSource, race
+from titrant.runtime.instruments.measure.report import save, text_of
+from titrant.runtime.instruments.measure.subjects import subject_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-
-if TYPE_CHECKING:
-    from titrant.runtime.instruments.measure.race import InputSource
 
 
 def measure(
@@ -25,7 +27,7 @@ def measure(
     threads: int = 1,
     device: str = "",
     seed: int = 0,
-) -> TimedModel:
+) -> ModelTimes:
     """Time a model or function, and return its percentiles with intervals, throughput, peak memory and size.
 
     `model` is a torch module, an ONNX, TorchScript, torch.export or OpenVINO file or live graph, the bytes of an ONNX
@@ -41,23 +43,13 @@ def measure(
 
 
 def _side_by_side(
-    models: Mapping[str, Any], source: "InputSource", batches: Sequence[int] | None, settings: BenchSettings
+    models: Mapping[str, Any], source: InputSource, batches: Sequence[int] | None, settings: BenchSettings
 ) -> SideBySide:
-    from dataclasses import replace
-
-    from titrant.runtime.instruments.measure.race import race
-    from titrant.runtime.instruments.measure.subjects import subject_of
-
-    subjects = [subject_of(name, model) for name, model in models.items()]
-    result = race(subjects, source, settings, batches)
-    return replace(result, processor=processor_name())
+    return race([subject_of(name, model) for name, model in models.items()], source, settings, batches)
 
 
-def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str]) -> "InputSource":
+def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str]) -> InputSource:
     """Return where inputs come from; RecipeError X673 for two that say the same."""
-    from titrant.runtime.instruments.measure.inputs import as_inputs, given_shapes
-    from titrant.runtime.instruments.measure.race import InputSource
-
     if inputs is not None and shape is not None:
         advice = "give one of them"
         raise RecipeError(Diagnostic("X673", "inputs and a shape say the same", help=advice))
@@ -68,16 +60,6 @@ def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str]) -> "InputSo
     if inputs is not None:
         return InputSource(data=as_inputs(inputs), words="as given")
     return InputSource(shapes=() if shape is None else given_shapes(shape, dtype))
-
-
-def processor_name() -> str:
-    """Return what this machine's processor is called; "" where nobody says."""
-    import platform
-
-    from titrant.compiler.machine.processor import UNKNOWN, processor
-
-    name, _ = processor(platform.system().lower())
-    return "" if name == UNKNOWN else name
 
 
 class Profiler:
@@ -101,7 +83,7 @@ class Profiler:
         self._threads, self._device, self._seed = threads, device, seed
         self._latest: SideBySide | None = None
 
-    def run(self, *, iterations: int = 100, warmup: int = 10, batches: Sequence[int] | None = None) -> TimedModel:
+    def run(self, *, iterations: int = 100, warmup: int = 10, batches: Sequence[int] | None = None) -> ModelTimes:
         """Time the model at every batch size, keep the figures and return them; raises what `measure` raises."""
         settings = BenchSettings(iterations, warmup, self._threads, self._device, self._seed)
         source = _source(self._inputs, self._shape, self._dtype)
@@ -118,15 +100,15 @@ class Profiler:
 
     def report(self) -> str:
         """Return the latest figures as text of at most 100 columns; runs if need be."""
-        return _report(self._result())
+        return text_of(self._result())
 
     def plot(self) -> ChartPicture:
         """Return a picture of the latest figures, which `save` writes as .svg or .html; runs if need be."""
-        return _plot(self._result())
+        return picture_of(self._result())
 
     def save(self, file: Path | str) -> Path:
         """Write the latest figures as .html, .svg, .md or .json; RecipeError X676 for another ending."""
-        return _save(self._result(), file)
+        return save(self._result(), file)
 
     def _result(self) -> SideBySide:
         if self._latest is None:
@@ -147,8 +129,6 @@ class Benchmark:
 
         RecipeError X672 for a name that is taken, and for what nothing here can call.
         """
-        from titrant.runtime.instruments.measure.subjects import subject_of
-
         if name in self._models:
             raise RecipeError(Diagnostic("X672", f"{name} is added already", help="give the other one another name"))
         subject_of(name, model)
@@ -181,35 +161,17 @@ class Benchmark:
 
     def report(self) -> str:
         """Return the latest comparison as text of at most 100 columns; RecipeError X672 before `compare`."""
-        return _report(self._result())
+        return text_of(self._result())
 
     def plot(self) -> ChartPicture:
         """Return a picture of the latest comparison, which `save` writes; RecipeError X672 before `compare`."""
-        return _plot(self._result())
+        return picture_of(self._result())
 
     def save(self, file: str | os.PathLike[str]) -> Path:
         """Write the latest comparison as .html, .svg, .md or .json; RecipeError X676 for another ending."""
-        return _save(self._result(), Path(file))
+        return save(self._result(), Path(file))
 
     def _result(self) -> SideBySide:
         if self._latest is None:
             raise RecipeError(Diagnostic("X672", "nothing has been compared yet", help="call compare() first"))
         return self._latest
-
-
-def _report(result: SideBySide) -> str:
-    from titrant.runtime.instruments.measure.report import text_of
-
-    return text_of(result)
-
-
-def _plot(result: SideBySide) -> ChartPicture:
-    from titrant.runtime.instruments.measure.picture import picture_of
-
-    return picture_of(result)
-
-
-def _save(result: SideBySide, file: Path | str) -> Path:
-    from titrant.runtime.instruments.measure.report import save
-
-    return save(result, file)
