@@ -36,7 +36,7 @@ def test_samples_what_a_callable_uses_and_returns_what_it_returned():
     assert seen.peak.process_bytes >= seen.mean.process_bytes > 1 << 20
     assert seen.peak.machine_bytes <= seen.machine_total_bytes
     assert len(seen.mean.cores) == seen.logical_cores
-    assert seen.seconds >= seen.samples[-1].seconds * 0.9
+    assert seen.seconds > 0.1
 
 
 def test_takes_one_sample_of_what_ends_at_once():
