@@ -164,7 +164,7 @@ class Sampler:
             return device.read()
         except AcceleratorGoneError as error:
             self._gone.add(place)
-            self._say(f"{device.name} does not answer any more since {self.elapsed:.1f} s: {error}")
+            self._say(f"{device.name} no longer answers, from {self.elapsed:.1f} s on: {error}")
             return AcceleratorUse()
 
     def _say(self, note: str) -> None:
