@@ -111,7 +111,7 @@ def check_finite(value: Any, *, name: str = "", infinity: bool = True, raises: b
 
     Raises StepError X690 that names them; with `raises=False` the report is returned, whatever it says.
     """
-    from titrant.runtime.instruments.arrays.libraries import is_module
+    from titrant.runtime.arrays.libraries import is_module
     from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
     report = find_broken(value, name or ("" if is_module(value) else "value"), infinity=infinity)
@@ -128,7 +128,7 @@ def statistics(value: Any, *, name: str = "") -> StatisticsReport:
     its finite values (of complex ones their magnitudes), and warnings: NaN, infinity, all 0, constant, mostly 0,
     subnormal, beyond float16, one value far from all others. Read piece by piece, with one transfer a device.
     """
-    from titrant.runtime.instruments.arrays.libraries import is_module
+    from titrant.runtime.arrays.libraries import is_module
 
     return statistics_of(value, name or ("" if is_module(value) else "value"))
 

@@ -9,8 +9,8 @@ import mlx.nn
 import mlx.utils
 import numpy as np
 
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
-from titrant.runtime.instruments.arrays.numpy_arrays import piece_of
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
+from titrant.runtime.arrays.numpy_arrays import piece_of
 
 _PIECE = 1 << 22
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
 
 # Numbers that are read at once: a few copies in double precision of so many are small beside a model.
 _PIECE = 1 << 20
