@@ -9,6 +9,7 @@ from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, 
 
 # Numbers that are read at once: a few copies in double precision of so many are small beside a model.
 _PIECE = 1 << 20
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
 
 def form(tensor: torch.Tensor) -> ArrayForm:
@@ -17,7 +18,9 @@ def form(tensor: torch.Tensor) -> ArrayForm:
     if isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
         return ArrayForm((0,), dtype, 0, True, "it has no shape before the first forward pass", shapeless=True)
     floating = tensor.is_floating_point() or tensor.is_complex()
-    return ArrayForm(tuple(tensor.shape), dtype, _bytes(tensor), floating, _unread(tensor))
+    # Rows of several lengths have no shape together.
+    shape = (tensor.numel(),) if tensor.is_nested else tuple(tensor.shape)
+    return ArrayForm(shape, dtype, _bytes(tensor), floating, _unread(tensor))
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -79,10 +82,14 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
     """Return the numbers that a tensor holds, without the zeros of sparse ones."""
-    if tensor.layout == torch.sparse_coo:
+    if tensor.is_nested:
+        tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    elif tensor.layout == torch.sparse_coo:
         tensor = tensor.coalesce().values()
+    elif tensor.layout in _COMPRESSED:
+        tensor = tensor.values()
     elif tensor.layout != torch.strided:
-        tensor = tensor.values() if hasattr(tensor, "crow_indices") or tensor.is_nested else tensor.to_dense()
+        tensor = tensor.to_dense()
     if tensor.is_quantized or _inner(tensor):
         tensor = tensor.dequantize() if hasattr(tensor, "dequantize") else tensor
     return tensor
@@ -181,7 +188,11 @@ def _pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     flat = numbers.reshape(-1)
     for start in range(0, flat.numel(), _PIECE):
         part = flat[start : start + _PIECE]
-        yield _piece(part.abs().to(wide) if part.is_complex() else part.to(wide), normal)
+        yield _piece(_magnitudes(part) if part.is_complex() else part.to(wide), normal)
+
+
+def _magnitudes(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.abs() if numbers.device.type == "mps" else numbers.to(torch.complex128).abs()
 
 
 def _piece(values: torch.Tensor, normal: float) -> torch.Tensor:
