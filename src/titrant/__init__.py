@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from titrant.api.architecture import architecture
     from titrant.api.bench import bench
     from titrant.api.check import check, write
+    from titrant.api.check_model import check_model
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
     from titrant.api.diff import diff
     from titrant.api.distill import TeacherTerms, distill
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from titrant.api.label import label
     from titrant.api.layers import layers
     from titrant.api.live.rows_to_judge import RowsToJudge
-    from titrant.api.live.suits import check_model
     from titrant.api.load import load
     from titrant.api.lock import lock
     from titrant.api.look_inside import capture_attention, check_health, compare_models
@@ -118,7 +118,7 @@ _PUBLIC = {
     "capture_attention": "titrant.api.look_inside",
     "check": "titrant.api.check",
     "check_health": "titrant.api.look_inside",
-    "check_model": "titrant.api.live.suits",
+    "check_model": "titrant.api.check_model",
     "clean_store": "titrant.api.store",
     "compare_models": "titrant.api.look_inside",
     "count_parameters": "titrant.runtime.instruments.summary",
