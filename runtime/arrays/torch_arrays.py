@@ -9,13 +9,17 @@ from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, 
 
 # Numbers that are read at once: a few copies in double precision of so many are small beside a model.
 _PIECE = 1 << 20
+# What needs no question whether it is made of other tensors.
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
 
 def form(tensor: torch.Tensor) -> ArrayForm:
     """Describe a tensor; without values are those on the meta device, and fake ones; some dtypes have no numbers."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
+    if type(tensor) not in _PLAIN and isinstance(
+        tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)
+    ):
         return ArrayForm((0,), dtype, 0, True, "it has no shape before the first forward pass", shapeless=True)
     floating = tensor.is_floating_point() or tensor.is_complex()
     # Rows of several lengths have no shape together.
@@ -29,7 +33,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def _unread(tensor: torch.Tensor) -> str:
-    if tensor.is_meta or hasattr(tensor, "fake_mode"):
+    if tensor.is_meta or (type(tensor) not in _PLAIN and hasattr(tensor, "fake_mode")):
         return "on the meta device there are no values"
     if tensor.is_quantized or _is_number(tensor.dtype):
         return ""
@@ -52,6 +56,8 @@ _NUMBERS: dict[torch.dtype, bool] = {}
 
 def _inner(tensor: torch.Tensor) -> list[torch.Tensor]:
     """List the tensors that a tensor of another package is made of, such as numbers of few bits and their scales."""
+    if type(tensor) in _PLAIN:
+        return []
     from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     if not is_traceable_wrapper_subclass(tensor):
