@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from titrant.schema.values.frozen import dataclass
 
 OTHER = "(no layer)"
-_MOST_NAME = 30
+_MOST_NAME = 26
 
 
 @dataclass(frozen=True)
