@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+import torch  # noqa: TID253
 
 import titrant
 from titrant.runtime.backends.profile import LayerSpan
@@ -168,7 +168,12 @@ def test_shortens_names_in_the_middle():
     assert len(short) == 20
     assert short.startswith("encode")
     assert short.endswith("long.name")
-    assert (short_number(None), short_number(0), short_number(1234), short_number(2.5e9)) == ("–", "–", "1.23 k", "2.5 G")
+    assert (short_number(None), short_number(0), short_number(1234), short_number(2.5e9)) == (
+        "–",
+        "–",
+        "1.23 k",
+        "2.5 G",
+    )
 
 
 def test_draws_a_bar_a_layer_and_of_many_layers_a_bar_a_block():
@@ -277,7 +282,7 @@ def test_writes_a_timeline_that_follows_the_format(engine, tiny, image, tmp_path
     assert all(event["ts"] + event["dur"] <= whole["ts"] + whole["dur"] + 1e-6 for event in calls)
     head = next(event for event in calls if event["name"] == "head")
     assert head["args"]["FLOPs of all its calls"] == BY_HAND["head"][1]
-    assert ("measured" == trace["otherData"]["times"]) is (engine != "openvino")
+    assert (trace["otherData"]["times"] == "measured") is (engine != "openvino")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +300,7 @@ def test_sees_a_timeline_that_does_not_follow_the_format(change):
 
 
 def test_refuses_a_timeline_that_cannot_be_written(tmp_path):
-    with pytest.raises(RecipeError, match="X723: the trace cannot be written to .*nowhere"):
+    with pytest.raises(RecipeError, match=r"X723: the trace cannot be written to .*nowhere"):
         profile_of(layer("a")).save_trace(tmp_path / "nowhere" / "trace.json")
 
 

@@ -32,7 +32,9 @@ def test_keeps_the_layers_of_a_batch_and_the_machines_limits(short_bench, torch_
     section = layers_section({"original": value, "static": value})
     assert [inner.title for inner in section.inner] == ["original", "static"]
     assert [len(inner.pictures) for inner in section.inner] == [2, 2]
-    ids = [inner.pictures[place].svg.partition('aria-labelledby="')[2][:12] for inner in section.inner for place in (0, 1)]
+    ids = [
+        inner.pictures[place].svg.partition('aria-labelledby="')[2][:12] for inner in section.inner for place in (0, 1)
+    ]
     assert len(set(ids)) == 4
 
 
