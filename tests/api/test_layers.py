@@ -101,6 +101,8 @@ REFUSED = [
     (lambda: titrant.layers(Tiny(), ONE, engine="mlx"), "X72[01]: "),
     (lambda: titrant.layers(Tiny(), ONE, device="cuda:7"), "X220: torch sees no device cuda:7 here"),
     (lambda: titrant.layers(Decides(), ONE, engine="onnxruntime"), "X206: the model's forward reads the values"),
+    (lambda: titrant.layers(Tiny(), ONE, threads=0), "X721: 0 threads and 1 seconds time nothing"),
+    (lambda: titrant.layers(Tiny(), ONE, seconds=-2.0), "X721: 1 threads and -2 seconds time nothing"),
     (lambda: titrant.layers("nothing.onnx", ONE), "X232: .*nothing.onnx"),
 ]  # fmt: skip
 

@@ -15,9 +15,9 @@ class LayerFigures:
 
     `seconds` are by the wall clock; `cpu_seconds` are CPU time where one thread of the processor computes and the
     engine tells it, else None; `share` is that of all rows, 0..1. `parameter_bytes` are those of the weights as they
-    are kept, saved buffers included; `activation_bytes` those of what it answers, `moved_bytes` all that it must at least read and write. FLOPs are two
-    per multiply-add, None where an operation has no known count. `precision` is what is executed. `joined` are layers
-    of the original that run inside it.
+    are kept, saved buffers included; `activation_bytes` those of what it answers, `moved_bytes` all that it must at
+    least read and write. FLOPs are two per multiply-add, None where an operation has no known count. `precision` is
+    what is executed. `joined` are layers of the original that run inside it.
     """
 
     name: str

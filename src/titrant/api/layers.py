@@ -40,6 +40,9 @@ def layers(
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
     from titrant.runtime.instruments.layers.profile import profile_layers
 
+    if threads < 1 or not seconds > 0:
+        message = f"{threads} threads and {seconds:g} seconds time nothing"
+        raise RecipeError(Diagnostic("X721", message, help="give 1 thread or more, and more than 0 seconds"))
     with tempfile.TemporaryDirectory(prefix="titrant-layers-") as folder:
         original, rows = _opened(model, inputs, batch, Path(folder))
         chosen = engine or backend.engines_of(original.kind)[0]
@@ -151,7 +154,7 @@ def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
         raise RecipeError(
             Diagnostic("X721", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
         )
-    for place, (operator, _) in enumerate(min(ways, key=len)):
+    for place, (operator, _) in enumerate(sorted(ways, key=len)[0]):
         folder = scratch / f"{place}"
         folder.mkdir()
         given = {"model": value} | ({"example": rows} if "example" in catalog.get(operator).inputs else {})

@@ -111,6 +111,15 @@ def test_counts_a_shared_weight_once_and_says_what_has_no_count(unknown_operatio
     assert "FLOPs are not known of the model itself: titrant has no count of an operation in it" in profile.notes
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_counts_weights_that_torch_keeps_packed():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    packed = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear})
+    first = titrant.layers(packed, torch.ones(2, 4), seconds=SHORT).layers[0]
+    assert (first.parameters, first.precision, first.flops) == (4 * 8 + 8, "int8", None)
+    assert first.parameter_bytes == 4 * 8 + 4 * 8
+
+
 def layer(name, seconds=1e-3, **given):
     figures = {
         "kind": "Linear", "block": block_of(name), "seconds": seconds, "cpu_seconds": seconds, "share": 0.0, "calls": 1,
