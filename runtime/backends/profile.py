@@ -102,9 +102,9 @@ def nothing_profiled(
     layers: Collection[str] = (),
     seconds: float = 1.0,
 ) -> EngineProfile:
-    """Refuse: StepError X720, of an engine that tells nothing of its layers."""
+    """Refuse: StepError X680, of an engine that tells nothing of its layers."""
     message = "this engine does not tell what its layers take"
-    raise StepError(Diagnostic("X720", message, help="name one that does: torch, onnxruntime or openvino"))
+    raise StepError(Diagnostic("X680", message, help="name one that does: torch, onnxruntime or openvino"))
 
 
 def typical(values: Sequence[float], upto: float = _UPTO) -> float:

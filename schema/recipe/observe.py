@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Section, Text
+from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Ref, Section, Text
 from titrant.schema.values.units import MIN_CELL
 
 
@@ -58,6 +58,9 @@ class Report(Section):
     )
     min_cell: Count = Field(
         MIN_CELL, description="groups and cells of tables with fewer cases than this are not shown, only that there are"
+    )
+    plots: tuple[Ref, ...] = Field(
+        (), description="functions `module:name` that draw or count what a model answers; runs your code"
     )
     tokens: bool = Field(False, description="show tokens of the data (they may be patients' text)")
 

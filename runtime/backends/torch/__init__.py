@@ -185,7 +185,7 @@ def _profiled(
     if model.kind != "torch":
         title = BACKEND.kinds[model.kind].title
         message = f"torch runs {title} as one, without hooks inside it"
-        raise StepError(Diagnostic("X720", message, help="give the module that it was made of, or an ONNX file of it"))
+        raise StepError(Diagnostic("X680", message, help="give the module that it was made of, or an ONNX file of it"))
     from titrant.runtime.backends.torch.layer_times import profile_modules
 
     return profile_modules(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)

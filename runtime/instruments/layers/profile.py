@@ -31,7 +31,7 @@ def profile_layers(
 
     `model` is a value of a kind that the engine runs, `inputs` name → (batch, …). `layers` are the names of the
     original's layers, for a file that was made of another model, and `kinds` what they are; without them a file's are
-    its own nodes. `seconds` is how long it is timed, about. Raises StepError X720 for an engine that tells nothing of
+    its own nodes. `seconds` is how long it is timed, about. Raises StepError X680 for an engine that tells nothing of
     its layers, X212 for a file that it cannot load, X221 for a batch that it cannot answer.
     """
     parts = count_parts(model, inputs)

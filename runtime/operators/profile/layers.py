@@ -91,7 +91,7 @@ def profile_layers(params: LayersParams, context: Context, *, model: Any, rows: 
                 name; engine, device, threads, batch, runs, and seconds, cpu_seconds and overhead_seconds of a whole
                 batch; "limits": {fp32, int8 or half, bytes}, what this machine reached in FLOP/s and bytes a second,
                 null where it was not asked; "spans": the calls of one batch, [] without `trace`}
-    Fails:      StepError X720 where the engine tells nothing of its layers, and whatever answering the batch raises
+    Fails:      StepError X680 where the engine tells nothing of its layers, and whatever answering the batch raises
     Cost:       `seconds`, opening the file twice, and a second for the limits
     """
     from titrant.runtime.backends.session import first_batch, open_session

@@ -33,8 +33,8 @@ def layers(
     a sequence of them in the order of the forward's arguments; the first dimension is the batch. `batch` repeats or
     cuts them to that many rows. `engine` runs it, by default torch a module and a file the engine it is made for; for
     another engine it is converted first, and its layers are still called as the model calls them. `device` is where
-    a module lies, or "cpu". Raises RecipeError X721 for what is no model here or cannot be taken apart, X372 for inputs
-    that do not show what it takes, StepError X720 for an engine that tells nothing of its layers, X221 for a batch that
+    a module lies, or "cpu". Raises RecipeError X681 for what is no model here or cannot be taken apart, X372 for inputs
+    that do not show what it takes, StepError X680 for an engine that tells nothing of its layers, X221 for a batch that
     it cannot answer, and what the conversion raises.
     """
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
@@ -42,7 +42,7 @@ def layers(
 
     if threads < 1 or not seconds > 0:
         message = f"{threads} threads and {seconds:g} seconds time nothing"
-        raise RecipeError(Diagnostic("X721", message, help="give 1 thread or more, and more than 0 seconds"))
+        raise RecipeError(Diagnostic("X681", message, help="give 1 thread or more, and more than 0 seconds"))
     with tempfile.TemporaryDirectory(prefix="titrant-layers-") as folder:
         original, rows = _opened(model, inputs, batch, Path(folder))
         chosen = engine or backend.engines_of(original.kind)[0]
@@ -72,7 +72,7 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
     if not isinstance(model, torch.nn.Module):
         message = f"a {type(model).__name__} is no model whose layers can be timed"
         advice = "give a torch.nn.Module, or an .onnx, .pt2, TorchScript or .xml file"
-        raise RecipeError(Diagnostic("X721", message, help=advice))
+        raise RecipeError(Diagnostic("X681", message, help=advice))
     _check_module(model)
     rows = _resized(example_rows(model, inputs), batch)
     from titrant.api.live.values import live_model
@@ -81,7 +81,7 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
 
 
 def _check_module(module: "torch.nn.Module") -> None:
-    """Refuse what has no layers yet, or runs as one: RecipeError X721."""
+    """Refuse what has no layers yet, or runs as one: RecipeError X681."""
     import torch
     from torch.nn.parameter import is_lazy
 
@@ -99,7 +99,7 @@ def _check_module(module: "torch.nn.Module") -> None:
         advice = "give the module itself, as it was before torch.compile: model._orig_mod"
     else:
         return
-    raise RecipeError(Diagnostic("X721", message, help=advice))
+    raise RecipeError(Diagnostic("X681", message, help=advice))
 
 
 def _opened_file(path: Path, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
@@ -138,21 +138,21 @@ def _resized(rows: "Rows", batch: int | None) -> "Rows":
 def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
     """Return a model in a form that an engine runs: itself, or what the shortest conversion makes of it.
 
-    RecipeError X721 for an engine that is not there, or that nothing here converts it for.
+    RecipeError X681 for an engine that is not there, or that nothing here converts it for.
     """
     from titrant.api.apply import apply
     from titrant.runtime import catalog
 
     if engine not in backend.names():
         advice = f"one of {', '.join(backend.names())}"
-        raise RecipeError(Diagnostic("X721", f"there is no engine {engine}", help=advice))
+        raise RecipeError(Diagnostic("X681", f"there is no engine {engine}", help=advice))
     ways: list[tuple[tuple[str, str], ...]] = [
         way for kind in backend.get(engine).costs if (way := backend.conversion(value.kind, kind)) is not None
     ]
     if not ways:
         message = f"nothing here makes a file for {engine} of {backend.kinds()[value.kind].title}"
         raise RecipeError(
-            Diagnostic("X721", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
+            Diagnostic("X681", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
         )
     for place, (operator, _) in enumerate(sorted(ways, key=len)[0]):
         folder = scratch / f"{place}"

@@ -376,6 +376,18 @@ def test_names_no_stratum_of_fewer_cases_than_the_report_shows(tmp_path, least, 
     assert params.get("named_from") == named
 
 
+def test_calls_plots_of_the_users_own_for_the_original_and_each_candidate(tmp_path):
+    (tmp_path / "figures.py").write_text("def one(cases): return {}\n")
+    text = f"{small.TABULAR}report: {{plots: ['figures:one']}}\n"
+    plan = compiled(tmp_path, small.PLAIN, text=text, training=FIT)
+    steps = [step for step in plan.steps if step.stage == "observe"]
+    assert [(step.id, step.params["subject"], step.params["engine"]) for step in steps] == [
+        ("original.plots", "original", "torch"), ("onnx.plots", "onnx", "onnxruntime"),
+    ]  # fmt: skip
+    assert {step.because for step in steps} == {"report.plots"}
+    assert all(step.params["functions"] == ["figures:one"] for step in steps)
+
+
 def test_looks_inside_each_file_that_the_operator_takes(tmp_path):
     plan = compiled(tmp_path, text=f"{small.TABULAR}inspect: {{summary: true}}\n")
     (step,) = [step for step in plan.steps if step.stage == "observe"]

@@ -195,12 +195,12 @@ def test_collects_no_garbage_while_it_counts():
 
 @pytest.mark.parametrize("kind", [TorchScriptModel, ExportedModel, CompiledModel])
 def test_refuses_what_runs_as_one(kind):
-    with pytest.raises(StepError, match=r"X720: torch runs a .* as one, without hooks inside it"):
+    with pytest.raises(StepError, match=r"X680: torch runs a .* as one, without hooks inside it"):
         backend.get("torch").profiled(kind(Path("model.pt")), {"x": np.ones((1, 1, 6, 6), np.float32)})
 
 
 def test_refuses_an_engine_that_tells_nothing():
-    with pytest.raises(StepError, match="X720: this engine does not tell what its layers take"):
+    with pytest.raises(StepError, match="X680: this engine does not tell what its layers take"):
         profile.nothing_profiled(None, {})
 
 

@@ -228,10 +228,10 @@ def test_reads_an_accelerators_limits():
 
 @pytest.mark.parametrize(
     ("layers", "bench", "said"),
-    [([layer("a")], None, "X722: nothing says how fast this machine computes and reads memory"),
-     ([layer("a")], Bench(fp32_flops_per_second=1e9), "X722: nothing says how fast this machine"),
-     ([layer("a", flops=0)], BENCH, "X724: no layer of net in torch multiplies"),
-     ([layer("a", moved_bytes=None)], BENCH, "X724: no layer")],
+    [([layer("a")], None, "X710: nothing says how fast this machine computes and reads memory"),
+     ([layer("a")], Bench(fp32_flops_per_second=1e9), "X710: nothing says how fast this machine"),
+     ([layer("a", flops=0)], BENCH, "X712: no layer of net in torch multiplies"),
+     ([layer("a", moved_bytes=None)], BENCH, "X712: no layer")],
 )  # fmt: skip
 def test_refuses_a_roofline_without_limits_or_products(layers, bench, said):
     with pytest.raises(RecipeError, match=said):
@@ -309,7 +309,7 @@ def test_sees_a_timeline_that_does_not_follow_the_format(change):
 
 
 def test_refuses_a_timeline_that_cannot_be_written(tmp_path):
-    with pytest.raises(RecipeError, match=r"X723: the trace cannot be written to .*nowhere"):
+    with pytest.raises(RecipeError, match=r"X711: the trace cannot be written to .*nowhere"):
         profile_of(layer("a")).save_trace(tmp_path / "nowhere" / "trace.json")
 
 
