@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from titrant.runtime.instruments.measure.inputs import (
 )
 from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, raised
 from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
-from titrant.schema.diagnostics.diagnostics import StepError, TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.frozen import dataclass
 
 _PROCESSOR = re.compile(r"^model name\s*:\s*(.*?)\s*$", re.MULTILINE)
@@ -78,7 +78,7 @@ def race(
             open_models.callback(loaded[subject.name].close)
         open_models.enter_context(_kept_threads(settings.threads))
         source, make = _settled(source, list(loaded.values()), subjects, settings)
-        maker = cache(make)  # the very same for all models
+        maker = cache(partial(_made, make))  # the very same for all models
         sizes = tuple(batches) if batches is not None else _sizes(source, list(loaded.values()))
         shown = described(_own(subjects[0], maker)(max(sizes)))
         peaks = {each.name: _memory(each, loaded[each.name], maker, max(sizes), settings) for each in subjects}
@@ -116,7 +116,7 @@ def _of(name: str, error: TitrantError) -> TitrantError:
     if said.code == "X220":
         return StepError(replace(said, message=f"{name}: {said.message}", help="leave the device out, or give another"))
     if said.code in ("X201", "X221", "X223", "X670", "X402", "X403"):
-        advice = "give inputs of the shape and type that the model takes"
+        advice = "give inputs that it takes; where these are such, call it with them outside titrant, and mend it there"
         return StepError(replace(said, code="X670", message=f"{name}: {said.message}", help=advice))
     return StepError(replace(said, message=f"{name}: {said.message}"))
 
@@ -136,6 +136,19 @@ def _settled(
         return replace(source, make=_nothing, words="functions without inputs"), _nothing
     shapes = merged(source.shapes, specs)
     return replace(source, shapes=shapes, words=f"drawn by shape, seed {settings.seed}"), drawn(shapes, settings.seed)
+
+
+def _made(make: Maker, batch: int) -> CallInputs:
+    """Return the inputs of a batch size; StepError X674 where what makes them raises, RecipeError X671 for too many."""
+    try:
+        return make(batch)
+    except TitrantError:
+        raise
+    except MemoryError:
+        message = f"a batch of {batch:,} does not fit into memory"
+        raise RecipeError(Diagnostic("X671", message, help="give smaller ones, such as 1, 8, 32")) from None
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        raise raised("what makes the inputs", error) from None
 
 
 def _nothing(_: int) -> CallInputs:
@@ -198,7 +211,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except TitrantError as error:
         raise _of(name, error) from None
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
         raise raised(name, error) from None
 
 

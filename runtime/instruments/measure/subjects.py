@@ -147,7 +147,7 @@ class LoadedFunction:
             work()
         except (TitrantError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function may raise anything
             if os.getpid() != process:
                 os._exit(1)
             raise raised(self._name, error) from None
@@ -177,7 +177,7 @@ class LoadedFunction:
         """Do nothing: a function is the user's."""
 
 
-def raised(name: str, error: Exception) -> StepError:
+def raised(name: str, error: BaseException) -> StepError:
     """Say that what is timed raised; what it said may hold values of the data."""
     advice = "call it with these inputs outside titrant, and mend it there"
     return StepError(Diagnostic("X674", f"{name} raised {describe(error)}", help=advice, said=said_by(error)))
