@@ -17,6 +17,7 @@ class LoadedModel(Protocol):
 
     inputs: tuple[Spec, ...]  # name, shape with text where a size is free, dtype; () where nobody says
     fixed_batch: int | None  # the batch size that it insists on; None: any
+    device: str  # where it computes: cpu, cuda:0 …
 
     def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with these inputs, which lie where the engine takes them, and wait for its end in the call.
@@ -84,12 +85,13 @@ class LoadedSession:
 
     fixed_batch: int | None
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, device: str = "") -> None:
         from titrant.runtime.backends.recurrent import stateless
 
         recurrence = getattr(session, "recurrence", None)
         self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, recurrence))
         self.fixed_batch = session.fixed_batch
+        self.device = device or "cpu"
         self._own, self._session = session, adapted(session)
         self._plain = recurrence is None and all(shape for _, shape, _ in self.inputs)
 

@@ -136,14 +136,15 @@ def drawn(shapes: Sequence[InputShape], seed: int) -> Maker:
         generator = np.random.default_rng(seed)
         arrays: dict[str, np.ndarray] = {}
         for shape in shapes:
-            sizes = (batch, *(int(size) for size in shape.sizes[1:])) if shape.sizes else ()
+            sizes = (batch, *(int(size) for size in shape.sizes[1:]))
             dtype = np.dtype(shape.dtype or "float32")
             if dtype.kind == "f":
                 numbers: Any = generator.standard_normal(sizes)
             else:
                 largest = 2 if dtype.kind == "b" else min(shape.below, np.iinfo(dtype).max)
                 numbers = generator.integers(0, largest, sizes)
-            arrays[shape.name] = np.asarray(numbers).astype(dtype)
+            # One number for a whole batch is the same in each of its rows.
+            arrays[shape.name] = (numbers if shape.sizes else np.full_like(numbers, numbers[0])).astype(dtype)
         return tuple(arrays.values()) if "" in arrays else arrays
 
     return make

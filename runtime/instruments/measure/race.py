@@ -82,19 +82,21 @@ def race(
         sizes = tuple(batches) if batches is not None else _sizes(source, list(loaded.values()))
         shown = described(_own(subjects[0], maker)(max(sizes)))
         peaks = {each.name: _memory(each, loaded[each.name], maker, max(sizes), settings) for each in subjects}
+        fixed = {name: each.fixed_batch for name, each in loaded.items()}
+        devices = {name: each.device for name, each in loaded.items()}
         times: dict[str, list[BatchTimes]] = {each.name: [] for each in subjects}
         with no_garbage():
             for done, size in enumerate(sizes):
                 if listen is not None:
                     listen(done, len(sizes), f"batch {size}")
                 runs = _take_turns(subjects, loaded, maker, size, settings)
-                for name, figures in batch_times(size, runs, settings).items():
+                for name, figures in batch_times(size, runs, settings.threads, devices).items():
                     times[name].append(figures)
-        fixed = {name: each.fixed_batch for name, each in loaded.items()}
     models = tuple(
         ModelTimes(
-            each.name, each.artifact, each.digest, each.runnable.form, each.runnable.engine, each.size_bytes,
-            peaks[each.name], tuple(times[each.name]), tuple(_notes(each, fixed[each.name], sizes)),
+            each.name, each.artifact, each.digest, each.runnable.form, each.runnable.engine,
+            devices[each.name], each.size_bytes, peaks[each.name], tuple(times[each.name]),
+            tuple(_notes(each, fixed[each.name], sizes)),
         )
         for each in subjects
     )  # fmt: skip
@@ -227,7 +229,7 @@ def _memory(subject: BenchSubject, loaded: LoadedModel, maker: Maker, size: int,
         return _grown(work)
     if (counted := loaded.device_peak(work)) is not None:
         return counted
-    if settings.threads > 1 or settings.device not in ("", "cpu") or not sys.platform.startswith("linux"):
+    if settings.threads > 1 or loaded.device != "cpu" or not sys.platform.startswith("linux"):
         return None
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 

@@ -11,6 +11,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.backends.runnable import CallInputs, LoadedModel, LoadedSession, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
+from titrant.runtime.machine.devices import why_not
 from titrant.runtime.user_code import describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.files import digest_bytes, digest_file
@@ -53,7 +54,9 @@ def subject_of(name: str, value: Any) -> BenchSubject:
             )
     if callable(value):
         words = getattr(value, "__qualname__", type(value).__name__)
-        return BenchSubject(name, Runnable("", "a function", lambda *_: LoadedFunction(name, value)), words)
+        return BenchSubject(
+            name, Runnable("", "a function", lambda _, device: LoadedFunction(name, value, device)), words
+        )
     message = f"{name} is a {type(value).__name__}, which is no model"
     raise RecipeError(Diagnostic("X672", message, help=_MODELS))
 
@@ -103,7 +106,7 @@ def engine_runnable(engine: str, value: Any) -> Runnable | None:
     files = (path,) if isinstance(path, Path) and path.is_file() else ()
 
     def load(threads: int, device: str) -> LoadedModel:
-        return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"))
+        return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"), device)
 
     return Runnable(engine, kind.title, load, files)
 
@@ -131,7 +134,10 @@ class LoadedFunction:
     inputs: tuple[Spec, ...] = ()
     fixed_batch: int | None = None
 
-    def __init__(self, name: str, function: Callable[..., object]) -> None:
+    def __init__(self, name: str, function: Callable[..., object], device: str = "") -> None:
+        if device and (reason := _unmet(device)):
+            raise StepError(Diagnostic("X220", reason))
+        self.device = device or _device_in_use()
         self._name = name
         self._function = function
 
@@ -181,6 +187,19 @@ def raised(name: str, error: BaseException) -> StepError:
     """Say that what is timed raised; what it said may hold values of the data."""
     advice = "call it with these inputs outside titrant, and mend it there"
     return StepError(Diagnostic("X674", f"{name} raised {describe(error)}", help=advice, said=said_by(error)))
+
+
+def _unmet(device: str) -> str:
+    try:
+        return why_not(device)
+    except ValueError as error:
+        return str(error)
+
+
+def _device_in_use() -> str:
+    """Return the device whose clock a function may need: a GPU where torch has begun to use one."""
+    torch: Any = sys.modules.get(_TORCH)
+    return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
 def _wait(answer: object) -> None:

@@ -186,6 +186,8 @@ CASES = {
         "X220: model: torch sees no device cuda:99 here",
     ),
     "no such device": (lambda: titrant.measure(net(), torch.zeros(1, 6), device="tpu"), "X220: model: "),
+    "no device for a function": (lambda: titrant.measure(print, device="cuda:99"), "X220: model: "),
+    "no such device for one": (lambda: titrant.measure(print, device="tpu"), "X220: model: no device is called"),
     "no number of one": (lambda: titrant.measure(net(), torch.zeros(1, 6), device="cuda:x"), "X220: model: "),
     "a function that raises": (lambda: titrant.measure(Moody(0)), "X674: model raised KeyError (test_live.py:"),
     "one that exits": (lambda: titrant.measure(lambda: sys.exit(3)), "X674: model raised SystemExit (test_live.py:"),
