@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.api import Listener
-from titrant.runtime.backends.runnable import CallInputs, LoadedModel
+from titrant.runtime.backends.runnable import RunInputs, LoadedModel
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import (
     BatchTimes,
@@ -50,7 +50,7 @@ class InputSource:
     """
 
     shapes: tuple[InputShape, ...] = ()
-    data: CallInputs | None = None
+    data: RunInputs | None = None
     make: Maker | None = None
     words: str = ""
 
@@ -140,7 +140,7 @@ def _settled(
     return replace(source, shapes=shapes, words=f"drawn by shape, seed {settings.seed}"), drawn(shapes, settings.seed)
 
 
-def _made(make: Maker, batch: int) -> CallInputs:
+def _made(make: Maker, batch: int) -> RunInputs:
     """Return the inputs of a batch size; StepError X674 where what makes them raises, RecipeError X671 for too many."""
     try:
         return make(batch)
@@ -153,7 +153,7 @@ def _made(make: Maker, batch: int) -> CallInputs:
         raise raised("what makes the inputs", error) from None
 
 
-def _nothing(_: int) -> CallInputs:
+def _nothing(_: int) -> RunInputs:
     return ()
 
 
@@ -173,7 +173,7 @@ def _sizes(source: InputSource, loaded: Sequence[LoadedModel]) -> tuple[int, ...
     return (min(fixed),) if fixed else BATCHES
 
 
-def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: CallInputs) -> Callable[[], object]:
+def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: RunInputs) -> Callable[[], object]:
     try:
         work = loaded.prepare(inputs)
         work()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.runnable import CallInputs, LoadedModel, LoadedSession, Runnable
+from titrant.runtime.backends.runnable import RunInputs, LoadedModel, LoadedSession, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
 from titrant.runtime.machine.devices import why_not
@@ -141,7 +141,7 @@ class LoadedFunction:
         self._name = name
         self._function = function
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with these inputs; the first one is made here.
 
         Raises StepError X674 for a function that raises, and for one that forks.
@@ -165,7 +165,7 @@ class LoadedFunction:
             raise StepError(Diagnostic("X674", message, help=advice))
         return work
 
-    def _work(self, inputs: CallInputs) -> Callable[[], object]:
+    def _work(self, inputs: RunInputs) -> Callable[[], object]:
         function = self._function
 
         def work() -> object:

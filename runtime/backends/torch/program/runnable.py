@@ -11,7 +11,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.runnable import CallInputs, LoadedSession, Runnable, in_order
+from titrant.runtime.backends.runnable import RunInputs, LoadedSession, Runnable, in_order
 from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.call import failed
@@ -162,7 +162,7 @@ class LoadedModule:
         scripted = isinstance(module, torch.jit.ScriptModule)
         self._guard: AbstractContextManager[Any] = torch.inference_mode() if owned and not scripted else torch.no_grad()
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with tensors on the module's device; the first one is made here.
 
         Raises StepError X221, with the layer that failed, where the module cannot take them.
