@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.api import Listener
-from titrant.runtime.backends.runnable import RunInputs, LoadedModel
+from titrant.runtime.backends.runnable import LoadedModel, RunInputs
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import (
     BatchTimes,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.runnable import RunInputs, LoadedModel, LoadedSession, Runnable
+from titrant.runtime.backends.runnable import LoadedModel, LoadedSession, RunInputs, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
 from titrant.runtime.machine.devices import why_not

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.runnable import RunInputs, LoadedSession, Runnable, in_order
+from titrant.runtime.backends.runnable import LoadedSession, RunInputs, Runnable, in_order
 from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.call import failed
