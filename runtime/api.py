@@ -92,11 +92,12 @@ def apply(
     """
     declaration = declaration_of(operator)
     checked = check_params(declaration, {} if params is None else params)
-    _check_ports(declaration, inputs)
+    check_ports(declaration, inputs)
     folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
     context = PlainContext(seed, threads, folder, listen)
     outputs = declaration.run(checked, context, **inputs)
-    return Applied(dict(outputs), {measurement.name: measurement.value for measurement in context.measurements})
+    measured = {measurement.name: measurement.value for measurement in context.measurements}
+    return Applied(dict(outputs), measured, tuple(context.notes))
 
 
 def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -> Params:
@@ -161,7 +162,8 @@ def _misfit(operator: str, names: tuple[str, ...], place: tuple[int | str, ...],
     )
 
 
-def _check_ports(declaration: Declaration, inputs: Mapping[str, Any]) -> None:
+def check_ports(declaration: Declaration, inputs: Mapping[str, Any]) -> None:
+    """Raise RecipeError X232 where a needed input is missing, or one is given that there is not."""
     needed = {name for name, port in declaration.inputs.items() if not port.optional}
     wrong = [f"{name} is missing" for name in sorted(needed - set(inputs))]
     wrong += [f"{name} is not a port" for name in sorted(set(inputs) - set(declaration.inputs))]

@@ -167,10 +167,15 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Applied:
-    """An operator's outputs when called directly, with what it measured."""
+    """An operator's outputs when called directly, with what it measured and what it noted.
+
+    `converted` names the operators that ran first, by the input that each list made of what was handed over.
+    """
 
     outputs: Mapping[str, Any]
     measurements: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    converted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _catalog: dict[str, Declaration] = {}

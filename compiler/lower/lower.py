@@ -39,7 +39,7 @@ from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
+from titrant.schema.plan import PROFILED, Candidate, CandidateSearch, Plan, Step, without_paths
 from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
@@ -128,6 +128,7 @@ def lower(
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
         tracking=decisions.settled.tracking,
+        profiled=tuple(name for name in PROFILED if getattr(bound.recipe.profile, name)),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import Original
 from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import given_kinds, split_reference, takes
@@ -10,8 +11,9 @@ from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
-# The ports and the parameter that an operator which looks inside a model may have besides.
-MODEL, ROWS, ENGINE = "model", "rows", "engine"
+# The ports and parameters that an operator which looks inside a model may have besides.
+MODEL, ROWS = "model", "rows"
+ENGINE, THREADS, DEVICE, LAYERS = "engine", "threads", "device", "layers"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,18 @@ def asked_for(recipe: Recipe) -> Iterator[Observed]:
     """Yield what the recipe asks to look at, in the order of the report."""
     if recipe.inspect is not None and recipe.inspect.summary:
         yield Observed("inspect.summary", "inspect.summary", {})
+    if recipe.inspect is not None and recipe.inspect.health:
+        yield Observed("inspect.health", "inspect.health", {})
+    if recipe.inspect is not None and recipe.inspect.attention:
+        yield Observed("inspect.attention", "inspect.attention", {"tokens": recipe.report.tokens})
+    yield from _layers(recipe)
+
+
+def _layers(recipe: Recipe) -> Iterator[Observed]:
+    if recipe.profile.layers or recipe.profile.trace:
+        key = "profile.layers" if recipe.profile.layers else "profile.trace"
+        params = {"batch": timing_batch(recipe), "trace": recipe.profile.trace}
+        yield Observed(key, "profile.layers", params)
 
 
 def observations(
@@ -39,7 +53,8 @@ def observations(
 ) -> Iterator[Step]:
     """Look at the original, and at the file of each candidate, of which only those of the report are carried out.
 
-    An operator that takes rows is given tuning rows, and one with a parameter `engine` the engine that runs the model.
+    An operator that takes rows is given tuning rows, and one with parameters `engine`, `threads` and `device` what runs
+    the model; one with `layers` what the original's layers are called, of a file that was made of it.
     A file of a kind that an operator does not take is not looked at.
     """
     steps = {step.id: step for step in made}
@@ -58,7 +73,14 @@ def observations(
 def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str, answering: Answering) -> Step:
     model, rows = inputs
     declared = answering.maker.declare(observed.operator)
-    params = {**observed.params, **({ENGINE: engine} if ENGINE in declared.params.model_fields else {})}
+    settled = answering.decisions.settled
+    runs = {ENGINE: engine, THREADS: settled.threads.timing, DEVICE: settled.device}
+    if subject != "original":
+        runs[LAYERS] = {layer.name: layer.type for layer in answering.maker.model.layers}
+    params = {
+        **observed.params,
+        **{name: value for name, value in runs.items() if name in declared.params.model_fields},
+    }
     return answering.maker.make(
         f"{subject}.{observed.name}",
         observed.operator,

@@ -47,7 +47,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 
         return {"model": {}, "data": None, "starter": describe_starter(request["steps"]["starter"]), "dependencies": []}
     if "data.load" not in steps:
-        model = _model(steps, None, "unlabeled", seed)
+        model = describe_model(steps, None, "unlabeled", seed)
         return {"model": plain(model), "data": None, **rests_on(request["steps"])}
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
@@ -61,7 +61,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     further = steps.get("data.unlabeled")
     unlabeling = None if further is None else DataUnlabeledParams.model_validate_json(further)
     data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling)
-    model = _model(steps, data, transforming.task, seed)
+    model = describe_model(steps, data, transforming.task, seed)
     others = {key: _other_of(key, params, data, seed) for key, params in request.get("others", {}).items()}
     data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))
     return {
@@ -78,7 +78,11 @@ def rests_on(steps: Mapping[str, Any]) -> dict[str, Any]:
     return {"dependencies": _dependencies(steps), "parts": _parts(steps)}
 
 
-def _model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:
+def describe_model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:
+    """Describe the model that one of `steps` loads, {operator: its parameters as JSON}; StepError where it cannot be.
+
+    Without `data` its inputs are those that the parameters, or the file itself, name.
+    """
     if "model.load_onnx" in steps:
         from titrant.runtime.inspect.onnx import describe_onnx
 

@@ -18,6 +18,7 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.parameters import inlined
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -73,7 +74,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
     unzipped = unzip(model)
     check_tensors(model, Path(path).name)
     model, mended = mend(model)
-    whole = _inlined(model)
+    whole = inlined(model)
     counts = count_parameters(whole.graph)
     if data is not None:  # a file that is looked at is told about
         _check_values(whole.graph, counts, Path(path).name)
@@ -85,8 +86,8 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph)
-    _drop_values(model)
-    _drop_values(whole)
+    drop_values(model)
+    drop_values(whole)
     shapes = infer_shapes(whole, fixed)
     cases = _cases(taken)
     outputs = specs_of(model, numeric(model.graph.output), shapes)
@@ -99,7 +100,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
         parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
+        layers=tuple(node_layers(whole.graph, counted, counts, shapes, cases)),
         inputs=taken,
         outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
@@ -147,13 +148,6 @@ def _taken(
 def outside_files(path: str) -> tuple[Path, ...]:
     """List the files that hold weights of an ONNX file outside it."""
     return read_graph(path)[1]
-
-
-def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Inline the model's own functions, so that their nodes are counted."""
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:
@@ -210,7 +204,7 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
             yield f"its output {value.name} is no array of numbers, and is not looked at"
 
 
-def _drop_values(model: "onnx.ModelProto") -> None:
+def drop_values(model: "onnx.ModelProto") -> None:
     """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
@@ -218,7 +212,7 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(
+def node_layers(
     graph: "onnx.GraphProto",
     counted: Counted,
     counts: Mapping[str, int],

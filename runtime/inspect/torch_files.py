@@ -12,6 +12,7 @@ from titrant.runtime.backends.torch.program.original import (
     program_tensors,
     read_script,
     rows_of,
+    seen_size,
 )
 from titrant.runtime.inspect.graph.inputs import fit
 from titrant.runtime.inspect.torch import dtype_name
@@ -134,7 +135,7 @@ def _program_products(program: "torch.export.ExportedProgram") -> Iterator[tuple
             continue
         elements, channels = math.prod(weight.meta["val"].shape), weight.meta["val"].shape[0]
         # The batch may stand anywhere: attention has it second, and flat.
-        places = math.prod(int(size) for size in node.meta["val"].shape) // (int(channels) * rows)
+        places = math.prod(seen_size(size) for size in node.meta["val"].shape) // (int(channels) * rows)
         yield named[weight.name].rpartition(".")[0], name, 2 * int(elements) * places
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.gains import timed_anew
-from titrant.runtime.run.observe import observed
-from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original
+from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original, observed
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.placed import still_placed

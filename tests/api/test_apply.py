@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import titrant
-from titrant.api.apply import live_model, live_rows
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.api.live.values import live_model, live_rows
+from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
 
 torch = pytest.importorskip("torch")
 
@@ -98,3 +98,110 @@ def test_gives_inputs_the_types_that_models_take_and_keeps_their_numbers(dtype, 
 def test_refuses_arrays_and_labels_that_do_not_go_together(value, words):
     with pytest.raises(RecipeError, match=words):
         live_rows("rows", value)
+
+
+def test_takes_a_model_alone_and_says_what_converted_it():
+    net = Net()
+    done = titrant.apply("quantize.ort_static", net, rows={"x": X})
+    assert done.measurements["quantized_nodes"] == 2
+    assert done.converted == {"model": ("export.onnx",)}
+    executed = titrant.apply("validate.executed", done.outputs["model"].path, {"engine": "onnxruntime"})
+    assert executed.converted == {"model": ("model.load_onnx",)}
+    assert net.training
+
+
+@pytest.mark.parametrize(("kind", "ways"), [
+    ("onnx", ("model.load_onnx",)),
+    ("program", ("model.load_exported", "export.onnx")),
+    ("script", ("model.load_torchscript", "export.onnx")),
+])  # fmt: skip
+def test_takes_a_graph_that_is_held_in_memory(kind, ways):
+    net = Net().eval()
+    if kind == "onnx":
+        onnx = pytest.importorskip("onnx")
+        graph = onnx.load(titrant.apply("export.onnx", net, rows={"x": X}).outputs["model"].path)
+    elif kind == "program":
+        graph = torch.export.export(net, (torch.zeros(3, 4),), dynamic_shapes={"x": {0: torch.export.Dim.AUTO}})
+    else:
+        graph = torch.jit.trace(net, torch.zeros(3, 4))
+    done = titrant.apply("quantize.ort_dynamic", graph, rows={"x": X})
+    assert done.converted == {"model": ways}
+    assert done.measurements["quantized_nodes"] == 2
+
+
+def test_takes_an_openvino_file():
+    pytest.importorskip("openvino")
+    made = titrant.apply("export.openvino", Net().eval(), rows={"x": X}).outputs["model"]
+    answers = titrant.apply("validate.predict", made.path, {"engine": "openvino"}, rows={"x": X}).outputs["outputs"]
+    assert answers.arrays["output"].shape == (64, 2)
+
+
+def test_converts_a_model_to_what_the_engine_runs():
+    asked = {"engines": {"live": "torch", "file": "onnxruntime"}, "batches": [1], "iterations": 3}
+    net = Net().eval()
+    timed = titrant.apply("profile.latency", {"models": {"live": net, "file": net}}, asked, rows={"x": X})
+    assert timed.converted == {"models": ("export.onnx",)}
+
+
+def test_keeps_what_an_operator_would_consume():
+    net = Net().eval()
+    before = net.first.weight.clone()
+    rows = ({"x": X}, (X[:, 0] > 0).long())
+    fitted = titrant.apply("train.fit", {"model": net, "train": rows, "tuning": rows}, {"epochs": 1})
+    assert fitted.outputs["model"].module is not net
+    assert torch.equal(net.first.weight, before)
+
+
+def stream():
+    yield X
+
+
+@pytest.mark.parametrize(("model", "rows", "words"), [
+    (Net(), stream(), r"the rows are a generator, .*all rows at once: \{\"x\": np\.concatenate"),
+    (Net(), {"x": stream()}, "x is a generator, and no array of numbers"),
+    (Net(), {"x": [[1.0], [2.0, 3.0]]}, "x: a list is no array of numbers"),
+    (Net(), {"x": X.numpy().astype(complex)}, "x is complex128"),
+    (Net(), {"x": ["a"]}, "x is an array of <U1"),
+    (torch.nn.LazyLinear(2), {"x": X}, "weight of LazyLinear has no values yet"),
+    (torch.nn.Linear(4, 2, device="meta"), {"x": X}, "weight of Linear has no values yet"),
+    (torch.nn.Linear, {"x": X}, "is of type type .give a module"),
+    (b"bytes", {"x": X}, "is of type bytes .give a module"),
+    ("model.onnx", {"x": X}, "there is no file model.onnx"),
+    (None, {"x": X}, "model is missing"),
+])  # fmt: skip
+def test_says_what_it_takes_in_place_of_what_it_was_given(model, rows, words):
+    with pytest.raises(RecipeError, match=f"X232: .*{words}"):
+        titrant.apply("quantize.ort_static", model, rows=rows)
+
+
+def test_takes_read_only_and_strided_arrays_and_tensors_of_any_float_type():
+    read_only = X.numpy().copy()
+    read_only.flags.writeable = False
+    answers = [
+        titrant.apply("validate.predict", torch.nn.Linear(4, 2).eval(), {"engine": "torch"}, rows={"input": rows})
+        for rows in (read_only, X.T.contiguous().T, X.bfloat16().requires_grad_())
+    ]
+    assert {answer.outputs["outputs"].arrays["output"].shape for answer in answers} == {(64, 2)}
+
+
+def test_names_the_operator_the_engine_and_the_port_that_were_meant():
+    net = Net().eval()
+    with pytest.raises(RecipeError, match=r"X230: .*did you mean quantize.ort_static"):
+        titrant.apply("quantize.ort_statik", net)
+    with pytest.raises(RecipeError, match=r"X231: .*no engine onnxruntim .did you mean onnxruntime"):
+        titrant.apply("validate.predict", net, {"engine": "onnxruntim"}, rows={"x": X})
+    with pytest.raises(RecipeError, match=r"X232: .*train or tuning, which are not the same rows"):
+        titrant.apply("train.fit", net, rows=({"x": X}, torch.zeros(64).long()))
+    with pytest.raises(RecipeError, match=r"X232: .*takes no rows"):
+        titrant.apply("quantize.allocate", {"sensitivity": {}, "prices": {}}, rows={"x": X})
+    made = titrant.apply("export.onnx", net, rows={"x": X}).outputs["model"]
+    with pytest.raises(RecipeError, match=r"X232: .*takes a torch module, and is an ONNX file .nothing makes"):
+        titrant.apply("prune.magnitude", made)
+
+
+def test_refuses_what_an_operator_lacks_before_anything_is_converted(tmp_path):
+    flat = torch.nn.Sequential(torch.nn.ReLU()).eval()
+    with pytest.raises(InfeasibleError, match=r"X373: .*no convolution and no matrix product") as refused:
+        titrant.apply("quantize.ort_static", flat, rows={"input": X}, scratch=tmp_path)
+    assert refused.value.exit_code == 3
+    assert not [*tmp_path.iterdir()]

@@ -5,8 +5,8 @@ from pathlib import Path
 from titrant.runtime.instruments.architecture.architecture import Architecture
 from titrant.runtime.instruments.architecture.names import short_count
 from titrant.runtime.instruments.architecture.page import architecture_sections, write_out
-from titrant.runtime.instruments.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
-from titrant.runtime.instruments.page.write import page_html
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
+from titrant.runtime.page.write import page_html
 from titrant.schema.facts import Layer, ModelFacts, TensorSpec
 from titrant.schema.values.units import format_size
 

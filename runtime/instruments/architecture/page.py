@@ -13,8 +13,8 @@ from titrant.runtime.instruments.architecture.draw import drawing
 from titrant.runtime.instruments.architecture.fold import Folded, folded
 from titrant.runtime.instruments.architecture.names import short_count
 from titrant.runtime.instruments.architecture.view import closed_blocks, view
-from titrant.runtime.instruments.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
-from titrant.runtime.instruments.page.write import page_html
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
+from titrant.runtime.page.write import page_html
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import counted

@@ -75,7 +75,7 @@ def sketch(
 
 
 def _bundled(shown: OpenBlock, merged: dict[str, str]) -> dict[str, str]:
-    """Return for each tensor the one that it is drawn with: those of one maker that have the same readers go together."""
+    """Return for each tensor the one that it is drawn with: one maker's for the same readers go together."""
     readers: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(shown.items):
         for name in item_inputs(item):
@@ -163,7 +163,7 @@ def _ports(inside: Sketch) -> Iterator[tuple[Node, Spot]]:
 
 
 def _entered(nodes: Sequence[Node], placed: Placed) -> list[Node]:
-    """Say where tensors enter and leave boxes that have several: in their order, that of the longest way in the middle."""
+    """Say where tensors enter and leave boxes that have several: in order, that of the longest way in the middle."""
     coming: dict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     going: dict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     for route in placed.routes:
@@ -190,5 +190,4 @@ def _ordered(tensors: Mapping[str, tuple[float, bool]], width: float) -> dict[st
 
 def read_count(inside: Sketch) -> Mapping[str, int]:
     """Return how many boxes read each tensor; what only leaves the frame has none."""
-    reads = Counter(route.tensor for route in inside.placed.routes if inside.nodes[route.target].height)
-    return reads
+    return Counter(route.tensor for route in inside.placed.routes if inside.nodes[route.target].height)

@@ -51,7 +51,7 @@ def inspect_summary(params: SummaryParams, context: Context, *, model: Any) -> d
     Fails:      never
     Cost:       a few passes over the weights; peak memory is two copies of the largest
     """
-    from titrant.runtime.inspect.summary import summary
+    from titrant.runtime.instruments.summary import summary
     from titrant.schema.values.canonical import plain
 
     table = summary(model.module)

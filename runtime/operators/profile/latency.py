@@ -1,12 +1,12 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
-import gc
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
+from titrant.runtime.machine.turns import PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles, time_turn
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
@@ -38,8 +39,6 @@ _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily
 
 # Every turn has a run off the clock; reading two clocks is a microsecond of it.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
-# Between blocks of runs, so that a machine that is slow for a moment slows few of them.
-PAUSE_SECONDS = 0.015
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 # A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
@@ -96,7 +95,7 @@ def predict(
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
         runs = params.iterations or _runs(params, turn)
         seconds += turn * (runs + params.warmup / 2)
-        samples += runs * len(costs) * (2 if _cpu_tells(params) else 1)
+        samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
     largest, on_device = max(params.batches), speed.gpu is not None
     peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
@@ -180,15 +179,6 @@ def profile_latency(
 
 
 @dataclass
-class Runs:
-    """What the runs of one model took, in the order of the rounds: seconds of the wall clock and of the process."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)  # how many of them each block has
-
-
-@dataclass
 class Race:
     """The models that are being timed, by name, and why others fell out."""
 
@@ -251,7 +241,7 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
-        with _no_garbage():
+        with no_garbage():
             for done, size in enumerate(params.batches):
                 context.progress(done, len(params.batches), f"batch {size}")
                 for name, runs in _rounds(race, rows, size, params).items():
@@ -297,19 +287,6 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
     return [peak + loaded for peak in peaks]
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collect what is garbage, and none until the end: a collection would be charged to whoever runs just then."""
-    collecting = gc.isenabled()
-    gc.collect()  # a tenth of a second where torch is loaded: once, and not at every size
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
@@ -343,12 +320,7 @@ def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs]
         for index in race.context.generator.permutation(len(racing)):
             name, session = racing[index]
             with race.trying(name):
-                session.run(batches[name])
-                spent, begin = time.process_time(), time.perf_counter()
-                session.run(batches[name])
-                wall = time.perf_counter() - begin
-                runs[name].cpu.append(time.process_time() - spent)
-                runs[name].wall.append(wall)
+                time_turn(partial(session.run, batches[name]), runs[name])
     return most
 
 
@@ -358,25 +330,18 @@ def _enough(count: int, elapsed: float, params: Any) -> bool:
     return bool(elapsed > params.seconds / params.blocks)
 
 
-def _cpu_tells(params: Any) -> bool:
-    """Whether CPU time says how fast a run is: threads that help each other spend more of it, a device spends none."""
-    return bool(params.threads == 1 and params.device == "cpu")
-
-
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
-    import numpy as np
-
     from titrant.runtime.contract.statistics.paired_runs import waiting_of
 
     wall, cpu = ([round(seconds, _DIGITS) for seconds in times] for times in (runs.wall, runs.cpu))
-    p50, p95, p99 = (float(value) for value in np.quantile(wall, (0.5, 0.95, 0.99)))
+    p50, p95, p99 = percentiles(wall)
     waiting = waiting_of(wall, cpu, params.threads) if params.device == "cpu" else None
     return {
         "p50": p50,
         "p95": p95,
         "p99": p99,
         "samples": wall,
-        "cpu": cpu if waiting is not None and _cpu_tells(params) else [],
+        "cpu": cpu if waiting is not None and cpu_tells(params.threads, params.device) else [],
         "blocks": runs.blocks if len(runs.blocks) > 1 else [],
         "waiting": waiting,
         "throughput": size / p50,

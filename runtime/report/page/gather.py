@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from titrant.runtime.charts.section import Section
 from titrant.runtime.contract.company import batch_sentence
+from titrant.runtime.page.section import PageSection
 from titrant.runtime.report.candidates import (
     CandidateRow,
     LadderRow,
@@ -19,7 +19,8 @@ from titrant.runtime.report.candidates import (
 from titrant.runtime.report.contract import Judged, judged, predicted_sentence
 from titrant.runtime.report.gain_rows import GainRow, gain_rows, reduced_words
 from titrant.runtime.report.headline import Headline, headline, looks_sentence
-from titrant.runtime.report.observed.sections import sections
+from titrant.runtime.report.memory import memory_section
+from titrant.runtime.report.observed import sections
 from titrant.runtime.report.page.advice import advice
 from titrant.runtime.report.page.classes import ClassChanges, class_changes
 from titrant.runtime.report.page.forest import Forest, forests
@@ -84,7 +85,7 @@ class Page:
     point: str  # how an output becomes a decision; "" where nothing is decided
     rerun: str
     predicted: tuple[PredictedRow, ...] = ()
-    observed: tuple[Section, ...] = ()  # the inside of models
+    observed: tuple[PageSection, ...] = ()  # the inside of models, and memory by step
 
 
 def page(record: Record, least: int = MIN_CELL) -> Page:
@@ -120,7 +121,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         point=_point_sentence(record),
         rerun=rerun_lines(record),
         predicted=predicted_rows(record, candidates.values()),
-        observed=sections(record),
+        observed=(*sections(record), *memory_section(record)),
     )
 
 

@@ -52,7 +52,7 @@ def prune(
     Raises RecipeError X230 for a method that is not there, X231 for options and X232 for inputs that do not fit, and
     what the operator raises where it cannot prune this model.
     """
-    from titrant.api.apply import live_model, live_rows, operator_values
+    from titrant.api.live.values import live_model, live_rows
     from titrant.runtime.api import apply, check_params, declaration_of
 
     declaration = declaration_of(f"prune.{method}")
@@ -65,7 +65,7 @@ def prune(
     shown = {name: array[:_SHOWN] for name, array in rows.inputs.items()}
     taken = copy.deepcopy(module) if "model" in declaration.consumes else module
     values = {"model": live_model(taken, shown), **_rows(declaration, params.model_dump(), rows, judged)}
-    applied = apply(declaration.name, operator_values(declaration, values), params, seed=seed, threads=threads)
+    applied = apply(declaration.name, values, params, seed=seed, threads=threads)
     pruned = applied.outputs["model"].module.eval()
     summaries = [value for port, value in applied.outputs.items() if port in ("removed", "masked")]
     said = summaries[0] if summaries else {}

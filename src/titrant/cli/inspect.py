@@ -10,6 +10,7 @@ from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
 from titrant.cli.block_table import block_table
 from titrant.cli.console import table, wrapped
+from titrant.cli.inspect_inside import call_inside, inside_options, looks_inside, refuse_rows
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
@@ -39,6 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "or latest"
     )
     parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
+    parser.add_argument("other", metavar="MODEL", nargs="?", help="hold the first beside this one, layer by layer")
+    inside_options(parser)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
@@ -57,6 +60,9 @@ def call(options: argparse.Namespace) -> int:
     from titrant.api.inspect import inspect as verb
     from titrant.api.inspect import inspect_run, is_run, release_alone, source_of
 
+    if looks_inside(options):
+        return call_inside(options)
+    refuse_rows(options)
     if options.out is not None:
         check_out(options.out)
     if is_run(options.model):

@@ -374,3 +374,13 @@ def test_names_no_stratum_of_fewer_cases_than_the_report_shows(tmp_path, least, 
     params = by_id(lowered(tmp_path, small.PLAIN, text=text, training=FIT), "onnx.contract").params
     assert params["stratified"] is True
     assert params.get("named_from") == named
+
+
+def test_looks_inside_each_file_that_the_operator_takes(tmp_path):
+    plan = compiled(tmp_path, text=f"{small.TABULAR}inspect: {{summary: true}}\n")
+    (step,) = [step for step in plan.steps if step.stage == "observe"]
+    assert (step.id, step.operator, step.candidate, step.because) == (
+        "original.summary", "inspect.summary", "", "inspect.summary"
+    )  # fmt: skip
+    assert step.inputs == {"model": plan.original}
+    assert ids(compiled(tmp_path), "observe") == []

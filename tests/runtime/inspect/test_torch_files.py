@@ -69,6 +69,23 @@ def test_counts_layers_parameters_and_flops_and_names_inputs(form, files):
     assert facts.is_graph
 
 
+def test_leaves_the_batch_of_a_program_free_that_keeps_no_rows(tmp_path):
+    import torch
+    from operator_nets import TinyNet
+
+    from titrant.runtime.backends.torch.program.original import kept_program
+    from titrant.runtime.backends.torch.session import Border
+
+    program = torch.export.export(
+        TinyNet().eval(), (torch.zeros(3, 1, 6, 6),), dynamic_shapes=({0: torch.export.Dim.AUTO},)
+    )
+    torch.export.save(program, tmp_path / "three.pt2")
+    kept = kept_program(
+        tmp_path / "three.pt2", Border((("image", ("batch", 1, 6, 6), "float32"),), ("logits",)), tmp_path
+    )
+    assert [spec.shape for spec in facts_of(kept.path).outputs] == [("batch", 2)]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_loads_a_file_that_answers_as_the_net_did(form, files, apply, answers):
     operator = "model.load_exported" if form == "exported" else "model.load_torchscript"

@@ -77,7 +77,12 @@ def program_specs(program: "torch.export.ExportedProgram") -> tuple[Spec, ...]:
 def rows_of(program: "torch.export.ExportedProgram") -> int:
     """Return how many rows a program was exported with, which sizes inside it are multiples of."""
     shapes = (node.meta["val"].shape for node in _taken(program))
-    return max(1, next((int(shape[0]) for shape in shapes if len(shape)), 1))
+    return max(1, next((seen_size(shape[0]) for shape in shapes if len(shape)), 1))
+
+
+def seen_size(size: Any) -> int:
+    """Return a size as it was when the program was exported; int() of a free one would fix it for every later call."""
+    return size if isinstance(size, int) else int(size.node.hint)
 
 
 def _taken(program: "torch.export.ExportedProgram") -> Iterator[Any]:

@@ -133,7 +133,7 @@ class CallTrace(TorchFunctionMode):
             )
         )  # fmt: skip
 
-    def _enter_module(self, part: torch.nn.Module, args: Any) -> None:
+    def _enter_module(self, part: torch.nn.Module, _: Any) -> None:
         if self._depth_of_layer:
             self._depth_of_layer += 1
             return
@@ -198,7 +198,7 @@ class CallTrace(TorchFunctionMode):
         )  # fmt: skip
 
     def _path(self, part: torch.nn.Module) -> tuple[str, ...]:
-        """Return where a module stands, as often as it was called before: each call of a shared one is its own block."""
+        """Return where a module stands; each further call of a shared one is a block of its own."""
         name = self._names.get(id(part))
         if name is None:  # made during the call
             above = self._stack[-1].path if self._stack else ()

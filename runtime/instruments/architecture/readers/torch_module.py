@@ -1,4 +1,4 @@
-"""Draw a torch module: by one call on tensors without values, on real ones where its code reads them, or by its parts."""
+"""Read a torch module: by one call on tensors without values, on real ones where its code reads them, or by parts."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn  # noqa: TID253 - the modules are its
 
 import titrant
-from titrant.api.apply import live_model
+from titrant.api.live.values import live_model
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.mlx.weights import (
     MlxModel,

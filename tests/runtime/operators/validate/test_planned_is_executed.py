@@ -54,7 +54,7 @@ def words_net():
 @pytest.fixture(scope="module")
 def words():
     """Return the live model, its facts, and the same as ONNX."""
-    from titrant.api.apply import live_model
+    from titrant.api.live.values import live_model
     from titrant.runtime.inspect.torch import describe_live
 
     module = words_net()
@@ -120,7 +120,7 @@ def normed():
     from torch import nn
     from torch.nn.utils import parametrizations
 
-    from titrant.api.apply import live_model
+    from titrant.api.live.values import live_model
     from titrant.runtime.inspect.torch import describe_live
 
     torch.manual_seed(0)

@@ -6,7 +6,7 @@ import torch  # noqa: TID253 - the tests run modules
 from coupled_nets import Encoder, Residual, mlp
 from torch.nn import functional  # noqa: TID253
 
-from titrant.api.apply import live_model, live_rows
+from titrant.api.live.values import live_model, live_rows
 from titrant.runtime.backends.torch.pruning.scores import group_l2, ranked, taylor
 from titrant.runtime.backends.torch.pruning.trial import removable
 from titrant.schema.diagnostics.diagnostics import StepError

@@ -1,1 +1,0 @@
-"""A page of what an instrument saw: sections of tables and pictures as HTML that needs nothing else."""
