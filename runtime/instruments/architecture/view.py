@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
-from titrant.runtime.instruments.architecture.architecture import Operation
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child
+from titrant.runtime.instruments.architecture.layer_graph import Operation
 from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, reads, subgraphs
-from titrant.runtime.instruments.architecture.architecture import (
+from titrant.runtime.instruments.architecture.layer_graph import (
     PRECISION,
     SHAPES,
-    Architecture,
+    LayerGraph,
     Operation,
     is_low_bit,
 )
@@ -32,7 +32,7 @@ _MOST = 0.5
 
 def onnx_architecture(
     name: str, graph: "onnx.GraphProto", facts: ModelFacts, shapes: Mapping[str, tuple[int, ...]], cases: int
-) -> Architecture:
+) -> LayerGraph:
     """Return the architecture of a graph, whose nodes `facts` lists as layers in their order.
 
     `cases` is the batch size that `shapes` are of. Nodes that compute with shapes alone and conversions to and from
@@ -73,7 +73,7 @@ def onnx_architecture(
     freed = {item: _freed(shape, cases) for item, shape in shapes.items()}
     ends = {spec.name: spec for spec in (*facts.inputs, *facts.outputs)}
     inputs = tuple(value.name for value in graph.input if value.name not in held)
-    return Architecture(
+    return LayerGraph(
         name=name,
         operations=tuple(operations),
         shapes={**freed, **{item: spec.shape for item, spec in ends.items()}},
