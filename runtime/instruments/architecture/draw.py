@@ -47,6 +47,8 @@ def drawing(
     words = f"{architecture.name}: {block_figures(shown.block)}"
     title = f"Architecture of {architecture.name}" if block is None else f"Inside {span_name(block)}"
     parts = list(_drawn(laid, _MARGIN, _MARGIN, pen, ends, flows=flows))
+    if not laid.nodes:
+        parts.append(f'<text class="kind start" x="{_MARGIN}" y="{_MARGIN}">no layers</text>')
     families = _families(shown)
     legend = list(_legend(families, laid.placed.height + 2 * _MARGIN + 6, pen))
     long = max(laid.placed.width + 2 * _MARGIN, _legend_width(families) if legend else 0)

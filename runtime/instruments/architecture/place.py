@@ -68,6 +68,8 @@ class Placed:
 
 def place(nodes: Sequence[Vertex], gap: float) -> Placed:
     """Lay nodes out, each of which stands after those it reads from; `gap` lies between two ranks."""
+    if not nodes:
+        return Placed(0.0, 0.0, (), ())
     maker = {name: index for index, node in enumerate(nodes) for name in node.gives}
     assert all(maker.get(name, -1) < index for index, node in enumerate(nodes) for name in node.takes), "a circle"
     ranks = _ranks(nodes, maker)

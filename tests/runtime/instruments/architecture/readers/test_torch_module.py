@@ -2,12 +2,11 @@
 
 import pytest
 import torch  # noqa: TID253 - the modules are live
+from tests.runtime.instruments.architecture.nets import IMAGE, Attending, Deciding, ResNet, Twice, TwoInputs, UNet
 from torch import nn  # noqa: TID253
 
 import titrant
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
-
-from ..nets import IMAGE, Attending, Deciding, ResNet, Twice, TwoInputs, UNet
 
 
 def by_name(drawn):
