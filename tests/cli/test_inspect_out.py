@@ -23,7 +23,7 @@ def test_writes_a_page_and_prints_a_table_by_block(place):
     ("out", "error"),
     [
         ("net.pdf", "error[X662]: an architecture cannot be saved as net.pdf\n"),
-        ("no/net.svg", "error[X671]: no/net.svg cannot be written: there is no folder no\n"),
+        ("no/net.svg", "error[X721]: no/net.svg cannot be written: there is no folder no\n"),
     ],
 )
 def test_refuses_a_file_that_it_cannot_write_before_it_looks(place, out, error):

@@ -59,7 +59,7 @@ class Architecture:
     def save(self, file: Path | str) -> Path:
         """Write the drawing (.svg), or a page (.html) that also has every closed block, the complexity and the layers.
 
-        Returns the path. RecipeError X662 for any other suffix, X671 where the file cannot be written.
+        Returns the path. RecipeError X662 for any other suffix, X721 where the file cannot be written.
         """
         path = Path(file)
         suffix = path.suffix.lower()
@@ -74,7 +74,7 @@ class Architecture:
             path.write_text(text, encoding="utf-8", newline="\n")
         except OSError as error:
             message = f"{path} cannot be written: {os_reason(error)}"
-            raise RecipeError(Diagnostic("X671", message, help="name a file in a folder that may be written")) from None
+            raise RecipeError(Diagnostic("X721", message, help="name a file in a folder that may be written")) from None
         return path
 
     def _repr_svg_(self) -> str:

@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from titrant.runtime.instruments.arrays.library import ArrayLibrary
 from titrant.runtime.instruments.arrays.walk import leaves
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def _torch() -> ArrayLibrary:
@@ -53,6 +56,22 @@ def is_module(value: Any) -> bool:
     """Tell whether a value is a module of torch or MLX."""
     library = library_of(value)
     return library is not None and isinstance(value, library.modules)
+
+
+def as_numbers(value: Any) -> "np.ndarray[Any, Any]":
+    """Return an array of any library, or numbers in lists, as NumPy's float64; ValueError for what holds no numbers."""
+    import numpy as np
+
+    library = library_of(value)
+    if library is None or not isinstance(value, library.arrays):
+        try:
+            return np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"a {type(value).__name__} is no array of numbers") from None
+    form = library.form(value)
+    if form.unread:
+        raise ValueError(f"the array cannot be read: {form.unread}")
+    return library.to_numpy(value)
 
 
 def together(arrays: Sequence[Any], ask: Callable[[ArrayLibrary, Sequence[Any]], list[Any]]) -> list[Any]:

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ArrayLibrary:
     """What is asked of a library; arrays that are given together are read together, with one transfer a device.
 
     `extremes` gives the largest magnitude of each array: NaN with a NaN, infinity with an infinity, 0 of none. `norms`
-    are L2, in single precision at least. `moments` reads pieces of bounded size.
+    are L2, in single precision at least. `moments` reads pieces of bounded size. `to_numpy` copies numbers to float64.
     """
 
     arrays: tuple[type, ...]
@@ -76,6 +79,7 @@ class ArrayLibrary:
     norms: Callable[[Sequence[Any]], list[float]]
     extremes: Callable[[Sequence[Any]], list[float]]
     moments: Callable[[Sequence[Any]], list[Moments]]
+    to_numpy: Callable[[Any], "np.ndarray[Any, Any]"]
 
 
 @dataclass(frozen=True)

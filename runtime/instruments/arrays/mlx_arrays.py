@@ -121,4 +121,5 @@ LIBRARY = ArrayLibrary(
     norms=_norms,
     extremes=_extremes,
     moments=_moments,
+    to_numpy=lambda array: np.array(_exact(array)).astype(np.float64),
 )

@@ -112,4 +112,5 @@ LIBRARY = ArrayLibrary(
     norms=_norms,
     extremes=_extremes,
     moments=_moments,
+    to_numpy=lambda array: np.asarray(array).astype(np.float64),
 )

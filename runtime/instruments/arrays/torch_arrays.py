@@ -208,4 +208,5 @@ LIBRARY = ArrayLibrary(
     norms=norms,
     extremes=extremes,
     moments=_moments,
+    to_numpy=lambda tensor: tensor.detach().to_dense().cpu().double().numpy(),
 )

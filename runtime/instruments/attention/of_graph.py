@@ -20,8 +20,8 @@ _PRODUCTS = ("Einsum", "FusedMatMul", "Gemm", "MatMul", "QLinearMatMul", "Transp
 _SOFTMAX = ("Softmax", "QLinearSoftmax")
 # What leaves scores scores: scaling, masks, caps, formats and shapes.
 _PASSES = (
-    "Add", "Cast", "Clip", "DequantizeLinear", "Div", "Expand", "Identity", "Max", "Min", "Mul", "Neg", "QuantizeLinear",
-    "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Add", "Cast", "Clip", "DequantizeLinear", "Div", "Expand", "Identity", "Max", "Min", "Mul", "Neg",
+    "QuantizeLinear", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Where",
 )  # fmt: skip
 # Attention of onnxruntime's that this cannot take apart.
 _OTHERS = (

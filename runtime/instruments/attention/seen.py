@@ -24,7 +24,8 @@ class LayerAttention:
     `entropy` is of each head, the mean over queries, 0 (one key) to 1 (all keys alike); `first` the mean weight of the
     first key, `itself` of the key at the query's own place (0 where lengths differ). `mean` is the map averaged over
     rows and heads, (queries, keys), `by_head` that of each of the first heads, `first_row` that of one row, over heads,
-    where its tokens are shown; a cell is the mean over `cell` places each way. `fused` says that the weights were computed from queries and keys.
+    where its tokens are shown; a cell is the mean over `cell` places each way. `fused` says that the weights were
+    computed from queries and keys.
     """
 
     layer: str

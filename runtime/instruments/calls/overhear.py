@@ -15,11 +15,14 @@ from titrant.runtime.user_code import describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
-# (layer, module, its answer), after each layer; (layer, operation, its operands by name, its answer), after each operation.
+# (layer, module, its answer), after each layer; (layer, operation, its operands by name, its answer), after each
+# operation.
 Answered = Callable[[str, torch.nn.Module, Any], None]
 Operated = Callable[[str, str, Mapping[str, Any], Any], None]
 Inputs = Any  # a tensor or array, several in order, or a mapping of the forward's names to them
-_FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
+_FAILURES = (
+    RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError, AssertionError,
+)  # fmt: skip
 
 
 def overhear(

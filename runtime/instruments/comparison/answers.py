@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _MOST_BEHIND = 6
 # What is made of a layer's answer number by number, in torch.
 _BEHIND = (
-    "add", "add_", "gelu", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "mul", "mul_",
-    "native_batch_norm", "native_layer_norm", "relu", "relu_", "sigmoid", "silu", "silu_", "tanh",
+    "add", "add_", "gelu", "hardswish", "hardswish_", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "mul",
+    "mul_", "native_batch_norm", "native_layer_norm", "relu", "relu_", "sigmoid", "silu", "silu_", "tanh",
     "_native_batch_norm_legit_no_training", "_fused_rms_norm",
 )  # fmt: skip
 # Quantized nodes → the places of the scale and zero point of their answer.

@@ -12,13 +12,12 @@ from titrant.runtime.instruments.comparison.weights import weight_difference
 from titrant.runtime.instruments.health.answers import rows_of
 from titrant.runtime.instruments.health.figures import decibels
 from titrant.runtime.instruments.subject.subject import Subject
-from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
+from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, short_format
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
     from titrant.runtime.instruments.calls.overhear import Inputs
 
-_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 _FEW_BITS = "MatMulNBits"
 # Rounding of float32, as of a normalization that was folded in.
 _EQUAL_DB = 90.0
@@ -131,6 +130,13 @@ def _outputs(
             notes.append(f"output {mine} has shape {left.shape} in the one, {right.shape} in the other: not compared")
             continue
         left, right = left.astype(np.float64), right.astype(np.float64)
+        broken = [int(values.size - np.isfinite(values).sum()) for values in (left, right)]
+        if any(broken):
+            notes.append(
+                f"output {mine} is not compared: {broken[0]:,} of its numbers in the one and {broken[1]:,} in the other "
+                "are not finite"
+            )
+            continue
         apart = np.abs(left - right)
         several = left.ndim > 1 and left.shape[-1] > 1
         alike = float((left.argmax(-1) == right.argmax(-1)).mean()) if several else None
@@ -149,6 +155,4 @@ def precision(tensor: LayerTensor) -> str:
     """Return how a weight is stored: fp32, fp16, bf16, int8, int4 …"""
     if tensor.kind == _FEW_BITS:
         return "int4"
-    return _SHORT.get(
-        tensor.stored, tensor.stored.replace("quint", "int").replace("qint", "int").replace("uint", "int")
-    )
+    return short_format(tensor.stored)

@@ -53,7 +53,7 @@ def _pictures(found: ModelComparison) -> Iterator[ChartPicture]:
 
 
 def _layer(layer: LayerDifference) -> tuple[TableCell | str, ...]:
-    shapes = [" × ".join(map(str, shape)) for shape in (layer.shape, layer.other_shape) if shape]
+    shapes = ["×".join(map(str, shape)) for shape in (layer.shape, layer.other_shape) if shape]
     formats = [form for form in (layer.precision, layer.other_precision) if form]
     compared = [f"after {layer.answered_at}"] * bool(layer.answered_at) + ["scaled"] * layer.scaled
     return (

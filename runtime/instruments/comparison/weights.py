@@ -7,8 +7,8 @@ import numpy as np
 from titrant.runtime.instruments.health.figures import decibels
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 
-# Below this the layers are other ones, unless a scale for each channel makes them alike by so much more.
-_ALIKE_DB, _GAIN_DB = 20.0, 10.0
+# A scale for each channel counts where it explains nine tenths of the difference, and leaves what is alike.
+_GAIN_DB, _ALIKE_DB = 10.0, 20.0
 _TINY = 1e-30
 
 
@@ -35,7 +35,7 @@ def weight_difference(ours: LayerTensor, theirs: Sequence[LayerTensor]) -> tuple
     scale = cross / np.maximum(own, _TINY)
     rest = np.maximum(0.0, other - scale * cross)
     scaled = decibels(float((scale * scale * own).sum()), float(rest.sum()))
-    if plain < _ALIKE_DB and scaled - plain > _GAIN_DB and scaled > _GAIN_DB:
+    if scaled - plain > _GAIN_DB and scaled > _ALIKE_DB:
         return scaled, True
     return plain, False
 

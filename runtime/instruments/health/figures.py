@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _INT8 = 127
 # What an exact signal-to-noise is given as: more is not to be told from rounding of float32.
 MOST_DB = 120.0
+# Squares of what is larger leave float64.
+_MOST_SQUARED = 1e140
 # Equal channels of fewer numbers than this are no surprise.
 _LEAST_ALIKE = 4
 
@@ -76,18 +78,19 @@ def measure(tensor: LayerTensor) -> TensorFigures:
     mean = sums.total / sums.finite
     ranges = np.concatenate(sums.ranges)
     active, weighs = ranges[ranges > 0], tensor.role == "weight"
+    measurable = float(ranges.max()) < _MOST_SQUARED and abs(mean) < _MOST_SQUARED
     figures = replace(
         blank,
         smallest=sums.smallest if sums.smallest < np.inf else None,
         minimum=sums.minimum,
         maximum=sums.maximum,
         mean=mean,
-        deviation=max(0.0, sums.squares / sums.finite - mean * mean) ** 0.5,
+        deviation=max(0.0, sums.squares / sums.finite - mean * mean) ** 0.5 if measurable else None,
         idle=int((ranges == 0).sum()) if weighs else 0,
         alike=sums.alike,
         spread=float(active.max() / np.median(active)) if weighs and len(active) else None,
     )
-    if not weighs or not len(active) or sums.nan or sums.infinite:
+    if not weighs or not len(active) or sums.nan or sums.infinite or not measurable:
         return figures
     tensor_db, channel_db, quiet_db = _decibels(tensor, ranges)
     return replace(figures, tensor_db=tensor_db, channel_db=channel_db, quiet_db=quiet_db)

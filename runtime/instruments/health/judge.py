@@ -81,9 +81,8 @@ def _of_range(tensor: TensorFigures) -> Iterator[HealthFinding]:
     share = tensor.denormal / tensor.count if tensor.count else 0.0
     if share > _MANY_DENORMAL and tensor.role in ("weight", "table", "bias"):
         words = f"{share:.0%} of {tensor.name} lie below 1.2e-38 and are not zero: processors take long over them"
-        yield HealthFinding(
-            "denormal", "warning", tensor.layer, share, words, "set them to zero: weight.masked_fill_(weight.abs() < 1e-30, 0)"
-        )  # fmt: skip
+        advice = "set them to zero: weight.masked_fill_(weight.abs() < 1e-30, 0)"
+        yield HealthFinding("denormal", "warning", tensor.layer, share, words, advice)
 
 
 def _of_quantization(tensor: TensorFigures) -> Iterator[HealthFinding]:

@@ -7,6 +7,7 @@ from titrant.runtime.charts.series import Curve, lines_over
 from titrant.runtime.instruments.health.figures import TensorFigures
 from titrant.runtime.instruments.health.finding import LayerAnswers, ModelHealth
 from titrant.runtime.instruments.health.words import verdict
+from titrant.runtime.instruments.weights.layer_tensor import short_format
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
 from titrant.schema.values.units import counted
 
@@ -32,17 +33,17 @@ _MOST = 1000
 
 def health_section(seen: Mapping[str, ModelHealth]) -> PageSection:
     """Lay out the health of models by their names."""
+    verdicts = " ".join(f"{name}: {verdict(health)}." for name, health in seen.items())
     explained = (
-        "A fault leaves no sensible answer, a warning is hardly meant, a note matters where precision or size is "
+        f"{verdicts} A fault leaves no sensible answer, a warning is hardly meant, a note matters where precision or size is "
         "reduced. Decibels are the signal-to-noise of int8: 20 dB are errors of a tenth, 40 dB of a hundredth."
     )
     found = tuple(row for name, health in seen.items() for row in _findings(name, health))
     numbered = list(enumerate(seen.items()))
     pictures = [picture for place, (name, health) in numbered for picture in _pictures(place, name, health)]
     inner = tuple(part for place, (name, health) in numbered for part in _parts(place, name, health))
-    verdicts = tuple(f"{name}: {verdict(health)}." for name, health in seen.items())
     table = PageTable(_FOUND, found) if found else None
-    return PageSection("health", "Health", explained, table, tuple(pictures), inner, verdicts)
+    return PageSection("health", "Health", explained, table, tuple(pictures), inner)
 
 
 def _findings(name: str, health: ModelHealth) -> Iterator[tuple[TableCell | str, ...]]:
@@ -82,8 +83,8 @@ def _weight(tensor: TensorFigures) -> tuple[TableCell | str, ...]:
     zeros = tensor.zeros / max(1, tensor.count)
     return (
         tensor.name,
-        " × ".join(map(str, tensor.shape)),
-        tensor.stored,
+        "×".join(map(str, tensor.shape)),
+        short_format(tensor.stored),
         _number(tensor.minimum),
         _number(tensor.maximum),
         number_cell(zeros, f"{zeros:.1%}"),

@@ -8,12 +8,13 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
-# weight: of a product, with output channels. table: rows that are looked up or added, such as positions. scale, mean and
-# variance: of a normalization. bias: any other vector. other: what is counted only.
+# weight: of a product, with output channels. table: rows that are looked up or added, such as positions. scale, mean
+# and variance: of a normalization. bias: any other vector. other: what is counted only.
 Role = Literal["weight", "table", "scale", "mean", "variance", "bias", "other"]
 # Numbers that a block holds at most, unless one channel has more: 4 MiB in float32.
 BLOCK_NUMBERS = 1 << 20
 _MATRIX = 2
+_SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def steps(channels: int, numbers_each: int) -> Iterator[tuple[int, int]]:
     size = max(1, BLOCK_NUMBERS // max(1, numbers_each))
     for first in range(0, channels, size):
         yield first, min(channels, first + size)
+
+
+def short_format(dtype: str) -> str:
+    """Name a number format as people do: fp32, bf16, int8; without a sign, and torch's quantized ones, as integers."""
+    return _SHORT.get(dtype, dtype.replace("quint", "int").replace("qint", "int").replace("uint", "int"))
 
 
 def role_of_name(name: str, dimensions: int) -> Role:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _MATRIX = 2
 # What reads scales and zero points beside a quantized weight.
 _SCALED = (
-    "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits", "QAttention",
-    "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
+    "DequantizeLinear", "DynamicQuantizeMatMul", "GatherBlockQuantized", "MatMulIntegerToFloat", "MatMulNBits",
+    "QAttention", "QGemm", "QLinearConv", "QLinearMatMul", "QuantizeLinear",
 )  # fmt: skip
 # Operators whose weight has its output channels first, and those that look rows up.
 _FIRST = (

@@ -79,7 +79,7 @@ def _scale(
 
 
 def _later_scale(names: "GraphNames", node: "onnx.NodeProto") -> str:
-    """Name the constant that the answer of a product of whole numbers is multiplied by, with the input's scale or not."""
+    """Name the constant that a product of whole numbers is multiplied by, with the input's scale or not."""
     tensor = node.output[0]
     for _ in range(_STEPS_BEHIND):
         readers = [names.nodes[name] for name in names.readers.get(tensor, ())]
