@@ -20,11 +20,19 @@ class Bar:
     value: float
     words: str
 
+    def says(self, total: float) -> str:
+        """Write what it has, and its share of a total: "1.2 M, 12 %"."""
+        return f"{self.words}, {written(self.value / total)}"
+
 
 def share_bars(title: str, bars: Sequence[Bar], total: float, name: str) -> str:
-    """Draw bars of shares of `total` > 0, from the left; the longest fills the width, and each says its own share."""
+    """Draw bars of shares of `total` > 0, from the left.
+
+    The longest fills the width, and each says its own share; `name` keeps the ids of several pictures apart.
+    """
     largest = max((bar.value for bar in bars), default=0.0) or 1.0
     frame = Frame(_WIDTH, _TOP + _ROW * len(bars) + 8)
+    # Beside the longest bar there is room for its figures.
     room = _WIDTH - _LABEL - _FIGURES
     parts = [text(4, 14, title, "title", "start")]
     for place, bar in enumerate(bars):
@@ -32,19 +40,22 @@ def share_bars(title: str, bars: Sequence[Bar], total: float, name: str) -> str:
         share = bar.value / total
         label, long = shortened(bar.name, _MOST_NAME), max(1.0, room * bar.value / largest)
         parts += [
-            f"<g><title>{escape(f'{bar.name}: {bar.words}, {written(share)} of all')}</title>",
+            f"<g><title>{escape(f'{bar.name}: {bar.says(total)} of all')}</title>",
             text(_LABEL - 8, y + 12, label, "label", "end"),
             f'<rect class="bar-fill" x="{_LABEL:.1f}" y="{y + 3:.1f}" width="{long:.1f}" '
             f'height="{_ROW - 9:.0f}" rx="2"/>',
             text(_LABEL + long + 6, y + 12, f"{bar.words} · {written(share)}", "label", "start"),
             "</g>",
         ]
-    words = "; ".join(f"{bar.name}: {bar.words}, {written(bar.value / total)}" for bar in bars)
+    words = "; ".join(f"{bar.name}: {bar.says(total)}" for bar in bars)
     return picture(name, frame, title, words, parts)
 
 
 def written(share: float) -> str:
-    """Write a share of 0..1 in percent: "12 %", "0.4 %", "under 0.1 %"."""
+    """Write a share of 0..1 in percent: "12 %", "0.4 %", "under 0.1 %".
+
+    Two digits are what a reader takes from a bar.
+    """
     percent = 100 * share
     if 0 < percent < 0.1:
         return "under 0.1 %"

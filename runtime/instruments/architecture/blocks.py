@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
-from titrant.runtime.instruments.architecture.architecture import PRECISION, Architecture, Operation
+from titrant.runtime.instruments.architecture.layer_graph import PRECISION, LayerGraph, Operation
 from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 
@@ -47,7 +47,7 @@ def children_outputs(child: Child) -> tuple[str, ...]:
     return child.outside if isinstance(child, ArchitectureBlock) else child.outputs
 
 
-def drawn_operations(architecture: Architecture) -> tuple[Operation, ...]:
+def drawn_operations(architecture: LayerGraph) -> tuple[Operation, ...]:
     """Return the operations that are drawn, wired past those that are not."""
     past: dict[str, str] = {}
     drawn = []
@@ -92,7 +92,7 @@ class Wiring:
         return name in self.given or any(not first <= place < last for place in self.readers.get(name, ()))
 
 
-def block_tree(architecture: Architecture) -> tuple[ArchitectureBlock, Wiring]:
+def block_tree(architecture: LayerGraph) -> tuple[ArchitectureBlock, Wiring]:
     """Return the whole model as a block of blocks, nothing of it folded, and its wiring."""
     operations = drawn_operations(architecture)
     nested = _grouped(operations, range(len(operations)), 0)

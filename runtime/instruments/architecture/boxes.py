@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from markupsafe import escape
 
 from titrant.runtime.charts.svg import shortened
-from titrant.runtime.instruments.architecture.architecture import Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
+from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, Operation
 from titrant.runtime.instruments.architecture.names import LEGEND, family, short_count
 from titrant.runtime.instruments.architecture.view import Stack
 from titrant.schema.values.frozen import dataclass
@@ -23,7 +23,7 @@ _MARGIN = 10.0
 class Pen:
     """What boxes are drawn with: where the page has more of a block (its anchor by name), and the FLOPs of all."""
 
-    architecture: Architecture
+    architecture: LayerGraph
     anchors: "dict[str, str]"
     flops: int
 
@@ -184,7 +184,7 @@ def block_tip(block: ArchitectureBlock) -> str:
     return f"{span_name(block)}{kind}{times}: {block_figures(block)}"
 
 
-def tip(layer: Operation, architecture: Architecture) -> str:
+def tip(layer: Operation, architecture: LayerGraph) -> str:
     """Write all that is known of a layer."""
     said = [f"{layer.name}: {_words(layer)}"]
     if layer.parameters:

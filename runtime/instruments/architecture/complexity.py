@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from titrant.runtime.instruments.architecture.architecture import Architecture
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child, common_name, span_name
 from titrant.runtime.instruments.architecture.fold import folded
+from titrant.runtime.instruments.architecture.layer_graph import LayerGraph
 from titrant.runtime.instruments.architecture.names import short_count
 from titrant.schema.values.frozen import dataclass
 
@@ -28,7 +28,7 @@ class BlockShare:
 
 
 def block_shares(
-    architecture: Architecture, most: int = 16, whole: ArchitectureBlock | None = None
+    architecture: LayerGraph, most: int = 16, whole: ArchitectureBlock | None = None
 ) -> tuple[BlockShare, ...]:
     """Divide a model into at most about `most` blocks and layers in the order of execution, the largest divided first.
 
@@ -56,7 +56,7 @@ def block_shares(
     return tuple(heavy or light)
 
 
-def _cost(child: Child, architecture: Architecture) -> float:
+def _cost(child: Child, architecture: LayerGraph) -> float:
     return child.parameters / (architecture.parameters or 1) + (child.flops or 0) / (architecture.flops or 1)
 
 
@@ -73,7 +73,7 @@ def _share(child: Child) -> BlockShare:
 
 
 def complexity_pictures(
-    architecture: Architecture, shares: Sequence[BlockShare], most: int = 14
+    architecture: LayerGraph, shares: Sequence[BlockShare], most: int = 14
 ) -> "tuple[ChartPicture, ...]":
     """Draw the largest shares by parameters and by FLOPs, the others as one bar, and both summed up along the model."""
     from titrant.runtime.charts.alone import ChartPicture
@@ -106,7 +106,7 @@ def _label(share: BlockShare) -> str:
     return f"{share.name} × {share.copies}" if share.copies > 1 else share.name
 
 
-def _cumulative(architecture: Architecture) -> "tuple[ChartPicture, ...]":
+def _cumulative(architecture: LayerGraph) -> "tuple[ChartPicture, ...]":
     from titrant.runtime.charts.alone import ChartPicture
     from titrant.runtime.charts.series import Curve, lines_over
 

@@ -6,7 +6,6 @@ from markupsafe import escape
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.svg import shortened
-from titrant.runtime.instruments.architecture.architecture import MODULES, Architecture
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
 from titrant.runtime.instruments.architecture.boxes import (
     Pen,
@@ -17,6 +16,7 @@ from titrant.runtime.instruments.architecture.boxes import (
     written_shape,
 )
 from titrant.runtime.instruments.architecture.fold import Folded, folded
+from titrant.runtime.instruments.architecture.layer_graph import MODULES, LayerGraph
 from titrant.runtime.instruments.architecture.names import LEGEND, family
 from titrant.runtime.instruments.architecture.place import Route
 from titrant.runtime.instruments.architecture.sketch import BAR, End, Sketch, read_count, sketch
@@ -26,13 +26,13 @@ _MARGIN = 16.0
 _LEGEND = 26.0
 
 
-def overview(architecture: Architecture, boxes: int) -> ChartPicture:
+def overview(architecture: LayerGraph, boxes: int) -> ChartPicture:
     """Draw a whole model."""
     return drawing(architecture, folded(architecture), None, boxes, {})
 
 
 def drawing(
-    architecture: Architecture,
+    architecture: LayerGraph,
     whole: Folded,
     block: ArchitectureBlock | None,
     boxes: int,
@@ -47,6 +47,8 @@ def drawing(
     words = f"{architecture.name}: {block_figures(shown.block)}"
     title = f"Architecture of {architecture.name}" if block is None else f"Inside {span_name(block)}"
     parts = list(_drawn(laid, _MARGIN, _MARGIN, pen, ends, flows=flows))
+    if not laid.nodes:
+        parts.append(f'<text class="kind start" x="{_MARGIN}" y="{_MARGIN}">no layers</text>')
     families = _families(shown)
     legend = list(_legend(families, laid.placed.height + 2 * _MARGIN + 6, pen))
     long = max(laid.placed.width + 2 * _MARGIN, _legend_width(families) if legend else 0)
@@ -66,7 +68,7 @@ def picture_id(block: ArchitectureBlock, anchors: Mapping[str, str]) -> str:
     return anchors.get(block.name, "architecture-drawing")
 
 
-def _ends(architecture: Architecture, whole: Folded, shown: OpenBlock) -> tuple[End, ...]:
+def _ends(architecture: LayerGraph, whole: Folded, shown: OpenBlock) -> tuple[End, ...]:
     block = shown.block
     given = {name for item in shown.items for name in item_outputs(item)}
     ends = [End(name, *_end_words(name, architecture, whole), comes_in=True) for name in block.inputs]
@@ -74,7 +76,7 @@ def _ends(architecture: Architecture, whole: Folded, shown: OpenBlock) -> tuple[
     return (*ends, *(End(name, *_end_words(name, architecture, whole), comes_in=False) for name in outputs))
 
 
-def _end_words(name: str, architecture: Architecture, whole: Folded) -> tuple[str, str]:
+def _end_words(name: str, architecture: LayerGraph, whole: Folded) -> tuple[str, str]:
     members = whole.merged.get(name, (name,))
     own = name in architecture.inputs or name in architecture.outputs
     words = name if len(members) == 1 else f"{members[0]} … {members[-1]}"
@@ -147,7 +149,7 @@ def _lines(laid: Sketch, left: float, top: float, pen: Pen) -> Iterator[str]:
         yield f'<text class="shape start" x="{left + x + 5:.1f}" y="{top + y + 12:.1f}">{escape(words)}</text>'
 
 
-def _shapes(names: Sequence[str], architecture: Architecture) -> str:
+def _shapes(names: Sequence[str], architecture: LayerGraph) -> str:
     """Write the shape of a tensor, or of several that go the same way."""
     shapes = {architecture.shapes.get(name) for name in names}
     shape = next(iter(shapes)) if len(shapes) == 1 else None

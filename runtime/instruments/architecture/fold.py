@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from titrant.runtime.instruments.architecture.architecture import MODULES, Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import (
     ArchitectureBlock,
     Child,
@@ -14,6 +13,7 @@ from titrant.runtime.instruments.architecture.blocks import (
     stretch,
     without_shells,
 )
+from titrant.runtime.instruments.architecture.layer_graph import MODULES, LayerGraph, Operation
 from titrant.runtime.instruments.architecture.names import family, is_light
 from titrant.schema.values.frozen import dataclass
 
@@ -23,7 +23,7 @@ _MOST_PERIODS, _MOST_TURNS = 16, 48
 # A block of more children than this is divided, into stretches of about so many.
 _MOST_CHILDREN, _STRETCH = 64, 24
 
-Shapes = Mapping[str, tuple[int | str, ...]]
+TensorShapes = Mapping[str, tuple[int | str, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Folded:
     merged: Mapping[str, tuple[str, ...]]
 
 
-def folded(architecture: Architecture) -> Folded:
+def folded(architecture: LayerGraph) -> Folded:
     """Return the architecture as a block of blocks, in which copies stand once."""
     root, wiring = block_tree(architecture)
     return fold(root, wiring, architecture.shapes, architecture.inputs, flows=architecture.basis != MODULES)
 
 
 def fold(
-    root: ArchitectureBlock, wiring: Wiring, shapes: Shapes, inputs: Sequence[str], *, flows: bool = True
+    root: ArchitectureBlock, wiring: Wiring, shapes: TensorShapes, inputs: Sequence[str], *, flows: bool = True
 ) -> Folded:
     """Fold each run of copies: the same layers, shapes and wiring, each reading from the one before it.
 
@@ -102,7 +102,7 @@ def _crossings(children: Sequence[Child], outputs: Sequence[str]) -> list[int]:
 class _Folding:
     """What is known while a model is folded: signatures by number, and which tensors are merged."""
 
-    def __init__(self, wiring: Wiring, shapes: Shapes, inputs: frozenset[str], *, flows: bool) -> None:
+    def __init__(self, wiring: Wiring, shapes: TensorShapes, inputs: frozenset[str], *, flows: bool) -> None:
         self.wiring, self.shapes, self.inputs, self.flows = wiring, shapes, inputs, flows
         self.merged: dict[str, list[str]] = {}
         self._numbers: dict[object, int] = {}
@@ -129,9 +129,9 @@ class _Folding:
         """Make one block of a run of units, and merge what each of them takes of, and gives to, the model's own."""
         first, last = run.units[0], run.units[-1]
         for before, after in zip(run.units, run.units[1:], strict=False):
-            for one, other in zip(before.inputs, after.inputs, strict=True):
-                if one != other and other in self.inputs:
-                    self._merge(first.inputs[before.inputs.index(one)], other)
+            for earlier, later in zip(before.inputs, after.inputs, strict=True):
+                if earlier != later and later in self.inputs:
+                    self._merge(first.inputs[before.inputs.index(earlier)], later)
             for output, kept in zip(before.outputs, last.outputs, strict=True):
                 if output in self.wiring.given:
                     self._merge(kept, output)
@@ -206,12 +206,12 @@ class _Folding:
         if not self.flows:
             return ()
         wired: list[object] = []
-        for one, other in zip(before.inputs, after.inputs, strict=True):
-            if other in before.outputs:
-                wired.append(before.outputs.index(other))
-            elif one == other:
+        for earlier, later in zip(before.inputs, after.inputs, strict=True):
+            if later in before.outputs:
+                wired.append(before.outputs.index(later))
+            elif earlier == later:
                 wired.append("shared")
-            elif one in self.inputs and other in self.inputs:
+            elif earlier in self.inputs and later in self.inputs:
                 wired.append("own")
             else:
                 return None

@@ -1,29 +1,16 @@
-"""The page of `titrant inspect --out`: the facts of a model, its architecture, and its weights."""
+"""What stands around the drawing on the page of `titrant inspect --out`: the facts of a model, and its weights."""
 
-from pathlib import Path
-
-from titrant.runtime.instruments.architecture.architecture import Architecture
 from titrant.runtime.instruments.architecture.names import short_count
-from titrant.runtime.instruments.architecture.page import architecture_sections, write_out
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
-from titrant.runtime.page.write import page_html
 from titrant.schema.facts import Layer, ModelFacts, TensorSpec
 from titrant.schema.values.units import format_size
 
 _MOST_WEIGHTS = 1000
 
 
-def save_model(
-    architecture: Architecture, facts: ModelFacts, file: Path, further: tuple[PageSection, ...] = ()
-) -> Path:
-    """Write a model's drawing (.svg), or a page with what was found out of it (.html), and `further` sections last.
-
-    RecipeError X681 where the file cannot be written.
-    """
-    if file.suffix.lower() == ".svg":
-        return write_out(file, architecture.picture().alone())
-    sections = (_facts(facts), *architecture_sections(architecture), *_weights(facts), *further)
-    return write_out(file, page_html(architecture.name, sections, brand="titrant inspect"))
+def model_sections(facts: ModelFacts, drawn: tuple[PageSection, ...]) -> tuple[PageSection, ...]:
+    """Return the sections of a model's page: its facts, what was `drawn` of it, and its weights."""
+    return (_facts(facts), *drawn, *_weights(facts))
 
 
 def _facts(facts: ModelFacts) -> PageSection:

@@ -1,22 +1,18 @@
 """The page of an architecture: the drawing, every block that it leaves closed, the complexity, and the layers."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.share_bars import written
-from titrant.runtime.instruments.architecture.architecture import MODULES, TRACED, Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
 from titrant.runtime.instruments.architecture.boxes import written_shape
 from titrant.runtime.instruments.architecture.complexity import block_shares, complexity_pictures
 from titrant.runtime.instruments.architecture.draw import drawing
 from titrant.runtime.instruments.architecture.fold import Folded, folded
+from titrant.runtime.instruments.architecture.layer_graph import MODULES, TRACED, LayerGraph, Operation
 from titrant.runtime.instruments.architecture.names import short_count
 from titrant.runtime.instruments.architecture.view import closed_blocks, view
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
-from titrant.runtime.page.write import page_html
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import counted
 
 # Boxes of the drawing on top, and of each one below it.
@@ -25,30 +21,7 @@ _BOXES, _INNER_BOXES = 40, 30
 _MOST_BLOCKS, _MOST_LAYERS = 40, 1000
 
 
-def save(architecture: Architecture, file: Path) -> Path:
-    """Write an architecture as a picture (.svg) or a page (.html).
-
-    RecipeError X662 for any other suffix, X681 where the file cannot be written.
-    """
-    if file.suffix.lower() == ".svg":
-        return write_out(file, architecture.picture().alone())
-    if file.suffix.lower() not in (".html", ".htm"):
-        message = f"an architecture cannot be saved as {file.name}"
-        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
-    return write_out(file, page_html(architecture.name, architecture_sections(architecture), brand="titrant"))
-
-
-def write_out(file: Path, text: str) -> Path:
-    """Write a file and return it; RecipeError X681 where it cannot be written."""
-    try:
-        file.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        message = f"{file} cannot be written: {os_reason(error)}"
-        raise RecipeError(Diagnostic("X681", message, help="name a file in a folder that may be written")) from None
-    return file
-
-
-def architecture_sections(architecture: Architecture) -> tuple[PageSection, ...]:
+def architecture_sections(architecture: LayerGraph) -> tuple[PageSection, ...]:
     """Return the sections of a page: architecture, complexity where there is any, and layers."""
     whole = folded(architecture)
     return (
@@ -56,7 +29,7 @@ def architecture_sections(architecture: Architecture) -> tuple[PageSection, ...]
     )  # fmt: skip
 
 
-def _drawing_section(architecture: Architecture, whole: Folded) -> PageSection:
+def _drawing_section(architecture: LayerGraph, whole: Folded) -> PageSection:
     shown = view(whole.root, _BOXES)
     anchors: dict[str, str] = {}
     closed = list(_closed(whole, anchors))
@@ -91,7 +64,7 @@ def _closed(whole: Folded, anchors: dict[str, str]) -> Iterator[ArchitectureBloc
         left += closed_blocks(view(block, _INNER_BOXES))
 
 
-def _inner(architecture: Architecture, whole: Folded, block: ArchitectureBlock, anchors: dict[str, str]) -> PageSection:
+def _inner(architecture: LayerGraph, whole: Folded, block: ArchitectureBlock, anchors: dict[str, str]) -> PageSection:
     times = f" × {len(block.copies)}" if len(block.copies) > 1 else ""
     kind = block.kind or (common_name(block) if block.made_of else "")
     figures = [counted(block.operations, "layer"), f"{block.parameters:,} parameters" if block.parameters else ""]
@@ -104,7 +77,7 @@ def _inner(architecture: Architecture, whole: Folded, block: ArchitectureBlock, 
     return PageSection(f"{anchors[block.name]}-fold", title, "", None, (drawn,))
 
 
-def _complexity_section(architecture: Architecture, whole: Folded) -> Iterator[PageSection]:
+def _complexity_section(architecture: LayerGraph, whole: Folded) -> Iterator[PageSection]:
     shares = block_shares(architecture, whole=whole.root)
     pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture, shares)
     if not pictures:
@@ -136,7 +109,7 @@ def _share(value: int | None, total: int | None) -> TableCell:
     return TableCell(written(value / total), value / total, share=value / total)
 
 
-def _layer_section(architecture: Architecture) -> PageSection:
+def _layer_section(architecture: LayerGraph) -> PageSection:
     columns = (
         TableColumn("#", numeric=True), TableColumn("layer"), TableColumn("kind"), TableColumn("what"),
         TableColumn("gives", tip="the shape of its output; N is the batch"), TableColumn("parameters", numeric=True),
@@ -149,7 +122,7 @@ def _layer_section(architecture: Architecture) -> PageSection:
     return PageSection("layers", "Layers", "", PageTable(columns, rows, left_out))
 
 
-def _layer(place: int, operation: Operation, architecture: Architecture) -> tuple[TableCell | str, ...]:
+def _layer(place: int, operation: Operation, architecture: LayerGraph) -> tuple[TableCell | str, ...]:
     shapes = [written_shape(architecture.shapes[name]) for name in operation.outputs if name in architecture.shapes]
     precision = f"{operation.precision}, quantized" if operation.quantized else operation.precision
     what = f"weights of {operation.shared_with}" if operation.shared_with else operation.detail

@@ -18,7 +18,7 @@ _ANCHORED, _ON_WAY, _IN_TRUNK, _BETWEEN, _PLAIN = 1e9, 60.0, 12.0, 8.0, 1.0
 
 
 @dataclass(frozen=True)
-class Node:
+class Vertex:
     """What is placed: a box of a width and height; `takes` and `gives` name tensors, with where they enter and leave.
 
     A place of entry is counted from the middle of the box; None leaves it to the layout.
@@ -66,8 +66,10 @@ class Placed:
     routes: tuple[Route, ...]
 
 
-def place(nodes: Sequence[Node], gap: float) -> Placed:
+def place(nodes: Sequence[Vertex], gap: float) -> Placed:
     """Lay nodes out, each of which stands after those it reads from; `gap` lies between two ranks."""
+    if not nodes:
+        return Placed(0.0, 0.0, (), ())
     maker = {name: index for index, node in enumerate(nodes) for name in node.gives}
     assert all(maker.get(name, -1) < index for index, node in enumerate(nodes) for name in node.takes), "a circle"
     ranks = _ranks(nodes, maker)
@@ -91,7 +93,7 @@ def place(nodes: Sequence[Node], gap: float) -> Placed:
     return Placed(right - left, height, moved, aside)
 
 
-def _ranks(nodes: Sequence[Node], maker: Mapping[str, int]) -> list[int]:
+def _ranks(nodes: Sequence[Vertex], maker: Mapping[str, int]) -> list[int]:
     ranks = [0] * len(nodes)
     for index, node in enumerate(nodes):
         ranks[index] = max((ranks[maker[name]] + 1 for name in node.takes if name in maker), default=0)
@@ -110,7 +112,7 @@ def _ranks(nodes: Sequence[Node], maker: Mapping[str, int]) -> list[int]:
     return ranks
 
 
-def _longest_way(nodes: Sequence[Node], maker: Mapping[str, int]) -> set[tuple[int, int]]:
+def _longest_way(nodes: Sequence[Vertex], maker: Mapping[str, int]) -> set[tuple[int, int]]:
     """Return the edges of the longest way through the nodes: it is drawn straight."""
     lengths, before = [0.0] * len(nodes), [-1] * len(nodes)
     for index, node in enumerate(nodes):
@@ -126,7 +128,9 @@ def _longest_way(nodes: Sequence[Node], maker: Mapping[str, int]) -> set[tuple[i
     return way
 
 
-def _rows(nodes: Sequence[Node], ranks: Sequence[int], gap: float) -> tuple[dict[int, float], dict[int, float], float]:
+def _rows(
+    nodes: Sequence[Vertex], ranks: Sequence[int], gap: float
+) -> tuple[dict[int, float], dict[int, float], float]:
     """Return the upper and lower edge of each rank, and the height of all."""
     heights: dict[int, float] = defaultdict(float)
     for node, rank in zip(nodes, ranks, strict=True):
@@ -151,7 +155,7 @@ class _Grid:
     """Nodes and the pieces of trunks by rank, with the edges between neighboring ranks."""
 
     def __init__(
-        self, nodes: Sequence[Node], maker: Mapping[str, int], ranks: Sequence[int], way: set[tuple[int, int]]
+        self, nodes: Sequence[Vertex], maker: Mapping[str, int], ranks: Sequence[int], way: set[tuple[int, int]]
     ) -> None:
         self.nodes = nodes
         self.way = way
@@ -221,9 +225,9 @@ class _Grid:
         for upper, lower in self.edges:
             by_rank[self.cells[upper].rank].append((at[upper], at[lower]))
         return sum(
-            (one[0] - other[0]) * (one[1] - other[1]) < 0
+            (edge[0] - other[0]) * (edge[1] - other[1]) < 0
             for edges in by_rank.values()
-            for place, one in enumerate(edges)
+            for place, edge in enumerate(edges)
             for other in edges[:place]
         )
 
@@ -316,12 +320,12 @@ class _Grid:
                 place += 1
 
     def _apart(self, before: int, after: int) -> float:
-        one, other = self.cells[before], self.cells[after]
-        if one.tensor and other.tensor:
+        left, right = self.cells[before], self.cells[after]
+        if left.tensor and right.tensor:
             space = _TRUNKS_APART
         else:
-            space = _TRUNK_BESIDE if one.tensor or other.tensor else _BESIDE
-        return (one.width + other.width) / 2 + space
+            space = _TRUNK_BESIDE if left.tensor or right.tensor else _BESIDE
+        return (left.width + right.width) / 2 + space
 
     def routes(
         self, spots: Sequence[Spot], xs: Sequence[float], tops: Mapping[int, float], bottoms: Mapping[int, float]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 from titrant.runtime.instruments.architecture.boxes import pill_size, size_of
-from titrant.runtime.instruments.architecture.place import Node, Placed, Spot, place
+from titrant.runtime.instruments.architecture.place import Placed, Spot, Vertex, place
 from titrant.runtime.instruments.architecture.view import Item, OpenBlock, item_inputs, item_outputs
 from titrant.schema.values.frozen import dataclass
 
@@ -34,7 +34,7 @@ class Sketch:
     """
 
     placed: Placed
-    nodes: tuple[Node, ...]
+    nodes: tuple[Vertex, ...]
     items: "tuple[Item | None, ...]"
     inner: "Mapping[int, Sketch]"
     bundles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def sketch(
 
 
 def _bundled(shown: OpenBlock, merged: dict[str, str]) -> dict[str, str]:
-    """Return for each tensor the one that it is drawn with: those of one maker that have the same readers go together."""
+    """Return for each tensor the one that it is drawn with: one maker's for the same readers go together."""
     readers: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(shown.items):
         for name in item_inputs(item):
@@ -101,7 +101,7 @@ def _inside(item: OpenBlock, lead: Mapping[str, str], *, flows: bool) -> Sketch:
     return sketch(item, None, flows=flows, merged=merged)
 
 
-def _ports_of(shown: OpenBlock, merged: Mapping[str, str]) -> tuple[list[Node], list[Node]]:
+def _ports_of(shown: OpenBlock, merged: Mapping[str, str]) -> tuple[list[Vertex], list[Vertex]]:
     made = {name for item in shown.items for name in item_outputs(item)}
     come = list(dict.fromkeys(merged.get(name, name) for name in shown.block.inputs))
     go: dict[str, list[str]] = defaultdict(list)
@@ -111,31 +111,31 @@ def _ports_of(shown: OpenBlock, merged: Mapping[str, str]) -> tuple[list[Node], 
     return [_port((), (name,)) for name in come], [_port(tuple(names), ()) for names in go.values()]
 
 
-def _pills(ends: Sequence[End]) -> tuple[list[Node], list[Node]]:
+def _pills(ends: Sequence[End]) -> tuple[list[Vertex], list[Vertex]]:
     before, after = [], []
     for end in ends:
         width, height = pill_size(end.words, end.second)
         if end.comes_in:
-            before.append(Node(width, height, (), (end.tensor,), {}, {}))
+            before.append(Vertex(width, height, (), (end.tensor,), {}, {}))
         else:
-            after.append(Node(width, height, (end.tensor,), (), {}, {}, port=True))
+            after.append(Vertex(width, height, (end.tensor,), (), {}, {}, port=True))
     return before, after
 
 
-def _port(takes: tuple[str, ...], gives: tuple[str, ...]) -> Node:
-    return Node(2.0, 0.0, takes, gives, {}, {}, port=True)
+def _port(takes: tuple[str, ...], gives: tuple[str, ...]) -> Vertex:
+    return Vertex(2.0, 0.0, takes, gives, {}, {}, port=True)
 
 
-def _chained(node: Node, index: int) -> Node:
-    return Node(node.width, node.height, (f"{index - 1}",) if index else (), (f"{index}",), {}, {}, port=node.port)
+def _chained(node: Vertex, index: int) -> Vertex:
+    return Vertex(node.width, node.height, (f"{index - 1}",) if index else (), (f"{index}",), {}, {}, port=node.port)
 
 
-def _node(item: Item, inside: Sketch | None, lead: Mapping[str, str]) -> Node:
+def _node(item: Item, inside: Sketch | None, lead: Mapping[str, str]) -> Vertex:
     takes = tuple(dict.fromkeys(lead.get(name, name) for name in item_inputs(item)))
     gives = tuple(dict.fromkeys(lead.get(name, name) for name in item_outputs(item)))
     if not isinstance(item, OpenBlock):
         width, height = size_of(item)
-        return Node(width, height, takes, gives, {}, _spread(gives, width))
+        return Vertex(width, height, takes, gives, {}, _spread(gives, width))
     assert inside is not None
     ports = list(_ports(inside))
     width = max(inside.placed.width + 2 * _PADDING, _NARROWEST)
@@ -145,7 +145,7 @@ def _node(item: Item, inside: Sketch | None, lead: Mapping[str, str]) -> Node:
     outs = {name: spot.x - middle for node, spot in ports for name in node.takes}
     outer = dict(zip(item.block.outputs, item.block.outside, strict=True))
     leaves = {lead.get(outer[name], outer[name]): x for name, x in outs.items() if name in outer}
-    return Node(width, height, takes, gives, enters, leaves)
+    return Vertex(width, height, takes, gives, enters, leaves)
 
 
 def _spread(names: Sequence[str], width: float, main: float | None = None) -> dict[str, float]:
@@ -156,14 +156,14 @@ def _spread(names: Sequence[str], width: float, main: float | None = None) -> di
     return {name: offset * (min(1.0, (width / 2 - 14) / widest) if widest else 1.0) for name, offset in offsets.items()}
 
 
-def _ports(inside: Sketch) -> Iterator[tuple[Node, Spot]]:
+def _ports(inside: Sketch) -> Iterator[tuple[Vertex, Spot]]:
     for node, spot in zip(inside.nodes, inside.placed.spots, strict=True):
         if node.port:
             yield node, spot
 
 
-def _entered(nodes: Sequence[Node], placed: Placed) -> list[Node]:
-    """Say where tensors enter and leave boxes that have several: in their order, that of the longest way in the middle."""
+def _entered(nodes: Sequence[Vertex], placed: Placed) -> list[Vertex]:
+    """Say where tensors enter and leave boxes that have several: in order, that of the longest way in the middle."""
     coming: dict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     going: dict[int, dict[str, tuple[float, bool]]] = defaultdict(dict)
     for route in placed.routes:
@@ -190,5 +190,4 @@ def _ordered(tensors: Mapping[str, tuple[float, bool]], width: float) -> dict[st
 
 def read_count(inside: Sketch) -> Mapping[str, int]:
     """Return how many boxes read each tensor; what only leaves the frame has none."""
-    reads = Counter(route.tensor for route in inside.placed.routes if inside.nodes[route.target].height)
-    return reads
+    return Counter(route.tensor for route in inside.placed.routes if inside.nodes[route.target].height)

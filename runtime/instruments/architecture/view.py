@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
-from titrant.runtime.instruments.architecture.architecture import Operation
 from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child
+from titrant.runtime.instruments.architecture.layer_graph import Operation
 from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 
@@ -134,7 +134,7 @@ def _boxes(block: ArchitectureBlock, opened: Collection[int]) -> int:
 
 
 def stacked(block: ArchitectureBlock) -> "tuple[Stack | ArchitectureBlock, ...]":
-    """Return the children of a block, each light layer in one box with what it follows, where nothing else reads that."""
+    """Return the children of a block, each light layer in one box with what it alone follows."""
     readers = Counter(name for child in block.children for name in child.inputs)
     for name in block.outputs:
         readers[name] += 1

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
     from titrant.api.inspect import Inspected
     from titrant.runtime.instruments.architecture.architecture import Architecture
-    from titrant.runtime.instruments.architecture.readers.torch_module import CallInputs
-
-    Call = torch.Tensor | Sequence[Any] | Mapping[str, Any]
+    from titrant.runtime.instruments.architecture.readers.torch_module import CallTensors
 
 # A drawing's file, by its ending.
 _SUFFIXES = (".svg", ".html", ".htm")
@@ -21,7 +19,7 @@ _SUFFIXES = (".svg", ".html", ".htm")
 
 def architecture(
     model: "torch.nn.Module | str",
-    inputs: "Call | None" = None,
+    inputs: "torch.Tensor | Sequence[Any] | Mapping[str, Any] | None" = None,
     *,
     args: Mapping[str, Any] | None = None,
     trust: bool = False,
@@ -45,6 +43,7 @@ def architecture(
         return drawn
     import torch
 
+    from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.instruments.architecture.readers.torch_module import of_module
 
     if not isinstance(model, torch.nn.Module):
@@ -52,27 +51,27 @@ def architecture(
         raise RecipeError(Diagnostic("P080", message, help="give a torch module, a file, a recipe or module:Name"))
     if args is not None:
         raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
-    return of_module(type(model).__name__, model, _call(inputs))
+    return Architecture(of_module(type(model).__name__, model, _call(inputs)))
 
 
-def _call(inputs: "Call | None") -> "CallInputs | None":
+def _call(inputs: "torch.Tensor | Sequence[Any] | Mapping[str, Any] | None") -> "CallTensors | None":
     import torch
 
-    from titrant.runtime.instruments.architecture.readers.torch_module import CallInputs
+    from titrant.runtime.instruments.architecture.readers.torch_module import CallTensors
 
     if inputs is None:
         return None
     if isinstance(inputs, torch.Tensor):
-        return CallInputs((inputs,))
+        return CallTensors((inputs,))
     if isinstance(inputs, Mapping):
-        return CallInputs((), dict(inputs))
+        return CallTensors((), dict(inputs))
     if not isinstance(inputs, Sequence) or isinstance(inputs, str):
         message = f"inputs are given as {type(inputs).__name__}"
         raise RecipeError(Diagnostic("P080", message, help="give a tensor, a list of tensors, or a mapping by name"))
     if any(isinstance(item, Mapping) and "shape" in item for item in inputs):
         message = "descriptions of inputs are of a model that is named"
         raise RecipeError(Diagnostic("P080", message, help="give the tensors of one call: inputs=[tensor]"))
-    return CallInputs(tuple(inputs))
+    return CallTensors(tuple(inputs))
 
 
 def check_out(file: str) -> None:
@@ -88,10 +87,8 @@ def check_out(file: str) -> None:
 
 def save_inspected(inspected: "Inspected", file: Path) -> Path:
     """Write what was found out of a model as a page or a picture; as `Inspected.save`."""
-    from titrant.runtime.instruments.architecture.model_page import save_model
-
     check_out(str(file))
     if inspected.architecture is None:
         message = f"{inspected.subject} was inspected without its architecture"
-        raise RecipeError(Diagnostic("X680", message, help="ask for it: titrant.inspect(…, drawn=True)"))
-    return save_model(inspected.architecture, inspected.model, file)
+        raise RecipeError(Diagnostic("X720", message, help="ask for it: titrant.inspect(…, drawn=True)"))
+    return inspected.architecture.save(file)

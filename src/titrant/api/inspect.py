@@ -48,7 +48,7 @@ class Inspected:
     def save(self, file: Path | str) -> Path:
         """Write what was found out to a page (.html), or the drawing alone (.svg), and return its path.
 
-        RecipeError X662 for any other suffix, X663 for a file that cannot be written, X664 where it was not `drawn`.
+        RecipeError X662 for any other suffix, X721 for a file that cannot be written, X720 where it was not `drawn`.
         """
         from titrant.api.architecture import save_inspected
 
@@ -183,16 +183,21 @@ def inspect_recipe(
         machine = None if level is None else hardware or _machine(home.path)
         verdict = None if machine is None else suitability_of(bound, machine, inspected.model, inspected.data)
     return Inspected(
-        subject, inspected.model, inspected.data, verdict, architecture=_architecture(inspected.architecture)
+        subject,
+        inspected.model,
+        inspected.data,
+        verdict,
+        architecture=_architecture(inspected.architecture, inspected.model),
     )
 
 
-def _architecture(values: Mapping[str, Any] | None) -> "Architecture | None":
+def _architecture(values: Mapping[str, Any] | None, facts: ModelFacts) -> "Architecture | None":
     if values is None:
         return None
     from titrant.runtime.instruments.architecture.architecture import Architecture
+    from titrant.runtime.instruments.architecture.layer_graph import LayerGraph
 
-    return read_back(Architecture, values)
+    return Architecture(read_back(LayerGraph, values), facts)
 
 
 def source_of(file: Path) -> str:
@@ -225,10 +230,12 @@ def _weights(
     facts = describe_weights(file)
     if not drawn:
         return Inspected(subject, facts, release=release_of(file))
-    from titrant.runtime.instruments.architecture.architecture import of_layers
+    from titrant.runtime.instruments.architecture.architecture import Architecture
+    from titrant.runtime.instruments.architecture.layer_graph import of_layers
 
     note = "the file holds weights and no model: what becomes of them is not known"
-    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts.layers, (note,)))
+    drawn_weights = Architecture(of_layers(file.name, facts.layers, (note,)), facts)
+    return Inspected(subject, facts, release=release_of(file), architecture=drawn_weights)
 
 
 def release_alone(subject: str) -> Release | None:
@@ -297,7 +304,7 @@ def _bare(
             model, values = drawn_facts(bound, ask, home.path / "facts", shown=shown)
         else:
             model, values = model_facts(bound, ask, home.path / "facts", shown=shown), None
-    architecture = _architecture(values)
+    architecture = _architecture(values, model)
     release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:
         return Inspected(subject, model, release=release, architecture=architecture)

@@ -1,8 +1,10 @@
 """A model's parameters and FLOPs by block, as a table of at most 100 columns."""
 
+from collections.abc import Sequence
+
 from titrant.cli.console import table
-from titrant.runtime.instruments.architecture.architecture import of_layers
 from titrant.runtime.instruments.architecture.complexity import BlockShare, block_shares
+from titrant.runtime.instruments.architecture.layer_graph import of_layers
 from titrant.runtime.instruments.architecture.names import short_count
 from titrant.schema.facts import ModelFacts
 
@@ -12,7 +14,10 @@ _FEWEST_LAYERS = 8
 
 
 def block_table(model: ModelFacts) -> str:
-    """Write which blocks have the parameters and the FLOPs; "" for a model without blocks."""
+    """Write which blocks have the parameters and the FLOPs; "" for a model without blocks.
+
+    Copies are one row; the FLOPs of attention, which has no weights, are the last.
+    """
     if len(model.layers) < _FEWEST_LAYERS:
         return ""
     shares = block_shares(of_layers("", model.layers), _MOST_ROWS)
@@ -21,17 +26,18 @@ def block_table(model: ModelFacts) -> str:
     flops = sum(share.flops or 0 for share in shares)
     if model.flops is not None and model.flops > flops:
         shares = (*shares, BlockShare("products without weights", "", 1, 0, 0, model.flops - flops))
-    known = bool(model.flops)
+    # Without FLOPs their columns are left out.
+    columns = 7 if model.flops else 5
     rows = [("block", "kind", "layers", "parameters", "", "FLOPs", "")]
     rows += [_row(share, model) for share in shares]
     widths = [max(len(row[place]) for row in rows) for place in range(7)]
-    aligned = [
-        [cell.rjust(widths[place]) if place > 1 and cell else cell for place, cell in enumerate(row)][
-            : 7 if known else 5
-        ]
-        for row in rows
-    ]
+    aligned = [_aligned(row, widths)[:columns] for row in rows]
     return f"by block\n{table(aligned)}"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Set numbers flush right; an empty cell stays empty, as the last of a row it takes no room."""
+    return [cell.rjust(widths[place]) if place > 1 and cell else cell for place, cell in enumerate(row)]
 
 
 def _row(share: BlockShare, model: ModelFacts) -> tuple[str, str, str, str, str, str, str]:

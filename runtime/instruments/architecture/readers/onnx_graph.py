@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, reads, subgraphs
-from titrant.runtime.instruments.architecture.architecture import (
+from titrant.runtime.instruments.architecture.layer_graph import (
     PRECISION,
     SHAPES,
-    Architecture,
+    LayerGraph,
     Operation,
     is_low_bit,
 )
@@ -32,7 +32,7 @@ _MOST = 0.5
 
 def onnx_architecture(
     name: str, graph: "onnx.GraphProto", facts: ModelFacts, shapes: Mapping[str, tuple[int, ...]], cases: int
-) -> Architecture:
+) -> LayerGraph:
     """Return the architecture of a graph, whose nodes `facts` lists as layers in their order.
 
     `cases` is the batch size that `shapes` are of. Nodes that compute with shapes alone and conversions to and from
@@ -40,6 +40,7 @@ def onnx_architecture(
     """
     held = {tensor.name for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer))}
     given = {value.name for value in graph.output}
+    made = {value.name for value in graph.input} | {item for node in graph.node for item in node.output}
     static, low = set(held), _low_bit_weights(graph)
     stored = dict(low)
     operations = []
@@ -52,7 +53,8 @@ def onnx_architecture(
             static.update(node.output)
         if node.op_type == "DequantizeLinear" and node.input[0] in low:
             stored[node.output[0]] = low[node.input[0]]
-        precision = next((stored[item] for item in read if item in stored), layer.dtype)
+        few = next((stored[item] for item in read if item in stored), "")
+        precision = few or layer.dtype
         names[layer.name] = names.get(layer.name, 0) + 1
         again = names[layer.name]
         operations.append(
@@ -60,12 +62,12 @@ def onnx_architecture(
                 name=layer.name if again == 1 else f"{layer.name} ({again})",
                 kind=node.op_type if node.domain in _KNOWN else f"{node.domain}.{node.op_type}",
                 block=block,
-                inputs=tuple(dict.fromkeys(item for item in read if item not in held)),
+                inputs=tuple(dict.fromkeys(item for item in read if item in made and item not in held)),
                 outputs=tuple(item for item in node.output if item),
                 parameters=layer.parameters,
                 flops=layer.flops,
                 precision=precision,
-                quantized=_is_quantized(node.op_type) or (bool(layer.parameters) and is_low_bit(precision)),
+                quantized=_is_quantized(node.op_type) or few != "",
                 detail=_detail(node, layer),
                 hidden=hidden,
             )
@@ -73,7 +75,7 @@ def onnx_architecture(
     freed = {item: _freed(shape, cases) for item, shape in shapes.items()}
     ends = {spec.name: spec for spec in (*facts.inputs, *facts.outputs)}
     inputs = tuple(value.name for value in graph.input if value.name not in held)
-    return Architecture(
+    return LayerGraph(
         name=name,
         operations=tuple(operations),
         shapes={**freed, **{item: spec.shape for item, spec in ends.items()}},

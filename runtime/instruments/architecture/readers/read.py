@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.inspect.inspect import inspect, rests_on
-from titrant.runtime.instruments.architecture.architecture import Architecture, of_layers
+from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, of_layers
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.user_code import reason_of
@@ -23,7 +23,7 @@ _FILES = {"model.load_onnx": "onnx", "model.load_exported": "exported", "model.l
 
 
 def read(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer an inspection, and add "architecture": plain(Architecture) of its model.
+    """Answer an inspection, and add "architecture": plain(LayerGraph) of its model.
 
     The request and the rest of the answer are those of `titrant.runtime.inspect.inspect.inspect`, which says what is
     raised. A model that answers, and cannot be followed while it does, is drawn by its parts, which a note says.
@@ -43,7 +43,7 @@ def _onnx_alone(steps: Mapping[str, Any]) -> dict[str, Any]:
     return {"model": plain(facts), "data": None, **rests_on(steps), "architecture": plain(drawn)}
 
 
-def _onnx(steps: Mapping[str, Any]) -> tuple[ModelFacts, Architecture]:
+def _onnx(steps: Mapping[str, Any]) -> tuple[ModelFacts, LayerGraph]:
     from titrant.runtime.inspect.onnx import read_onnx
     from titrant.runtime.instruments.architecture.readers.onnx_graph import onnx_architecture
 
@@ -53,7 +53,7 @@ def _onnx(steps: Mapping[str, Any]) -> tuple[ModelFacts, Architecture]:
     return reading.facts, onnx_architecture(name, reading.graph, reading.facts, reading.shapes, reading.cases)
 
 
-def _architecture(request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None) -> Architecture:
+def _architecture(request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None) -> LayerGraph:
     steps = request["steps"]
     operator = next((name for name in _FILES if name in steps), "")
     if operator == "model.load_onnx":
@@ -72,7 +72,7 @@ def _architecture(request: Mapping[str, Any], facts: ModelFacts, data: DataFacts
 
 def _factory(
     params: ModelLoadParams, request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None
-) -> Architecture:
+) -> LayerGraph:
     """Build a model once more, without values unless its code reads them, and follow what it does with its inputs."""
     from titrant.runtime.backends.torch.factory import build, seeded
     from titrant.runtime.inspect.torch import resolve_args

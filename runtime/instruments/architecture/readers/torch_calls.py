@@ -15,11 +15,12 @@ from torch.nn.modules.module import (  # noqa: TID253
     register_module_forward_pre_hook,
 )
 from torch.overrides import TorchFunctionMode  # noqa: TID253
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.weak import WeakTensorKeyDictionary  # noqa: TID253
 
 from titrant.runtime.inspect.torch_forward import counter
-from titrant.runtime.instruments.architecture.architecture import TRACED, Architecture, Operation, is_low_bit
+from titrant.runtime.instruments.architecture.layer_graph import TRACED, LayerGraph, Operation, is_low_bit
 from titrant.runtime.instruments.architecture.readers.torch_layers import (
     detail_of,
     is_layer,
@@ -35,6 +36,25 @@ _PASSES = (
 )  # fmt: skip
 # A module of the user's without parts, and with so few functions in it, is one box.
 _FEW = 8
+
+
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums the FLOPs of all operations inside; torch's own counter follows modules too, and never ends in a circle."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+        self._formulas = counter().flop_registry
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and count it."""
+        answer = function(*args, **(kwargs or {}))
+        formula = self._formulas.get(function.overloadpacket)
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=answer))
+        return answer
 
 
 class CallTrace(TorchFunctionMode):
@@ -59,9 +79,9 @@ class CallTrace(TorchFunctionMode):
         self._calls: dict[str, int] = {}
         self._taken: dict[str, int] = {}
         self._counted: dict[int, str] = {}
-        self._counter = counter()
+        self._flops = _Flops()
 
-    def run(self, name: str, inputs: Mapping[str, Any], call: Callable[[], Any]) -> Architecture:
+    def run(self, name: str, inputs: Mapping[str, Any], call: Callable[[], Any]) -> LayerGraph:
         """Make the call, in evaluation mode as it is, and return what was seen; `inputs` are its tensors by name."""
         given: list[str] = []
         for label, value in inputs.items():
@@ -73,7 +93,7 @@ class CallTrace(TorchFunctionMode):
                 self._dtypes[ending] = str(tensor.dtype).removeprefix("torch.")
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            stack.enter_context(self._counter)
+            stack.enter_context(self._flops)
             before = register_module_forward_pre_hook(self._enter_module)
             after = register_module_forward_hook(self._leave_module, with_kwargs=True, always_call=True)
             stack.callback(before.remove)
@@ -89,14 +109,14 @@ class CallTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._depth_of_layer or not self._stack:
             return function(*args, **kwargs)
-        begun = self._counter.get_total_flops()
+        begun = self._flops.total
         before = _tensors((args, kwargs))
         sources = self._sources(before)
         answer = function(*args, **kwargs)
         made = _tensors(answer)
         if made:
             label = str(getattr(function, "__name__", "function")).strip("_")
-            self._record(label, before, sources, made, self._counter.get_total_flops() - begun)
+            self._record(label, before, sources, made, self._flops.total - begun)
         return answer
 
     def _record(
@@ -133,7 +153,7 @@ class CallTrace(TorchFunctionMode):
             )
         )  # fmt: skip
 
-    def _enter_module(self, part: torch.nn.Module, args: Any) -> None:
+    def _enter_module(self, part: torch.nn.Module, _: Any) -> None:
         if self._depth_of_layer:
             self._depth_of_layer += 1
             return
@@ -143,9 +163,12 @@ class CallTrace(TorchFunctionMode):
             self._depth_of_layer = 1
         elif path:
             self._kinds[".".join(path)] = kind_of(part)
-        self._stack.append(_Call(part, path, len(self._operations), self._counter.get_total_flops()))
+        self._stack.append(_Call(part, path, len(self._operations), self._flops.total))
 
-    def _leave_module(self, part: torch.nn.Module, args: Any, kwargs: Any, answer: Any) -> None:
+    def _leave_module(self, part: torch.nn.Module, *seen: Any) -> None:
+        # A forward that raised is left without the mapping of its named arguments.
+        read, answer = _tensors(seen[:-1]), seen[-1]
+
         if self._depth_of_layer > 1:
             self._depth_of_layer -= 1
             return
@@ -154,7 +177,7 @@ class CallTrace(TorchFunctionMode):
             return
         call = self._stack.pop()
         if layer:
-            self._layer(part, call, self._sources(_tensors((args, kwargs))), answer)
+            self._layer(part, call, self._sources(read), answer)
         elif self._stack and self._is_small(part, call):
             inside = self._operations[call.first :]
             self._operations[call.first :] = [self._merged(part, call, inside, answer)]
@@ -169,7 +192,7 @@ class CallTrace(TorchFunctionMode):
         if not held and (first := self._counted.get(id(part))):
             own, shared = 0, first
         self._counted |= dict.fromkeys(map(id, fresh), name) | ({} if held else {id(part): name})
-        flops = (self._counter.get_total_flops() - call.flops) // self._cases
+        flops = (self._flops.total - call.flops) // self._cases
         precision = precision_of(part)
         self._add(
             Operation(
@@ -198,7 +221,7 @@ class CallTrace(TorchFunctionMode):
         )  # fmt: skip
 
     def _path(self, part: torch.nn.Module) -> tuple[str, ...]:
-        """Return where a module stands, as often as it was called before: each call of a shared one is its own block."""
+        """Return where a module stands; each further call of a shared one is a block of its own."""
         name = self._names.get(id(part))
         if name is None:  # made during the call
             above = self._stack[-1].path if self._stack else ()
@@ -240,7 +263,7 @@ class CallTrace(TorchFunctionMode):
         if operation.inputs or operation.outputs:
             self._operations.append(operation)
 
-    def _architecture(self, name: str, given: tuple[str, ...], answer: Any) -> Architecture:
+    def _architecture(self, name: str, given: tuple[str, ...], answer: Any) -> LayerGraph:
         renamed: dict[str, str] = {}
         outputs: list[str] = []
         for label, tensor in _named(answer):
@@ -257,7 +280,7 @@ class CallTrace(TorchFunctionMode):
             *outputs,
         }
         shapes = {renamed.get(old, old): shape for old, shape in self._shapes.items()}
-        return Architecture(
+        return LayerGraph(
             name, operations, {item: shape for item, shape in shapes.items() if item in used}, given,
             tuple(dict.fromkeys(outputs)), self._kinds, self._dtypes, TRACED,
         )  # fmt: skip

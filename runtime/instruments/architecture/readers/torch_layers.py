@@ -1,5 +1,6 @@
-"""What a torch module is, for a drawing: its kind, kernel and widths, precision, and whether it is a layer of its own."""
+"""What a torch module is drawn as: its kind, kernel and widths, precision, and whether it is a layer of its own."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.instruments.architecture.names import convolution
@@ -54,10 +55,8 @@ def parameters_of(part: "torch.nn.Module") -> int:
     held = [_weight(part)]
     bias = getattr(part, "bias", None)
     if callable(bias):
-        try:
+        with suppress(RuntimeError, TypeError, AttributeError):
             held.append(bias())
-        except (RuntimeError, TypeError, AttributeError):
-            pass
     return sum(tensor.numel() for tensor in held if tensor is not None)
 
 

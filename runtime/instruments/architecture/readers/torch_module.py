@@ -1,16 +1,18 @@
-"""Draw a torch module: by one call on tensors without values, on real ones where its code reads them, or by its parts."""
+"""Read a torch module: by one call on tensors without values, on real ones where its code reads them, or by parts."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.inspect.torch import list_layers
-from titrant.runtime.instruments.architecture.architecture import Architecture, of_layers
-from titrant.runtime.user_code import call, reason_of
+from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, of_layers
+from titrant.runtime.user_code import RaisedError, call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import TensorSpec
+from titrant.schema.values.text import first_line
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
@@ -20,14 +22,14 @@ _GIVEN = "give the tensors of one call that the model answers, the batch first"
 
 
 @dataclass(frozen=True)
-class CallInputs:
+class CallTensors:
     """What a module is called with: tensors by place, and by name."""
 
     places: tuple[Any, ...] = ()
     names: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -> Architecture:
+def of_module(name: str, module: "torch.nn.Module", inputs: CallTensors | None) -> LayerGraph:
     """Return the architecture of a live module, which stays as it is: a copy that shares its weights is called.
 
     Raises RecipeError X710 for layers without sizes and no inputs, StepError X156 when the call fails.
@@ -56,14 +58,14 @@ def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -
     return replace(drawn, notes=(*notes, *_unreached(drawn, shadow)))
 
 
-def of_parts(name: str, module: "torch.nn.Module", notes: Sequence[str] = ()) -> Architecture:
+def of_parts(name: str, module: "torch.nn.Module", notes: Sequence[str] = ()) -> LayerGraph:
     """Return the layers of a module in the order of their registration, without data flow."""
     layers = list_layers(module, {})
     kinds = {path: type(part).__name__ for path, part in module.named_modules()}
     return of_layers(name, layers, tuple(notes), kinds)
 
 
-def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], cases: int = 2) -> Architecture:
+def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], cases: int = 2) -> LayerGraph:
     """Call a module with zeros of the shapes of `specs`, the batch `cases`, and return what was seen.
 
     Whether tensors have values is the caller's choice, by the mode that it enters first.
@@ -90,20 +92,36 @@ def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], ca
 
 def _traced(
     name: str, module: "torch.nn.Module", named: Mapping[str, Any], made: Callable[[], Any], cases: int
-) -> Architecture:
+) -> LayerGraph:
+    from titrant.runtime.backends.torch.call import raised_by_torch
     from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
     from titrant.runtime.instruments.architecture.readers.torch_calls import CallTrace
 
     trace = CallTrace(module, cases)
-    with plain_attention(), without_dynamo():
+    with plain_attention(), without_dynamo(), _quiet():
         try:
-            drawn: Architecture = call(f"{name}", trace.run, name, named, made)
+            drawn: LayerGraph = call(name, trace.run, name, named, made)
         except StepError as error:
-            raise error
+            failed = replace(error.diagnostics[0], code="X156", help=_GIVEN)
+            cause = error.__context__
+            if isinstance(cause, RuntimeError) and raised_by_torch(cause):
+                failed = replace(failed, message=f"{failed.message}: {first_line(cause)}", said="")
+            raise RaisedError(failed, reason_of(error)) from None
     return drawn
 
 
-def _followed(name: str, module: "torch.nn.Module", inputs: CallInputs, mode: Any) -> Architecture:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging, beside the error that it raises, that a call without values failed."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _followed(name: str, module: "torch.nn.Module", inputs: CallTensors, mode: Any) -> LayerGraph:
     import torch
     from torch.utils._pytree import tree_map_only
 
@@ -129,7 +147,7 @@ def _labels(module: "torch.nn.Module", count: int) -> list[str]:
     return [*names[:count], *(f"input_{place}" for place in range(len(names), count))]
 
 
-def _cases(inputs: CallInputs) -> int:
+def _cases(inputs: CallTensors) -> int:
     import torch
     from torch.utils._pytree import tree_leaves
 
@@ -170,7 +188,7 @@ def _is_lazy(part: "torch.nn.Module") -> bool:
     return any(is_lazy(tensor) for tensor in own)
 
 
-def _unreached(drawn: Architecture, module: "torch.nn.Module") -> tuple[str, ...]:
+def _unreached(drawn: LayerGraph, module: "torch.nn.Module") -> tuple[str, ...]:
     """Say how many parameters the call did not come to."""
     missing = sum(tensor.numel() for tensor in module.parameters()) - drawn.parameters
     if missing <= 0:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.program.original import program_module, rows_of
-from titrant.runtime.instruments.architecture.architecture import Architecture, Operation, is_low_bit, renamed
+from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, Operation, is_low_bit, renamed
 from titrant.runtime.instruments.architecture.names import weight_detail
 from titrant.schema.facts import Layer, ModelFacts
 
@@ -22,7 +22,7 @@ _PASSES = ("alias", "detach", "contiguous", "clone", "lift_fresh_copy", "dropout
 _SIZES = ("sym_size", "sym_constrain", "_assert_scalar", "ge", "le", "gt", "lt", "eq", "sym_numel")
 
 
-def program_architecture(path: Path, facts: ModelFacts) -> Architecture:
+def program_architecture(path: Path, facts: ModelFacts) -> LayerGraph:
     """Return the architecture of a program, whose layers with weights `facts` lists."""
     program, _ = program_module(path)
     drawn = _Reading(program, facts).architecture(path.name)
@@ -58,7 +58,7 @@ class _Reading:
         self.kinds: dict[str, str] = {}
         self.past: dict[str, str] = {}
 
-    def architecture(self, name: str) -> Architecture:
+    def architecture(self, name: str) -> LayerGraph:
         """Return the architecture."""
         signature = self.program.graph_signature
         taken = tuple(str(each) for each in signature.user_inputs if str(each) not in self.held)
@@ -78,7 +78,7 @@ class _Reading:
         values = {each: value for each, value in values.items() if hasattr(value, "shape")}
         dtypes = {each: str(values[each].dtype).removeprefix("torch.") for each in (*taken, *outputs) if each in values}
         shapes = {each: self._shape(value) for each, value in values.items()}
-        return Architecture(name, tuple(operations), shapes, taken, outputs, self.kinds, dtypes)
+        return LayerGraph(name, tuple(operations), shapes, taken, outputs, self.kinds, dtypes)
 
     def _operation(self, run: _Run, made: list[str]) -> Iterator[Operation]:
         inside = {node.name for node in run.nodes}

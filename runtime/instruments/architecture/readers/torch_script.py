@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.torch.program.original import read_script
-from titrant.runtime.instruments.architecture.architecture import (
-    Architecture,
+from titrant.runtime.instruments.architecture.layer_graph import (
+    LayerGraph,
     Operation,
     is_low_bit,
     of_layers,
@@ -21,7 +21,7 @@ _PASSES = ("aten::contiguous", "aten::detach", "aten::dropout", "aten::to", "ate
 _CONTROL = {"prim::If": "If", "prim::Loop": "Loop"}
 
 
-def script_architecture(path: Path, facts: ModelFacts) -> Architecture:
+def script_architecture(path: Path, facts: ModelFacts) -> LayerGraph:
     """Return the architecture of a script, whose layers with weights `facts` lists; shapes are not in the file.
 
     A script whose graph names none of its layers is drawn by its modules alone.
@@ -36,7 +36,7 @@ def script_architecture(path: Path, facts: ModelFacts) -> Architecture:
     outputs = tuple(reading.past.get(name, name) for name in reading.given())
     specs = {spec.name: spec for spec in facts.inputs}
     names = dict(zip(inputs, facts.inputs, strict=False)) if len(inputs) == len(specs) else {}
-    drawn = Architecture(
+    drawn = LayerGraph(
         path.name, tuple(operations), {name: spec.shape for name, spec in names.items()}, inputs,
         tuple(dict.fromkeys(outputs)), reading.kinds(script), {name: spec.dtype for name, spec in names.items()},
         notes=(note,),
