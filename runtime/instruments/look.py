@@ -9,6 +9,7 @@ lets the first row's whole numbers be named.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,27 @@ from titrant.runtime.instruments.attention.seen import seen, token_names
 from titrant.runtime.instruments.comparison.compare import compare
 from titrant.runtime.instruments.health.look import health_of
 from titrant.runtime.instruments.subject.inputs import read_inputs, seeded_inputs
-from titrant.runtime.instruments.subject.subject import Subject, subject_of
+from titrant.runtime.instruments.subject.subject import InspectedModel, subject_of
 from titrant.schema.facts import DataFacts
 from titrant.schema.record import Artifact
 from titrant.schema.values.canonical import plain, read_back
 
-Load = Callable[[Artifact], Any]
+LoadArtifact = Callable[[Artifact], Any]
 
 
-def answer(request: Mapping[str, Any], load: Load) -> dict[str, Any]:
+def answer(
+    request: Mapping[str, Any], load: LoadArtifact, watching: Callable[[], AbstractContextManager[Any]] = nullcontext
+) -> dict[str, Any]:
     """Open the subjects and return {"seen": what was seen}; `load` reads artifacts of the store.
 
-    Raises what opening, and `health_of`, `attention_of` and `compare` do.
+    `watching` notes meanwhile which of the user's files are read. Raises what opening, and `health_of`, `attention_of`
+    and `compare` do.
     """
+    with watching():
+        return {"seen": plain(_seen(request, load))}
+
+
+def _seen(request: Mapping[str, Any], load: LoadArtifact) -> Any:
     subjects = [_opened(each, int(request["seed"]), load) for each in request["subjects"]]
     inputs = None if request["rows"] is None else _inputs(request["rows"], subjects, int(request["seed"]), load)
     work: Mapping[str, Callable[[], Any]] = {
@@ -44,10 +53,10 @@ def answer(request: Mapping[str, Any], load: Load) -> dict[str, Any]:
         ),
         "comparison": lambda: compare(subjects[0], subjects[1], inputs),
     }
-    return {"seen": plain(work[request["look"]]())}
+    return work[request["look"]]()
 
 
-def _opened(subject: Mapping[str, Any], seed: int, load: Load) -> Subject:
+def _opened(subject: Mapping[str, Any], seed: int, load: LoadArtifact) -> InspectedModel:
     if "file" in subject:
         return subject_of(Path(subject["file"]), subject["name"])
     if "artifact" in subject:
@@ -65,7 +74,9 @@ def _opened(subject: Mapping[str, Any], seed: int, load: Load) -> Subject:
     return replace(opened, specs=tuple((spec.name, spec.shape, spec.dtype) for spec in facts.inputs))
 
 
-def _inputs(rows: Mapping[str, Any], subjects: Sequence[Subject], seed: int, load: Load) -> Mapping[str, np.ndarray]:
+def _inputs(
+    rows: Mapping[str, Any], subjects: Sequence[InspectedModel], seed: int, load: LoadArtifact
+) -> Mapping[str, np.ndarray]:
     if "file" in rows:
         return read_inputs(Path(rows["file"]))
     if "artifact" in rows:

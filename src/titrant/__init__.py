@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from titrant.api.layers import layers
     from titrant.api.load import load
     from titrant.api.lock import lock
-    from titrant.api.look_inside import capture_attention, check_health, compare_models
+    from titrant.api.inside.live import capture_attention, check_health, compare_models
     from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
@@ -108,12 +108,12 @@ _PUBLIC = {
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
-    "capture_attention": "titrant.api.look_inside",
+    "capture_attention": "titrant.api.inside.live",
     "check": "titrant.api.check",
-    "check_health": "titrant.api.look_inside",
+    "check_health": "titrant.api.inside.live",
     "check_model": "titrant.api.inspect",
     "clean_store": "titrant.api.store",
-    "compare_models": "titrant.api.look_inside",
+    "compare_models": "titrant.api.inside.live",
     "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",

@@ -69,14 +69,18 @@ def test_shows_where_a_model_attends_and_tokens_only_on_request(attending):
     assert "heads averaged" in (attending.folder / "a.html").read_text("utf-8")
     found = json.loads(attending.here("inspect", "own:Attends", "--attention", "--inputs", IDS, "--json").out)
     assert (found["tokens"], found["layers"][0]["first_row"]) == ([], [])
-    found = json.loads(attending.here("inspect", "own:Attends", "--attention", "--inputs", IDS, "--json", "--show-data").out)
+    found = json.loads(
+        attending.here("inspect", "own:Attends", "--attention", "--inputs", IDS, "--json", "--show-data").out
+    )
     assert len(found["tokens"]) == len(found["layers"][0]["first_row"]) == 5
 
 
 def test_holds_two_models_side_by_side(attending):
     answer = attending.here("inspect", "own:Attends", "own:Broken", "--inputs", IDS)
     assert answer.out.startswith("own:Attends beside own:Broken: 6 layers, 5 alike, 1 changed\n"), answer.all
-    assert "\nnote: output 0 is not compared: 0 of its numbers in the one and 8 in the other are not finite" in answer.out
+    assert (
+        "\nnote: output 0 is not compared: 0 of its numbers in the one and 8 in the other are not finite" in answer.out
+    )
 
 
 def test_holds_a_runs_original_beside_what_it_released(finished):

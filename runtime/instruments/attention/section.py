@@ -54,7 +54,9 @@ def _maps(model: str, layer: LayerAttention, tokens: Sequence[str], identifier: 
         heads = [(f"head {place}", weights) for place, weights in enumerate(layer.by_head)]
         pictures.append(_picture(f"{title}, head by head", layer, heads, (), f"{identifier}-heads"))
     notes = [f"The first {len(layer.by_head)} of {layer.heads:,} heads are drawn."] * (len(layer.by_head) < layer.heads)
-    return PageSection(identifier, f"{title} · {counted(layer.heads, 'head')}", "", None, tuple(pictures), (), tuple(notes))
+    return PageSection(
+        identifier, f"{title} · {counted(layer.heads, 'head')}", "", None, tuple(pictures), (), tuple(notes)
+    )
 
 
 def _picture(
@@ -65,10 +67,11 @@ def _picture(
     identifier: str,
 ) -> ChartPicture:
     rows, columns = (_labels(count, layer.cell, tokens) for count in (layer.queries, layer.keys))
-    notes = (f"mean over {counted(layer.rows, 'row')}",) if not tokens else ()
-    if layer.cell > 1:
-        notes += (f"a cell is the mean of {layer.cell} places each way",)
-    chart = HeatMaps(title, tuple(HeatMap(name, values) for name, values in maps), rows, columns, "queries", "keys", notes)
+    notes = [f"mean over {counted(layer.rows, 'row')}"] * (not tokens)
+    notes += [f"a cell is the mean of {layer.cell} places each way"] * (layer.cell > 1)
+    chart = HeatMaps(
+        title, tuple(HeatMap(name, values) for name, values in maps), rows, columns, "queries", "keys", tuple(notes)
+    )
     return ChartPicture(heat_maps(chart, identifier), title)
 
 

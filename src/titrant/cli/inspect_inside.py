@@ -9,7 +9,7 @@ from titrant.cli.options import parse_json
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 if TYPE_CHECKING:
-    from titrant.api.inspect_inside import NamedModel
+    from titrant.api.inside.named import NamedModel
 
 
 def inside_options(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def refuse_rows(options: argparse.Namespace) -> None:
 
 def call_inside(options: argparse.Namespace) -> int:
     """Look inside one model, or hold two side by side; exit 0, whatever is found."""
-    from titrant.api.inspect_inside import RowsAsked, inspect_attention, inspect_health, inspect_pair
+    from titrant.api.inside.named import RowsAsked, inspect_attention, inspect_health, inspect_pair
 
     _refuse(options)
     rows, first = RowsAsked(options.rows, options.data, options.seed), _named(options, options.model)
@@ -51,7 +51,7 @@ def call_inside(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace, subject: str) -> "NamedModel":
-    from titrant.api.inspect_inside import NamedModel
+    from titrant.api.inside.named import NamedModel
 
     factory = ":" in subject and not Path(subject).exists()
     return NamedModel(
@@ -76,7 +76,7 @@ def _refuse(options: argparse.Namespace) -> None:
 
 
 def _answer(options: argparse.Namespace, seen: Any) -> int:
-    from titrant.runtime.instruments.inside_page import inside_text, save_inside
+    from titrant.api.inside.named import inside_text, save_inside
 
     if options.out is not None:
         save_inside(seen, " beside ".join(filter(None, (options.model, options.other))), Path(options.out))
