@@ -33,12 +33,17 @@ def statements(body):
             yield from statements([*node.body, *node.orelse])
 
 
+def is_constructor(value):
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "constructor"
+
+
 def types(tree):
     """Yield every public class and alias of a type that a module defines, with its line."""
     for node in statements(tree.body):
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name, node.lineno
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        # A constructor of a type has the type's name.
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and not is_constructor(node.value):
             name = node.targets[0].id
             if name[0].isupper() and not name.isupper():
                 yield name, node.lineno

@@ -13,7 +13,7 @@ from titrant.schema.values.frozen import dataclass
 
 # The ports and parameters that an operator which looks inside a model may have besides.
 MODEL, ROWS = "model", "rows"
-ENGINE, THREADS, DEVICE, LAYERS = "engine", "threads", "device", "layers"
+ENGINE, THREADS, DEVICE, LAYERS, SUBJECT = "engine", "threads", "device", "layers", "subject"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ def asked_for(recipe: Recipe) -> Iterator[Observed]:
     if recipe.inspect is not None and recipe.inspect.attention:
         yield Observed("inspect.attention", "inspect.attention", {"tokens": recipe.report.tokens})
     yield from _layers(recipe)
+    if recipe.report.plots:
+        yield Observed("report.plots", "inspect.plots", {"functions": list(recipe.report.plots)})
 
 
 def _layers(recipe: Recipe) -> Iterator[Observed]:
@@ -74,7 +76,7 @@ def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str
     model, rows = inputs
     declared = answering.maker.declare(observed.operator)
     settled = answering.decisions.settled
-    runs = {ENGINE: engine, THREADS: settled.threads.timing, DEVICE: settled.device}
+    runs = {ENGINE: engine, THREADS: settled.threads.timing, DEVICE: settled.device, SUBJECT: subject}
     if subject != "original":
         runs[LAYERS] = {layer.name: layer.type for layer in answering.maker.model.layers}
     params = {

@@ -136,29 +136,31 @@ class Turns:
         """How many runs there are of each."""
         return len(self.plain)
 
-    def profile(
-        self,
-        layers: Sequence[TimedLayer],
-        inside: Sequence[float],
-        spans: Sequence[LayerSpan],
-        wholes: Sequence[float] | None = None,
-    ) -> EngineProfile:
-        """Return the profile of these runs; `inside` are the seconds of each run that its layers and operations took.
+    @property
+    def overhead(self) -> float:
+        """What the profile adds to a batch, in CPU time, which nobody else's work disturbs."""
+        return max(undisturbed(self.profiled_cpu) - undisturbed(self.cpu), 0.0)
 
-        `wholes` are those of the profiled runs by the same clock, if that is not the wall clock's. What the profile
-        itself costs is told by CPU time, which nobody else's work disturbs.
-        """
-        overhead = max(undisturbed(self.profiled_cpu) - undisturbed(self.cpu), 0.0)
-        gaps = [whole - taken for whole, taken in zip(wholes or self.profiled, inside, strict=True)]
+    def profile(self, layers: Sequence[TimedLayer], between: float, spans: Sequence[LayerSpan]) -> EngineProfile:
+        """Return the profile of these runs; `between` are the seconds of a batch that no layer or operation takes."""
         return EngineProfile(
             layers=tuple(layers),
-            between_seconds=max(undisturbed(gaps) - overhead, 0.0),
+            between_seconds=max(between, 0.0),
             seconds=undisturbed(self.plain),
             cpu_seconds=undisturbed(self.cpu),
-            overhead_seconds=overhead,
+            overhead_seconds=self.overhead,
             runs=self.runs,
             spans=tuple(spans),
         )
+
+    def gaps(self, inside: Sequence[float], wholes: Sequence[float] | None = None) -> float:
+        """Return what a profiled batch takes beside its operations and the profile itself.
+
+        `inside` are the seconds of each run that operations took, `wholes` those of the runs if by another clock than
+        the wall's.
+        """
+        beside = [whole - taken for whole, taken in zip(wholes or self.profiled, inside, strict=True)]
+        return undisturbed(beside) - self.overhead
 
 
 def in_turns(plain: Callable[[], object], profiled: Callable[[], object], seconds: float) -> Turns:

@@ -77,16 +77,21 @@ def as_array(value: Any) -> Any:
 
 
 class LoadedSession:
-    """A session of an engine, as who times it calls it; of recurrent state a run is one step."""
+    """A session of an engine, as who times it calls it; of recurrent state a run is one step.
+
+    Where an engine's own session has `prepared(inputs)`, that is the call: without looking at the inputs each time.
+    """
 
     fixed_batch: int | None
 
     def __init__(self, session: Any) -> None:
         from titrant.runtime.backends.recurrent import stateless
 
-        self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, getattr(session, "recurrence", None)))
+        recurrence = getattr(session, "recurrence", None)
+        self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, recurrence))
         self.fixed_batch = session.fixed_batch
-        self._session = adapted(session)
+        self._own, self._session = session, adapted(session)
+        self._plain = recurrence is None and all(shape for _, shape, _ in self.inputs)
 
     def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with NumPy arrays in the model's order."""
@@ -94,6 +99,11 @@ class LoadedSession:
 
         names = [name for name, _, _ in self.inputs]
         arrays = first_step(self._session, {name: as_array(value) for name, value in in_order(inputs, names).items()})
+        whole = self.fixed_batch is None or all(len(array) == self.fixed_batch for array in arrays.values())
+        prepared = getattr(self._own, "prepared", None)
+        if self._plain and whole and prepared is not None:
+            work: Callable[[], object] = prepared(arrays)
+            return work
         session = self._session
         return lambda: session.run(arrays)
 

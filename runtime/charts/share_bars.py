@@ -30,13 +30,13 @@ def share_bars(title: str, bars: Sequence[Bar], total: float, name: str) -> str:
     for place, bar in enumerate(bars):
         y = _TOP + _ROW * place
         share = bar.value / total
-        label = shortened(bar.name, _MOST_NAME)
+        label, long = shortened(bar.name, _MOST_NAME), max(1.0, room * bar.value / largest)
         parts += [
             f"<g><title>{escape(f'{bar.name}: {bar.words}, {written(share)} of all')}</title>",
             text(_LABEL - 8, y + 12, label, "label", "end"),
-            f'<rect class="bar-fill" x="{_LABEL:.1f}" y="{y + 3:.1f}" width="{max(1.0, room * bar.value / largest):.1f}" '
+            f'<rect class="bar-fill" x="{_LABEL:.1f}" y="{y + 3:.1f}" width="{long:.1f}" '
             f'height="{_ROW - 9:.0f}" rx="2"/>',
-            text(_LABEL + room * bar.value / largest + 6, y + 12, f"{bar.words} · {written(share)}", "label", "start"),
+            text(_LABEL + long + 6, y + 12, f"{bar.words} · {written(share)}", "label", "start"),
             "</g>",
         ]
     words = "; ".join(f"{bar.name}: {bar.words}, {written(bar.value / total)}" for bar in bars)

@@ -11,8 +11,8 @@ from titrant.schema.values.units import counted, format_time
 if TYPE_CHECKING:
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.instruments.layers.layer import LayerFigures
+    from titrant.runtime.instruments.layers.roofline import MachineLimits
     from titrant.runtime.instruments.measure.figures import BatchTimes, ModelTimes
-    from titrant.schema.facts import Bench
 
 # Layers that together take this share of a batch are those that matter; beyond so many none is named.
 _MOST_OF, _MOST_NAMED = 0.8, 4
@@ -29,14 +29,16 @@ class MeasuredFacts:
     """What was measured of a model, and what the planner says of each of its layers on this machine.
 
     `times` are those of several batch sizes, () where they were not timed. `methods` maps a layer to the methods that
-    would quantize it here, `left` to why one is left alone. `bench` says how fast the machine computes and reads.
+    would quantize it here, `left` to why one is left alone. `limits` say how fast the machine computes and reads.
+    `kept` says that every method was tried already, and this is the file that was kept.
     """
 
     profile: "LayerProfile"
     times: "ModelTimes | None" = None
     methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
-    bench: "Bench | None" = None
+    limits: "MachineLimits | None" = None
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,16 @@ def _layers(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         return
     share = sum(layer.share for layer in leading)
     total = sum(bool(layer.name) for layer in facts.profile.layers)
-    words = f"{counted(len(leading), 'layer')} of {total} take {share:.0%} of a batch: {_named(leading)}"
+    words = f"{counted(len(leading), 'layer')} of {total} take {_percent(share)} of a batch: {_named(leading)}"
     open_layers = [layer for layer in leading if layer.precision in _FULL]
     gained = {
         method: sum(layer.share for layer in open_layers if method in _of(facts.methods, layer))
         for layer in open_layers
         for method in _of(facts.methods, layer)
     }
-    if not open_layers:
+    if facts.kept:
+        yield MeasuredAdvice("layers", share, f"{words}.")
+    elif not open_layers:
         yield MeasuredAdvice("layers", share, f"{words}; none of them computes in fp32 any more.")
     elif not gained or max(gained.values()) < _WORTH:
         yield MeasuredAdvice("layers", share, f"{words}; nothing that is installed here quantizes them.")
@@ -89,7 +93,7 @@ def _layers(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         best = max(gained, key=lambda method: gained[method])
         others = [method for method in gained if method != best and gained[method] == gained[best]]
         also = f" (so would {', '.join(others[:3])})" if others else ""
-        words = f"{words}. {best} would quantize layers that take {gained[best]:.0%}{also}."
+        words = f"{words}. {best} would quantize layers that take {_percent(gained[best])}{also}."
         yield MeasuredAdvice("layers", gained[best], words, "quantization: {method: auto}   # times them all")
 
 
@@ -98,22 +102,24 @@ def _left(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
     for layer in facts.profile.slowest(_MOST_NAMED):
         reason = next((facts.left[name] for name in (layer.name, *layer.joined) if facts.left.get(name)), "")
         if reason and layer.share >= _WORTH and not _of(facts.methods, layer):
-            yield MeasuredAdvice("left", layer.share, f"{layer.name} takes {layer.share:.0%} of a batch: {reason}.")
+            yield MeasuredAdvice(
+                "left", layer.share, f"{layer.name} takes {_percent(layer.share)} of a batch: {reason}."
+            )
 
 
 def _memory(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
     """Say how much of a batch waits for weights and answers to be moved rather than for arithmetic."""
-    if facts.bench is None or not facts.bench.measured:
+    if facts.limits is None:
         return
-    from titrant.runtime.instruments.layers.roofline import machine_limits, roofline_points
+    from titrant.runtime.instruments.layers.roofline import roofline_points
 
-    points = roofline_points(facts.profile.layers, machine_limits(facts.bench, facts.profile.device))
+    points = roofline_points(facts.profile.layers, facts.limits)
     waiting = [point for point in points if point.bound == "memory"]
     share = sum(point.share for point in waiting)
     if share < 0.5:
         return
     words = (
-        f"{share:.0%} of a batch is in layers that wait for memory rather than for arithmetic (the slowest: "
+        f"{_percent(share)} of a batch is in layers that wait for memory rather than for arithmetic (the slowest: "
         f"{waiting[0].name}): weights of fewer bits, or more rows a batch, move fewer bytes for each answer."
     )
     yield MeasuredAdvice("memory", share, words, "quantization: {bits: 4}   # or 8: what is kept is judged")
@@ -126,7 +132,7 @@ def _engine(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         return
     seconds = format_time(rest.time)
     words = (
-        f"{rest.share:.0%} of a batch ({seconds}) is in no layer: activations, additions, and what "
+        f"{_percent(rest.share)} of a batch ({seconds}) is in no layer: activations, additions, and what "
         f"{facts.profile.engine} does between layers. An engine that joins operations saves some of it."
     )
     yield MeasuredAdvice("engine", rest.share, words, "export: [{format: auto}]   # times every engine")
@@ -149,7 +155,10 @@ def _batch(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         line = f"profile: {{batches: [{first.batch}, {chosen.batch}]}}   # the first is compared and judged"
         yield MeasuredAdvice("batch", factor, words, line)
     elif _upper(most) < _PAYS * _lower(first) or chosen is first:
-        words = f"larger batches do not pay: {first.batch} a batch is about as fast a case as {times[-1].batch}."
+        words = (
+            f"larger batches do not pay: a case takes about as long in batches of {first.batch} as in batches of "
+            f"{times[-1].batch}."
+        )
         yield MeasuredAdvice("batch", factor, words)
 
 
@@ -178,8 +187,12 @@ def _leading(profile: "LayerProfile") -> "list[LayerFigures]":
     return leading
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _named(layers: "Sequence[LayerFigures]") -> str:
-    return ", ".join(f"{layer.name} ({layer.share:.0%})" for layer in layers)
+    return ", ".join(f"{layer.name} ({_percent(layer.share)})" for layer in layers)
 
 
 def _of(methods: Mapping[str, Sequence[str]], layer: "LayerFigures") -> Sequence[str]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MLX = "mlx"
+_APPLE = sys.platform == "darwin"
 
 
 def get_device(preferred: str = "auto") -> "torch.device":
@@ -94,27 +95,26 @@ def synchronize(device: "torch.device | str | None" = None) -> None:
 
 
 def libraries_in_use() -> tuple[Any, Any, Any]:
-    """Return torch where it has begun to use CUDA, torch where it has begun to use Metal, and mlx.core; None else.
+    """Return torch.cuda where CUDA is in use, torch.mps where Metal may be, and mlx.core; None else.
 
     Nothing is loaded: what was not imported has given no device anything to do.
     """
-    torch, mlx = sys.modules.get("torch"), sys.modules.get("mlx.core")
-    cuda = mps = None
-    if torch is not None and hasattr(torch, "cuda"):  # it may be in the middle of its import
-        cuda = torch if torch.cuda.is_initialized() else None
-        if sys.platform == "darwin":
-            mps = torch if torch.backends.mps.is_available() else None
-    return cuda, mps, mlx
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)  # torch may be in the middle of its import
+    if cuda is not None and not cuda.is_initialized():
+        cuda = None
+    mps = torch.mps if torch is not None and _APPLE and torch.backends.mps.is_available() else None
+    return cuda, mps, sys.modules.get("mlx.core")
 
 
 def wait_for_used() -> None:
     """Wait until every device that this process has begun to use has done what it was given."""
     cuda, mps, mlx = libraries_in_use()
     if cuda is not None:
-        for index in range(cuda.cuda.device_count()):
-            cuda.cuda.synchronize(index)
+        for index in range(cuda.device_count()):
+            cuda.synchronize(index)
     if mps is not None:
-        mps.mps.synchronize()
+        mps.synchronize()
     if mlx is not None:
         mlx.synchronize()
 
@@ -124,9 +124,9 @@ def device_bytes() -> int | None:
     cuda, mps, mlx = libraries_in_use()
     held: list[int] = []
     if cuda is not None:
-        held += [cuda.cuda.memory_allocated(index) for index in range(cuda.cuda.device_count())]
+        held += [cuda.memory_allocated(index) for index in range(cuda.device_count())]
     if mps is not None:
-        held.append(mps.mps.current_allocated_memory())
+        held.append(mps.current_allocated_memory())
     if mlx is not None:
         held.append(mlx.get_active_memory())
     return sum(held) if held else None

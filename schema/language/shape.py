@@ -48,7 +48,7 @@ def shape(root: Branch) -> Shaped:
         try:
             sections[key] = _adapter(key).validate_python(plain_value(entry.node), strict=True)
         except ValidationError as error:
-            findings += _findings(root, key, error)
+            findings += _by_place(root, (key,), error)
     for key, info in Recipe.model_fields.items():
         if info.is_required() and key not in root.entries:
             findings.append(Violation((), root, "missing", (key,)))
@@ -66,12 +66,17 @@ def _adapter(key: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
-def _findings(root: Branch, key: str, error: ValidationError) -> list[Violation]:
+def findings_at(root: Branch, path: KeyPath, error: ValidationError) -> list[Violation]:
+    """Return what Pydantic says of the section that stands at a path, one finding for each mistake."""
+    return _one_each(_without_misspelt(_by_place(root, path, error)))
+
+
+def _by_place(root: Branch, home: KeyPath, error: ValidationError) -> list[Violation]:
     """Group what Pydantic says by the place of the text that it is about."""
     groups: dict[tuple[KeyPath, str], Violation] = {}
     for detail in error.errors(include_url=False):
         kind = detail["type"]
-        path, node = locate(root, (key, *detail["loc"]))
+        path, node = locate(root, (*home, *detail["loc"]))
         group = kind if kind in ("missing", "extra_forbidden") else "value"
         missing = (str(detail["loc"][-1]),) if kind == "missing" else ()
         # A transform's bare name that lacks several options is one mistake.

@@ -119,24 +119,28 @@ def _text(model: BaseModel, key: str, info: FieldInfo) -> Any:
     value = getattr(model, key)
     if value is None:
         return "none"
-    unit = next((note.unit for note in _notes(info) if isinstance(note, Written)), None)
-    if unit is not None:
-        return write_size(value) if unit == "size" else write_time(value)
-    return _inner(value)
+    unit = next((note.unit for note in notes(info) if isinstance(note, Written)), None)
+    return as_text(value, unit)
 
 
-def _inner(value: Any) -> Any:
+def as_text(value: Any, unit: Literal["size", "time"] | None = None) -> Any:
+    """Return a value of a recipe as its text has it: sections as mappings of what was given, a quantity with its unit.
+
+    Bytes and seconds are written with a unit; a text, such as `250 ms`, is its own.
+    """
+    if unit is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return write_size(int(value)) if unit == "size" else write_time(value)
     if isinstance(value, _TRANSFORMS):
         options = {key: item for key, item in _keys(value).items() if key != "name"}
         return {value.name: options} if options else value.name
     if isinstance(value, BaseModel):
         return _keys(value)
     if isinstance(value, Mapping):
-        return {str(key): _inner(item) for key, item in value.items()}
-    return [_inner(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): as_text(item) for key, item in value.items()}
+    return [as_text(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _notes(info: FieldInfo) -> tuple[Any, ...]:
+def notes(info: FieldInfo) -> tuple[Any, ...]:
     """Return what is noted on a field's type, also inside `… | None`."""
     alternatives = getattr(info.annotation, "__args__", ())
     return (*info.metadata, *(note for branch in alternatives for note in getattr(branch, "__metadata__", ())))

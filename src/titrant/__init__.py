@@ -17,12 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from titrant.api import checkpoints, debug, evidence, train
-    from titrant.api.advise import Advised, advise
     from titrant.api import checkpoints, debug, evidence, plots, train
+    from titrant.api.advise import Advised, advise
     from titrant.api.apply import apply
+    from titrant.api.architecture import architecture
     from titrant.api.bench import bench
-    from titrant.api.check import check
+    from titrant.api.check import check, write
+    from titrant.api.check_model import check_model
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
     from titrant.api.diff import diff
     from titrant.api.distill import TeacherTerms, distill
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from titrant.api.explain import explain
     from titrant.api.export import export
     from titrant.api.init import init
-    from titrant.api.inspect import check_model, inspect
+    from titrant.api.inside.live import capture_attention, check_health, compare_models
+    from titrant.api.inspect import inspect
     from titrant.api.label import label
     from titrant.api.layers import layers
+    from titrant.api.live.rows_to_judge import RowsToJudge
     from titrant.api.load import load
     from titrant.api.lock import lock
-    from titrant.api.inside.live import capture_attention, check_health, compare_models
-    from titrant.api.measure import Benchmark, Profiler, measure
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from titrant.api.rerun import rerun
     from titrant.api.run import run
     from titrant.api.runs import search_runs
+    from titrant.api.sections import sections
+    from titrant.api.sections.recipe import recipe
     from titrant.api.status import status
     from titrant.api.store import clean_store, verify_store
     from titrant.api.validate import validate
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.memory.leak import LeakCheck, find_leak
     from titrant.runtime.instruments.memory.log import MemoryLog
     from titrant.runtime.instruments.memory.usage import MemoryUsage
+    from titrant.runtime.instruments.plots.own_plot import PlotCases
     from titrant.runtime.instruments.summary import Counts, count_parameters, summary
     from titrant.runtime.machine.devices import get_device, synchronize
     from titrant.runtime.method import Method
@@ -94,9 +98,11 @@ _PUBLIC = {
     "MetricCases": "titrant.runtime.contract.measures.own_metric",
     "Params": "titrant.runtime.catalog",
     "Planned": "titrant.schema.planned",
+    "PlotCases": "titrant.runtime.instruments.plots.own_plot",
     "Port": "titrant.runtime.catalog",
     "Prediction": "titrant.schema.plan",
     "Profiler": "titrant.runtime.instruments.measure.live",
+    "RowsToJudge": "titrant.api.live.rows_to_judge",
     "TeacherTerms": "titrant.api.distill",
     "Timer": "titrant.runtime.instruments.clock.timer",
     "TitrantError": "titrant.schema.diagnostics.diagnostics",
@@ -105,13 +111,14 @@ _PUBLIC = {
     "advise": "titrant.api.advise",
     "apply": "titrant.api.apply",
     "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "architecture": "titrant.api.architecture",
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
     "capture_attention": "titrant.api.inside.live",
     "check": "titrant.api.check",
     "check_health": "titrant.api.inside.live",
-    "check_model": "titrant.api.inspect",
+    "check_model": "titrant.api.check_model",
     "clean_store": "titrant.api.store",
     "compare_models": "titrant.api.inside.live",
     "count_parameters": "titrant.runtime.instruments.summary",
@@ -150,6 +157,7 @@ _PUBLIC = {
     "profile": "titrant.runtime.instruments.clock.calls",
     "prune": "titrant.api.prune",
     "read": "titrant.schema.language.parse",
+    "recipe": "titrant.api.sections.recipe",
     "report": "titrant.api.report",
     "rerun": "titrant.api.rerun",
     "run": "titrant.api.run",
@@ -163,6 +171,7 @@ _PUBLIC = {
     "validate": "titrant.api.validate",
     "verify_store": "titrant.api.store",
     "watch": "titrant.runtime.instruments.hardware.watch",
+    "write": "titrant.api.check",
 }
 
 # What is reached by two names, as `titrant.checkpoints.save`.
@@ -171,6 +180,7 @@ _MODULES = {
     "debug": "titrant.api.debug",
     "evidence": "titrant.api.evidence",
     "plots": "titrant.api.plots",
+    "sections": "titrant.api.sections.sections",
     "train": "titrant.api.train",
     "tree": "titrant.runtime.instruments.tree",
 }
@@ -190,9 +200,11 @@ __all__ = [
     "MetricCases",
     "Params",
     "Planned",
+    "PlotCases",
     "Port",
     "Prediction",
     "Profiler",
+    "RowsToJudge",
     "TeacherTerms",
     "Timer",
     "TitrantError",
@@ -201,6 +213,7 @@ __all__ = [
     "advise",
     "apply",
     "apply_gradient_checkpointing",
+    "architecture",
     "autocast",
     "bench",
     "call_times",
@@ -250,11 +263,13 @@ __all__ = [
     "profile",
     "prune",
     "read",
+    "recipe",
     "report",
     "rerun",
     "run",
     "save_config",
     "search_runs",
+    "sections",
     "set_seed",
     "setup_logging",
     "status",
@@ -265,6 +280,7 @@ __all__ = [
     "validate",
     "verify_store",
     "watch",
+    "write",
 ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -137,6 +137,11 @@ class OnnxSession:
             message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
         return dict(zip(self.output_names, answers, strict=True))
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
+        self.run(inputs)
+        return partial(self._session.run, self.output_names, checked(self.specs, inputs))
 
     def close(self) -> None:
         """Free the model."""

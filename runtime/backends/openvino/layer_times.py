@@ -73,7 +73,7 @@ def profile_operations(
     names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
-    profile = turns.profile(tuple(rows), [inside] * turns.runs, tuple(_spans(names, operations)), wholes)
+    profile = turns.profile(tuple(rows), turns.gaps([inside] * turns.runs, wholes), tuple(_spans(names, operations)))
     return replace(profile, told_when=False)
 
 

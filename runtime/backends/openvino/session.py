@@ -1,6 +1,6 @@
 """Run IR files in OpenVINO: as many threads as asked for, in the precision that the file was judged in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -79,6 +79,11 @@ class IrSession:
             if given[name].ndim != rank:
                 raise StepError(_other_shape(name, given[name].shape, rank))
         return given
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
+        self.run(inputs)
+        return partial(self._request.infer, list(checked(self.specs, inputs).values()), share_inputs=True)
 
     def close(self) -> None:
         """Free the model."""

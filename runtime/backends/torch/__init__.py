@@ -10,6 +10,7 @@ from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
 from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
 from titrant.runtime.backends.profile import EngineProfile
 from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -181,6 +182,10 @@ def _profiled(
     layers: Collection[str] = (),
     seconds: float = 1.0,
 ) -> EngineProfile:
+    if model.kind != "torch":
+        title = BACKEND.kinds[model.kind].title
+        message = f"torch runs {title} as one, without hooks inside it"
+        raise StepError(Diagnostic("X680", message, help="give the module that it was made of, or an ONNX file of it"))
     from titrant.runtime.backends.torch.layer_times import profile_modules
 
     return profile_modules(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)

@@ -16,7 +16,7 @@ from torch.nn.modules.module import (  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 
-from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, typical, undisturbed
+from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, undisturbed
 from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
@@ -55,22 +55,27 @@ def profile_modules(
     session, module = adapted(opened), opened.module
     seen = _look(session, module, inputs)
     clock = _Clock(module, _waiting(device), ranges=device.startswith("cuda"))
-    starts: list[float] = []
+    wholes: list[tuple[float, float]] = []
 
     def profiled() -> None:
         with clock.watching():
-            starts.append(time.perf_counter())
+            begin = time.perf_counter()
             session.run(inputs)
+            wholes.append((begin, time.perf_counter() - begin))
 
     turns = in_turns(lambda: session.run(inputs), profiled, seconds)
     runs = clock.runs[WARM:]
-    own, own_cpu = _own_seconds(runs, _hook_seconds(_waiting(device)))
-    inside = [sum(call.seconds for call in run if call.outermost) for run in runs]
+    cost = _hook_cost(_waiting(device))
+    own, own_cpu = _own_seconds(runs, cost)
+    outside = [
+        whole - sum(call.seconds + cost.around for call in run if call.outermost)
+        for run, (_, whole) in zip(runs, wholes[WARM:], strict=True)
+    ]
     rows = (
         replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
         for row in _rows(module, seen, own, own_cpu)
     )
-    profile = turns.profile(tuple(rows), inside, tuple(_spans(module, runs[-1], starts[-1])))
+    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1][0])))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -152,8 +157,18 @@ def _nothing() -> None:
     return
 
 
-def _hook_seconds(wait: Callable[[], None], calls: int = 64, rounds: int = 5) -> tuple[float, float]:
-    """Return what watching one call adds to whoever makes it, by the wall clock and in CPU time, measured here."""
+@dataclass(frozen=True)
+class _HookCost:
+    """What watching one call adds, by the wall clock and in CPU time: to the call itself, and to whoever makes it."""
+
+    inside: float
+    around: float
+    cpu_inside: float
+    cpu_around: float
+
+
+def _hook_cost(wait: Callable[[], None], calls: int = 64, rounds: int = 9) -> _HookCost:
+    """Measure that here, on modules that do nothing."""
     parts = torch.nn.Sequential(*(torch.nn.Identity() for _ in range(calls)))
     clock = _Clock(parts, wait, ranges=False)
     number = torch.zeros(1)
@@ -166,9 +181,12 @@ def _hook_seconds(wait: Callable[[], None], calls: int = 64, rounds: int = 5) ->
         with clock.watching():
             parts(number)
     whole = [run[0] for run in clock.runs]
-    own = typical([call.seconds - call.inside for call in whole]) - typical(plain)
-    own_cpu = typical([call.cpu_seconds - call.cpu_inside for call in whole]) - typical(cpu)
-    return max(own / calls, 0.0), max(own_cpu / calls, 0.0)
+    return _HookCost(
+        undisturbed([call.inside for call in whole]) / calls,
+        max(undisturbed([call.seconds - call.inside for call in whole]) - undisturbed(plain), 0.0) / calls,
+        undisturbed([call.cpu_inside for call in whole]) / calls,
+        max(undisturbed([call.cpu_seconds - call.cpu_inside for call in whole]) - undisturbed(cpu), 0.0) / calls,
+    )
 
 
 @dataclass
@@ -251,7 +269,7 @@ def _rows(
     layers = [name for name, noted in seen.items() if _is_layer(parts[name], noted)]
     belongs: dict[str, list[str]] = {}
     for name in parts:
-        belongs.setdefault(_nearest(name, layers), []).append(name)
+        belongs.setdefault(_nearest(name, layers, seen), []).append(name)
     for name in layers:
         noted = seen[name]
         yield TimedLayer(
@@ -280,26 +298,31 @@ def _is_layer(part: torch.nn.Module, noted: _Part) -> bool:
     return not noted.holds or noted.multiplies or held
 
 
-def _nearest(name: str, layers: Collection[str]) -> str:
-    """Return the layer that a module is, or lies in."""
-    while name not in layers:
-        if not name:
-            return _NOBODY
-        name = name.rpartition(".")[0]
-    return name
+def _nearest(name: str, layers: Collection[str], seen: Mapping[str, _Part]) -> str:
+    """Return the layer that a module is, or the one around it that does its work without calling it."""
+    if name in layers:
+        return name
+    around = name
+    while around:
+        around = around.rpartition(".")[0]
+        if around in seen:
+            return _NOBODY if seen[around].holds or around not in layers else around
+    return _NOBODY
 
 
 def _own_seconds(
-    runs: Sequence[Sequence[_Call]], cost: tuple[float, float]
+    runs: Sequence[Sequence[_Call]], cost: _HookCost
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return what each module took in each run, without those that it called and what watching these took."""
+    """Return what each module took in each run, without those that it called and what watching took."""
     wall, cpu = dict[str, list[float]](), dict[str, list[float]]()
     for place, run in enumerate(runs):
         for call in run:
             of_wall = wall.setdefault(call.name, [0.0] * len(runs))
-            of_wall[place] += max(call.seconds - call.inside - call.calls * cost[0], 0.0)
+            of_wall[place] += max(call.seconds - call.inside - cost.inside - call.calls * cost.around, 0.0)
             of_cpu = cpu.setdefault(call.name, [0.0] * len(runs))
-            of_cpu[place] += max(call.cpu_seconds - call.cpu_inside - call.calls * cost[1], 0.0)
+            of_cpu[place] += max(
+                call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around, 0.0
+            )
     return wall, cpu
 
 

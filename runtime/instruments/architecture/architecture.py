@@ -1,12 +1,12 @@
 """What an architecture is: operations in the order in which they run, the tensors between them, and their blocks."""
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
 from pathlib import Path
 
 from titrant.runtime.charts.alone import ChartPicture
-from titrant.runtime.instruments.architecture.names import name_path
-from titrant.schema.facts import Layer, ModelFacts
+from titrant.runtime.instruments.architecture.names import name_path, weight_detail
+from titrant.schema.facts import Layer
 from titrant.schema.values.frozen import dataclass
 
 # How an architecture was read: from a file's graph, by following tensors through a call, or from the modules alone,
@@ -90,20 +90,40 @@ class Architecture:
         return self.picture().alone()
 
 
-def of_layers(name: str, facts: ModelFacts, notes: tuple[str, ...] = (), *, weights: bool = False) -> Architecture:
+def of_layers(
+    name: str, layers: Sequence[Layer], notes: tuple[str, ...] = (), kinds: Mapping[str, str] | None = None
+) -> Architecture:
     """Return the architecture of layers whose order of execution is not known: no data flows, blocks are by name.
 
-    Of a file that holds `weights` and no model each line is a tensor, and nothing is said of how they are used.
+    `kinds` are the classes of blocks by their path, where they are known.
     """
-    said = ("the file holds weights and no model: what becomes of them is not known",) if weights else ()
-    return Architecture(name, tuple(map(_operation, facts.layers)), basis=MODULES, notes=(*notes, *said))
+    return Architecture(name, tuple(map(_operation, layers)), basis=MODULES, notes=notes, kinds=dict(kinds or {}))
+
+
+def renamed(architecture: Architecture, names: Mapping[str, str]) -> Architecture:
+    """Return an architecture in which tensors have other names."""
+
+    def new(tensors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names.get(name, name) for name in tensors)
+
+    return replace(
+        architecture,
+        operations=tuple(
+            replace(operation, inputs=new(operation.inputs), outputs=new(operation.outputs))
+            for operation in architecture.operations
+        ),
+        shapes={names.get(name, name): shape for name, shape in architecture.shapes.items()},
+        dtypes={names.get(name, name): dtype for name, dtype in architecture.dtypes.items()},
+        inputs=new(architecture.inputs),
+        outputs=new(architecture.outputs),
+    )
 
 
 def _operation(layer: Layer) -> Operation:
-    shape = "×".join(map(str, layer.weight_shape))
     return Operation(
         name=layer.name, kind=layer.type or "weights", block=name_path(layer.name) or (), parameters=layer.parameters,
-        flops=layer.flops, precision=layer.dtype, quantized=is_low_bit(layer.dtype), detail=shape,
+        flops=layer.flops, precision=layer.dtype, quantized=is_low_bit(layer.dtype),
+        detail=weight_detail(layer.type, layer.weight_shape, layer.groups),
     )  # fmt: skip
 
 

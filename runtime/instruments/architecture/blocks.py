@@ -152,7 +152,7 @@ def _grouped(operations: Sequence[Operation], places: Sequence[int], depth: int)
 
 
 def _sorted_groups(operations: Sequence[Operation], groups: Mapping[object, list[int]]) -> list[object] | None:
-    """Return the groups so that each comes after those it reads from, as early as its first operation; None: a circle."""
+    """Return the groups, each after those it reads from and as early as its first operation; None: a circle."""
     group_of = {place: key for key, members in groups.items() for place in members}
     maker = {name: key for place, key in group_of.items() for name in operations[place].outputs}
     after: dict[object, set[object]] = {key: set() for key in groups}
@@ -199,8 +199,7 @@ def made_block(name: str, kind: str, children: Sequence[Child], leaving: Collect
     outputs = tuple(name for name in _in_order(children) if name in leaving)
     counts = [child.flops for child in children if child.flops is not None]
     return ArchitectureBlock(
-        name, kind, tuple(children), tuple(inputs), outputs, outputs, (name,),  sum(map(count_of, children)),
-
+        name, kind, tuple(children), tuple(inputs), outputs, outputs, (name,), sum(map(count_of, children)),
         sum(child.parameters for child in children), sum(counts) if counts else None,
     )  # fmt: skip
 
@@ -249,3 +248,25 @@ def without_shells(block: ArchitectureBlock) -> ArchitectureBlock:
 def _in_order(children: Sequence[Child]) -> Iterator[str]:
     for child in children:
         yield from children_outputs(child)
+
+
+def span_name(block: ArchitectureBlock) -> str:
+    """Name a block, or the first and last of its copies."""
+    names = block.copies
+    if block.made_of:
+        return f"{names[0].partition(JOINED)[0]}{JOINED}{names[-1].rpartition(JOINED)[2]}"
+    if len(names) == 1:
+        return names[0]
+    begin, end = names[0], names[-1]
+    parts, others = begin.split("."), end.split(".")
+    same = 0
+    while same < min(len(parts), len(others)) - 1 and parts[same] == others[same]:
+        same += 1
+    return f"{begin} … {'.'.join(others[same:])}"
+
+
+def common_name(block: ArchitectureBlock) -> str:
+    """Return what a block without a class is called: the last part of its name, or the kinds of its layers."""
+    if block.made_of:
+        return ", ".join(block.made_of)
+    return block.name.rpartition(".")[2]

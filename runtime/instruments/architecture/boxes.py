@@ -6,8 +6,8 @@ from markupsafe import escape
 
 from titrant.runtime.charts.svg import shortened
 from titrant.runtime.instruments.architecture.architecture import Architecture, Operation
-from titrant.runtime.instruments.architecture.blocks import JOINED, ArchitectureBlock
-from titrant.runtime.instruments.architecture.names import LEGEND, family
+from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
+from titrant.runtime.instruments.architecture.names import LEGEND, family, short_count
 from titrant.runtime.instruments.architecture.view import Stack
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
@@ -159,35 +159,14 @@ def draw_pill(words: str, second: str, x: float, y: float, width: float) -> str:
     middle = x + width / 2
     return (
         f'<g class="box end"><title>{escape(f"{words}: {second}" if second else words)}</title>{body}'
-        f"{_text('kind', middle, y + (14 if second else 21), name, 'middle')}{_text('name', middle, y + 26, second, 'middle')}</g>"
+        f"{_text('kind', middle, y + (14 if second else 21), name, 'middle')}"
+        f"{_text('name', middle, y + 26, second, 'middle')}</g>"
     )
 
 
 def pill_size(words: str, second: str) -> tuple[float, float]:
     """Return the width and height of an input or output."""
     return min(240.0, max(90.0, 28 + _BOLD * len(words), 28 + _SMALL * len(second))), _PILL
-
-
-def span_name(block: ArchitectureBlock) -> str:
-    """Name a block, or the first and last of its copies."""
-    names = block.copies
-    if block.made_of:
-        return f"{names[0].partition(JOINED)[0]}{JOINED}{names[-1].rpartition(JOINED)[2]}"
-    if len(names) == 1:
-        return names[0]
-    begin, end = names[0], names[-1]
-    parts, others = begin.split("."), end.split(".")
-    same = 0
-    while same < min(len(parts), len(others)) - 1 and parts[same] == others[same]:
-        same += 1
-    return f"{begin} … {'.'.join(others[same:])}"
-
-
-def common_name(block: ArchitectureBlock) -> str:
-    """Return what a block without a class is called: the last part of its name, or the kinds of its layers."""
-    if block.made_of:
-        return ", ".join(block.made_of)
-    return block.name.rpartition(".")[2]
 
 
 def block_figures(block: ArchitectureBlock) -> str:
@@ -225,14 +204,6 @@ def tip(layer: Operation, architecture: Architecture) -> str:
 def written_shape(shape: Sequence[int | str]) -> str:
     """Write a shape, as "N×64×8×8"; "batch" is N."""
     return "×".join("N" if size == "batch" else str(size) for size in shape) or "scalar"
-
-
-def short_count(number: int) -> str:
-    """Write a number in three digits, as "1.28 M"."""
-    for limit, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= limit:
-            return f"{number / limit:.3g} {letter}"
-    return str(number)
 
 
 def shortened_end(words: str, most: int) -> str:

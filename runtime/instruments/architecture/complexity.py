@@ -1,15 +1,16 @@
 """Where a model's parameters and FLOPs are: by block as a table and bars, and summed up along the model."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from titrant.runtime.charts.alone import ChartPicture
-from titrant.runtime.charts.series import Curve, lines_over
-from titrant.runtime.charts.share_bars import Bar, share_bars
 from titrant.runtime.instruments.architecture.architecture import Architecture
-from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child
-from titrant.runtime.instruments.architecture.boxes import common_name, short_count, span_name
-from titrant.runtime.instruments.architecture.draw import folded
+from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, Child, common_name, span_name
+from titrant.runtime.instruments.architecture.fold import folded
+from titrant.runtime.instruments.architecture.names import short_count
 from titrant.schema.values.frozen import dataclass
+
+if TYPE_CHECKING:
+    from titrant.runtime.charts.alone import ChartPicture
 
 _MOST_POINTS = 240
 
@@ -26,12 +27,15 @@ class BlockShare:
     flops: int | None
 
 
-def block_shares(architecture: Architecture, most: int = 16) -> tuple[BlockShare, ...]:
+def block_shares(
+    architecture: Architecture, most: int = 16, whole: ArchitectureBlock | None = None
+) -> tuple[BlockShare, ...]:
     """Divide a model into at most about `most` blocks and layers in the order of execution, the largest divided first.
 
-    Layers without parameters and FLOPs are summed up in the last row; together the rows are the whole model.
+    Layers without parameters and FLOPs are summed up in the last row; together the rows are the whole model. `whole`
+    is the model with its copies folded, where that is done already.
     """
-    rows = list(folded(architecture).root.children)
+    rows = list((folded(architecture).root if whole is None else whole).children)
     while True:
         room = most + 1 - _costly(rows)
         divisible = [
@@ -68,9 +72,13 @@ def _share(child: Child) -> BlockShare:
     return BlockShare(child.name, child.kind, 1, 1, child.parameters, child.flops)
 
 
-def complexity_pictures(architecture: Architecture, most: int = 14) -> tuple[ChartPicture, ...]:
-    """Draw the largest blocks by parameters and by FLOPs, the others as one bar, and both summed up along the model."""
-    shares = block_shares(architecture)
+def complexity_pictures(
+    architecture: Architecture, shares: Sequence[BlockShare], most: int = 14
+) -> "tuple[ChartPicture, ...]":
+    """Draw the largest shares by parameters and by FLOPs, the others as one bar, and both summed up along the model."""
+    from titrant.runtime.charts.alone import ChartPicture
+    from titrant.runtime.charts.share_bars import Bar, share_bars
+
     pictures = []
     for title, key in (("Parameters", _parameters), ("FLOPs of a case", _flops)):
         total = sum(key(share) for share in shares)
@@ -98,7 +106,10 @@ def _label(share: BlockShare) -> str:
     return f"{share.name} × {share.copies}" if share.copies > 1 else share.name
 
 
-def _cumulative(architecture: Architecture) -> tuple[ChartPicture, ...]:
+def _cumulative(architecture: Architecture) -> "tuple[ChartPicture, ...]":
+    from titrant.runtime.charts.alone import ChartPicture
+    from titrant.runtime.charts.series import Curve, lines_over
+
     operations = [operation for operation in architecture.operations if not operation.hidden]
     totals = {"parameters": architecture.parameters, "FLOPs": architecture.flops or 0}
     if len(operations) < 3 or not any(totals.values()):

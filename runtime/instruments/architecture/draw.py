@@ -7,18 +7,16 @@ from markupsafe import escape
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.svg import shortened
 from titrant.runtime.instruments.architecture.architecture import MODULES, Architecture
-from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, block_tree
+from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
 from titrant.runtime.instruments.architecture.boxes import (
     Pen,
     block_figures,
     block_tip,
-    common_name,
     draw_item,
     draw_pill,
-    span_name,
     written_shape,
 )
-from titrant.runtime.instruments.architecture.fold import Folded, fold
+from titrant.runtime.instruments.architecture.fold import Folded, folded
 from titrant.runtime.instruments.architecture.names import LEGEND, family
 from titrant.runtime.instruments.architecture.place import Route
 from titrant.runtime.instruments.architecture.sketch import BAR, End, Sketch, read_count, sketch
@@ -26,12 +24,6 @@ from titrant.runtime.instruments.architecture.view import OpenBlock, Stack, item
 
 _MARGIN = 16.0
 _LEGEND = 26.0
-
-
-def folded(architecture: Architecture) -> Folded:
-    """Return the architecture as a block of blocks, in which copies stand once."""
-    root, wiring = block_tree(architecture)
-    return fold(root, wiring, architecture.shapes, architecture.inputs, flows=architecture.basis != MODULES)
 
 
 def overview(architecture: Architecture, boxes: int) -> ChartPicture:
@@ -71,7 +63,7 @@ def drawing(
 
 def picture_id(block: ArchitectureBlock, anchors: Mapping[str, str]) -> str:
     """Return the id of a block's drawing on a page, to which the boxes that stand for it lead."""
-    return anchors[block.name] if block.name in anchors else "architecture-drawing"
+    return anchors.get(block.name, "architecture-drawing")
 
 
 def _ends(architecture: Architecture, whole: Folded, shown: OpenBlock) -> tuple[End, ...]:
@@ -118,7 +110,8 @@ def _frame(
     block = item.block
     yield f'<g class="open"><title>{escape(block_tip(block))}</title>'
     yield f'<rect class="frame" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="8"/>'
-    yield f'<path class="bar" d="M{x:.1f} {y + BAR:.1f}v-{BAR - 8:.0f}q0-8 8-8h{width - 16:.1f}q8 0 8 8v{BAR - 8:.0f}z"/>'
+    side = f"{BAR - 8:.0f}"
+    yield f'<path class="bar" d="M{x:.1f} {y + BAR:.1f}v-{side}q0-8 8-8h{width - 16:.1f}q8 0 8 8v{side}z"/>'
     times = f"× {len(block.copies)}" if len(block.copies) > 1 else ""
     name = span_name(block)
     kind = block.kind or (common_name(block) if block.made_of else "")

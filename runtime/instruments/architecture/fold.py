@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from titrant.runtime.instruments.architecture.architecture import Operation
+from titrant.runtime.instruments.architecture.architecture import MODULES, Architecture, Operation
 from titrant.runtime.instruments.architecture.blocks import (
     ArchitectureBlock,
     Child,
     Wiring,
+    block_tree,
     children_outputs,
     stretch,
     without_shells,
@@ -31,6 +32,12 @@ class Folded:
 
     root: ArchitectureBlock
     merged: Mapping[str, tuple[str, ...]]
+
+
+def folded(architecture: Architecture) -> Folded:
+    """Return the architecture as a block of blocks, in which copies stand once."""
+    root, wiring = block_tree(architecture)
+    return fold(root, wiring, architecture.shapes, architecture.inputs, flows=architecture.basis != MODULES)
 
 
 def fold(

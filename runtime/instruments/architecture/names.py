@@ -1,4 +1,4 @@
-"""What names say: the family of a kind of layer, which has a color, and the blocks that a layer stands in."""
+"""What is said of a layer: the family of its kind, the blocks by its name, its kernel and widths."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,12 +9,13 @@ _BEGINS: Mapping[str, tuple[str, ...]] = {
     "product": (
         "conv", "linear", "matmul", "gemm", "qlinearconv", "qlinearmatmul", "fusedconv", "fusedgemm", "fusedmatmul",
         "einsum", "bilinear", "bmm", "mm", "addmm", "baddbmm", "deformconv", "dynamicquantizematmul", "qgemm",
-        "nondynamicallyquantizablelinear", "dot", "matmulnbits", "lazyconv", "lazylinear", "embeddingbag", "quantizedlinear",
+        "nondynamicallyquantizablelinear", "dot", "matmulnbits", "lazyconv", "lazylinear",
+        "embeddingbag", "quantizedlinear",
         "qlinear", "quantizedconv", "groupconvolution", "fullyconnected",
     ),
     "table": ("embedding", "gather", "embedlayernorm"),
-    "join": ("add", "iadd", "sub", "mul", "imul", "div", "truediv", "concat", "cat", "sum", "stack", "where", "qlinearadd",
-             "qlinearmul", "qlinearconcat", "pow", "max", "min", "skiplayernorm", "skipsimplified"),
+    "join": ("add", "iadd", "sub", "mul", "imul", "div", "truediv", "concat", "cat", "sum", "stack", "where",
+             "qlinearadd", "qlinearmul", "qlinearconcat", "pow", "max", "min", "skiplayernorm", "skipsimplified"),
     "norm": ("batchnorm", "layernorm", "groupnorm", "instancenorm", "rmsnorm", "syncbatchnorm", "simplifiedlayernorm",
              "localresponse", "lpnorm", "rmsnormalization", "norm", "lrn"),
     "pool": ("maxpool", "avgpool", "averagepool", "adaptive", "globalaverage", "globalmax", "mean", "reducemean",
@@ -54,7 +55,7 @@ def scope_path(scopes: Sequence[str]) -> tuple[str, ...]:
 
 
 def name_path(name: str) -> tuple[str, ...] | None:
-    """Return the blocks that a node's name puts it in, as "/layer1/layer1.0/conv1/Conv" does; None where it says none."""
+    """Return the blocks that a name puts a node in, as "/layer1/layer1.0/conv1/Conv" does; None where it says none."""
     parts = [part for part in name.split("/") if part]
     if len(parts) < 2 and "/" not in name:
         parts = name.split(".")
@@ -86,3 +87,29 @@ def filled(paths: Sequence[tuple[str, ...] | None]) -> Iterator[tuple[str, ...]]
         while same < min(len(before), len(ahead)) and before[same] == ahead[same]:
             same += 1
         yield before[:same]
+
+
+def convolution(shape: Sequence[int], strides: Sequence[int], groups: int, *, transposed: bool = False) -> str:
+    """Write the kernel, channels, stride and groups of a convolution, as "3×3 16→32 /2"."""
+    outer, inner, *kernel = shape
+    come, go = (outer, inner * groups) if transposed else (inner * groups, outer)
+    stride = f" /{max(strides)}" if strides and max(strides) > 1 else ""
+    grouped = "" if groups == 1 else " depthwise" if groups == come else f" groups {groups}"
+    return f"{'×'.join(map(str, kernel))} {come}→{go}{stride}{grouped}"
+
+
+def weight_detail(kind: str, shape: Sequence[int], groups: int = 1) -> str:
+    """Say what a layer of torch's is by the shape of its weight: a kernel and channels, widths, or the shape."""
+    if len(shape) > 2 and "conv" in kind.lower():
+        return convolution(shape, (), groups, transposed="transpose" in kind.lower())
+    if len(shape) == 2:
+        return f"{shape[0]}→{shape[1]}" if family(kind) == "table" else f"{shape[1]}→{shape[0]}"
+    return "×".join(map(str, shape)) if len(shape) > 1 else ""
+
+
+def short_count(number: int) -> str:
+    """Write a number in three digits, as "1.28 M"."""
+    for limit, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}"
+    return str(number)

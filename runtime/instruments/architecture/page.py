@@ -6,15 +6,17 @@ from pathlib import Path
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.share_bars import written
 from titrant.runtime.instruments.architecture.architecture import MODULES, TRACED, Architecture, Operation
-from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock
-from titrant.runtime.instruments.architecture.boxes import common_name, short_count, span_name, written_shape
+from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
+from titrant.runtime.instruments.architecture.boxes import written_shape
 from titrant.runtime.instruments.architecture.complexity import block_shares, complexity_pictures
-from titrant.runtime.instruments.architecture.draw import drawing, folded
-from titrant.runtime.instruments.architecture.fold import Folded
+from titrant.runtime.instruments.architecture.draw import drawing
+from titrant.runtime.instruments.architecture.fold import Folded, folded
+from titrant.runtime.instruments.architecture.names import short_count
 from titrant.runtime.instruments.architecture.view import closed_blocks, view
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
 from titrant.runtime.page.write import page_html
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import counted
 
 # Boxes of the drawing on top, and of each one below it.
@@ -23,40 +25,38 @@ _BOXES, _INNER_BOXES = 40, 30
 _MOST_BLOCKS, _MOST_LAYERS = 40, 1000
 
 
-def save(architecture: Architecture, file: Path, sections: tuple[PageSection, ...] = (), lead: str = "") -> Path:
-    """Write an architecture as a picture (.svg) or a page (.html), which has further `sections` first.
+def save(architecture: Architecture, file: Path) -> Path:
+    """Write an architecture as a picture (.svg) or a page (.html).
 
-    RecipeError X662 for any other suffix, X663 where the file cannot be written.
+    RecipeError X662 for any other suffix, X721 where the file cannot be written.
     """
+    if file.suffix.lower() == ".svg":
+        return write_out(file, architecture.picture().alone())
     if file.suffix.lower() not in (".html", ".htm"):
-        return _written(file, architecture.picture().alone()) if file.suffix.lower() == ".svg" else _refused(file)
-    page = page_html(
-        architecture.name, (*sections, *architecture_sections(architecture)), brand="titrant inspect", lead=lead
-    )
-    return _written(file, page)
+        message = f"an architecture cannot be saved as {file.name}"
+        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
+    return write_out(file, page_html(architecture.name, architecture_sections(architecture), brand="titrant"))
 
 
-def _written(file: Path, text: str) -> Path:
+def write_out(file: Path, text: str) -> Path:
+    """Write a file and return it; RecipeError X721 where it cannot be written."""
     try:
         file.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        message = f"{file} cannot be written: {error.strerror or error}"
-        raise RecipeError(Diagnostic("X663", message, help="name a file in a folder that exists")) from None
+        message = f"{file} cannot be written: {os_reason(error)}"
+        raise RecipeError(Diagnostic("X721", message, help="name a file in a folder that may be written")) from None
     return file
-
-
-def _refused(file: Path) -> Path:
-    message = f"an architecture cannot be saved as {file.name}"
-    raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
 
 
 def architecture_sections(architecture: Architecture) -> tuple[PageSection, ...]:
     """Return the sections of a page: architecture, complexity where there is any, and layers."""
-    return (_drawing_section(architecture), *_complexity_section(architecture), _layer_section(architecture))
-
-
-def _drawing_section(architecture: Architecture) -> PageSection:
     whole = folded(architecture)
+    return (
+        _drawing_section(architecture, whole), *_complexity_section(architecture, whole), _layer_section(architecture),
+    )  # fmt: skip
+
+
+def _drawing_section(architecture: Architecture, whole: Folded) -> PageSection:
     shown = view(whole.root, _BOXES)
     anchors: dict[str, str] = {}
     closed = list(_closed(whole, anchors))
@@ -104,11 +104,11 @@ def _inner(architecture: Architecture, whole: Folded, block: ArchitectureBlock, 
     return PageSection(f"{anchors[block.name]}-fold", title, "", None, (drawn,))
 
 
-def _complexity_section(architecture: Architecture) -> Iterator[PageSection]:
-    pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture)
+def _complexity_section(architecture: Architecture, whole: Folded) -> Iterator[PageSection]:
+    shares = block_shares(architecture, whole=whole.root)
+    pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture, shares)
     if not pictures:
         return
-    shares = block_shares(architecture)
     columns = (
         TableColumn("block"), TableColumn("kind"), TableColumn("layers", numeric=True),
         TableColumn("parameters", numeric=True), TableColumn("share", numeric=True),
@@ -153,7 +153,8 @@ def _layer(place: int, operation: Operation, architecture: Architecture) -> tupl
     shapes = [written_shape(architecture.shapes[name]) for name in operation.outputs if name in architecture.shapes]
     precision = f"{operation.precision}, quantized" if operation.quantized else operation.precision
     what = f"weights of {operation.shared_with}" if operation.shared_with else operation.detail
+    gives = ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else "")
     return (
-        number_cell(place), operation.name, operation.kind, what, ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else ""),
+        number_cell(place), operation.name, operation.kind, what, gives,
         number_cell(operation.parameters or None), number_cell(operation.flops or None), precision,
     )  # fmt: skip

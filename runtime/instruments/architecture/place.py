@@ -69,6 +69,7 @@ class Placed:
 def place(nodes: Sequence[Node], gap: float) -> Placed:
     """Lay nodes out, each of which stands after those it reads from; `gap` lies between two ranks."""
     maker = {name: index for index, node in enumerate(nodes) for name in node.gives}
+    assert all(maker.get(name, -1) < index for index, node in enumerate(nodes) for name in node.takes), "a circle"
     ranks = _ranks(nodes, maker)
     way = _longest_way(nodes, maker)
     grid = _Grid(nodes, maker, ranks, way)
@@ -168,11 +169,11 @@ class _Grid:
             upper = source
             for rank in range(ranks[source] + 1, ranks[target]):
                 lower = self._trunk(name, rank)
-                self._join(upper, lower, _IN_TRUNK if upper != source else _PLAIN, name, source, target)
+                self._join(upper, lower, _IN_TRUNK if upper != source else _PLAIN, name)
                 upper = lower
             straight = (source, target) in way and upper == source
             weight = _ON_WAY if straight else _BETWEEN if upper == source else _PLAIN
-            self._join(upper, target, weight, name, source, target)
+            self._join(upper, target, weight, name)
         self.rows: list[list[int]] = [[] for _ in range(max(ranks, default=0) + 1)]
         for index, cell in enumerate(self.cells):
             self.rows[cell.rank].append(index)
@@ -186,9 +187,10 @@ class _Grid:
             self.cells.append(_Cell(rank, 2.0, name))
         return self.trunks[name][rank]
 
-    def _join(self, upper: int, lower: int, weight: float, name: str, source: int, target: int) -> None:
-        leaves = self.nodes[upper].leaves.get(name, 0.0) if upper == source else 0.0
-        enters = self.nodes[lower].enters.get(name, 0.0) if lower == target else 0.0
+    def _join(self, upper: int, lower: int, weight: float, name: str) -> None:
+        nodes = len(self.nodes)  # the cells after them are pieces of trunks
+        leaves = self.nodes[upper].leaves.get(name, 0.0) if upper < nodes else 0.0
+        enters = self.nodes[lower].enters.get(name, 0.0) if lower < nodes else 0.0
         self.edges.setdefault((upper, lower), (weight, leaves, enters))
 
     def sort(self) -> None:

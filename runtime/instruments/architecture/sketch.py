@@ -48,12 +48,13 @@ def sketch(
     `merged` names, for a tensor that comes in or goes out, the one whose port it shares. Without `flows` the boxes
     stand below one another.
     """
-    lead = _bundled(shown, {} if ends is not None else dict(merged or {}))
+    ports = {} if ends is not None else dict(merged or {})
+    lead = _bundled(shown, ports)
     inner = {
         index: _inside(item, lead, flows=flows) for index, item in enumerate(shown.items) if isinstance(item, OpenBlock)
     }
     nodes = [_node(item, inner.get(index), lead) for index, item in enumerate(shown.items)]
-    before, after = _ports_of(shown, lead) if ends is None else _pills(ends)
+    before, after = _ports_of(shown, ports) if ends is None else _pills(ends)
     if not flows and ends is None:
         before, after = [], []
     nodes = [*before, *nodes, *after]
@@ -81,7 +82,7 @@ def _bundled(shown: OpenBlock, merged: dict[str, str]) -> dict[str, str]:
             readers[name].append(index)
     for name in shown.block.outputs:
         readers[name].append(-1)
-    lead = {name: merged.get(name, name) for name in (*shown.block.inputs, *shown.block.outputs)}
+    lead = {name: merged.get(name, name) for name in shown.block.inputs}
     for item in shown.items:
         groups: dict[object, str] = {}
         for name in item_outputs(item):
@@ -100,12 +101,13 @@ def _inside(item: OpenBlock, lead: Mapping[str, str], *, flows: bool) -> Sketch:
     return sketch(item, None, flows=flows, merged=merged)
 
 
-def _ports_of(shown: OpenBlock, lead: Mapping[str, str]) -> tuple[list[Node], list[Node]]:
+def _ports_of(shown: OpenBlock, merged: Mapping[str, str]) -> tuple[list[Node], list[Node]]:
     made = {name for item in shown.items for name in item_outputs(item)}
-    come, go = list(dict.fromkeys(lead[name] for name in shown.block.inputs)), defaultdict(list)
+    come = list(dict.fromkeys(merged.get(name, name) for name in shown.block.inputs))
+    go: dict[str, list[str]] = defaultdict(list)
     for name in shown.block.outputs:
         if name in made:
-            go[lead[name]].append(name)
+            go[merged.get(name, name)].append(name)
     return [_port((), (name,)) for name in come], [_port(tuple(names), ()) for names in go.values()]
 
 

@@ -24,6 +24,11 @@ class AttentionMap:
     weights: "np.ndarray"
     fused: bool
 
+    @property
+    def rows(self) -> int:
+        """How many rows were answered."""
+        return len(self.weights)
+
 
 def attention_of(subject: InspectedModel, inputs: "ForwardInputs") -> tuple[AttentionMap, ...]:
     """Return the attention of each layer on some inputs, in the order in which it is computed.

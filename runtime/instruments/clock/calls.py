@@ -54,26 +54,25 @@ class _Calls:
     """Counts the calls of one function, from any thread."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.inside: ContextVar[bool] = ContextVar(f"inside {name}", default=False)
         self._lock = threading.Lock()
-        self._seen = CallTimes(name, 0, 0, 0.0, 0.0, 0)
+        self._calls = self._failed = self._outermost = 0
+        self._total = self._worst = 0.0
 
     def add(self, seconds: float, *, failed: bool, outermost: bool) -> None:
         with self._lock:
-            seen = self._seen
-            self._seen = CallTimes(
-                seen.name,
-                seen.calls + 1,
-                seen.failed + failed,
-                seen.total_seconds + seconds * outermost,
-                max(seen.worst_seconds, seconds),
-                seen.outermost + outermost,
-            )
+            self._calls += 1
+            self._failed += failed
+            self._worst = max(self._worst, seconds)
+            if outermost:
+                self._outermost += 1
+                self._total += seconds
 
     @property
     def seen(self) -> CallTimes:
         with self._lock:
-            return self._seen
+            return CallTimes(self.name, self._calls, self._failed, self._total, self._worst, self._outermost)
 
 
 @overload
@@ -115,7 +114,7 @@ def _profiled(function: Any, *, name: str, silent: bool, device: "torch.device |
     calls = _Calls(name or _name(function))
 
     def timer() -> Timer:
-        return Timer(calls.seen.name, silent=silent, device=device)
+        return Timer(calls.name, silent=silent, device=device)
 
     timer()  # a device that does not work is said now, not at the first call
     if inspect.iscoroutinefunction(function):

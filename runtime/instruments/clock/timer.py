@@ -59,9 +59,9 @@ class Timer:
 
     def __enter__(self) -> "Timer":
         if self._depth == 0:
+            _wait(self.device)
             if not self.silent:
                 _open.count = getattr(_open, "count", 0) + 1
-            _wait(self.device)
             self._begun = time.perf_counter()
         self._depth += 1
         return self

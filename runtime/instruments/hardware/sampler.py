@@ -58,7 +58,7 @@ class Sampler:
         self._interval, self._limit, self._cores = interval, limit_seconds, cores
         self._tree = ProcessTree(os.getpid() if pid is None else pid)
         self._owner = os.getpid()
-        self._cost_seconds = 0.0
+        self.cost_seconds = 0.0
         self._ended = threading.Event()
         self._held = False
         self._lock = threading.Lock()
@@ -107,7 +107,7 @@ class Sampler:
             self.take()
         pause = self._pause()
         if pause > 1.5 * self._interval:
-            each = self._cost_seconds / len(self.samples)
+            each = self.cost_seconds / len(self.samples)
             self._say(
                 f"a sample takes {each * 1e3:.2g} ms of CPU time here: taken about every {pause:.2g} s, not every "
                 f"{self._interval:g} s"
@@ -127,7 +127,7 @@ class Sampler:
 
     def _pause(self) -> float:
         """Return the seconds until the next sample: the interval, or what keeps their cost a small share."""
-        return max(self._interval, self._cost_seconds / max(1, len(self.samples)) / _SHARE)
+        return max(self._interval, self.cost_seconds / max(1, len(self.samples)) / _SHARE)
 
     def take(self) -> None:
         """Take a sample, unless sampling is held, and add up what that costs: of programs, the time that they take."""
@@ -140,7 +140,7 @@ class Sampler:
             self.samples.append(_sample(self._before, now, now.at - self._begun, devices, cores=self._cores))
             self._before = now
             asks_programs = any(device.asks_programs for device in self.devices)
-            self._cost_seconds += time.monotonic() - wall if asks_programs else time.thread_time() - began
+            self.cost_seconds += time.monotonic() - wall if asks_programs else time.thread_time() - began
 
     def _counters(self) -> _Counters:
         try:

@@ -36,8 +36,9 @@ def health_of(subject: InspectedModel, inputs: "ForwardInputs | None" = None) ->
     if inputs is not None:
         answers = _answers(subject, inputs)
         findings += judge_answers(answers)
-    count = max(rows_of(inputs), default=0) if inputs is not None else 0
-    return ModelHealth(subject.name, by_severity(findings), figures, answers, count)
+    count = 0 if inputs is None else max(rows_of(inputs), default=0)
+    ordered = by_severity(findings)
+    return ModelHealth(subject.name, ordered, figures, answers, count)
 
 
 def _measured(subject: InspectedModel, vectors: list[LayerTensor]) -> Iterator[TensorFigures]:

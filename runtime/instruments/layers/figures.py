@@ -92,15 +92,15 @@ class LayerProfile:
     def roofline(self, bench: "Bench | None", name: str = "roofline") -> "ChartPicture":
         """Draw each layer's FLOP/s over its FLOPs a byte, below what the machine was measured to reach.
 
-        `bench` is what `titrant hardware --bench` measured, as `titrant.detect(home).bench`. RecipeError X682 without
-        it, X684 where no layer multiplies.
+        `bench` is what `titrant hardware --bench` measured, as `titrant.detect(home).bench`. RecipeError X710 without
+        it, X712 where no layer multiplies.
         """
         return roofline_picture(self.layers, self.subject, machine_limits(bench, self.device), name)
 
     def save_trace(self, file: "Path | str") -> "Path":
         """Write one batch as a timeline in Chrome's trace format, which Perfetto opens, and return the path.
 
-        RecipeError X683 for a path that cannot be written.
+        RecipeError X711 for a path that cannot be written.
         """
         about: dict[str, str | int] = {
             "model": self.model,

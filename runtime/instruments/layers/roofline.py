@@ -52,7 +52,7 @@ class MachineLimits:
 
 
 def machine_limits(bench: Bench | None, device: str) -> MachineLimits:
-    """Return the limits of the processor, or of an accelerator; RecipeError X682 where they were not measured."""
+    """Return the limits of the processor, or of an accelerator; RecipeError X710 where they were not measured."""
     if device == "cpu":
         figures = {} if bench is None else {"fp32": bench.fp32_flops_per_second, "int8": bench.int8_flops_per_second}
         memory = None if bench is None else bench.memory_bytes_per_second
@@ -64,7 +64,7 @@ def machine_limits(bench: Bench | None, device: str) -> MachineLimits:
     if "fp32" not in ceilings or not memory:
         message = f"nothing says how fast {'this machine' if device == 'cpu' else device} computes and reads memory"
         advice = "measure it with `titrant hardware --bench`, then hand over titrant.detect(home).bench"
-        raise RecipeError(Diagnostic("X682", message, help=advice))
+        raise RecipeError(Diagnostic("X710", message, help=advice))
     return MachineLimits(ceilings, memory)
 
 
@@ -91,12 +91,12 @@ def roofline_picture(layers: Sequence[LayerFigures], subject: str, limits: Machi
 
     Bytes are the least that a layer must move, so that a point lies at the right of where it really computes, never at
     the left. One that lies over a limit has its numbers in the caches. `subject` says of what, as "Net in torch".
-    RecipeError X684 where no layer multiplies.
+    RecipeError X712 where no layer multiplies.
     """
     points = roofline_points(layers, limits)
     if not points:
         message = f"no layer of {subject} multiplies, or none of which FLOPs and bytes are known"
-        raise RecipeError(Diagnostic("X684", message, help="draw the bars instead: profile.picture()"))
+        raise RecipeError(Diagnostic("X712", message, help="draw the bars instead: profile.picture()"))
     frame = Frame(*_SIZE, left=78, right=190, top=34)
     ridges = [ceiling / limits.bytes_per_second for ceiling in limits.ceilings.values()]
     along = scale([*(point.intensity for point in points), *ridges], frame.left, frame.wall, log=True, margin=0.12)

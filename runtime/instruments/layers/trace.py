@@ -67,11 +67,11 @@ def _calls(spans: Sequence[LayerSpan], layers: Mapping[str, LayerFigures]) -> It
 def save_trace(
     file: Path | str, spans: Sequence[LayerSpan], layers: Sequence[LayerFigures], about: Mapping[str, str | int]
 ) -> Path:
-    """Write a trace and return its path; RecipeError X683 where the path cannot be written."""
+    """Write a trace and return its path; RecipeError X711 where the path cannot be written."""
     path = Path(file)
     try:
         path.write_text(json.dumps(trace_events(spans, layers, about), ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         message = f"the trace cannot be written to {path}: {os_reason(error)}"
-        raise RecipeError(Diagnostic("X683", message, help="name a file in a folder that is there")) from None
+        raise RecipeError(Diagnostic("X711", message, help="name a file in a folder that is there")) from None
     return path

@@ -16,7 +16,9 @@ _DTYPES = (
     "float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool",
 )  # fmt: skip
 _WHOLE_BELOW = 2
-_EXAMPLE = "such as 1,3,224,224, or input_ids=1,128:int64:30522 (the batch first; whole numbers below 30522)"
+_EXAMPLE = (
+    "write a shape such as 1,3,224,224 or input_ids=1,128:int64:30522: the batch first, whole numbers below the last"
+)
 BATCH = "batch"
 
 
@@ -39,7 +41,8 @@ def parse_shape(text: str) -> InputShape:
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         raise _unreadable(f"`{text}` is no shape")
-    sizes = [part.strip() for part in match["sizes"].strip("()[] ").replace("x", ",").split(",") if part.strip()]
+    written = match["sizes"].strip("()[] ").removesuffix(",")
+    sizes = [part.strip() for part in written.replace("x", ",").split(",")] if written else []
     read = tuple(BATCH if place == 0 and size == BATCH else _size(text, size) for place, size in enumerate(sizes))
     if not read:
         raise _unreadable(f"`{text}` holds no sizes")
@@ -194,7 +197,7 @@ def described(inputs: CallInputs) -> tuple[TimedInput, ...]:
     named = (
         inputs.items()
         if isinstance(inputs, Mapping)
-        else ((f"input {place}", item) for place, item in enumerate(inputs))
+        else (("input" if len(inputs) == 1 else f"input {place}", item) for place, item in enumerate(inputs))
     )
     return tuple(
         TimedInput(

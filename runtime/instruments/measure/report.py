@@ -1,6 +1,7 @@
 """Write what was timed side by side: as text of at most 100 columns, as Markdown, as a page with pictures, as JSON."""
 
 import json
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from titrant.schema.values.text import os_reason
 from titrant.schema.values.units import counted, format_size
 
 _WIDTH = 100
-_MOST_NAME, _MOST_PATH = 22, 38
+_MOST_NAME, _MOST_PATH, _MOST_FORM = 22, 32, 16
 _SHORT_DIGEST = 8
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 _UNKNOWN = "–"
@@ -24,11 +25,14 @@ _Rows = list[tuple[str, ...]]
 
 def text_of(result: SideBySide) -> str:
     """Return the figures as text: what was timed, then a table for each batch size, then what to bear in mind."""
-    parts = [_headline(result), _laid_out(_artifacts(result), left=(0, 1, 2, 3))]
+    parts = [
+        "\n".join(_wrapped(line, "") for line in _headline(result).splitlines()),
+        _laid_out(_artifacts(result), left=(0, 1, 2, 3)),
+    ]
     for place, batch in enumerate(result.batches):
         parts.append(f"batch {batch}\n{_fitted(_times(result, place))}")
     if notes := _all_notes(result):
-        parts.append("\n".join(f"  {note}" for note in notes))
+        parts.append("\n".join(_wrapped(note, "  ") for note in notes))
     return "\n\n".join(parts)
 
 
@@ -146,7 +150,7 @@ def _artifact(model: ModelTimes) -> tuple[str, ...]:
         _shortened(model.name, _MOST_NAME),
         _shortened(model.artifact, _MOST_PATH),
         model.digest[:_SHORT_DIGEST] or _UNKNOWN,
-        model.engine or model.form,
+        _shortened(model.engine or model.form, _MOST_FORM),
         _size(model.size_bytes),
         _size(model.peak_bytes),
     )
@@ -204,6 +208,10 @@ def _all_notes(result: SideBySide) -> list[str]:
     if any(each.verdict == "unknown" for each in compared):
         notes.append("?: these runs do not tell which is faster")
     return [*notes, *result.notes]
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(line, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def _shortened(name: str, most: int) -> str:

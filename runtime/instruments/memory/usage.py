@@ -64,14 +64,14 @@ def usage(total_bytes: int | None) -> MemoryUsage:
 def _devices() -> Iterator[HeldMemory]:
     cuda, mps, mlx = libraries_in_use()
     if cuda is not None:
-        for index in range(cuda.cuda.device_count()):
-            active, reserved = cuda.cuda.memory_allocated(index), cuda.cuda.memory_reserved(index)
-            peak = not_below(cuda.cuda.max_memory_allocated(index), active)
-            total = cuda.cuda.get_device_properties(index).total_memory
+        for index in range(cuda.device_count()):
+            active, reserved = cuda.memory_allocated(index), cuda.memory_reserved(index)
+            peak = not_below(cuda.max_memory_allocated(index), active)
+            total = cuda.get_device_properties(index).total_memory
             yield HeldMemory(f"cuda:{index}", active, peak, max(0, reserved - active), total)
     if mps is not None:
-        active, held = mps.mps.current_allocated_memory(), mps.mps.driver_allocated_memory()
-        yield HeldMemory("mps", active, None, max(0, held - active), mps.mps.recommended_max_memory())
+        active, held = mps.current_allocated_memory(), mps.driver_allocated_memory()
+        yield HeldMemory("mps", active, None, max(0, held - active), mps.recommended_max_memory())
     if mlx is not None:
         active = mlx.get_active_memory()
         yield HeldMemory("mlx", active, not_below(mlx.get_peak_memory(), active), mlx.get_cache_memory(), None)

@@ -28,6 +28,27 @@ def panels_picture(panels: Sequence[CurvePanel], title: str) -> ChartPicture:
     return ChartPicture(curve_panels(title, panels, "curves"), title)
 
 
+def training_picture(curves: Mapping[str, Any], best: int | None, *, log: bool, title: str) -> ChartPicture:
+    """Draw losses, accuracy and norms of gradients of a training, by the keys of `FitResult.curves`.
+
+    `best` is the epoch whose weights were kept, from 1; None where nobody chose.
+    """
+    losses = {"training": curves.get("loss"), "tuning": curves.get("tuning_loss")}
+    norms = (curves.get("gradients") or {}).get("global_norm")
+    measures = {
+        "loss": losses,
+        "accuracy": {"tuning": curves.get("tuning_accuracy")},
+        "largest norm of the gradients": {"all layers": norms},
+    }
+    kept = "" if best is None else f"dashed: {best}, which was kept"
+    panels = [
+        CurvePanel(measure, full, "epoch", log, best, kept)
+        for measure, series in measures.items()
+        if (full := {label: values for label, values in series.items() if values})
+    ]
+    return panels_picture(panels, title)
+
+
 def _series(name: str, values: Any) -> dict[str, list[float]]:
     series = values if isinstance(values, Mapping) else {name: values}
     if len(series) > _MOST_SERIES:

@@ -34,6 +34,8 @@ LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
+# Of `seconds`, for a batch size at which nothing is chosen or judged.
+_SHOWN_SHARE = 0.25
 # What libraries say when the machine is short of something: no property of the model, and gone another time.
 _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
 
@@ -58,7 +60,10 @@ class LatencyParams(Params):
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
     warmup: int = Field(5, ge=0, description="runs before the clock counts")
-    seconds: float = Field(1.0, gt=0, description="time for one batch size, shared by the models; 59 runs come first")
+    seconds: float = Field(
+        1.0, gt=0,
+        description="time for the batch size compared, shared by the models, a quarter for others; 59 runs come first",
+    )  # fmt: skip
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
     columned: tuple[str, ...] = Field(
@@ -77,7 +82,8 @@ def predict(
 ) -> Prediction:
     """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
     if model is None:
-        return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
+        seconds = sum(_seconds_for(params, size) for size in params.batches)
+        return Prediction(seconds=seconds + 0.3, basis="guess")
     speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
     costs = {name: _cost(params, name, use, use.facts or model, speed) for name, use in uses.items()}
@@ -93,7 +99,7 @@ def predict(
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
-        runs = params.iterations or _runs(params, turn)
+        runs = params.iterations or _runs(params, size, turn)
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
@@ -118,9 +124,15 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
     return ModelCost(seconds, peak, speed.basis)
 
 
-def _runs(params: LatencyParams, turn: float) -> int:
+def _runs(params: LatencyParams, size: int, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
-    return max(LEAST_RUNS, min(MOST_RUNS, int(params.seconds / turn) + 1))
+    return max(LEAST_RUNS, min(MOST_RUNS, int(_seconds_for(params, size) / turn) + 1))
+
+
+def _seconds_for(params: Any, size: int) -> float:
+    """Return the time for a batch size: most for the one by which models are chosen, the others are shown only."""
+    seconds: float = params.seconds
+    return seconds if size == (params.compared or min(params.batches)) else seconds * _SHOWN_SHARE
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -131,7 +143,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=6,
+    version=7,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -164,7 +176,8 @@ def profile_latency(
                 it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
-    Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
+    Cost:       `seconds` and a quarter of it for each further batch size, or 59 runs of each model if those take longer
+                (two minutes at most)
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -303,18 +316,18 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     for block in range(params.blocks):
         if block:
             time.sleep(PAUSE_SECONDS)
-        turns = _take_turns(race, batches, runs, params)
+        turns = _take_turns(race, batches, runs, size, params)
         for name in race.sessions:
             runs[name].blocks.append(turns)
     return {name: runs[name] for name in race.sessions}
 
 
-def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], params: Any) -> int:
+def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], size: int, params: Any) -> int:
     """Let every model run once in each turn of a block, and return how many turns there were."""
     started = time.perf_counter()
     most = math.ceil((params.iterations or MOST_RUNS) / params.blocks)
     for count in range(most):
-        if not params.iterations and _enough(count, time.perf_counter() - started, params):
+        if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
             return count
         racing = race.all()
         for index in race.context.generator.permutation(len(racing)):
@@ -324,10 +337,10 @@ def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs]
     return most
 
 
-def _enough(count: int, elapsed: float, params: Any) -> bool:
+def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
     if count * params.blocks < LEAST_RUNS:
         return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
-    return bool(elapsed > params.seconds / params.blocks)
+    return elapsed > _seconds_for(params, size) / params.blocks
 
 
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:

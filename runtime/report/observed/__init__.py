@@ -10,6 +10,7 @@ from titrant.runtime.instruments.health.finding import ModelHealth
 from titrant.runtime.instruments.health.section import health_section
 from titrant.runtime.page.section import PageSection
 from titrant.runtime.report.observed.layers import layers_section
+from titrant.runtime.report.observed.plots import plots_section
 from titrant.runtime.report.observed.summary import summary_section
 from titrant.runtime.report.record_view import Record
 from titrant.schema.values.canonical import read_back
@@ -20,6 +21,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], PageSection]] = {
     "inspect.health": lambda seen: health_section(_values(ModelHealth, seen)),
     "inspect.attention": lambda seen: attention_section(_values(AttentionSeen, seen)),
     "profile.layers": layers_section,
+    "inspect.plots": plots_section,
 }
 
 

@@ -57,12 +57,16 @@ def _row(layer: LayerFigures) -> tuple[TableCell, ...]:
 
 def _roofline(profile: LayerProfile, limits: Mapping[str, float | None] | None, name: str) -> Iterator[ChartPicture]:
     """Draw the roofline where the machine's limits were measured, and a layer multiplies."""
+    reached = limits_of(limits)
+    if reached is not None and roofline_points(profile.layers, reached):
+        yield roofline_picture(profile.layers, profile.subject, reached, name)
+
+
+def limits_of(limits: Mapping[str, float | None] | None) -> MachineLimits | None:
+    """Return what a machine was measured to reach, as it stands in a record; None where it was not."""
     memory = limits["bytes"] if limits else None
     ceilings = {key: rate for key, rate in (limits or {}).items() if key != "bytes" and rate}
-    if memory and ceilings:
-        reached = MachineLimits(ceilings, memory)
-        if roofline_points(profile.layers, reached):
-            yield roofline_picture(profile.layers, profile.subject, reached, name)
+    return MachineLimits(ceilings, memory) if memory and ceilings else None
 
 
 def layer_profile(name: str, value: Mapping[str, Any]) -> LayerProfile:

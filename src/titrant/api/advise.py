@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.instruments.advice import MeasuredAdvice, MeasuredFacts, advice_from, advice_text
+from titrant.runtime.instruments.measured import BATCHES, ITERATIONS, Measured
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.measure.figures import ModelTimes
     from titrant.schema.facts import Hardware
 
-_LEVEL = "balanced"
+# At level auto a small model is not quantized, and that is what is asked about.
+LEVEL = "balanced"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ def advise(
     inputs: Any,
     *,
     engine: str | None = None,
-    batches: Sequence[int] = (1, 4, 16, 32),
+    batches: Sequence[int] = BATCHES,
     threads: int = 1,
-    iterations: int = 30,
+    iterations: int = ITERATIONS,
     hardware: "Hardware | None" = None,
 ) -> Advised:
     """Time a model's layers and batches, and say which facts speak for which line of a recipe.
@@ -50,27 +52,36 @@ def advise(
     """
     from titrant.api.layers import layers
     from titrant.runtime.instruments.measure.live import measure
+
+    profile = layers(model, inputs, engine=engine, threads=threads)
+    times = measure(model, inputs, batches=tuple(batches), iterations=iterations, threads=threads)
+    return advised(Measured(profile, times), _suitability(model, inputs, hardware), hardware)
+
+
+def advised(figures: Measured, suitability: "Suitability | None", hardware: "Hardware | None" = None) -> Advised:
+    """Return what figures speak for on `hardware` (default: this machine); without suitability no method is named."""
     from titrant.compiler.machine.detect import detect
+    from titrant.runtime.instruments.layers.roofline import machine_limits
     from titrant.runtime.store.home import open_home
 
     machine = hardware or detect(open_home().path)
-    profile = layers(model, inputs, engine=engine, threads=threads)
-    times = measure(model, inputs, batches=tuple(batches), iterations=iterations, threads=threads)
-    suitability = _suitability(model, inputs, machine)
-    methods = {layer.name: layer.methods for layer in suitability.layers}
-    left = {layer.name: layer.warnings[0] for layer in suitability.layers if layer.warnings}
-    facts = MeasuredFacts(profile, times, methods, left, machine.bench)
-    return Advised(advice_from(facts), profile, times)
+    layers = () if suitability is None else suitability.layers
+    methods = {layer.name: layer.methods for layer in layers}
+    left = {layer.name: layer.warnings[0] for layer in layers if layer.warnings}
+    measured_here = machine.bench is not None and machine.bench.measured
+    limits = machine_limits(machine.bench, figures.profile.device) if measured_here else None
+    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits)
+    return Advised(advice_from(facts), figures.profile, figures.times)
 
 
-def _suitability(model: Any, inputs: Any, hardware: "Hardware") -> "Suitability":
+def _suitability(model: Any, inputs: Any, hardware: "Hardware | None") -> "Suitability":
     """Ask the planner what becomes of each layer."""
     from titrant.api.export import example_rows
-    from titrant.api.inspect import check_model
+    from titrant.api.live.suits import check_model
 
     if isinstance(model, (str, Path)):
-        return check_model(str(model), _LEVEL, hardware=hardware)
+        return check_model(str(model), LEVEL, hardware=hardware)
     import torch
 
     rows = example_rows(model, inputs)
-    return check_model(model, _LEVEL, example=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])
+    return check_model(model, LEVEL, example=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from titrant.runtime.store.home import Home
 
 _TIMED = "profile.latency"
-_ROWS_GONE = "the rows that the run timed are no longer stored: give --input-shape or --data, or run its recipe again"
+_ROWS_GONE = "the rows that the run timed are no longer stored: numbers are drawn unless --data names others"
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,10 @@ def _named(
     if Path(model).suffix in (".yaml", ".yml"):
         advice = "run it, and name the run: titrant bench latest"
         raise RecipeError(Diagnostic("X672", f"{model} is a recipe, which holds no model", help=advice))
+    if not Path(model).exists():
+        message = f"there is no file, run or factory {model}"
+        advice = "check the path, list runs with: titrant show runs, or write a factory as module:Name"
+        raise RecipeError(Diagnostic("X672", message, help=advice))
     return _Named(({"name": Path(model).name or model, "file": str(Path(model).absolute()), "shown": model},))
 
 
@@ -156,6 +160,7 @@ def _of_run(name: str, home: "Home") -> _Named:
                 }
             )  # fmt: skip
         rows, raw = (_stored_rows(record, timed, store, port) for port in ("rows", "raw"))
+        notes += [_ROWS_GONE] if rows is None else []
     except (KeyError, TypeError, StopIteration) as error:
         raise damaged(folder / "plan.json", f"it times nothing ({error})") from None
     if not subjects:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.planned import reading
 from titrant.api.starter.request import holds_program, is_reference
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts
 from titrant.schema.language.parse import ParsedRecipe, parse, read
-from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import NOT_TRIED, LayerPrecision
 from titrant.schema.release import Release
 from titrant.schema.values.canonical import read_back
@@ -21,8 +20,6 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text
 
 if TYPE_CHECKING:
-    import torch
-
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.instruments.architecture.architecture import Architecture
@@ -149,7 +146,7 @@ def inspect(
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
         parsed = read(Path(subject), [*overrides, *levels])
-        return _recipe(subject, parsed, level, hardware, trust=trust, drawn=drawn)
+        return inspect_recipe(subject, parsed, level, hardware, trust=trust, drawn=drawn)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
     source = source_of(Path(subject))
@@ -170,9 +167,10 @@ def inspect(
     return _bare(subject, parsed, level, hardware, trust=trust, shown=shown, drawn=drawn)
 
 
-def _recipe(
+def inspect_recipe(
     subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, *, trust: bool, drawn: bool
 ) -> Inspected:
+    """Inspect the model of a parsed recipe, which need not be a file; see `inspect`."""
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.facts.inspect import facts
@@ -229,7 +227,8 @@ def _weights(
         return Inspected(subject, facts, release=release_of(file))
     from titrant.runtime.instruments.architecture.architecture import of_layers
 
-    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts, weights=True))
+    note = "the file holds weights and no model: what becomes of them is not known"
+    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts.layers, (note,)))
 
 
 def release_alone(subject: str) -> Release | None:
@@ -342,78 +341,3 @@ def _no_model(subject: str) -> Diagnostic:
     there = Path(subject).exists()
     message = f"{subject} is not a model that titrant looks at" if there else f"there is no file {subject}"
     return Diagnostic("P080", message, help=advice)
-
-
-def check_model(
-    model: "torch.nn.Module | str",
-    level: str = "auto",
-    *,
-    args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
-    example: "Sequence[torch.Tensor] | None" = None,
-    hardware: Hardware | None = None,
-) -> "Suitability":
-    """Say whether a level suits a model on `hardware` (default: this machine), and what becomes of each layer.
-
-    `model` is a live module, or the text that `titrant.inspect` takes: a recipe, an .onnx file, or `module:Name` with
-    `args`. `inputs` are as `model.inputs` has them: name, shape, dtype; for a live module an `example`, the tensors of
-    one call with the batch first, says the same. From them FLOPs are counted: the module answers two cases of zeros in
-    evaluation mode, without values unless its code reads them. Without them they stay None. The answer is that of the
-    planner's own rules; without a recipe it assumes that there are rows to calibrate with.
-    Raises RecipeError for a level, model or input that cannot be, StepError when the model cannot answer the inputs.
-    """
-    if level not in LEVEL_NAMES:
-        raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVEL_NAMES)}"))
-    if isinstance(model, str):
-        if example is not None:
-            raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))
-        suitability = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
-        assert suitability is not None  # a level was asked about
-        return suitability
-    if args is not None:
-        raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
-    if inputs is not None and example is not None:
-        raise RecipeError(Diagnostic("P080", "an example and `inputs` say the same", help="leave one of them out"))
-    return _live(model, level, inputs, example, hardware)
-
-
-def _live(
-    module: "torch.nn.Module",
-    level: str,
-    inputs: Sequence[Mapping[str, Any]] | None,
-    example: "Sequence[torch.Tensor] | None",
-    hardware: Hardware | None,
-) -> "Suitability":
-    from titrant.compiler.bind.bind import bind
-    from titrant.compiler.machine.detect import detect
-    from titrant.runtime.inspect.torch import describe_live
-    from titrant.runtime.store.home import open_home
-
-    # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
-    parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
-    named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
-    specs = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in named)
-    facts = describe_live(module, specs or _specs(module, example))
-    return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
-
-
-def _specs(module: "torch.nn.Module", example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
-    """Describe the tensors of a call, whose first dimension is the batch, by the names of the forward's arguments."""
-    import torch
-
-    from titrant.runtime.backends.torch.arguments import signature_of
-
-    if isinstance(example, torch.Tensor):
-        raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
-    given = tuple(example or ())
-    for place, tensor in enumerate(given):
-        if not isinstance(tensor, torch.Tensor) or not tensor.ndim:
-            what = "a tensor without dimensions" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-            problem = f"place {place} of the example holds {what}"
-            raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
-    arguments = [item.name for item in signature_of(module).inputs] if len(given) > 1 else []
-    names = [*arguments, *(f"input_{place}" for place in range(len(arguments), len(given)))]
-    return tuple(
-        TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
-        for name, tensor in zip(names, given, strict=False)
-    )

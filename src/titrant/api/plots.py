@@ -27,20 +27,21 @@ def curves(source: Any, *, log: bool = False, across: str = "epoch", title: str 
     Raises RecipeError P006 for a run that is not there and X692 for one that trained nothing, ValueError for what holds
     no lists of numbers.
     """
-    from titrant.runtime.instruments.plots.curves import curves_picture, panels_picture
-    from titrant.runtime.instruments.plots.training import fit_panels, training_panels
+    from titrant.runtime.instruments.plots.curves import curves_picture, training_picture
+    from titrant.schema.values.canonical import plain
 
     if isinstance(source, (str, os.PathLike)):
         trained = _record(source).values.curves
         if trained is None:
             message, advice = f"the run {os.fspath(source)} trained nothing", "name a run whose recipe has `train`"
             raise RecipeError(Diagnostic("X692", message, help=advice))
-        return panels_picture(training_panels(trained, log=log), title)
+        return training_picture(plain(trained), trained.best_epoch, log=log, title=title)
     of_fit = getattr(source, "curves", source)
     if not isinstance(of_fit, Mapping):
         raise ValueError(f"curves are a run, a result of fit or a mapping of lists, not a {type(source).__name__}")
     if "best_epoch" in of_fit:
-        return panels_picture(fit_panels(of_fit, log=log), title)
+        best = of_fit["best_epoch"]  # counted from 0
+        return training_picture(of_fit, None if best is None else best + 1, log=log, title=title)
     return curves_picture(of_fit, log=log, across=across, title=title)
 
 

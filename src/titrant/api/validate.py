@@ -1,12 +1,14 @@
-"""Judge a model that was optimized elsewhere by the contract of a recipe."""
+"""Judge a model that was optimized elsewhere by the contract of a recipe, or by one about rows in memory."""
 
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.facts import TensorSpec
 from titrant.schema.language.parse import ParsedRecipe, parse, read
 from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord
@@ -14,10 +16,10 @@ from titrant.schema.record import RunRecord
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.live.rows_to_judge import RowsToJudge
     from titrant.compiler.given.file import FileToJudge
     from titrant.runtime.run.preview import PlanPreview
     from titrant.runtime.worker.parent import Worker
-    from titrant.schema.facts import TensorSpec
 
 # In place of a file: the original is what the recipe's own `model` says.
 RECIPE = "recipe"
@@ -30,7 +32,7 @@ _ROWS = 4
 def validate(
     original: "str | Path | torch.nn.Module",
     optimized: "str | Path | torch.nn.Module",
-    recipe: ParsedRecipe | str | Path,
+    recipe: "ParsedRecipe | str | Path | RowsToJudge",
     *,
     trust: bool = False,
     listen: Callable[[Mapping[str, Any]], None] = lambda _: None,
@@ -41,19 +43,28 @@ def validate(
     "recipe" for that model itself. `optimized` is such a file, or a run (its folder, id, unique prefix or "latest")
     whose first released file is judged again here. Either may be a live module, which is exported to a file of the home
     (`given/`) first and stays as it is: what is judged is that file. Nothing is reduced or quantized, and neither file
-    is changed. The record's `exit` is 0, or 5 where the contract was not kept. Raises RecipeError P142 for a file that
-    nothing loads, P143 for one with other inputs or outputs than the original, X621 and X622 for what is no module, or
-    takes other inputs, InfeasibleError P144 for one that no engine runs here, what `plan`, `run` and `export` raise.
+    is changed. `RowsToJudge` in place of a recipe holds rows, labels and the contract, which are kept in the home too.
+    The record's `exit` is 0, or 5 where the contract was not kept.
+
+    Raises RecipeError P142 for a file that nothing loads, P143 for one with other inputs or outputs than the original,
+    X621 and X622 for what is no module, or takes other inputs, X623 for rows and labels that do not go together,
+    InfeasibleError P144 for one that no engine runs here, what `plan`, `run` and `export` raise.
     """
     from titrant.api.run import answer_again, run
 
-    parsed = _parsed(recipe)
+    models = {"original": original, "optimized model": optimized}
     kept: list[Worker] = []
     try:
-        before, after = (
-            model if isinstance(model, (str, Path)) else live_file(model, what, parsed, trust=trust)
-            for what, model in (("original", original), ("optimized model", optimized))
-        )
+        if isinstance(recipe, (ParsedRecipe, str, Path)):
+            parsed = _parsed(recipe)
+            before, after = (
+                model
+                if isinstance(model, (str, Path))
+                else live_file(model, what, partial(_inputs, parsed, trust=trust))
+                for what, model in models.items()
+            )
+        else:
+            before, after, parsed = _by_rows(models, recipe)
         planned, seen = plan_validation(before, after, parsed, trust=trust, keep_worker=kept)
         if seen.answer is not None:
             answer_again(seen.answer)
@@ -141,11 +152,32 @@ def released_file(folder: Path) -> "FileToJudge":
     return FileToJudge((outputs / model["file"]).absolute(), model["engine"])
 
 
-def live_file(model: Any, what: str, recipe: ParsedRecipe, *, trust: bool) -> Path:
+def _by_rows(models: Mapping[str, Any], judged: "RowsToJudge") -> "tuple[str, str | Path, ParsedRecipe]":
+    """Return the two files and the recipe of a judgement by rows in memory; the recipe's model is the original."""
+    from titrant.api.live.rows_to_judge import checked_rows, recipe_of
+    from titrant.compiler.given.file import key_of
+    from titrant.runtime.store.home import open_home
+
+    inputs = checked_rows(judged)[0].inputs.items()
+    specs = tuple(TensorSpec(name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in inputs)
+    before, after = (
+        model if isinstance(model, (str, Path)) else live_file(model, what, lambda: specs)
+        for what, model in models.items()
+    )
+    if str(before) == RECIPE:
+        message = "there is no recipe whose model could be the original"
+        raise RecipeError(Diagnostic("X623", message, help="give the original as a module, or the file of it"))
+    path = Path(before).absolute()
+    if not path.is_file():
+        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help="name the model that was optimized"))
+    return RECIPE, after, recipe_of(judged, {key_of(path): str(path)}, open_home().path / _FOLDER)
+
+
+def live_file(model: Any, what: str, specs: "Callable[[], Sequence[TensorSpec]]") -> Path:
     """Export a module by torch.export to a file of the home that is named by its content, and return it.
 
-    What it takes are the recipe's inputs, by the names of its forward. RecipeError X621 for what is no module, X622 for
-    one that takes another number of inputs; what `export` raises where torch cannot export it.
+    What it takes are the inputs that the data gives, `specs()`, by the names of its forward. RecipeError X621 for what
+    is no module, X622 for one that takes another number of inputs; what `export` raises where torch cannot export it.
     """
     import torch
 
@@ -159,7 +191,7 @@ def live_file(model: Any, what: str, recipe: ParsedRecipe, *, trust: bool) -> Pa
             "wrap what it does in a torch.nn.Module, or save the model and give the file (.onnx, .pt2, TorchScript)"
         )
         raise RecipeError(Diagnostic("X621", message, help=advice))
-    shapes, dtypes = _shown(model, what, recipe, trust=trust)
+    shapes, dtypes = _shown(model, what, specs())
     folder = open_home().path / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as scratch:
@@ -170,12 +202,11 @@ def live_file(model: Any, what: str, recipe: ParsedRecipe, *, trust: bool) -> Pa
 
 
 def _shown(
-    model: "torch.nn.Module", what: str, recipe: ParsedRecipe, *, trust: bool
+    model: "torch.nn.Module", what: str, specs: "Sequence[TensorSpec]"
 ) -> tuple[Mapping[str, tuple[int, ...]], Mapping[str, str]]:
     """Return the shapes and types of what a module takes, by the names of its forward's arguments."""
     from titrant.runtime.backends.torch.arguments import signature_of
 
-    specs = _inputs(recipe, trust=trust)
     names = [item.name for item in signature_of(model).inputs]
     by_name = {spec.name: spec for spec in specs}
     if len(names) != len(specs) or (len(names) > 1 and set(names) != set(by_name)):

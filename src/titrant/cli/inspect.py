@@ -3,10 +3,12 @@
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
+from titrant.cli.block_table import block_table
 from titrant.cli.console import table, wrapped
 from titrant.cli.inspect_inside import call_inside, inside_options, looks_inside, refuse_rows
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
@@ -54,12 +56,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
+    from titrant.api.architecture import check_out
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import inspect_run, is_run, release_alone
+    from titrant.api.inspect import inspect_run, is_run, release_alone, source_of
 
     if looks_inside(options):
         return call_inside(options)
     refuse_rows(options)
+    if options.out is not None:
+        check_out(options.out)
     if is_run(options.model):
         _refuse_options(options)
         run = inspect_run(options.model)
@@ -68,8 +73,15 @@ def call(options: argparse.Namespace) -> int:
         else:
             console.answer(run_text(run, whole=bool(options.verbose)))
         return OK
-    release = release_alone(options.model)
+    # A released program is drawn where its file has a graph; else it is not looked at inside.
+    drawn = options.out is not None and source_of(Path(options.model)) != ""
+    release = None if drawn else release_alone(options.model)
     if release is not None:
+        if options.out is not None:
+            message = f"--out has nothing to draw in {options.model}, which titrant does not look into"
+            raise RecipeError(
+                Diagnostic("P014", message, help="draw the .onnx, .pt2 or TorchScript file, or the model")
+            )
         if options.json:
             console.answer_json({"subject": options.model, "release": release})
         else:
@@ -146,14 +158,14 @@ def _layer(layer: LayerPrecision) -> tuple[str, ...]:
 
 def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
     """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
-    parts = [_layers(inspected.model, whole=whole), _totals(inspected.model)]
+    parts = [_layers(inspected.model, whole=whole), block_table(inspected.model), _totals(inspected.model)]
     if inspected.data is not None:
         parts.append(_data(inspected.data))
     if inspected.release is not None:
         parts.append(_release(inspected.release))
     if inspected.suitability is not None:
         parts.append(_suitability(inspected.suitability, whole=whole))
-    return "\n\n".join([inspected.subject, *parts])
+    return "\n\n".join(part for part in (inspected.subject, *parts) if part)
 
 
 def _layers(model: ModelFacts, *, whole: bool) -> str:

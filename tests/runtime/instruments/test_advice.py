@@ -7,8 +7,8 @@ import pytest
 from titrant.runtime.instruments.advice import MeasuredFacts, advice_from, advice_text
 from titrant.runtime.instruments.layers.figures import LayerProfile
 from titrant.runtime.instruments.layers.layer import LayerFigures
+from titrant.runtime.instruments.layers.roofline import MachineLimits
 from titrant.runtime.instruments.measure.figures import BatchTimes, BoundedFigure, ModelTimes
-from titrant.schema.facts import Bench
 
 
 def layer(name, share, precision="fp32", *, flops=1_000_000, moved=1_000_000):
@@ -43,7 +43,7 @@ METHODS = {"a": ("ort.static", "openvino.ptq"), "b": ("ort.static",)}
 def test_names_the_layers_that_take_most_and_what_quantizes_most_of_them():
     piece = said(MeasuredFacts(profile(layer("a", 0.5), layer("b", 0.4), layer("c", 0.1)), methods=METHODS))["layers"]
     assert piece.words == (
-        "2 layers of 3 take 90% of a batch: a (50%), b (40%). ort.static would quantize layers that take 90%."
+        "2 layers of 3 take 90 % of a batch: a (50 %), b (40 %). ort.static would quantize layers that take 90 %."
     )
     assert piece.line == "quantization: {method: auto}   # times them all"
     assert piece.figure == pytest.approx(0.9)
@@ -64,24 +64,24 @@ def test_names_no_line_where_no_method_would_help(given, methods, ending):
 
 def test_says_why_what_takes_long_is_left_alone():
     facts = MeasuredFacts(profile(layer("norm", 0.6), layer("a", 0.3)), methods=METHODS, left={"norm": "a layer norm"})
-    assert said(facts)["left"].words == "norm takes 60% of a batch: a layer norm."
+    assert said(facts)["left"].words == "norm takes 60 % of a batch: a layer norm."
 
 
 def test_says_what_lies_between_the_layers_of_an_engine():
     piece = said(MeasuredFacts(profile(layer("a", 0.7), layer("", 0.3, ""))))["engine"]
-    assert piece.words.startswith("30% of a batch (300 µs) is in no layer")
+    assert piece.words.startswith("30 % of a batch (300 µs) is in no layer")
     assert piece.line.startswith("export: [{format: auto}]")
 
 
 def test_says_what_waits_for_memory_only_where_the_machine_was_measured():
     slow = profile(layer("a", 0.9, flops=1_000_000, moved=4_000_000))
-    measured = Bench(fp32_flops_per_second=1e11, memory_bytes_per_second=1e10)
+    measured = MachineLimits({"fp32": 1e11}, 1e10)
     assert "memory" not in said(MeasuredFacts(slow))
-    piece = said(MeasuredFacts(slow, bench=measured))["memory"]
+    piece = said(MeasuredFacts(slow, limits=measured))["memory"]
     assert piece.figure == pytest.approx(0.9)
     assert "the slowest: a" in piece.words
     fast = profile(layer("a", 0.9, flops=900_000_000, moved=1_000_000))
-    assert "memory" not in said(MeasuredFacts(fast, bench=measured))
+    assert "memory" not in said(MeasuredFacts(fast, limits=measured))
 
 
 def test_takes_the_smallest_batch_that_is_about_the_best():

@@ -225,6 +225,10 @@ CASES = {
         {"decode": "operator_nets:one_box"},
         {"outputs": "validate.predict:outputs", "rows": "data.transform:tuning"},
     ),
+    "inspect.plots": Case(
+        {"functions": ["operator_nets:largest"], "engine": "onnxruntime"},
+        {"model": "export.onnx:model", "rows": "data.transform:tuning"},
+    ),
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
@@ -286,6 +290,10 @@ CASES = {
     "inspect.summary": Case({}, {"model": "model.load:model"}),
     "inspect.health": Case({"rows": 8}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}),
     "inspect.attention": Case({"rows": 4}, {"model": _attending, "rows": "data.transform:tuning"}),
+    "profile.layers": Case(
+        {"engine": "onnxruntime", "seconds": 0.001, "limits": False, "layers": {"conv": "Conv2d"}},
+        {"model": "quantize.ort_static:model", "rows": "data.transform:tuning"},
+    ),
     "profile.latency": Case(
         {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},
         {

@@ -600,3 +600,8 @@ def one_box(outputs):
     """A box in the middle of each image, as sure as the first output is large."""
     score = 1 / (1 + np.exp(-float(outputs["logits"][0])))
     return np.array([[1.0, 1.0, 5.0, 5.0]]), np.array([score]), np.array([0])
+
+
+def largest(cases):
+    """A probe of a user's own."""
+    return {name: values.max() for name, values in cases.outputs.items()}

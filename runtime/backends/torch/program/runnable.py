@@ -93,7 +93,7 @@ def _compiled(path: Path, threads: int, device: str) -> LoadedSession:
     return LoadedSession(open_compiled(CompiledModel(path), threads=threads))
 
 
-def _program(path: Path, threads: int, device: str) -> "LoadedModule":
+def _program(path: Path, _: int, device: str) -> "LoadedModule":
     need_device(device or "cpu")
     program, extra = read_program(path)
     specs = Border.read(extra[_EXTRA], path.name).inputs if extra.get(_EXTRA) else program_specs(program)
@@ -101,7 +101,7 @@ def _program(path: Path, threads: int, device: str) -> "LoadedModule":
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, device)
-    return LoadedModule(program.module(), specs, threads, torch.device(device or "cpu"), owned=True)
+    return LoadedModule(program.module(), specs, torch.device(device or "cpu"), owned=True)
 
 
 def _script(path: Path, threads: int, device: str) -> "LoadedModule":
@@ -112,18 +112,19 @@ def _script(path: Path, threads: int, device: str) -> "LoadedModule":
     return _placed(script, specs, threads, device, owned=True)
 
 
-def _placed(
-    module: torch.nn.Module, specs: tuple[Spec, ...], threads: int, device: str, *, owned: bool
-) -> "LoadedModule":
-    """Load a module where it is or, as a copy where it is the user's, on another device; StepError X220 for none."""
+def _placed(module: torch.nn.Module, specs: tuple[Spec, ...], _: int, device: str, *, owned: bool) -> "LoadedModule":
+    """Load a module where it is or, as a copy where it is the user's, on another device; StepError X220 for none.
+
+    Whoever times it sets the threads, which torch has for the whole process.
+    """
     first = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    need_device(device or str(first))
     chosen = torch.device(device) if device else first
-    need_device(str(chosen))
     if chosen.type == "cuda" and chosen.index is None:
         chosen = torch.device("cuda", torch.cuda.current_device())
     if first != chosen:
         module, owned = (module if owned else copy.deepcopy(module)).to(chosen), True
-    return LoadedModule(module, specs, threads, chosen, owned=owned)
+    return LoadedModule(module, specs, chosen, owned=owned)
 
 
 class LoadedModule:
@@ -133,21 +134,18 @@ class LoadedModule:
         self,
         module: torch.nn.Module,
         specs: tuple[Spec, ...],
-        threads: int,
         device: torch.device,
         *,
         owned: bool,
     ) -> None:
         self.inputs, self.fixed_batch = specs, insisted_batch(specs)
-        self._module, self._threads, self._device = module, threads, device
+        self._module, self._device = module, device
         self._trained = [each for each in module.modules() if _trains(each)]
         for each in self._trained:
             each.training = False
         # What a user's module keeps of a call must not be an inference tensor: no training could use it afterwards.
         scripted = isinstance(module, torch.jit.ScriptModule)
-        self._guard: Callable[[], AbstractContextManager[Any]] = (
-            torch.inference_mode if owned and not scripted else torch.no_grad
-        )
+        self._guard: AbstractContextManager[Any] = torch.inference_mode() if owned and not scripted else torch.no_grad()
 
     def prepare(self, inputs: CallInputs) -> Callable[[], object]:
         """Return a call with tensors on the module's device; the first one is made here.
@@ -183,17 +181,17 @@ class LoadedModule:
             raise StepError(Diagnostic("X221", message, help=help, said=said_by(error))) from None
 
     def _work(self, passed: Arguments, tensors: list[torch.Tensor]) -> Callable[[], object]:
-        module, guard, threads = self._module, self._guard, self._threads
-        wait = _waiting(self._device)
+        module, guard, wait = self._module, self._guard, _waiting(self._device)
+        ordered = [tensors[place] for place in passed.positions]
+        named = {name: tensors[place] for name, place in passed.keywords}
 
         def on_processor() -> object:
-            with guard():
-                if torch.get_num_threads() != threads:  # asking is cheap; setting rebuilds the thread pool
-                    torch.set_num_threads(threads)
-                return passed.call(module, tensors)
+            with guard:
+                return module(*ordered, **named)
 
         def on_device() -> object:
-            answer = on_processor()
+            with guard:
+                answer = module(*ordered, **named)
             wait()
             return answer
 

@@ -12,7 +12,7 @@ from titrant.runtime.instruments.architecture.architecture import (
     Operation,
     is_low_bit,
 )
-from titrant.runtime.instruments.architecture.names import filled, name_path, scope_path
+from titrant.runtime.instruments.architecture.names import convolution, filled, name_path, scope_path
 from titrant.schema.facts import Layer, ModelFacts
 from titrant.schema.values.units import counted
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Where torch's exporter says which modules a node came from, and of which classes these are.
 _SCOPES, _CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 _CONVERTS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+_KNOWN = (*STANDARD, "com.microsoft")
 _MEASURES = ("Shape", "Size")
 _LOW_BIT_KINDS = ("QLinear", "QGemm", "QAttention", "MatMulNBits", "GatherBlockQuantized")
 _LOW_BIT_ENDS = ("Integer", "IntegerToFloat")
@@ -57,7 +58,7 @@ def onnx_architecture(
         operations.append(
             Operation(
                 name=layer.name if again == 1 else f"{layer.name} ({again})",
-                kind=node.op_type if node.domain in STANDARD or node.domain == "com.microsoft" else f"{node.domain}.{node.op_type}",
+                kind=node.op_type if node.domain in _KNOWN else f"{node.domain}.{node.op_type}",
                 block=block,
                 inputs=tuple(dict.fromkeys(item for item in read if item not in held)),
                 outputs=tuple(item for item in node.output if item),
@@ -87,7 +88,7 @@ def onnx_architecture(
 def _hidden(node: "onnx.NodeProto", layer: Layer, read: Sequence[str], static: set[str], given: set[str]) -> str:
     if given.intersection(node.output):
         return ""
-    if node.op_type in _CONVERTS and node.domain in (*STANDARD, "com.microsoft"):
+    if node.op_type in _CONVERTS and node.domain in _KNOWN:
         return SHAPES if read and read[0] in static else PRECISION
     computed = all(item in static for item in read) and not subgraphs(node) and not node.op_type.startswith("Random")
     return SHAPES if node.op_type in _MEASURES or (computed and not layer.parameters) else ""
@@ -127,15 +128,6 @@ def _detail(node: "onnx.NodeProto", layer: Layer) -> str:
     return "×".join(map(str, kernel)) if kernel else ""
 
 
-def convolution(shape: Sequence[int], strides: Sequence[int], groups: int, *, transposed: bool = False) -> str:
-    """Write the kernel, channels, stride and groups of a convolution, as "3×3 16→32 /2"."""
-    outer, inner, *kernel = shape
-    come, go = (outer, inner * groups) if transposed else (inner * groups, outer)
-    stride = f" /{max(strides)}" if strides and max(strides) > 1 else ""
-    grouped = "" if groups == 1 else " depthwise" if groups == come else f" groups {groups}"
-    return f"{'×'.join(map(str, kernel))} {come}→{go}{stride}{grouped}"
-
-
 def _numbers(values: "Mapping[str, onnx.AttributeProto]", name: str) -> list[int]:
     return list(values[name].ints) if name in values else []
 
@@ -148,7 +140,7 @@ def _blocks(graph: "onnx.GraphProto") -> tuple[list[tuple[str, ...]], dict[str, 
         said = {item.key: item.value for item in node.metadata_props}
         scopes, classes = _listed(said.get(_SCOPES)), _listed(said.get(_CLASSES))
         if len(scopes) > 1:
-            path = scope_path(scopes[1:-1])
+            path: tuple[str, ...] | None = scope_path(scopes[1:-1])
             for scope, kind in zip(scopes, classes, strict=False):
                 kinds[".".join(scope_path([scope]))] = kind.rpartition(".")[2]
         else:
@@ -172,9 +164,9 @@ def _notes(operations: Sequence[Operation]) -> Iterator[str]:
     converts = sum(operation.kind in _CONVERTS for operation in operations if operation.hidden)
     computed = sum(bool(operation.hidden) for operation in operations) - converts
     if converts:
-        yield f"{counted(converts, 'node')} that only quantize or dequantize are not drawn: their layers are marked"
+        yield f"not drawn: {counted(converts, 'node')} to quantize or dequantize; the layers between them are marked"
     if computed:
-        yield f"{counted(computed, 'node')} that read nothing but shapes and constants {'is' if computed == 1 else 'are'} not drawn"
+        yield f"not drawn: {counted(computed, 'node')} with nothing but shapes and constants to read"
     bodies = sum(operation.kind in ("If", "Loop", "Scan") for operation in operations)
     if bodies:
-        yield f"{counted(bodies, 'subgraph')} of If, Loop or Scan: drawn as one box each, since which part runs depends on the data"
+        yield f"control flow: {counted(bodies, 'box', 'boxes')} of If, Loop or Scan, in which the data decide what runs"

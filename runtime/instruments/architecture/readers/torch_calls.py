@@ -90,7 +90,7 @@ class CallTrace(TorchFunctionMode):
         if self._depth_of_layer or not self._stack:
             return function(*args, **kwargs)
         begun = self._counter.get_total_flops()
-        before = [tensor for tensor in _tensors((args, kwargs))]
+        before = _tensors((args, kwargs))
         sources = self._sources(before)
         answer = function(*args, **kwargs)
         made = _tensors(answer)
@@ -205,11 +205,11 @@ class CallTrace(TorchFunctionMode):
             return (*above, self._numbered(type(part).__name__))
         if not name:
             return ()
-        above = self._stack[-1] if self._stack else None
-        prefix = self._names.get(id(above.part), "") if above else ""
+        caller = self._stack[-1] if self._stack else None
+        prefix = self._names.get(id(caller.part), "") if caller else ""
         inner = name.removeprefix(f"{prefix}.") if prefix else name
         parts = inner.split(".")
-        path = (*(above.path if above else ()), *parts)
+        path = (*(caller.path if caller else ()), *parts)
         joined = ".".join(path)
         self._calls[joined] = self._calls.get(joined, 0) + 1
         again = self._calls[joined]

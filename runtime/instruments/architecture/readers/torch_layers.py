@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.instruments.architecture.readers.onnx_graph import convolution
+from titrant.runtime.instruments.architecture.names import convolution
 
 if TYPE_CHECKING:
     import torch

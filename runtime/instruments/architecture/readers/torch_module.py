@@ -10,7 +10,7 @@ from titrant.runtime.inspect.torch import list_layers
 from titrant.runtime.instruments.architecture.architecture import Architecture, of_layers
 from titrant.runtime.user_code import call, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.facts import ModelFacts, TensorSpec
+from titrant.schema.facts import TensorSpec
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class CallInputs:
 def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -> Architecture:
     """Return the architecture of a live module, which stays as it is: a copy that shares its weights is called.
 
-    Raises RecipeError X672 for layers without sizes and no inputs, StepError X156 when the call fails.
+    Raises RecipeError X722 for layers without sizes and no inputs, StepError X156 when the call fails.
     """
     lazy = [path for path, part in module.named_modules() if _is_lazy(part)]
     if inputs is None:
@@ -38,7 +38,7 @@ def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -
             message = (
                 f"{counted(len(lazy), 'layer')} of {name} {'has' if len(lazy) == 1 else 'have'} no size yet: {lazy[0]}"
             )
-            raise RecipeError(Diagnostic("X672", message, help="give the inputs of a call, which decide it"))
+            raise RecipeError(Diagnostic("X722", message, help="give the inputs of a call, which decide it"))
         return of_parts(name, module)
     shadow = _shadow(module)
     reason = ""
@@ -60,8 +60,7 @@ def of_parts(name: str, module: "torch.nn.Module", notes: Sequence[str] = ()) ->
     """Return the layers of a module in the order of their registration, without data flow."""
     layers = list_layers(module, {})
     kinds = {path: type(part).__name__ for path, part in module.named_modules()}
-    facts = ModelFacts("factory", "", 0, 0, 0, layers)
-    return replace(of_layers(name, facts, tuple(notes)), kinds=kinds)
+    return of_layers(name, layers, tuple(notes), kinds)
 
 
 def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], cases: int = 2) -> Architecture:
@@ -150,10 +149,10 @@ def _shadow(module: "torch.nn.Module") -> "torch.nn.Module":
 
     A module that cannot be copied is taken as it is.
     """
-    from torch.nn.parameter import UninitializedTensorMixin
+    from torch.nn.parameter import is_lazy
 
     held = [*module.parameters(), *module.buffers()]
-    shared = {id(tensor): tensor for tensor in held if not isinstance(tensor, UninitializedTensorMixin)}
+    shared = {id(tensor): tensor for tensor in held if not is_lazy(tensor)}
     try:
         shadow = copy.deepcopy(module, shared)
     except (TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError, RecursionError):

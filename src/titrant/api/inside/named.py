@@ -13,6 +13,7 @@ from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
+    from titrant.api.advise import Advised
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.runtime.instruments.attention.seen import AttentionSeen
     from titrant.runtime.instruments.comparison.difference import ModelComparison
@@ -69,6 +70,41 @@ def inspect_attention(model: NamedModel, rows: RowsAsked, *, tokens: bool = Fals
     return read_back(AttentionSeen, _look("attention", [model], rows, given=True, tokens=tokens))
 
 
+def inspect_advice(model: NamedModel, rows: RowsAsked) -> "Advised":
+    """Time a model's layers and batches in a child process, and return what the figures speak for.
+
+    Raises as `titrant.advise` does.
+    """
+    from titrant.api.advise import LEVEL, advised
+    from titrant.api.inspect import inspect
+    from titrant.runtime.instruments.measured import Measured
+
+    figures = read_back(Measured, _look("advice", [model], rows, given=True))
+    if is_run(model.subject):  # what it released is quantized or not; its recipe says what else there is
+        return advised(figures, None)
+    inspected = inspect(
+        model.subject,
+        level=LEVEL,
+        args=model.args,
+        inputs=model.inputs,
+        overrides=model.overrides,
+        trust=model.trust,
+    )
+    return advised(figures, inspected.suitability)
+
+
+def advise_draft(parsed: ParsedRecipe, *, trust: bool) -> "Advised":
+    """Return what the figures of a recipe's model speak for, before the recipe is a file."""
+    from titrant.api.advise import LEVEL, advised
+    from titrant.api.inspect import inspect_recipe
+    from titrant.runtime.instruments.measured import Measured
+
+    opened = _bound(NamedModel(parsed.recipe.name, trust=trust), parsed)
+    figures = read_back(Measured, _seen("advice", [opened], RowsAsked(), given=True))
+    inspected = inspect_recipe(parsed.recipe.name, parsed, LEVEL, None, trust=trust, drawn=False)
+    return advised(figures, inspected.suitability)
+
+
 def inspect_pair(first: NamedModel, second: NamedModel, rows: RowsAsked) -> "ModelComparison":
     """Return two models side by side; a run is its original in the first place, what it released in the second.
 
@@ -82,16 +118,23 @@ def inspect_pair(first: NamedModel, second: NamedModel, rows: RowsAsked) -> "Mod
 def _look(
     what: str, models: Sequence[NamedModel], rows: RowsAsked, *, given: bool, tokens: bool = False
 ) -> Mapping[str, Any]:
-    from titrant.api.plan import inspector
-    from titrant.compiler.bind.bind import bind
-    from titrant.runtime.store.home import open_home
-
     if rows.count is not None and rows.count < 1:
         raise RecipeError(Diagnostic("X682", f"--rows {rows.count} are no rows", help="give 1 or more"))
     if rows.data is not None and not rows.data.is_file():
         raise RecipeError(Diagnostic("X682", f"there is no file {rows.data}", help="give an .npz file of arrays"))
-    home = open_home()
     opened = [_opened(model, released=place > 0) for place, model in enumerate(models)]
+    return _seen(what, opened, rows, given=given, tokens=tokens)
+
+
+def _seen(
+    what: str, opened: "Sequence[_Opened]", rows: RowsAsked, *, given: bool, tokens: bool = False
+) -> Mapping[str, Any]:
+    """Ask the child process about models that are opened."""
+    from titrant.api.plan import inspector
+    from titrant.compiler.bind.bind import bind
+    from titrant.runtime.store.home import open_home
+
+    home = open_home()
     bound = next((each.bound for each in opened if each.bound is not None), None)
     bound = bind(bare_recipe(_ANY, "auto", None, None)) if bound is None else bound
     runs = given and (what != "comparison" or not any(each.weights for each in opened))

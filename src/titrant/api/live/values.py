@@ -152,7 +152,7 @@ def live_rows(role: str, value: Any) -> Rows:
     places = np.arange(count)
     if labels is None:
         return Rows(role, inputs, None, places, places.astype(np.uint64))
-    given = _array(f"{role}: the labels", labels)
+    given = plain_array(f"{role}: the labels", labels)
     held = len(given) if given.ndim else 0
     if held == count and given.dtype.kind == "f":
         return Rows(role, inputs, None, places, places.astype(np.uint64), targets=given.astype(np.float64))
@@ -234,7 +234,7 @@ def _arrays(port: str, given: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _array(place: str, value: Any) -> np.ndarray:
+def plain_array(place: str, value: Any) -> np.ndarray:
     """Return an array, a tensor of any device or lists of numbers as an array; RecipeError X232 for what is none."""
     try:
         if hasattr(value, "detach"):
@@ -249,7 +249,7 @@ def _array(place: str, value: Any) -> np.ndarray:
 
 def _standard(place: str, name: str, value: Any) -> np.ndarray:
     """Return numbers in a type that inputs have, float32 or int64; RecipeError X232 for those that have no place."""
-    array = _array(f"{place}: {name}", value)
+    array = plain_array(f"{place}: {name}", value)
     if array.dtype.kind not in "fiubc":
         what = f"an array of {array.dtype}" if array.ndim else f"a {type(value).__name__}"
         advice = "make numbers of it, all rows in one array: np.stack(list(…)) of a generator"

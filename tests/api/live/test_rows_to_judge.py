@@ -1,0 +1,75 @@
+"""Two models in memory are judged on rows in memory: released, or kept back with exit 5, as a recipe would."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import titrant
+from titrant.schema.diagnostics.diagnostics import RecipeError
+
+torch = pytest.importorskip("torch")
+
+S, Rows = titrant.sections, titrant.RowsToJudge
+DRAWN = np.random.default_rng(0)
+SICK = DRAWN.integers(0, 2, 1500)
+X = (DRAWN.normal(size=(1500, 4)) + SICK[:, None] * 1.2).astype(np.float32)
+SEX = np.where(DRAWN.integers(0, 2, 1500) > 0, "F", "M")
+ROWS = Rows("binary_classification", {"x": X}, SICK, contract=S.Validation(retention=0.9), positive=1)
+
+
+def net(scale=1.0):
+    """What tells the sick from the healthy by the sum of four numbers."""
+    module = torch.nn.Linear(4, 2)
+    module.weight.data = torch.tensor([[-scale] * 4, [scale] * 4])
+    module.bias.data = torch.tensor([2.4, -2.4])
+    return module
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory, warm_workers):
+    place = tmp_path_factory.mktemp("home")
+    with mock.patch.dict(os.environ, {"TITRANT_HOME": str(place)}):
+        yield place
+
+
+def test_releases_a_live_model_that_keeps_the_contract(home):
+    original, smaller = net(), net(1.002)
+    rows = replace(ROWS, subgroups={"sex": SEX})
+    record = titrant.validate(original, smaller, rows)
+    assert (record.verdict, record.exit, record.released) == ("PASS", 0, ("given",))
+    assert original.training
+    assert smaller.training
+    folder = home / "runs" / record.run
+    assert (folder / "report.html").is_file()
+    again = titrant.validate(original, smaller, rows)
+    assert again.run == record.run
+
+
+def test_keeps_back_one_that_does_not(tmp_path):
+    file = titrant.export(net(), "onnx", tmp_path / "original.onnx", example={"input": X[:4]}).path
+    broken = titrant.export(net(-1.0), "onnx", tmp_path / "broken.onnx", example={"input": X[:4]}).path
+    record = titrant.validate(file, broken, replace(ROWS, rows={"input": torch.from_numpy(X)}))
+    assert (record.verdict, record.exit, record.released) == ("FAIL", 5, ())
+
+
+@pytest.mark.parametrize(("original", "rows", "words"), [
+    (net(), replace(ROWS, labels=SICK[:100]), "X623: there are 1500 rows, and 100 values of label"),
+    (net(), replace(ROWS, labels=None), "X623: binary_classification is judged by labels"),
+    (net(), replace(ROWS, subgroups={"sex": SEX[1:]}), "X623: there are 1500 rows, and 899 values of sex"),
+    (net(), replace(ROWS, subgroups={"age": X[:, 0]}), r"X623: age holds fractions.*np\.digitize"),
+    (net(), replace(ROWS, subgroups={"x": SEX}), "X623: x is an input of the model"),
+    (net(), replace(ROWS, contract=S.Validation(bias=0.8)), r"R110: `bias` compares subgroups"),
+    (net(), replace(ROWS, task="binary_clasification"), "R017: .*did you mean `binary_classification`"),
+    (net(), replace(ROWS, rows=(row for row in X)), "X232: rows: the rows are a generator"),
+    (net(), {"x": X}, "X623: .*RowsToJudge, and this is of type dict"),
+    ("recipe", ROWS, "X623: there is no recipe whose model"),
+    (Path("missing.onnx"), ROWS, "P142: there is no file"),
+    (len, ROWS, "X621: the original is a builtin_function_or_method"),
+])  # fmt: skip
+def test_says_what_does_not_go_together(original, rows, words):
+    with pytest.raises(RecipeError, match=words):
+        titrant.validate(original, net(), rows)
