@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.instruments.hardware.during_run import RunHardware
 from titrant.runtime.run.deadline import Deadline, TimedPerformer
-from titrant.runtime.run.hardware import RunHardware
 from titrant.runtime.run.look_ledger import check_looks
 from titrant.runtime.run.outcome import Outcome, observed
 from titrant.runtime.run.perform import WorkerPerformer

@@ -118,6 +118,7 @@ _PUBLIC = {
     "capture_attention": "titrant.api.inside.live",
     "check": "titrant.api.check",
     "check_health": "titrant.api.inside.live",
+    "check_health": "titrant.api.look_inside",
     "check_model": "titrant.api.check_model",
     "clean_store": "titrant.api.store",
     "compare_models": "titrant.api.inside.live",

@@ -76,8 +76,8 @@ def advised(figures: Measured, suitability: "Suitability | None", hardware: "Har
 
 def _suitability(model: Any, inputs: Any, hardware: "Hardware | None") -> "Suitability":
     """Ask the planner what becomes of each layer."""
+    from titrant.api.check_model import check_model
     from titrant.api.export import example_rows
-    from titrant.api.live.suits import check_model
 
     if isinstance(model, (str, Path)):
         return check_model(str(model), LEVEL, hardware=hardware)

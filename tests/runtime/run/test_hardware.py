@@ -5,8 +5,8 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+from titrant.runtime.instruments.hardware.during_run import RunHardware
 from titrant.runtime.instruments.hardware.run_utilization import RunUtilization, page, run_text
-from titrant.runtime.run.hardware import RunHardware
 from titrant.schema.plan import MEMORY, UTILIZATION, plan_digest
 from titrant.schema.values.canonical import read_back
 
