@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from titrant.api.explain import explain
     from titrant.api.export import export
     from titrant.api.init import init
-    from titrant.api.inside.live import capture_attention, check_health, compare_models
     from titrant.api.inspect import inspect
     from titrant.api.label import label
     from titrant.api.layers import layers
     from titrant.api.live.rows_to_judge import RowsToJudge
     from titrant.api.load import load
     from titrant.api.lock import lock
+    from titrant.api.look_inside import capture_attention, check_health, compare_models
     from titrant.api.migrate import migrate
     from titrant.api.optimize import optimize
     from titrant.api.plan import plan
@@ -115,13 +115,12 @@ _PUBLIC = {
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
     "call_times": "titrant.runtime.instruments.clock.calls",
-    "capture_attention": "titrant.api.inside.live",
+    "capture_attention": "titrant.api.look_inside",
     "check": "titrant.api.check",
-    "check_health": "titrant.api.inside.live",
     "check_health": "titrant.api.look_inside",
     "check_model": "titrant.api.check_model",
     "clean_store": "titrant.api.store",
-    "compare_models": "titrant.api.inside.live",
+    "compare_models": "titrant.api.look_inside",
     "count_parameters": "titrant.runtime.instruments.summary",
     "create_scaler": "titrant.runtime.training.precision",
     "detect": "titrant.compiler.machine.detect",

@@ -58,7 +58,7 @@ def init(
 
 def _with_advice(text: str, parsed: "ParsedRecipe", subject: Subject, *, trust: bool) -> str:
     """Add what was measured to a draft: a line that only times more, and suggestions that a person decides on."""
-    from titrant.api.inside.named import advise_draft
+    from titrant.api.inspect_inside import advise_draft
 
     with reading():
         advised = advise_draft(parsed, trust=trust)

@@ -10,7 +10,7 @@ from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 if TYPE_CHECKING:
     from titrant.api.advise import Advised
-    from titrant.api.inside.named import NamedModel
+    from titrant.api.inspect_inside import NamedModel
 
 
 def inside_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def refuse_rows(options: argparse.Namespace) -> None:
 
 def call_inside(options: argparse.Namespace) -> int:
     """Look inside one model, or hold two side by side; exit 0, whatever is found."""
-    from titrant.api.inside.named import RowsAsked, inspect_advice, inspect_attention, inspect_health, inspect_pair
+    from titrant.api.inspect_inside import RowsAsked, inspect_advice, inspect_attention, inspect_health, inspect_pair
 
     _refuse(options)
     rows, first = RowsAsked(options.rows, options.data, options.seed), _named(options, options.model)
@@ -55,7 +55,7 @@ def call_inside(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace, subject: str) -> "NamedModel":
-    from titrant.api.inside.named import NamedModel
+    from titrant.api.inspect_inside import NamedModel
 
     factory = ":" in subject and not Path(subject).exists()
     return NamedModel(
@@ -92,7 +92,7 @@ def _advice(options: argparse.Namespace, advised: "Advised") -> int:
 
 
 def _answer(options: argparse.Namespace, seen: Any) -> int:
-    from titrant.api.inside.named import inside_text, save_inside
+    from titrant.api.inspect_inside import inside_text, save_inside
 
     if options.out is not None:
         save_inside(seen, " beside ".join(filter(None, (options.model, options.other))), Path(options.out))

@@ -1,1 +1,0 @@
-"""Look inside models: live ones and files in this process, what a command names in a child process."""
