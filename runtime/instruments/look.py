@@ -1,7 +1,7 @@
 """Answer, in a child process, what is asked of models: health, attention, two side by side, or what advice rests on.
 
-The request: {"look": "health", "attention", "comparison" or "advice", "seed": int, "subjects": [subject, …], "rows": rows
-or null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator
+The request: {"look": "health", "attention", "comparison" or "advice", "seed": int, "subjects": [subject, …], "rows":
+rows or null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator
 that loads a model, with what its recipe's data are.
 Rows are {"drawn": count, "specs": [[name, shape, dtype], …]}, {"file": path} or {"artifact", "most": count}; "tokens"
 lets the first row's whole numbers be named.
@@ -50,7 +50,10 @@ def answer(
 def _seen(request: Mapping[str, Any], load: LoadArtifact) -> Any:
     values = [_value(each, int(request["seed"]), load) for each in request["subjects"]]
     subjects = [_opened(each, value) for each, value in zip(request["subjects"], values, strict=True)]
-    inputs = None if request["rows"] is None else _inputs(request["rows"], subjects, int(request["seed"]), load)
+    inputs: Mapping[str, np.ndarray] | None = None
+    if request["rows"] is not None:  # of a file without a model there are none to draw, and it is refused by name
+        runs = subjects[0].runs
+        inputs = _inputs(request["rows"], subjects, int(request["seed"]), load) if runs else {}
     work: Mapping[str, Callable[[], Any]] = {
         "health": lambda: health_of(subjects[0], inputs),
         "attention": lambda: seen(
