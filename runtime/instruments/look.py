@@ -1,8 +1,8 @@
 """Answer, in a child process, what is asked of models: health, attention, two side by side, or what advice rests on.
 
 The request: {"look": "health", "attention", "comparison" or "advice", "seed": int, "subjects": [subject, …], "rows":
-rows or null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an operator
-that loads a model, with what its recipe's data are.
+rows or null}. A subject is {"name", "file"}, {"name", "artifact"}, or {"name", "operator", "params", "data"} of an
+operator that loads a model, with what its recipe's data are.
 Rows are {"drawn": count, "specs": [[name, shape, dtype], …]}, {"file": path} or {"artifact", "most": count}; "tokens"
 lets the first row's whole numbers be named.
 """

@@ -42,7 +42,8 @@ def test_has_no_section_of_what_nobody_asked_for(records):
 HEALTH = {
     "subject": "net", "tensors": [], "answers": [], "rows": 4, "notes": [],
     "findings": [
-        {"kind": "nan", "severity": "fault", "layer": "head", "figure": 1.0, "words": "head.<w> holds 1 NaN", "helps": "x"}
+        {"kind": "nan", "severity": "fault", "layer": "head", "figure": 1.0, "words": "head.<w> holds 1 NaN",
+         "helps": "take an earlier one"}
     ],
 }  # fmt: skip
 ATTENTION = {
