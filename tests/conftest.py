@@ -55,14 +55,23 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
-OPERATORS = sorted((Path(SOURCE) / "titrant" / "runtime" / "operators").glob("*/[!_]*.py"))
+OWN = Path(SOURCE) / "titrant"
+# onnxruntime begins threads, which no fork has; OpenVINO and MLX take long, and few tests need them.
+ENGINES = tuple(OWN / "runtime" / "backends" / name for name in ("onnxruntime", "openvino", "mlx"))
+FILES = [
+    file.relative_to(OWN.parent)
+    for room in ("api", "cli", "compiler", "runtime")
+    for file in sorted((OWN / room).rglob("*.py"))
+    if not any(file.is_relative_to(engine) for engine in ENGINES)
+]
 
-# What most runs load, and takes most of their time; onnxruntime begins threads, which no fork has.
+# What most runs load, and takes most of their time.
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
-    "jinja2", "titrant.cli.plan", "titrant.cli.run", "titrant.compiler.compile",
-    "titrant.runtime.run.execute", "titrant.runtime.worker.child", "titrant.runtime.inspect.inspect",
-    *(f"titrant.runtime.operators.{file.parent.name}.{file.stem}" for file in OPERATORS),
+    "jinja2", "filelock", "PIL.Image", "pyarrow.csv", "safetensors.torch", "torch.utils.flop_counter",
+    *(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in FILES),
+    *(f"torch.onnx._internal.torchscript_exporter.symbolic_opset{version}" for version in range(7, 21)),
+    "titrant.runtime.backends.onnxruntime.stamp", "titrant.runtime.backends.mlx",
 )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +16,8 @@ HARMED = ROOT / "docs" / "examples" / "harmed_subgroup"
 
 def made_and_run(example, warm, folder):
     """Return the exit code of an example's run, what it printed, and the folder of the run."""
+    import jsonschema
+
     copied = shutil.copytree(example, folder / example.name)
     home = {"TITRANT_HOME": str(folder / "home")}
     made = warm("make.py", cwd=copied, env=home)

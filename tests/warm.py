@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from pathlib import Path
 
 PATH = sys.path[1:]
@@ -172,12 +173,49 @@ def compile_templates():
         environment.get_template(name)
 
 
+def build_classes():
+    """Build what else is made when it is first used: validators of sections and parameters, and `__init__`s.
+
+    That is a third of what a plan takes.
+    """
+    from pydantic import BaseModel
+
+    from titrant.schema.language import shape
+    from titrant.schema.recipe.recipe import Recipe
+    from titrant.schema.values.frozen import _Late
+
+    for key in Recipe.model_fields:
+        shape._adapter(key).rebuild()
+    models = BaseModel.__subclasses__()
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        if model.__module__.startswith("titrant."):
+            model.model_rebuild()
+    for late in [each for each in gc.get_objects() if type(each) is _Late]:
+        late.__get__(None, late._kind)
+
+
+def forget_endings():
+    """Let no process that is forked do at its end what torch does at its own: a tenth of a second, for nobody.
+
+    It takes its operators away one by one, and loads what would print how long its compiler took.
+    """
+    from torch._dynamo.utils import dump_compile_times
+
+    atexit.unregister(dump_compile_times)
+    for ending in list(weakref.finalize._registry):
+        ending.atexit = False
+
+
 if __name__ == "__main__":
     from titrant.schema.values.extensions import by_group
 
     for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
     compile_templates()
+    build_classes()
+    forget_endings()
     assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
     subprocess.Popen = Started
     gc.collect()

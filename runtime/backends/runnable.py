@@ -8,8 +8,8 @@ from titrant.runtime.backends.session import Spec, adapted
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
-# CallInputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
-CallInputs = Mapping[str, Any] | tuple[Any, ...]
+# RunInputs of a call, by name or in order: NumPy arrays, or an engine's own tensors.
+RunInputs = Mapping[str, Any] | tuple[Any, ...]
 
 
 class LoadedModel(Protocol):
@@ -17,8 +17,9 @@ class LoadedModel(Protocol):
 
     inputs: tuple[Spec, ...]  # name, shape with text where a size is free, dtype; () where nobody says
     fixed_batch: int | None  # the batch size that it insists on; None: any
+    device: str  # where it computes: cpu, cuda:0 …
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with these inputs, which lie where the engine takes them, and wait for its end in the call.
 
         Raises StepError for inputs that the model does not have.
@@ -47,7 +48,7 @@ class Runnable:
     note: str = ""
 
 
-def in_order(inputs: CallInputs, names: Sequence[str]) -> dict[str, Any]:
+def in_order(inputs: RunInputs, names: Sequence[str]) -> dict[str, Any]:
     """Return inputs by the names that a model has, in its order; a lone one goes to the only name, whatever its own.
 
     StepError X670 where there are others than the model takes; inputs that a model does not take are left out.
@@ -84,16 +85,17 @@ class LoadedSession:
 
     fixed_batch: int | None
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, device: str = "") -> None:
         from titrant.runtime.backends.recurrent import stateless
 
         recurrence = getattr(session, "recurrence", None)
         self.inputs: tuple[Spec, ...] = tuple(stateless(session.specs, recurrence))
         self.fixed_batch = session.fixed_batch
+        self.device = device or "cpu"
         self._own, self._session = session, adapted(session)
         self._plain = recurrence is None and all(shape for _, shape, _ in self.inputs)
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with NumPy arrays in the model's order."""
         from titrant.runtime.backends.recurrent import first_step
 

@@ -45,7 +45,7 @@ class CurvePanel:
     mark_words: str = ""
 
 
-Points = list[tuple[float, float]]
+CurvePoints = list[tuple[float, float]]
 
 
 def curve_panels(title: str, panels: Sequence[CurvePanel], name: str) -> str:
@@ -102,9 +102,9 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else plain_number(value)
 
 
-def _stretches(values: Sequence[float], log: bool) -> Iterator[Points]:
+def _stretches(values: Sequence[float], log: bool) -> Iterator[CurvePoints]:
     """Yield the parts of a line between its gaps."""
-    points: Points = []
+    points: CurvePoints = []
     for place, value in enumerate(values, 1):
         if math.isfinite(value) and (value > 0 or not log):
             points.append((float(place), float(value)))
@@ -115,7 +115,9 @@ def _stretches(values: Sequence[float], log: bool) -> Iterator[Points]:
         yield points
 
 
-def _line(label: str, values: Sequence[float], stretches: list[Points], index: int, scales: tuple[Scale, Scale]) -> str:
+def _line(
+    label: str, values: Sequence[float], stretches: list[CurvePoints], index: int, scales: tuple[Scale, Scale]
+) -> str:
     along, up = scales
     shown = ""
     for points in stretches:
@@ -130,7 +132,7 @@ def _line(label: str, values: Sequence[float], stretches: list[Points], index: i
     return f'<g class="series"><title>{escape(tip)}</title>{shown}</g>'
 
 
-def _thinned(points: Points) -> Points:
+def _thinned(points: CurvePoints) -> CurvePoints:
     """Return the lowest and the highest point of every few, in order, where there are more than can be seen."""
     if len(points) <= _MOST_POINTS:
         return points

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from titrant.runtime.instruments.arrays.libraries import is_module, library_of
-from titrant.runtime.instruments.arrays.library import ModulePart
+from titrant.runtime.arrays.libraries import is_module, library_of
+from titrant.runtime.arrays.library import ModulePart
 from titrant.runtime.instruments.checks.statistics import ArrayStatistics, described
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import columns, first_line

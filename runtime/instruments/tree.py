@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from titrant.runtime.instruments.arrays.libraries import is_array, is_module, library_of, together
-from titrant.runtime.instruments.arrays.library import ArrayLibrary
-from titrant.runtime.instruments.arrays.walk import changed, leaves
+from titrant.runtime.arrays.libraries import is_array, is_module, library_of, together
+from titrant.runtime.arrays.library import ArrayLibrary
+from titrant.runtime.arrays.walk import changed, leaves
 
 Tree = TypeVar("Tree")
 

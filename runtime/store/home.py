@@ -200,9 +200,7 @@ def gone(home: Home, error: OSError, unnamed: Path | None = None) -> Diagnostic 
 
 def few_files() -> Diagnostic:
     """Say that this process may not open as many files as it needs."""
-    import resource
-
-    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit, most = _file_limits() or (LEAST_FILES, LEAST_FILES)
     advice = (
         f"allow more: ulimit -n {LEAST_FILES * 4}" if most >= LEAST_FILES * 4 else "allow more where the shell starts"
     )
@@ -212,11 +210,21 @@ def few_files() -> Diagnostic:
 
 def refuse_few_files() -> None:
     """Raise InfeasibleError X305 where a worker could not open what it needs: its libraries would fail anyhow."""
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit != resource.RLIM_INFINITY and limit < LEAST_FILES:
+    limits = _file_limits()
+    if limits is not None and 0 <= limits[0] < LEAST_FILES:
         raise InfeasibleError(few_files())
+
+
+def _file_limits() -> tuple[int, int] | None:
+    """Return how many files a process may open, and may at most be allowed to; None where the system has no limit.
+
+    Without end is below 0 or beyond any number of files.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def _no_folder(path: Path) -> Diagnostic:

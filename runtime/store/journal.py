@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from titrant.schema.values.files import BINARY
 from titrant.schema.values.text import printable
 
 # What is shown while it happens, but not kept.
@@ -26,7 +27,7 @@ class Journal:
 
     def open(self, path: Path) -> None:
         """Write everything so far to a file, and from now on each event as it comes."""
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         for line in self._waiting:
             _write(self._file, line)
         self._waiting.clear()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.machine.processes import is_orphaned
 from titrant.runtime.trackers.mlflow import open_mlflow
 from titrant.runtime.trackers.reader import facts_of, follow
 from titrant.runtime.trackers.tensorboard import open_tensorboard
@@ -54,7 +55,7 @@ def main() -> None:
         begun,
         TRACKERS[begun.tracker],
         (facts, asked["options"]),
-        follow(facts, lambda: os.getppid() != parent),
+        follow(facts, lambda: is_orphaned(parent)),
         publish,
     )
     publish(ended)

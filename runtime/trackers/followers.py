@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from titrant.runtime.machine.processes import apart, end_whole, hold_process
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.run_folder import TRACKING
 from titrant.runtime.trackers.tracker import DIED, FOLDER, TOO_LATE
@@ -116,7 +116,7 @@ class _Follower:
                     stderr=log,
                     text=True,
                     env=environment,
-                    start_new_session=True,
+                    **apart(),
                 )
             stdin, stdout = self._process.stdin, self._process.stdout
             assert stdin is not None
@@ -163,12 +163,11 @@ class _Follower:
     def hold(self, *, held: bool) -> None:
         """Stop it, or let it go on; what a library started has nothing to do without it."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGSTOP if held else signal.SIGCONT)
+            hold_process(self._process.pid, held=held)
 
     def _kill(self) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            end_whole(self._process.pid)
 
 
 def _log(path: Path) -> IO[bytes]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from titrant.runtime.machine.processes import lives
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.trackers.tracker import (
     FOLDER,
@@ -134,10 +135,9 @@ def _continued(earlier: Path) -> str:
 
 def _lives(process: object) -> bool:
     try:
-        os.kill(int(str(process)), 0)
-    except (OSError, ValueError):
+        return lives(int(str(process)))
+    except (OverflowError, ValueError):
         return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.instruments.arrays.torch_arrays import norms
+from titrant.runtime.arrays.torch_arrays import norms
 
 # A layer whose gradient has a norm below the first does not move, above the second it jumps; above the third all of
 # them together move the weights further than the optimizers' usual step sizes are made for.

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime import catalog
+from titrant.runtime.machine.processes import taken_over
 from titrant.runtime.seed import Seeding
 from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
@@ -171,4 +172,4 @@ def _sender(answers: int) -> Send:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(taken_over(sys.argv[1], writes=False), taken_over(sys.argv[2], writes=True), Path(sys.argv[3]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.machine.processes import KILLED
 from titrant.schema.diagnostics import diagnostics
 from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, StepError, TitrantError
 from titrant.schema.values.canonical import plain
@@ -41,7 +42,7 @@ def out_of_memory_kills() -> int | None:
 
 def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
     """Explain an exit code (negative: a signal); `printed` is the last line that was printed."""
-    if code == -signal.SIGKILL:
+    if KILLED is not None and code == -KILLED:
         return _killed(kills_before)
     if code < 0:
         name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"

@@ -1,21 +1,16 @@
-"""The parent's side of the worker: one child process that holds torch, live models and the user's code.
-
-Its answers are read line by line; a signal is noticed also when it comes just before the waiting for one.
-"""
+"""The parent's side of the worker: one child process that holds torch, live models and the user's code."""
 
 import contextlib
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from titrant.runtime.machine.processes import apart, end_whole, handed_over
 from titrant.runtime.store.home import Home, refuse_few_files
 from titrant.runtime.store.locks import unfinished_folder
 from titrant.runtime.worker.messages import (
@@ -27,13 +22,12 @@ from titrant.runtime.worker.messages import (
     raise_answer,
 )
 from titrant.runtime.worker.output import OutputPipe, Printed, write_log
+from titrant.runtime.worker.pipe import PipeLines, alarmed
 from titrant.runtime.worker.step_context import at_work
 
 Listen = Callable[[Mapping[str, Any]], None]
 _MAIN = "titrant.runtime.worker.child"
 _CLOSE_SECONDS = 2.0
-_BLOCK = 1 << 16
-_NONE = -1
 
 
 class Worker:
@@ -76,8 +70,8 @@ class Worker:
         """Send a request and return its answer; `listen` is told of progress, measurements and what was printed.
 
         `request["do"]` is "run", "inspect" (also where it is left out), "describe", "ask_operator", "compare", "bench",
-        "look" or "power", see `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when
-        it died, DamagedArtifactError when a stored input is not intact.
+        "look" or "power", see `titrant.runtime.worker.child`. Raises the TitrantError that the child met,
+        WorkerDiedError when it died, DamagedArtifactError when a stored input is not intact.
         """
         message = self.message(request, listen)
         raise_answer(message)
@@ -136,14 +130,12 @@ class Worker:
         """
         process = self._process
         if process is not None and self._answering:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end_whole(process.pid)
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            end_whole(self._process.pid)
             self._process.wait()
             self._forget()
 
@@ -156,15 +148,16 @@ class Worker:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         try:
+            passing, (requests, answers) = handed_over((theirs_in, theirs_out))
             self._process = subprocess.Popen(
                 # -P: the current folder is not the user's code; the recipe's folder is.
-                [sys.executable, "-P", "-m", _MAIN, str(theirs_in), str(theirs_out), str(scratch)],
+                [sys.executable, "-P", "-m", _MAIN, requests, answers, str(scratch)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._printed.end,
                 stderr=self._printed.end,
                 env=os.environ | environment(self._home, self._folder, self._threads, self._seed),
-                pass_fds=(theirs_in, theirs_out),
-                start_new_session=True,
+                **passing,
+                **apart(),
             )
         except BaseException:
             os.close(ours_in)
@@ -206,8 +199,7 @@ class Worker:
         calls: list[str] = []
         with contextlib.suppress(OSError):
             calls = (self._scratch / CRASH).read_text("utf-8", "replace").splitlines()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it started
+        end_whole(self._process.pid)  # what it started
         self._forget()
         return worker_exit, printed, calls
 
@@ -235,89 +227,3 @@ def environment(home: Home, folder: Path, threads: int, seed: int) -> dict[str, 
         "TITRANT_HOME": str(home.path),
         "TITRANT_RECIPE_FOLDER": str(folder),
     }
-
-
-class Alarm:
-    """The end of a pipe into which the system's own handler writes when a signal comes; `pass_on` is whose it was."""
-
-    def __init__(self, end: int, pass_on: int) -> None:
-        self.end = end
-        self._pass_on = pass_on
-
-    def take(self) -> None:
-        """Empty the pipe."""
-        with contextlib.suppress(BlockingIOError):
-            came = os.read(self.end, _BLOCK)
-            if self._pass_on != _NONE:
-                os.write(self._pass_on, came)
-
-
-@contextlib.contextmanager
-def alarmed() -> Iterator[Alarm | None]:
-    """Give an alarm for as long as it takes; None outside the main thread, where no signal is handled.
-
-    Python calls a signal's handler between two of its own steps. A signal that comes after the last of them, or in
-    another thread, does not end a read that waits: only this pipe tells of it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield None
-        return
-    end, written = os.pipe()
-    os.set_blocking(end, False)
-    os.set_blocking(written, False)
-    before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    alarm = Alarm(end, before)
-    try:
-        yield alarm
-    finally:
-        signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-        alarm.take()
-        os.close(end)
-        os.close(written)
-
-
-class PipeLines:
-    """The lines that come out of a pipe, which it closes."""
-
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
-        self._whole: list[bytes] = []  # the next one last
-        self._begun: list[bytes] = []  # parts of a line that is not whole yet
-
-    def next(self, alarm: Alarm | None = None) -> bytes | None:
-        """Wait for the next line; None where the pipe ended, also in the middle of a line.
-
-        When a signal comes, its handler is called at once, and may raise.
-        """
-        while not self._whole:
-            if alarm is not None and not _readable(self._pipe, alarm):
-                continue  # the signal's handler has its turn
-            block = os.read(self._pipe, _BLOCK)
-            if not block:
-                return None
-            self._add(block)
-        return self._whole.pop()
-
-    def close(self) -> None:
-        """Close the pipe."""
-        os.close(self._pipe)
-
-    def _add(self, block: bytes) -> None:
-        *whole, rest = block.split(b"\n")
-        if whole:
-            whole[0] = b"".join((*self._begun, whole[0]))
-            self._begun = []
-            self._whole = whole[::-1]
-        self._begun.append(rest)
-
-
-def _readable(pipe: int, alarm: Alarm) -> bool:
-    """Wait until something can be read; False where that is the alarm."""
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    poll.register(alarm.end, select.POLLIN)
-    ready = {end for end, _ in poll.poll()}
-    if alarm.end in ready:
-        alarm.take()
-        return False
-    return True

@@ -60,7 +60,9 @@ class Report(Section):
         MIN_CELL, description="groups and cells of tables with fewer cases than this are not shown, only that there are"
     )
     plots: tuple[Ref, ...] = Field(
-        (), description="functions `module:name` that draw or count what a model answers; runs your code"
+        (),
+        exclude_if=lambda value: not value,  # what says nothing is in no digest of a recipe
+        description="functions `module:name` that draw or count what a model answers; runs your code",
     )
     tokens: bool = Field(False, description="show tokens of the data (they may be patients' text)")
 

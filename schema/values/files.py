@@ -12,6 +12,8 @@ from typing import Any
 from titrant.schema.values.canonical import canonical_json, plain, sha256
 from titrant.schema.values.text import printable
 
+# A file descriptor that is opened without it turns line ends into others on Windows.
+BINARY = getattr(os, "O_BINARY", 0)
 _SEAL = "sealed"  # the digest of all else that a remembered answer holds
 _MAP_BYTES = 1 << 20
 _WINDOW_BYTES = 128 << 20
@@ -96,10 +98,11 @@ def append_line(path: Path, line: bytes, *, durable: bool) -> None:
 
     `line` has no line end. A `durable` one is on the disk when this returns. Raises OSError.
     """
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | BINARY, 0o644)
     try:
         size = os.fstat(file).st_size
-        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        os.lseek(file, max(0, size - 1), os.SEEK_SET)
+        torn = size > 0 and os.read(file, 1) != b"\n"
         os.write(file, b"\n" * torn + line + b"\n")
         if durable:
             os.fsync(file)

@@ -202,3 +202,33 @@ def test_refuses_models_whose_layers_no_hook_sees():
     ):
         with pytest.raises(ValueError, match=words), titrant.debug.watch_finite(hidden):
             pass
+
+
+@pytest.mark.parametrize(
+    ("value", "broken"),
+    [
+        (torch.nested.nested_tensor([torch.ones(2), torch.tensor([NAN])]), True),
+        (torch.ones(3).to_mkldnn(), False),
+        (torch.tensor([[NAN, 0], [0, 1]]).to_sparse_csr(), True),
+        (np.array([np.longdouble("1e4000")]), False),
+        (np.array([complex(1.7e308, 1.7e308)]), False),
+        (torch.tensor([3e38 + 3e38j]), False),
+        (mx.array([3e38 + 3e38j]), False),
+        (mx.array([complex(0, NAN)]), True),
+        ([torch.tensor([1e308], dtype=torch.float64), torch.ones(1)], False),
+    ],
+)
+def test_takes_no_large_number_and_no_layout_for_broken(value, broken):
+    assert titrant.debug.check_finite(value, raises=False).ok == (not broken)
+    assert titrant.debug.statistics(value).ok == (not broken)
+
+
+@pytest.mark.parametrize("value", ["text", (number for number in [1.0]), {1.0}, object()])
+def test_refuses_what_can_hold_no_arrays(value):
+    for look in (titrant.debug.check_finite, titrant.debug.statistics):
+        with pytest.raises(ValueError, match="holds no arrays that can be looked at: give an array"):
+            look(value)
+
+
+def test_finds_nothing_wrong_in_nothing():
+    assert titrant.debug.check_finite([None, {}, (), 3]).checked == 0

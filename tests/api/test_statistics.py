@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import titrant
-from titrant.runtime.instruments.arrays import numpy_arrays, torch_arrays
+from titrant.runtime.arrays import numpy_arrays, torch_arrays
 
 NUMBERS = st.sampled_from([0.0, 1.0, -2.5, 7.0, 1e-40, math.nan, math.inf, -math.inf])
 MAKE = {

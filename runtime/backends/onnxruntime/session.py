@@ -216,7 +216,7 @@ def runnable(value: Any) -> Runnable | None:
 
 
 def _loaded(source: Path | bytes, threads: int, device: str) -> LoadedSession:
-    return LoadedSession(OnnxSession(load(source, threads=threads, device=device or "cpu")))
+    return LoadedSession(OnnxSession(load(source, threads=threads, device=device or "cpu")), device)
 
 
 def _outside(path: Path) -> Iterator[Path]:

@@ -50,28 +50,28 @@ def count_operations(model: IrModel, inputs: "Mapping[str, np.ndarray]") -> dict
     """
     counted: dict[str, CountedOperation] = {}
     seen: set[str] = set()
+    made_of: Constants = {}  # of each operation, the constants that it is made of alone
     for operation in static_graph(model, inputs).get_ordered_ops():
-        if operation.get_type_name() in NO_NODES or _constants(operation):
+        name, kind = operation.get_friendly_name(), operation.get_type_name()
+        makers = [made_of[value.get_node().get_name()] for value in operation.input_values()]
+        fixed = [operation] if kind == _CONSTANT else [item for made in makers for item in made] if all(makers) else []
+        made_of[operation.get_name()] = fixed
+        if kind in NO_NODES or fixed:
             continue
         numbers = size = 0
-        for value in _held(operation):
-            fresh = [item for item in _constants(value.get_node()) if item.get_friendly_name() not in seen]
+        for value in _held(operation, made_of):
+            fresh = [item for item in made_of[value.get_node().get_name()] if item.get_friendly_name() not in seen]
             seen |= {item.get_friendly_name() for item in fresh}
             numbers += math.prod(value.get_shape()) if fresh else 0
             size += sum(item.get_byte_size() for item in fresh)
-        counted[operation.get_friendly_name()] = CountedOperation(numbers, size, _flops(operation))
+        counted[name] = CountedOperation(numbers, size, _flops(operation))
     return counted
 
 
-def _constants(operation: "openvino.Node") -> "list[openvino.Node]":
-    """Return the constants that an operation is, or is made of alone; [] for what is computed."""
-    if operation.get_type_name() == _CONSTANT:
-        return [operation]
-    makers = [_constants(value.get_node()) for value in operation.input_values()]
-    return [item for made in makers for item in made] if makers and all(makers) else []
+Constants = dict[str, "list[openvino.Node]"]
 
 
-def _held(operation: "openvino.Node") -> "Iterator[openvino.Output]":
+def _held(operation: "openvino.Node", made_of: Constants) -> "Iterator[openvino.Output]":
     """Yield the operands of an operation that are weights, biases or tables: numbers with fractions, more than one."""
     kind = operation.get_type_name()
     first = _SEQUENCE_WEIGHTS.get(kind, 0)
@@ -82,7 +82,7 @@ def _held(operation: "openvino.Node") -> "Iterator[openvino.Output]":
             and place >= first
             and value.get_element_type().get_type_name() in _FLOATS
         )
-        if plain and shape.is_static and math.prod(shape.to_shape()) > 1 and _constants(value.get_node()):
+        if plain and shape.is_static and math.prod(shape.to_shape()) > 1 and made_of[value.get_node().get_name()]:
             yield value
 
 

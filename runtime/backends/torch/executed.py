@@ -31,6 +31,8 @@ _WRAPPER, _TRACED, _SELF = "module.", "__module.", "self."
 # Tensors whose class, rather than their numbers' type, says how few bits they hold.
 _FEW_BITS = ("4bit", "int4", "uint4", "nf4", "fp4")
 _ROWS = 2
+# Where torch's own modules of whole numbers are defined.
+_OWN_QUANTIZED = "torch.ao.nn.quantized"
 
 
 def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
@@ -282,6 +284,8 @@ def precision_in(part: "torch.nn.Module", answered: str) -> str:
     """Return the width of weights of few bits, which kernels unpack, else the number format of a module's answer."""
     # Layers of few bits may keep bytes that hold several numbers each, and then say what these are.
     said: str = getattr(type(part), "executed_precision", "")
+    if type(part).__module__.startswith(_OWN_QUANTIZED):
+        return "int8"  # whose weights are packed, and no tensors of the module
     weight = _weight(part)
     if said or weight is None:
         return said or answered

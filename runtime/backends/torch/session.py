@@ -184,7 +184,7 @@ def need_device(device: str) -> None:
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }.get(kind, 0)
-    if int(index or 0) >= there:
+    if not (index or "0").isdecimal() or int(index or 0) >= there:
         raise StepError(
             Diagnostic("X220", f"torch sees no device {device} here", help="set target.device to auto or cpu")
         )

@@ -18,7 +18,7 @@ def save_model(
 ) -> Path:
     """Write a model's drawing (.svg), or a page with what was found out of it (.html), and `further` sections last.
 
-    RecipeError X721 where the file cannot be written.
+    RecipeError X681 where the file cannot be written.
     """
     if file.suffix.lower() == ".svg":
         return write_out(file, architecture.picture().alone())

@@ -28,7 +28,7 @@ _MOST_BLOCKS, _MOST_LAYERS = 40, 1000
 def save(architecture: Architecture, file: Path) -> Path:
     """Write an architecture as a picture (.svg) or a page (.html).
 
-    RecipeError X662 for any other suffix, X721 where the file cannot be written.
+    RecipeError X662 for any other suffix, X681 where the file cannot be written.
     """
     if file.suffix.lower() == ".svg":
         return write_out(file, architecture.picture().alone())
@@ -39,12 +39,12 @@ def save(architecture: Architecture, file: Path) -> Path:
 
 
 def write_out(file: Path, text: str) -> Path:
-    """Write a file and return it; RecipeError X721 where it cannot be written."""
+    """Write a file and return it; RecipeError X681 where it cannot be written."""
     try:
         file.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         message = f"{file} cannot be written: {os_reason(error)}"
-        raise RecipeError(Diagnostic("X721", message, help="name a file in a folder that may be written")) from None
+        raise RecipeError(Diagnostic("X681", message, help="name a file in a folder that may be written")) from None
     return file
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from titrant.runtime.instruments.arrays.libraries import NamedArray, is_array, library_of, named_arrays, together
-from titrant.runtime.instruments.arrays.library import ArrayLibrary, Moments
+from titrant.runtime.arrays.libraries import NamedArray, is_array, library_of, named_arrays, together
+from titrant.runtime.arrays.library import ArrayLibrary, Moments
 
 _NAMED = 8
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from titrant.runtime.instruments.arrays.libraries import is_array, library_of, named_arrays, together
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, Moments
+from titrant.runtime.arrays.libraries import is_array, library_of, named_arrays, together
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, Moments
 from titrant.schema.values.text import columns
 
 # What float16 holds at most, and beyond how many deviations from the mean a number makes a scale of 8 bits coarse.

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.hardware.sampler import Sampler
 
 INTERVAL_SECONDS = 0.5
-# A run that takes days is sampled for its first one.
-_LIMIT_SECONDS = 24 * 3600.0
+# A run that takes weeks is sampled for its first one.
+_LIMIT_SECONDS = 7 * 24 * 3600.0
 _BEGIN, _END = "started", ("finished", "failed", "rejected")
 
 
@@ -55,7 +55,7 @@ class RunHardware:
             from titrant.runtime.instruments.hardware.sampler import Sampler
 
             self._folder = folder
-            self._sampler = Sampler(interval=INTERVAL_SECONDS, limit_seconds=_LIMIT_SECONDS)
+            self._sampler = Sampler(interval=INTERVAL_SECONDS, limit_seconds=_LIMIT_SECONDS, ever_rarer=True)
             self._sampler.start()
 
     def end(self) -> None:

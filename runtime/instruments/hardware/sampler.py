@@ -15,6 +15,8 @@ from titrant.schema.values.frozen import dataclass
 
 # The sampler's own CPU time, as a share of the time that passes: what takes longer is done less often.
 _SHARE = 0.01
+# What goes on for long is sampled ever more rarely where that is asked for: a day has some ten thousand samples.
+_LONG = 2000
 
 
 @dataclass(frozen=True)
@@ -44,20 +46,21 @@ class _Counters:
 
 
 class Sampler:
-    """Samples a process and its machine between `start` and `stop`, no longer than `limit_seconds`.
+    """Samples this process and its machine between `start` and `stop`, no longer than `limit_seconds`.
 
     `notes` says once what became unreadable, and where sampling had to be rarer than every `interval` seconds so that
     it costs little. Nothing here raises once it has started.
     """
 
-    def __init__(self, *, interval: float, limit_seconds: float, cores: bool = False, pid: int | None = None) -> None:
+    def __init__(self, *, interval: float, limit_seconds: float, cores: bool = False, ever_rarer: bool = False) -> None:
         self.samples: list[UseSample] = []
         self.notes: list[str] = []
         self.devices: tuple[Accelerator, ...] = accelerators()
         self._gone: set[int] = set()
         self._interval, self._limit, self._cores = interval, limit_seconds, cores
-        self._tree = ProcessTree(os.getpid() if pid is None else pid)
+        self._ever_rarer = ever_rarer
         self._owner = os.getpid()
+        self._tree = ProcessTree(self._owner)
         self.cost_seconds = 0.0
         self._ended = threading.Event()
         self._held = False
@@ -105,9 +108,9 @@ class Sampler:
         self._thread.join()
         if self.elapsed < self._limit or not self.samples:
             self.take()
-        pause = self._pause()
+        each = self.cost_seconds / max(1, len(self.samples))
+        pause = each / _SHARE
         if pause > 1.5 * self._interval:
-            each = self.cost_seconds / len(self.samples)
             self._say(
                 f"a sample takes {each * 1e3:.2g} ms of CPU time here: taken about every {pause:.2g} s, not every "
                 f"{self._interval:g} s"
@@ -127,7 +130,8 @@ class Sampler:
 
     def _pause(self) -> float:
         """Return the seconds until the next sample: the interval, or what keeps their cost a small share."""
-        return max(self._interval, self.cost_seconds / max(1, len(self.samples)) / _SHARE)
+        pause = max(self._interval, self.cost_seconds / max(1, len(self.samples)) / _SHARE)
+        return max(pause, self.elapsed / _LONG) if self._ever_rarer else pause
 
     def take(self) -> None:
         """Take a sample, unless sampling is held, and add up what that costs: of programs, the time that they take."""
@@ -160,7 +164,7 @@ class Sampler:
             return device.read()
         except AcceleratorGoneError as error:
             self._gone.add(place)
-            self._say(f"{device.name} does not answer any more since {self.elapsed:.1f} s: {error}")
+            self._say(f"{device.name} no longer answers, from {self.elapsed:.1f} s on: {error}")
             return AcceleratorUse()
 
     def _say(self, note: str) -> None:

@@ -31,11 +31,13 @@ def watch(
     other thread run is sampled before and after it only.
 
     The callable's own error is raised as it is; what was sampled until then is its attribute `utilization`. Raises
-    ValueError for times that are not above 0, and RecipeError X701 where a generator or a coroutine is returned: it
-    would work only after the watch.
+    TypeError for what cannot be called, ValueError for times that are not above 0, and RecipeError X691 where a
+    generator or a coroutine is returned: it would work only after the watch.
     """
+    if not hasattr(callable, "__call__"):  # noqa: B004 - the name of the builtin is the parameter's
+        raise TypeError(f"watch takes what can be called, not {type(callable).__name__}: titrant.watch(lambda: f(x))")
     for name, given in (("seconds", seconds), ("interval", interval)):
-        if not (math.isfinite(given) and given > 0):
+        if not (isinstance(given, (int, float)) and math.isfinite(given) and given > 0):
             raise ValueError(f"`{name}` is a time above 0 in seconds, not {given!r}")
     sampler = Sampler(interval=interval, limit_seconds=seconds, cores=cores)
     sampler.start()

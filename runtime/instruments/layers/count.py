@@ -76,15 +76,23 @@ def _modules(model: TorchModel, inputs: "Mapping[str, np.ndarray]") -> "Iterator
         own = [tensor for tensor in part.parameters(recurse=False) if id(tensor) not in seen]
         kept = [*own, *(tensor for tensor in _saved_buffers(part) if id(tensor) not in seen)]
         seen |= {id(tensor) for tensor in kept}
+        packed = _packed(part)
         yield (
             name,
             PartCount(
-                sum(tensor.numel() for tensor in own),
-                sum(tensor.numel() * tensor.element_size() for tensor in kept),
+                sum(tensor.numel() for tensor in (*own, *packed)),
+                sum(tensor.numel() * tensor.element_size() for tensor in (*kept, *packed)),
                 flops.get(name, 0),
                 type(part).__name__,
             ),
         )
+
+
+def _packed(part: "torch.nn.Module") -> "tuple[torch.Tensor, ...]":
+    """Return the weight and bias of a module of torch's that keeps them packed, and gives them when they are called."""
+    given = (getattr(part, name, None) for name in ("weight", "bias"))
+    values = (call() for call in given if callable(call) and not hasattr(call, "numel"))
+    return tuple(value for value in values if hasattr(value, "numel"))
 
 
 def _saved_buffers(part: "torch.nn.Module") -> "Iterator[torch.Tensor]":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from titrant.runtime.charts.alone import ChartPicture
     from titrant.schema.facts import Bench
 
-_MOST_KIND = 14
+_MOST_KIND = 12
 # Beyond this share of the whole, times of layers do not add up to it.
 _APART = 0.1
 # A batch that waited for longer than it computed was timed on a busy machine.

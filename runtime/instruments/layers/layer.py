@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from titrant.schema.values.frozen import dataclass
 
 OTHER = "(no layer)"
-_MOST_NAME = 30
+_MOST_NAME = 26
 
 
 @dataclass(frozen=True)
 class LayerFigures:
     """One layer of the original, as an engine runs it in one batch; `name` is "" for all that is no layer.
 
-    `seconds` are by the wall clock; `cpu_seconds` are CPU time where one thread of the processor computes and the engine
-    tells it, else None; `share` is that of all rows, 0..1. `parameter_bytes` are those of the weights as they are kept, saved buffers included;
-    `activation_bytes` those of what it answers, `moved_bytes` all that it must at least read and write. FLOPs are two
-    per multiply-add, None where an operation has no known count. `precision` is what is executed. `joined` are layers
-    of the original that run inside it.
+    `seconds` are by the wall clock; `cpu_seconds` are CPU time where one thread of the processor computes and the
+    engine tells it, else None; `share` is that of all rows, 0..1. `parameter_bytes` are those of the weights as they
+    are kept, saved buffers included; `activation_bytes` those of what it answers, `moved_bytes` all that it must at
+    least read and write. FLOPs are two per multiply-add, None where an operation has no known count. `precision` is
+    what is executed. `joined` are layers of the original that run inside it.
     """
 
     name: str

@@ -22,10 +22,10 @@ from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.record import Artifact
 
-Load = Callable[[Artifact], Any]
+ReadArtifact = Callable[[Artifact], Any]
 
 
-def bench(request: Mapping[str, Any], load: Load, listen: Listener) -> SideBySide:
+def bench(request: Mapping[str, Any], load: ReadArtifact, listen: Listener) -> SideBySide:
     """Time the subjects of a request on its inputs.
 
     {"subjects": [{"name", and "file", or "factory", "args", "inputs", or "released", "kind", "engine", "shown", or
@@ -40,7 +40,7 @@ def bench(request: Mapping[str, Any], load: Load, listen: Listener) -> SideBySid
     return race(subjects, _source(request, load), settings, request["batches"], listen)
 
 
-def _source(request: Mapping[str, Any], load: Load) -> InputSource:
+def _source(request: Mapping[str, Any], load: ReadArtifact) -> InputSource:
     shapes = tuple(InputShape(name, tuple(sizes), dtype, below) for name, sizes, dtype, below in request["shapes"])
     data = str(request.get("data") or "")
     if data and Path(data).suffix in (".npz", ".npy"):
@@ -54,7 +54,7 @@ def _source(request: Mapping[str, Any], load: Load) -> InputSource:
     return InputSource(data=dict(rows.inputs), words=f"{rows.role} rows of the run")
 
 
-def _subject(asked: Mapping[str, Any], load: Load, seed: int, columns: Maker | None) -> BenchSubject:
+def _subject(asked: Mapping[str, Any], load: ReadArtifact, seed: int, columns: Maker | None) -> BenchSubject:
     name, inputs = asked["name"], columns if asked.get("columned") else None
     if "file" in asked:
         return subject_of(name, asked["file"])

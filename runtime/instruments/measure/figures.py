@@ -102,6 +102,7 @@ class ModelTimes:
     digest: str
     form: str  # an ONNX file, a torch module, a function …
     engine: str  # "" for a function
+    device: str  # where it computed: cpu, cuda:0 …
     size_bytes: int | None
     peak_bytes: int | None
     times: tuple[BatchTimes, ...]
@@ -141,14 +142,18 @@ class SideBySide:
         return tuple(times.batch for times in self.models[0].times)
 
 
-def batch_times(batch: int, runs: Mapping[str, Runs], settings: BenchSettings) -> dict[str, BatchTimes]:
-    """Return every model's figures at one batch size, compared run for run with the first model's."""
-    device = settings.device or "cpu"
+def batch_times(
+    batch: int, runs: Mapping[str, Runs], threads: int, devices: Mapping[str, str]
+) -> dict[str, BatchTimes]:
+    """Return every model's figures at one batch size, compared run for run with the first model's.
+
+    `devices` says where each computed: CPU time is a measure of what one thread of the processor did.
+    """
     timed: dict[str, TimedRuns] = {}
     for name, taken in runs.items():
         wall, cpu = (tuple(round(seconds, _DIGITS) for seconds in times) for times in (taken.wall, taken.cpu))
-        waiting = waiting_of(wall, cpu, settings.threads) if device == "cpu" else None
-        counts = waiting is not None and cpu_tells(settings.threads, device)
+        waiting = waiting_of(wall, cpu, threads) if devices[name] == "cpu" else None
+        counts = waiting is not None and cpu_tells(threads, devices[name])
         timed[name] = TimedRuns(wall, cpu if counts else (), waiting)
     first = next(iter(timed.values()))
     return {name: _of_one(batch, each, None if each is first else first) for name, each in timed.items()}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from titrant.runtime.backends.runnable import CallInputs, as_array
+from titrant.runtime.backends.runnable import RunInputs, as_array
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import TimedInput
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -82,7 +82,7 @@ def given_shapes(shape: Any, dtype: str | Mapping[str, str]) -> tuple[InputShape
     return tuple(shapes)
 
 
-Maker = Callable[[int], CallInputs]
+Maker = Callable[[int], RunInputs]
 
 
 def merged(shapes: Sequence[InputShape], specs: Sequence[Spec]) -> tuple[InputShape, ...]:
@@ -130,26 +130,27 @@ def _words(sizes: Sequence[int | str]) -> str:
 def drawn(shapes: Sequence[InputShape], seed: int) -> Maker:
     """Return what draws inputs of a batch size, normal or whole numbers; always the same for a seed and a size."""
 
-    def make(batch: int) -> CallInputs:
+    def make(batch: int) -> RunInputs:
         import numpy as np
 
         generator = np.random.default_rng(seed)
         arrays: dict[str, np.ndarray] = {}
         for shape in shapes:
-            sizes = (batch, *(int(size) for size in shape.sizes[1:])) if shape.sizes else ()
+            sizes = (batch, *(int(size) for size in shape.sizes[1:]))
             dtype = np.dtype(shape.dtype or "float32")
             if dtype.kind == "f":
                 numbers: Any = generator.standard_normal(sizes)
             else:
                 largest = 2 if dtype.kind == "b" else min(shape.below, np.iinfo(dtype).max)
                 numbers = generator.integers(0, largest, sizes)
-            arrays[shape.name] = np.asarray(numbers).astype(dtype)
+            # One number for a whole batch is the same in each of its rows.
+            arrays[shape.name] = (numbers if shape.sizes else np.full_like(numbers, numbers[0])).astype(dtype)
         return tuple(arrays.values()) if "" in arrays else arrays
 
     return make
 
 
-def repeated(inputs: CallInputs) -> Maker:
+def repeated(inputs: RunInputs) -> Maker:
     """Return what takes the first rows of data, which begin anew where there are fewer than a batch.
 
     RecipeError X673 where there are no rows.
@@ -158,7 +159,7 @@ def repeated(inputs: CallInputs) -> Maker:
     if any(_rows(value) == 0 for value in values):
         raise _unreadable("the data have no rows")
 
-    def make(batch: int) -> CallInputs:
+    def make(batch: int) -> RunInputs:
         import numpy as np
 
         def cut(value: Any) -> Any:
@@ -179,20 +180,20 @@ def _rows(value: Any) -> int | None:
     return int(shape[0]) if shape is not None and len(shape) else None
 
 
-def as_inputs(value: Any) -> CallInputs:
+def as_inputs(value: Any) -> RunInputs:
     """Return what a call is given as inputs: a mapping by name, a sequence in order, anything else as the only one."""
     if isinstance(value, Mapping):
         return {str(name): item for name, item in value.items()}
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def rows_of(inputs: CallInputs) -> int:
+def rows_of(inputs: RunInputs) -> int:
     """Return how many rows the first array has, 1 where there is none."""
     values = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
     return next((rows for value in values if (rows := _rows(value)) is not None), 1)
 
 
-def described(inputs: CallInputs) -> tuple[TimedInput, ...]:
+def described(inputs: RunInputs) -> tuple[TimedInput, ...]:
     """Say what inputs are, by name or place."""
     named = (
         inputs.items()
@@ -209,14 +210,14 @@ def described(inputs: CallInputs) -> tuple[TimedInput, ...]:
     )
 
 
-def read_arrays(file: Any) -> CallInputs:
+def read_arrays(file: Any) -> RunInputs:
     """Read .npz (arrays by name) or .npy (one array), rows first; RecipeError X673 for what is neither."""
     import numpy as np
 
     advice = "save arrays with numpy.savez(FILE, name=array), rows first"
     try:
         read = np.load(file, allow_pickle=False)
-        arrays: CallInputs = {name: read[name] for name in read.files} if hasattr(read, "files") else (read,)
+        arrays: RunInputs = {name: read[name] for name in read.files} if hasattr(read, "files") else (read,)
     except (OSError, ValueError, EOFError) as error:
         why = "it is not there" if isinstance(error, FileNotFoundError) else "it holds no arrays that can be read"
         raise RecipeError(Diagnostic("X673", f"{file} cannot be read: {why}", help=advice)) from None

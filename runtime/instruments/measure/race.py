@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.api import Listener
-from titrant.runtime.backends.runnable import CallInputs, LoadedModel
+from titrant.runtime.backends.runnable import LoadedModel, RunInputs
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import (
     BatchTimes,
@@ -32,7 +32,7 @@ from titrant.runtime.instruments.measure.inputs import (
 )
 from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, raised
 from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
-from titrant.schema.diagnostics.diagnostics import StepError, TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.frozen import dataclass
 
 _PROCESSOR = re.compile(r"^model name\s*:\s*(.*?)\s*$", re.MULTILINE)
@@ -50,7 +50,7 @@ class InputSource:
     """
 
     shapes: tuple[InputShape, ...] = ()
-    data: CallInputs | None = None
+    data: RunInputs | None = None
     make: Maker | None = None
     words: str = ""
 
@@ -78,23 +78,25 @@ def race(
             open_models.callback(loaded[subject.name].close)
         open_models.enter_context(_kept_threads(settings.threads))
         source, make = _settled(source, list(loaded.values()), subjects, settings)
-        maker = cache(make)  # the very same for all models
+        maker = cache(partial(_made, make))  # the very same for all models
         sizes = tuple(batches) if batches is not None else _sizes(source, list(loaded.values()))
         shown = described(_own(subjects[0], maker)(max(sizes)))
         peaks = {each.name: _memory(each, loaded[each.name], maker, max(sizes), settings) for each in subjects}
+        fixed = {name: each.fixed_batch for name, each in loaded.items()}
+        devices = {name: each.device for name, each in loaded.items()}
         times: dict[str, list[BatchTimes]] = {each.name: [] for each in subjects}
         with no_garbage():
             for done, size in enumerate(sizes):
                 if listen is not None:
                     listen(done, len(sizes), f"batch {size}")
                 runs = _take_turns(subjects, loaded, maker, size, settings)
-                for name, figures in batch_times(size, runs, settings).items():
+                for name, figures in batch_times(size, runs, settings.threads, devices).items():
                     times[name].append(figures)
-        fixed = {name: each.fixed_batch for name, each in loaded.items()}
     models = tuple(
         ModelTimes(
-            each.name, each.artifact, each.digest, each.runnable.form, each.runnable.engine, each.size_bytes,
-            peaks[each.name], tuple(times[each.name]), tuple(_notes(each, fixed[each.name], sizes)),
+            each.name, each.artifact, each.digest, each.runnable.form, each.runnable.engine,
+            devices[each.name], each.size_bytes, peaks[each.name], tuple(times[each.name]),
+            tuple(_notes(each, fixed[each.name], sizes)),
         )
         for each in subjects
     )  # fmt: skip
@@ -116,7 +118,7 @@ def _of(name: str, error: TitrantError) -> TitrantError:
     if said.code == "X220":
         return StepError(replace(said, message=f"{name}: {said.message}", help="leave the device out, or give another"))
     if said.code in ("X201", "X221", "X223", "X670", "X402", "X403"):
-        advice = "give inputs of the shape and type that the model takes"
+        advice = "give inputs that it takes; where these are such, call it with them outside titrant, and mend it there"
         return StepError(replace(said, code="X670", message=f"{name}: {said.message}", help=advice))
     return StepError(replace(said, message=f"{name}: {said.message}"))
 
@@ -138,7 +140,20 @@ def _settled(
     return replace(source, shapes=shapes, words=f"drawn by shape, seed {settings.seed}"), drawn(shapes, settings.seed)
 
 
-def _nothing(_: int) -> CallInputs:
+def _made(make: Maker, batch: int) -> RunInputs:
+    """Return the inputs of a batch size; StepError X674 where what makes them raises, RecipeError X671 for too many."""
+    try:
+        return make(batch)
+    except TitrantError:
+        raise
+    except MemoryError:
+        message = f"a batch of {batch:,} does not fit into memory"
+        raise RecipeError(Diagnostic("X671", message, help="give smaller ones, such as 1, 8, 32")) from None
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        raise raised("what makes the inputs", error) from None
+
+
+def _nothing(_: int) -> RunInputs:
     return ()
 
 
@@ -158,7 +173,7 @@ def _sizes(source: InputSource, loaded: Sequence[LoadedModel]) -> tuple[int, ...
     return (min(fixed),) if fixed else BATCHES
 
 
-def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: CallInputs) -> Callable[[], object]:
+def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: RunInputs) -> Callable[[], object]:
     try:
         work = loaded.prepare(inputs)
         work()
@@ -198,7 +213,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except TitrantError as error:
         raise _of(name, error) from None
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
         raise raised(name, error) from None
 
 
@@ -214,7 +229,7 @@ def _memory(subject: BenchSubject, loaded: LoadedModel, maker: Maker, size: int,
         return _grown(work)
     if (counted := loaded.device_peak(work)) is not None:
         return counted
-    if settings.threads > 1 or settings.device not in ("", "cpu") or not sys.platform.startswith("linux"):
+    if settings.threads > 1 or loaded.device != "cpu" or not sys.platform.startswith("linux"):
         return None
     from titrant.runtime.machine.peak_memory import ChildKilledError, memory_of
 

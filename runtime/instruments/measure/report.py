@@ -125,7 +125,8 @@ def save(result: SideBySide, file: Path | str) -> Path:
 def _headline(result: SideBySide) -> str:
     settings = result.settings
     inputs = ", ".join(f"{each.name} {_shape(each.shape)} {each.dtype}" for each in result.inputs) or "none"
-    where = f"{counted(settings.threads, 'thread')} of {settings.device or 'the CPU'}"
+    devices = ", ".join(dict.fromkeys(model.device for model in result.models))
+    where = f"{counted(settings.threads, 'thread')} of {'the CPU' if devices == 'cpu' else devices}"
     parts = [
         f"inputs: {inputs}; {result.source}",
         f"{counted(settings.iterations, 'run')} of each after {settings.warmup} to warm up, in turns, {where}"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends import backend
-from titrant.runtime.backends.runnable import CallInputs, LoadedModel, LoadedSession, Runnable
+from titrant.runtime.backends.runnable import LoadedModel, LoadedSession, RunInputs, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
+from titrant.runtime.machine.devices import why_not
 from titrant.runtime.user_code import describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.files import digest_bytes, digest_file
@@ -53,7 +54,9 @@ def subject_of(name: str, value: Any) -> BenchSubject:
             )
     if callable(value):
         words = getattr(value, "__qualname__", type(value).__name__)
-        return BenchSubject(name, Runnable("", "a function", lambda *_: LoadedFunction(name, value)), words)
+        return BenchSubject(
+            name, Runnable("", "a function", lambda _, device: LoadedFunction(name, value, device)), words
+        )
     message = f"{name} is a {type(value).__name__}, which is no model"
     raise RecipeError(Diagnostic("X672", message, help=_MODELS))
 
@@ -103,7 +106,7 @@ def engine_runnable(engine: str, value: Any) -> Runnable | None:
     files = (path,) if isinstance(path, Path) and path.is_file() else ()
 
     def load(threads: int, device: str) -> LoadedModel:
-        return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"))
+        return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"), device)
 
     return Runnable(engine, kind.title, load, files)
 
@@ -131,11 +134,14 @@ class LoadedFunction:
     inputs: tuple[Spec, ...] = ()
     fixed_batch: int | None = None
 
-    def __init__(self, name: str, function: Callable[..., object]) -> None:
+    def __init__(self, name: str, function: Callable[..., object], device: str = "") -> None:
+        if device and (reason := _unmet(device)):
+            raise StepError(Diagnostic("X220", reason))
+        self.device = device or _device_in_use()
         self._name = name
         self._function = function
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with these inputs; the first one is made here.
 
         Raises StepError X674 for a function that raises, and for one that forks.
@@ -147,7 +153,7 @@ class LoadedFunction:
             work()
         except (TitrantError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function may raise anything
             if os.getpid() != process:
                 os._exit(1)
             raise raised(self._name, error) from None
@@ -159,7 +165,7 @@ class LoadedFunction:
             raise StepError(Diagnostic("X674", message, help=advice))
         return work
 
-    def _work(self, inputs: CallInputs) -> Callable[[], object]:
+    def _work(self, inputs: RunInputs) -> Callable[[], object]:
         function = self._function
 
         def work() -> object:
@@ -177,10 +183,23 @@ class LoadedFunction:
         """Do nothing: a function is the user's."""
 
 
-def raised(name: str, error: Exception) -> StepError:
+def raised(name: str, error: BaseException) -> StepError:
     """Say that what is timed raised; what it said may hold values of the data."""
     advice = "call it with these inputs outside titrant, and mend it there"
     return StepError(Diagnostic("X674", f"{name} raised {describe(error)}", help=advice, said=said_by(error)))
+
+
+def _unmet(device: str) -> str:
+    try:
+        return why_not(device)
+    except ValueError as error:
+        return str(error)
+
+
+def _device_in_use() -> str:
+    """Return the device whose clock a function may need: a GPU where torch has begun to use one."""
+    torch: Any = sys.modules.get(_TORCH)
+    return "cuda" if torch is not None and torch.cuda.is_initialized() else "cpu"
 
 
 def _wait(answer: object) -> None:

@@ -35,7 +35,7 @@ class MemoryLog:
         earlier = {place.name: place.in_use_bytes for place in self._before.places}
         grown = tuple(place.in_use_bytes - earlier.get(place.name, 0) for place in now.places)
         self._before = now
-        self._steps.append(MemoryStep(label, now, grown))
+        self._steps.append(MemoryStep(str(label), now, grown))
         return self._steps[-1]
 
     @property

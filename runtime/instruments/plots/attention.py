@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.arrays.libraries import as_numbers
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.heat_map import HeatMap, HeatMaps, heat_maps
-from titrant.runtime.instruments.arrays.libraries import as_numbers
 
 if TYPE_CHECKING:
     import numpy as np

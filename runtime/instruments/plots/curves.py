@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from titrant.runtime.arrays.libraries import as_numbers
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.curve_panels import CurvePanel, curve_panels
 from titrant.runtime.charts.grouped_bars import BarGroup, grouped_bars
-from titrant.runtime.instruments.arrays.libraries import as_numbers
 
 # More are not told apart by eye.
 _MOST_PANELS, _MOST_SERIES, _MOST_BARS = 24, 12, 64

@@ -16,9 +16,11 @@ from typing import Any
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.safetensors_header import DTYPES
+from titrant.runtime.machine.processes import flush_folder
 from titrant.runtime.store.home import FULL
 from titrant.runtime.training.checkpoints.plain_state import NamedTensors, Taken, put_together
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.values.files import BINARY
 from titrant.schema.values.text import first_line, os_reason
 
 # What a file says that it is: it grows when a reader of the number before would go wrong.
@@ -78,7 +80,7 @@ def write_checkpoint(file: Path, brief: Brief, taken: Taken) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _write(unfinished, [_header(tensors, order, said), *content])
         unfinished.replace(file)
-        _flush_folder(file.parent)
+        flush_folder(file.parent)
     except OSError as error:
         raise _not_written(file, error) from error
     finally:
@@ -123,17 +125,18 @@ def is_unfinished(name: str) -> bool:
 
 def _said(file: Path | str) -> tuple[Brief, dict[str, Any]]:
     """Read the metadata alone, which stands first in the header: of a large model the rest is long."""
-    place = os.open(file, os.O_RDONLY)
+    place = os.open(file, os.O_RDONLY | BINARY)
     try:
         size = os.fstat(place).st_size
-        start = os.pread(place, _SCANNED_BYTES, 0)
+        start = os.read(place, _SCANNED_BYTES)
         length = int.from_bytes(start[:8], "little")
         if size < 8 + length or not start.startswith(_METADATA, 8):
             raise NotWholeError("it has no header of a checkpoint")
         try:
             metadata = _first_value(start[8 : 8 + length])
         except ValueError:  # longer than what was read of it
-            metadata = _first_value(os.pread(place, length, 8))
+            os.lseek(place, 8, os.SEEK_SET)
+            metadata = _first_value(os.read(place, length))
     finally:
         os.close(place)
     said = json.loads(metadata.get(METADATA_KEY, "{}"))
@@ -193,15 +196,6 @@ def _write(file: Path, content: Sequence[bytes | memoryview]) -> None:
             opened.write(part)
         opened.flush()
         os.fsync(opened.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Let a rename survive a power cut."""
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
 
 
 def _not_written(file: Path, error: OSError) -> StepError:

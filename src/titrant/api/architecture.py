@@ -76,14 +76,14 @@ def _call(inputs: "Call | None") -> "CallInputs | None":
 
 
 def check_out(file: str) -> None:
-    """Raise RecipeError before any work is done: X662 for a file that no drawing has, X721 for no such folder."""
+    """Raise RecipeError before any work is done: X662 for a file that no drawing has, X681 for no such folder."""
     path = Path(file)
     if path.suffix.lower() not in _SUFFIXES:
         message = f"an architecture cannot be saved as {path.name}"
         raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
     if not path.parent.is_dir():
         message = f"{file} cannot be written: there is no folder {path.parent}"
-        raise RecipeError(Diagnostic("X721", message, help="make the folder first, or name another"))
+        raise RecipeError(Diagnostic("X681", message, help="make the folder first, or name another"))
 
 
 def save_inspected(inspected: "Inspected", file: Path) -> Path:
@@ -93,5 +93,5 @@ def save_inspected(inspected: "Inspected", file: Path) -> Path:
     check_out(str(file))
     if inspected.architecture is None:
         message = f"{inspected.subject} was inspected without its architecture"
-        raise RecipeError(Diagnostic("X720", message, help="ask for it: titrant.inspect(…, drawn=True)"))
+        raise RecipeError(Diagnostic("X680", message, help="ask for it: titrant.inspect(…, drawn=True)"))
     return save_model(inspected.architecture, inspected.model, file)

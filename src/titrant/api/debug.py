@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.arrays.libraries import is_array, is_module
+from titrant.runtime.arrays.walk import parts
 from titrant.runtime.instruments.checks.finite import BrokenArray, FiniteReport, find_broken
 from titrant.runtime.instruments.checks.statistics import ArrayStatistics, StatisticsReport, statistics_of
 
@@ -109,12 +111,12 @@ def check_finite(value: Any, *, name: str = "", infinity: bool = True, raises: b
     whatever their number. `name` stands before the names of the arrays (`logits`, `teacher`; "value" where a value has
     no other). Infinity is no fault in a buffer, where masks have it, nor anywhere with `infinity=False`.
 
-    Raises StepError X690 that names them; with `raises=False` the report is returned, whatever it says.
+    Raises StepError X690 that names them; with `raises=False` the report is returned, whatever it says. ValueError for
+    what can hold no arrays.
     """
-    from titrant.runtime.instruments.arrays.libraries import is_module
     from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
-    report = find_broken(value, name or ("" if is_module(value) else "value"), infinity=infinity)
+    report = find_broken(value, _name(value, name), infinity=infinity)
     if raises and not report.ok:
         advice = "titrant.debug.watch_finite(model) stops at the layer where such values begin"
         raise StepError(Diagnostic("X690", f"not finite: {report}", help=advice))
@@ -128,9 +130,17 @@ def statistics(value: Any, *, name: str = "") -> StatisticsReport:
     its finite values (of complex ones their magnitudes), and warnings: NaN, infinity, all 0, constant, mostly 0,
     subnormal, beyond float16, one value far from all others. Read piece by piece, with one transfer a device.
     """
-    from titrant.runtime.instruments.arrays.libraries import is_module
+    return statistics_of(value, _name(value, name))
 
-    return statistics_of(value, name or ("" if is_module(value) else "value"))
+
+def _name(value: Any, name: str) -> str:
+    """Return what arrays are called by; ValueError for what can hold none."""
+    if is_module(value):
+        return name
+    if not is_array(value) and parts(value) is None and not isinstance(value, (int, float, complex, type(None))):
+        what = f"a {type(value).__name__} holds no arrays that can be looked at"
+        raise ValueError(f"{what}: give an array, a dict, list, tuple or dataclass of arrays, or a module")
+    return name or "value"
 
 
 def watch_finite(model: "torch.nn.Module", *, infinity: bool = True) -> "AbstractContextManager[FiniteWatch]":

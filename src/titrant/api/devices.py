@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from titrant.runtime.instruments.arrays.walk import changed
+from titrant.runtime.arrays.walk import changed
 from titrant.runtime.instruments.memory.usage import MemoryUsage, not_below, usage
 from titrant.runtime.machine.devices import MLX, get_device, why_not, why_not_mlx
 from titrant.runtime.machine.peak_memory import peak_resident_bytes, resident_bytes

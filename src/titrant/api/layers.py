@@ -1,6 +1,5 @@
 """Profile a live module or a file layer by layer: time, memory, parameters, FLOPs, and in which precision each runs."""
 
-import copy
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.values import Rows
-
-_IR = ".xml"
 
 
 def layers(
@@ -43,6 +40,9 @@ def layers(
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
     from titrant.runtime.instruments.layers.profile import profile_layers
 
+    if threads < 1 or not seconds > 0:
+        message = f"{threads} threads and {seconds:g} seconds time nothing"
+        raise RecipeError(Diagnostic("X681", message, help="give 1 thread or more, and more than 0 seconds"))
     with tempfile.TemporaryDirectory(prefix="titrant-layers-") as folder:
         original, rows = _opened(model, inputs, batch, Path(folder))
         chosen = engine or backend.engines_of(original.kind)[0]
@@ -77,8 +77,7 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
     rows = _resized(example_rows(model, inputs), batch)
     from titrant.api.live.values import live_model
 
-    live = model if _device_of(model) == "cpu" else copy.deepcopy(model).to("cpu")
-    return live_model(live, rows.inputs), rows
+    return live_model(model, rows.inputs), rows
 
 
 def _check_module(module: "torch.nn.Module") -> None:
@@ -104,22 +103,13 @@ def _check_module(module: "torch.nn.Module") -> None:
 
 
 def _opened_file(path: Path, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
-    """Return a file as its engine takes it; RecipeError P142 for one that nothing loads."""
-    from titrant.api.apply import apply
+    """Return a file as its engine takes it; RecipeError X232 for one that holds no model."""
+    from titrant.api.live.files import file_model
     from titrant.api.live.values import live_rows
-    from titrant.compiler.given.file import key_of
     from titrant.runtime.backends.session import open_session
-    from titrant.schema.values.files import digest_file
 
-    if not path.is_file():
-        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help="check the path"))
-    released = [kind for kind in backend.kinds().values() if not kind.file and (path.parent / path.name).suffix == _IR]
-    if released:
-        value = released[0].load(path.parent)
-    else:
-        key = key_of(path)
-        given = {key: {"path": str(path.absolute()), "digest": digest_file(path)}}
-        value = apply(f"model.load_{key}", {}, given, scratch=scratch).outputs["model"]
+    shown = live_rows("inputs", inputs).inputs if isinstance(inputs, Mapping) else None
+    value, _ = file_model("model", path, shown, scratch / "file")
     with open_session(backend.engines_of(value.kind)[0], value, threads=1) as session:
         names = session.input_names
     named = inputs if isinstance(inputs, Mapping) else _by_place(names, inputs)
@@ -164,7 +154,7 @@ def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
         raise RecipeError(
             Diagnostic("X681", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
         )
-    for place, (operator, _) in enumerate(min(ways, key=len)):
+    for place, (operator, _) in enumerate(sorted(ways, key=len)[0]):
         folder = scratch / f"{place}"
         folder.mkdir()
         given = {"model": value} | ({"example": rows} if "example" in catalog.get(operator).inputs else {})

@@ -24,7 +24,7 @@ def curves(source: Any, *, log: bool = False, across: str = "epoch", title: str 
     `{"loss": {"train": […], "tuning": […]}}`. NaN, infinity and None are gaps, and with `log` so is what is not
     above 0; the picture says how many there are. `across` names what is counted from 1.
 
-    Raises RecipeError P006 for a run that is not there and X692 for one that trained nothing, ValueError for what holds
+    Raises RecipeError P007 for a run that is not there and X692 for one that trained nothing, ValueError for what holds
     no lists of numbers.
     """
     from titrant.runtime.instruments.plots.curves import curves_picture, training_picture
@@ -76,7 +76,7 @@ def compare(
     figures of the first model that each released are taken: its size in bytes, and what its gates measured. Each
     measure has a scale of its own, from 0; where a model has none there is a dash.
 
-    Raises ValueError where there is nothing to compare, RecipeError P006 for a run that is not there.
+    Raises ValueError where there is nothing to compare, RecipeError P007 for a run that is not there.
     """
     from titrant.runtime.instruments.plots.curves import compare_picture
 

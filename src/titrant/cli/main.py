@@ -120,7 +120,7 @@ def _leave(*_: object) -> "NoReturn":
 def _interrupt(number: int, frame: "FrameType | None") -> None:
     """Raise KeyboardInterrupt as soon as whoever is at work lets it through."""
     while frame is not None:
-        if any(part in frame.f_code.co_filename for part in _SWALLOW):
+        if sys.platform != "win32" and any(part in frame.f_code.co_filename for part in _SWALLOW):
             signal.signal(signal.SIGALRM, _interrupt)
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
             return

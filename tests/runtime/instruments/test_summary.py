@@ -206,3 +206,17 @@ def test_refuses_what_is_no_model():
         titrant.count_parameters([torch.ones(2)])
     with pytest.raises(ValueError, match="weight has no shape yet: call the model once"):
         titrant.summary(nn.LazyLinear(3))
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [
+        (lambda: nn.Transformer(), 44_140_544),  # as torchinfo and the papers that use it say
+        (lambda: nn.TransformerEncoderLayer(768, 12, 3072), 7_087_872),  # one of BERT base's twelve
+        (lambda: nn.LSTM(128, 256, num_layers=2, bidirectional=True), 2_367_488),
+        (lambda: nn.Conv2d(3, 64, 7, bias=False), 9_408),  # the first of ResNet
+    ],
+)
+def test_counts_what_others_count(make, parameters):
+    with torch.device("meta"):
+        assert titrant.count_parameters(make()).total == parameters

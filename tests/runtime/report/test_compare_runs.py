@@ -4,7 +4,6 @@ import copy
 import json
 import re
 
-import jsonschema
 import pytest
 
 from titrant.runtime.report.compare.runs import compare_runs
@@ -72,6 +71,8 @@ def test_compares_what_made_nothing(records):
 
 
 def test_writes_the_same_in_every_format_and_needs_no_network(records):
+    from jsonschema import Draft202012Validator
+
     names = {"ort-static": "<script>alert(1)</script>", "breast-cancer": "a|b`c"}
     both = compared(first=records.renamed(records.released(), names), second=records.failed())
     html, text, value = comparison_html(both), comparison_markdown(both), json.loads(comparison_json(both))
@@ -80,7 +81,7 @@ def test_writes_the_same_in_every_format_and_needs_no_network(records):
     assert not re.search(r"(?<!\\)<", text)
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}) == 1, table
-    jsonschema.Draft202012Validator(comparison_schema()).validate(value)
+    Draft202012Validator(comparison_schema()).validate(value)
     assert [run["verdict"] for run in value["runs"]] == ["PASS", "FAIL"]
     assert value["gates"][0]["cells"][1]["verdict"] == "FAIL"
     assert len(value["points"]) == 3

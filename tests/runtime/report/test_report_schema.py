@@ -4,7 +4,6 @@ import copy
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from titrant.runtime.report.page import write_report
@@ -15,7 +14,9 @@ PUBLISHED = Path(__file__).parents[3] / "docs" / "reference" / "report.schema.js
 
 @pytest.fixture(scope="module")
 def schema():
-    validator = jsonschema.Draft202012Validator(report_schema())
+    from jsonschema import Draft202012Validator  # two seconds to load, in those workers alone that need it
+
+    validator = Draft202012Validator(report_schema())
     validator.check_schema(validator.schema)
     return validator
 

@@ -4,19 +4,20 @@ import copy
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.runnable import CallInputs, LoadedSession, Runnable, in_order
+from titrant.runtime.backends.runnable import LoadedSession, RunInputs, Runnable, in_order
 from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.call import failed
 from titrant.runtime.backends.torch.program.load import COMPILED, read_program
 from titrant.runtime.backends.torch.program.original import program_specs, read_script
-from titrant.runtime.backends.torch.session import Border, need_device
+from titrant.runtime.backends.torch.session import Border, TorchSession, need_device, open_session
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import CompiledModel, ExportedModel, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -33,7 +34,8 @@ def runnable(value: Any) -> Runnable | None:
     Raises StepError X675 for a module with parameters that have no shape yet.
     """
     if isinstance(value, TorchModel):
-        return _live(value.module, value.inputs, owned=True)
+        runnable = _live(value.module, value.inputs, owned=True)
+        return runnable if value.recurrence is None else replace(runnable, load=partial(_recurrent, value))
     if isinstance(value, torch.export.ExportedProgram):
         return _live(value.module(), program_specs(value), owned=True)
     if isinstance(value, torch.nn.Module):
@@ -77,11 +79,18 @@ def _is_compiled(path: Path) -> bool:
         return False  # what loads it says what is wrong
 
 
-def _weights(path: Path, threads: int, device: str) -> "LoadedModule":
+def _weights(path: Path, threads: int, device: str) -> "LoadedModule | LoadedSession":
     from titrant.runtime.backends.torch.module import load_torch
 
     model = load_torch(path)
+    if model.recurrence is not None:
+        return _recurrent(model, threads, device)
     return _placed(model.module, model.inputs, threads, device, owned=True)
+
+
+def _recurrent(model: TorchModel, threads: int, device: str) -> LoadedSession:
+    """Load a model with recurrent state, which its session feeds back."""
+    return LoadedSession(open_session(model, threads=threads, device=device or "cpu"), device)
 
 
 def _compiled(path: Path, threads: int, device: str) -> LoadedSession:
@@ -93,23 +102,28 @@ def _compiled(path: Path, threads: int, device: str) -> LoadedSession:
     return LoadedSession(open_compiled(CompiledModel(path), threads=threads))
 
 
-def _program(path: Path, _: int, device: str) -> "LoadedModule":
+def _program(path: Path, threads: int, device: str) -> "LoadedModule | LoadedSession":
     need_device(device or "cpu")
     program, extra = read_program(path)
-    specs = Border.read(extra[_EXTRA], path.name).inputs if extra.get(_EXTRA) else program_specs(program)
+    border = Border.read(extra[_EXTRA], path.name) if extra.get(_EXTRA) else Border(program_specs(program), ())
     if device not in ("", "cpu"):
         from torch.export.passes import move_to_device_pass
 
         program = move_to_device_pass(program, device)
-    return LoadedModule(program.module(), specs, torch.device(device or "cpu"), owned=True)
+    if border.recurrence is not None:
+        return LoadedSession(TorchSession(partial(program.module()), border, threads, device or "cpu"), device)
+    return LoadedModule(program.module(), border.inputs, torch.device(device or "cpu"), owned=True)
 
 
-def _script(path: Path, threads: int, device: str) -> "LoadedModule":
+def _script(path: Path, threads: int, device: str) -> "LoadedModule | LoadedSession":
     script = read_script(path)
     with zipfile.ZipFile(path) as archive:
         said = [archive.read(name) for name in archive.namelist() if name.endswith(f"/extra/{_EXTRA}")]
-    specs = Border.read(said[0].decode(), path.name).inputs if said else ()
-    return _placed(script, specs, threads, device, owned=True)
+    border = Border.read(said[0].decode(), path.name) if said else Border((), ())
+    if border.recurrence is not None:
+        need_device(device or "cpu")
+        return LoadedSession(TorchSession(script.to(device or "cpu"), border, threads, device or "cpu"), device)
+    return _placed(script, border.inputs, threads, device, owned=True)
 
 
 def _placed(module: torch.nn.Module, specs: tuple[Spec, ...], _: int, device: str, *, owned: bool) -> "LoadedModule":
@@ -140,6 +154,7 @@ class LoadedModule:
     ) -> None:
         self.inputs, self.fixed_batch = specs, insisted_batch(specs)
         self._module, self._device = module, device
+        self.device = str(device)
         self._trained = [each for each in module.modules() if _trains(each)]
         for each in self._trained:
             each.training = False
@@ -147,7 +162,7 @@ class LoadedModule:
         scripted = isinstance(module, torch.jit.ScriptModule)
         self._guard: AbstractContextManager[Any] = torch.inference_mode() if owned and not scripted else torch.no_grad()
 
-    def prepare(self, inputs: CallInputs) -> Callable[[], object]:
+    def prepare(self, inputs: RunInputs) -> Callable[[], object]:
         """Return a call with tensors on the module's device; the first one is made here.
 
         Raises StepError X221, with the layer that failed, where the module cannot take them.
@@ -155,6 +170,10 @@ class LoadedModule:
         names = tuple(name for name, _, _ in self.inputs) or (tuple(inputs) if not isinstance(inputs, tuple) else ())
         given = tuple(inputs) if not names and isinstance(inputs, tuple) else tuple(in_order(inputs, names).values())
         tensors = [torch.as_tensor(value).to(self._device) for value in given]
+        alone = [not shape for _, shape, _ in self.inputs] or [False] * len(tensors)
+        tensors = [
+            tensor[0] if single and tensor.ndim else tensor for tensor, single in zip(tensors, alone, strict=True)
+        ]
         passed = arguments_of(self._module, names) if names else Arguments(tuple(range(len(given))))
         pieces = [self._work(passed, piece) for piece in self._pieces(tensors)]
         for work in pieces:

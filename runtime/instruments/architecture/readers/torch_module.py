@@ -30,7 +30,7 @@ class CallInputs:
 def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -> Architecture:
     """Return the architecture of a live module, which stays as it is: a copy that shares its weights is called.
 
-    Raises RecipeError X722 for layers without sizes and no inputs, StepError X156 when the call fails.
+    Raises RecipeError X710 for layers without sizes and no inputs, StepError X156 when the call fails.
     """
     lazy = [path for path, part in module.named_modules() if _is_lazy(part)]
     if inputs is None:
@@ -38,7 +38,7 @@ def of_module(name: str, module: "torch.nn.Module", inputs: CallInputs | None) -
             message = (
                 f"{counted(len(lazy), 'layer')} of {name} {'has' if len(lazy) == 1 else 'have'} no size yet: {lazy[0]}"
             )
-            raise RecipeError(Diagnostic("X722", message, help="give the inputs of a call, which decide it"))
+            raise RecipeError(Diagnostic("X710", message, help="give the inputs of a call, which decide it"))
         return of_parts(name, module)
     shadow = _shadow(module)
     reason = ""

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn  # noqa: TID253
 
-from titrant.runtime.backends.openvino.compression import quantized
 from titrant.runtime.backends.openvino.convert import converted, write_ir
 from titrant.runtime.backends.openvino.session import open_session
 from titrant.runtime.operators.quantize.openvino_ptq import OpenvinoPtqParams
@@ -32,6 +31,8 @@ class OnePlace(nn.Module):
 
 
 def in_int8(module, folder, rows):
+    from titrant.runtime.backends.openvino.compression import quantized  # it loads NNCF, a second
+
     path = folder / "m.onnx"
     torch.onnx.export(
         module.eval(), (torch.zeros(2, PLACES, WIDTH),), str(path), dynamo=False, input_names=["x"],

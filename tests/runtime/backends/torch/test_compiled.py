@@ -1,11 +1,10 @@
 """AOTInductor and PT2E: packages of machine code, what they really run, and where they do not."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torchao", reason="torchao is an extra: pip install 'titrant[torchao]'")
 
 from titrant.compiler.machine.detect import cpp_compiler
 from titrant.runtime import catalog
@@ -15,6 +14,11 @@ from titrant.runtime.inspect.torch import describe_live
 from titrant.runtime.values import CompiledModel, Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, HardwareIdentity, TensorSpec
+
+# To look is enough: to load it takes two seconds of every worker.
+pytestmark = pytest.mark.skipif(
+    find_spec("torchao") is None, reason="torchao is an extra: pip install 'titrant[torchao]'"
+)
 
 WIDTHS = (120, 200, 40, 2)
 NAMES = ("layers.0", "layers.2", "layers.4")

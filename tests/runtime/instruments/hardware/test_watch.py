@@ -36,7 +36,7 @@ def test_samples_what_a_callable_uses_and_returns_what_it_returned():
     assert seen.peak.process_bytes >= seen.mean.process_bytes > 1 << 20
     assert seen.peak.machine_bytes <= seen.machine_total_bytes
     assert len(seen.mean.cores) == seen.logical_cores
-    assert seen.seconds >= seen.samples[-1].seconds * 0.9
+    assert seen.seconds > 0.1
 
 
 def test_takes_one_sample_of_what_ends_at_once():
@@ -51,6 +51,16 @@ def test_stops_sampling_and_lets_the_callable_go_on():
     assert seen.seconds >= 0.4
     assert seen.samples[-1].seconds < 0.3
     assert "the first" in str(seen).splitlines()[0]
+
+
+def test_samples_ever_more_rarely_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(sampler, "_LONG", 2)
+    monkeypatch.setattr(sampler, "_SHARE", 1.0)
+    taken = sampler.Sampler(interval=0.01, limit_seconds=9, ever_rarer=True)
+    taken.start()
+    time.sleep(0.5)
+    taken.stop()
+    assert len(taken.samples) < 15
 
 
 def test_takes_a_sample_where_the_interval_is_longer_than_the_watch():
@@ -123,7 +133,12 @@ def test_watches_a_coroutine_that_is_run():
     assert titrant.watch(lambda: asyncio.run(wait())).result == 1
 
 
-@pytest.mark.parametrize("times", [{"seconds": 0}, {"interval": -1}, {"interval": float("nan")}])
+def test_refuses_what_cannot_be_called():
+    with pytest.raises(TypeError, match="watch takes what can be called, not NoneType"):
+        titrant.watch(None)
+
+
+@pytest.mark.parametrize("times", [{"seconds": 0}, {"interval": -1}, {"interval": float("nan")}, {"seconds": "5"}])
 def test_refuses_times_that_are_none(times):
     with pytest.raises(ValueError, match="a time above 0 in seconds"):
         titrant.watch(lambda: None, **times)
@@ -151,7 +166,7 @@ def test_says_once_that_an_accelerator_died_and_goes_on(monkeypatch):
     assert len(seen.samples) >= 4
     assert [use.utilization for use in (sample.devices[0] for sample in seen.samples)][:3] == [0.5, 0.5, None]
     (note,) = [note for note in seen.notes if "GPU" in note]
-    assert note.startswith("GPU 0 (toy) does not answer any more since 0.")
+    assert note.startswith("GPU 0 (toy) no longer answers, from 0.")
     assert note.endswith("GPU is lost")
     assert seen.peak.devices == (AcceleratorUse(0.5, 1 << 30), AcceleratorUse(None, 5))
     assert "GPU 1 (toy)" in str(seen)

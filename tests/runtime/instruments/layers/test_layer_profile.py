@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
+import torch  # noqa: TID253
 
 import titrant
 from titrant.runtime.backends.profile import LayerSpan
@@ -109,6 +109,15 @@ def test_counts_a_shared_weight_once_and_says_what_has_no_count(unknown_operatio
     assert profile.flops is None
     assert rows["second"].flops == 2 * 3 * 4 * 4
     assert "FLOPs are not known of the model itself: titrant has no count of an operation in it" in profile.notes
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_counts_weights_that_torch_keeps_packed():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
+    packed = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear})
+    first = titrant.layers(packed, torch.ones(2, 4), seconds=SHORT).layers[0]
+    assert (first.parameters, first.precision, first.flops) == (4 * 8 + 8, "int8", None)
+    assert first.parameter_bytes == 4 * 8 + 4 * 8
 
 
 def layer(name, seconds=1e-3, **given):
@@ -300,7 +309,7 @@ def test_sees_a_timeline_that_does_not_follow_the_format(change):
 
 
 def test_refuses_a_timeline_that_cannot_be_written(tmp_path):
-    with pytest.raises(RecipeError, match="X711: the trace cannot be written to .*nowhere"):
+    with pytest.raises(RecipeError, match=r"X711: the trace cannot be written to .*nowhere"):
         profile_of(layer("a")).save_trace(tmp_path / "nowhere" / "trace.json")
 
 

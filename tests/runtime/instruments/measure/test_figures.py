@@ -12,6 +12,8 @@ from titrant.runtime.instruments.measure.figures import (
 from titrant.runtime.machine.turns import Runs
 from titrant.schema.diagnostics.diagnostics import RecipeError
 
+CPU = {"a": "cpu", "b": "cpu"}
+
 
 def test_bounds_a_percentile_by_order_statistics_alone():
     figure = bounded_percentile([float(n) for n in range(100, 0, -1)], 0.5)
@@ -38,7 +40,7 @@ def test_holds_the_true_percentile_as_often_as_it_says(share):
 def test_compares_with_the_first_run_for_run():
     slow = np.random.default_rng(1).uniform(1, 3, 80)  # a machine that drifts
     runs = {"a": Runs(slow.tolist(), slow.tolist()), "b": Runs((slow / 2).tolist(), (slow / 2).tolist())}
-    times = batch_times(4, runs, BenchSettings(80))
+    times = batch_times(4, runs, 1, CPU)
     assert times["a"].against_first is None
     speed = times["b"].against_first
     assert (speed.factor, speed.verdict, speed.clock) == (pytest.approx(2), "better", "wall")
@@ -48,9 +50,9 @@ def test_compares_with_the_first_run_for_run():
 
 def test_tells_no_cpu_time_of_several_threads_or_a_device():
     runs = {"a": Runs([1.0] * 9, [1.0] * 9)}
-    assert batch_times(1, runs, BenchSettings(9)).popitem()[1].cpu_p50.estimate == 1.0
-    assert batch_times(1, runs, BenchSettings(9, threads=2)).popitem()[1].cpu_p50 is None
-    assert batch_times(1, runs, BenchSettings(9, device="cuda")).popitem()[1].cpu_p50 is None
+    assert batch_times(1, runs, 1, CPU).popitem()[1].cpu_p50.estimate == 1.0
+    assert batch_times(1, runs, 2, CPU).popitem()[1].cpu_p50 is None
+    assert batch_times(1, runs, 1, {"a": "cuda:0"}).popitem()[1].cpu_p50 is None
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,12 @@ def test_draws_the_same_numbers_for_a_seed_and_whole_ones_below_the_limit():
     }
 
 
+def test_draws_one_number_for_a_whole_batch():
+    made = drawn((InputShape("rate", (), "int64", 100),), 0)(5)["rate"]
+    assert made.shape == (5,)
+    assert len(set(made)) == 1
+
+
 def test_begins_anew_where_data_have_fewer_rows_than_a_batch():
     rows = np.arange(6).reshape(3, 2)
     made = repeated({"x": rows, "scale": 2.0})(7)

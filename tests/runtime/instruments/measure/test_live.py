@@ -66,6 +66,7 @@ def test_times_a_module_in_evaluation_mode_and_leaves_it_as_it_was():
     assert times.size_bytes == sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
+@pytest.mark.slow
 def test_times_every_form_on_the_same_inputs(files):
     compared = titrant.Benchmark()
     module = net().eval()
@@ -185,7 +186,19 @@ CASES = {
         "X220: model: torch sees no device cuda:99 here",
     ),
     "no such device": (lambda: titrant.measure(net(), torch.zeros(1, 6), device="tpu"), "X220: model: "),
+    "no device for a function": (lambda: titrant.measure(print, device="cuda:99"), "X220: model: "),
+    "no such device for one": (lambda: titrant.measure(print, device="tpu"), "X220: model: no device is called"),
+    "no number of one": (lambda: titrant.measure(net(), torch.zeros(1, 6), device="cuda:x"), "X220: model: "),
     "a function that raises": (lambda: titrant.measure(Moody(0)), "X674: model raised KeyError (test_live.py:"),
+    "one that exits": (lambda: titrant.measure(lambda: sys.exit(3)), "X674: model raised SystemExit (test_live.py:"),
+    "inputs that raise": (
+        lambda: titrant.measure(net(), lambda batch: batch / 0, batches=(1,)),
+        "X674: what makes the inputs raised ZeroDivisionError (test_live.py:",
+    ),
+    "too large a batch": (
+        lambda: titrant.measure(net(), torch.zeros(1, 6), batches=(10**13,)),
+        "X671: a batch of 10,000,000,000,000 does not fit into memory",
+    ),
     "one that raises later": (lambda: titrant.measure(Moody(30)), "X674: model raised KeyError (test_live.py:"),
     "one that forks": (lambda: titrant.measure(os.fork), "X674: model forks: what its children do"),
     "an added name": (

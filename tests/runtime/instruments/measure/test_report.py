@@ -19,9 +19,9 @@ def timed(seconds, names=("plain", "int8"), batches=(1,), notes=()):
     """Return models of which each run of the n-th takes (n + 1) times as long."""
     asked = BenchSettings(len(seconds))
     runs = {name: Runs(*[[each * (place + 1) for each in seconds]] * 2) for place, name in enumerate(names)}
-    by_batch = [batch_times(batch, runs, asked) for batch in batches]
+    by_batch = [batch_times(batch, runs, 1, dict.fromkeys(names, "cpu")) for batch in batches]
     models = tuple(
-        ModelTimes(name, f"out/{name}.onnx", "ab" * 32, "an ONNX file", "onnxruntime", 2048, None, times, notes)
+        ModelTimes(name, f"out/{name}.onnx", "ab" * 32, "an ONNX file", "onnxruntime", "cpu", 2048, None, times, notes)
         for name in names
         for times in [tuple(each[name] for each in by_batch)]
     )

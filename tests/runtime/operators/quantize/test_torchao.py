@@ -1,15 +1,20 @@
 """torchao's methods: linear layers in int8, in a file that torch alone loads."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
-
-pytest.importorskip("torchao", reason="torchao is an extra: pip install 'titrant[torchao]'")
 
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.inspect.torch import describe_live
 from titrant.schema.diagnostics.diagnostics import PreconditionError
 from titrant.schema.facts import Gpu, Hardware, HardwareIdentity, TensorSpec
+
+# To look is enough: to load it takes two seconds of every worker.
+pytestmark = pytest.mark.skipif(
+    find_spec("torchao") is None, reason="torchao is an extra: pip install 'titrant[torchao]'"
+)
 
 WIDTHS = (400, 700, 300, 8)
 METHODS = ("torchao_int8_weight_only", "torchao_int8_dynamic")

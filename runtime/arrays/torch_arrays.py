@@ -5,19 +5,26 @@ from collections.abc import Iterator, Sequence
 
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
 
 # Numbers that are read at once: a few copies in double precision of so many are small beside a model.
 _PIECE = 1 << 20
+# What needs no question whether it is made of other tensors.
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
 
 def form(tensor: torch.Tensor) -> ArrayForm:
     """Describe a tensor; without values are those on the meta device, and fake ones; some dtypes have no numbers."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if isinstance(tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)):
+    if type(tensor) not in _PLAIN and isinstance(
+        tensor, (torch.nn.UninitializedParameter, torch.nn.UninitializedBuffer)
+    ):
         return ArrayForm((0,), dtype, 0, True, "it has no shape before the first forward pass", shapeless=True)
     floating = tensor.is_floating_point() or tensor.is_complex()
-    return ArrayForm(tuple(tensor.shape), dtype, _bytes(tensor), floating, _unread(tensor))
+    # Rows of several lengths have no shape together.
+    shape = (tensor.numel(),) if tensor.is_nested else tuple(tensor.shape)
+    return ArrayForm(shape, dtype, _bytes(tensor), floating, _unread(tensor))
 
 
 def _bytes(tensor: torch.Tensor) -> int:
@@ -26,7 +33,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def _unread(tensor: torch.Tensor) -> str:
-    if tensor.is_meta or hasattr(tensor, "fake_mode"):
+    if tensor.is_meta or (type(tensor) not in _PLAIN and hasattr(tensor, "fake_mode")):
         return "on the meta device there are no values"
     if tensor.is_quantized or _is_number(tensor.dtype):
         return ""
@@ -49,6 +56,8 @@ _NUMBERS: dict[torch.dtype, bool] = {}
 
 def _inner(tensor: torch.Tensor) -> list[torch.Tensor]:
     """List the tensors that a tensor of another package is made of, such as numbers of few bits and their scales."""
+    if type(tensor) in _PLAIN:
+        return []
     from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     if not is_traceable_wrapper_subclass(tensor):
@@ -79,10 +88,14 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
     """Return the numbers that a tensor holds, without the zeros of sparse ones."""
-    if tensor.layout == torch.sparse_coo:
+    if tensor.is_nested:
+        tensor = torch.cat([part.reshape(-1) for part in tensor.unbind()])
+    elif tensor.layout == torch.sparse_coo:
         tensor = tensor.coalesce().values()
+    elif tensor.layout in _COMPRESSED:
+        tensor = tensor.values()
     elif tensor.layout != torch.strided:
-        tensor = tensor.values() if hasattr(tensor, "crow_indices") or tensor.is_nested else tensor.to_dense()
+        tensor = tensor.to_dense()
     if tensor.is_quantized or _inner(tensor):
         tensor = tensor.dequantize() if hasattr(tensor, "dequantize") else tensor
     return tensor
@@ -181,7 +194,11 @@ def _pieces(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     flat = numbers.reshape(-1)
     for start in range(0, flat.numel(), _PIECE):
         part = flat[start : start + _PIECE]
-        yield _piece(part.abs().to(wide) if part.is_complex() else part.to(wide), normal)
+        yield _piece(_magnitudes(part) if part.is_complex() else part.to(wide), normal)
+
+
+def _magnitudes(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.abs() if numbers.device.type == "mps" else numbers.to(torch.complex128).abs()
 
 
 def _piece(values: torch.Tensor, normal: float) -> torch.Tensor:

@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from titrant.runtime.instruments.arrays.library import ArrayLibrary
-from titrant.runtime.instruments.arrays.walk import leaves
+from titrant.runtime.arrays.library import ArrayLibrary
+from titrant.runtime.arrays.walk import leaves
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 def _torch() -> ArrayLibrary:
-    from titrant.runtime.instruments.arrays.torch_arrays import LIBRARY
+    from titrant.runtime.arrays.torch_arrays import LIBRARY
 
     return LIBRARY
 
 
 def _numpy() -> ArrayLibrary:
-    from titrant.runtime.instruments.arrays.numpy_arrays import LIBRARY
+    from titrant.runtime.arrays.numpy_arrays import LIBRARY
 
     return LIBRARY
 
 
 def _mlx() -> ArrayLibrary:
-    from titrant.runtime.instruments.arrays.mlx_arrays import LIBRARY
+    from titrant.runtime.arrays.mlx_arrays import LIBRARY
 
     return LIBRARY
 

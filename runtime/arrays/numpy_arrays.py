@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
 
 # Numbers that are read at once: a few copies in double precision of so many are small beside a model.
 _PIECE = 1 << 20
@@ -32,7 +32,17 @@ def pieces(array: "np.ndarray[Any, Any]") -> "Iterator[np.ndarray[Any, Any]]":
     flat = np.asarray(array).reshape(-1)
     for start in range(0, flat.size, _PIECE):
         part = flat[start : start + _PIECE]
-        yield np.abs(part).astype(np.float64) if part.dtype.kind == "c" else part.astype(np.float64)
+        yield in_double(part)
+
+
+def in_double(part: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Return numbers in double precision; a finite one that it does not hold is the largest that it does."""
+    with np.errstate(over="ignore"):
+        values = (np.abs(part) if part.dtype.kind == "c" else part).astype(np.float64)
+    if part.dtype.kind == "c" or part.dtype.itemsize > values.itemsize:
+        beyond = np.isinf(values) & np.isfinite(part)
+        values[beyond] = np.copysign(np.finfo(np.float64).max, values[beyond])
+    return values
 
 
 def smallest_normal(dtype: "np.dtype[Any]") -> float:

@@ -9,10 +9,11 @@ import mlx.nn
 import mlx.utils
 import numpy as np
 
-from titrant.runtime.instruments.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
-from titrant.runtime.instruments.arrays.numpy_arrays import piece_of
+from titrant.runtime.arrays.library import ArrayForm, ArrayLibrary, ModulePart, Moments, MomentsPiece, added
+from titrant.runtime.arrays.numpy_arrays import in_double, piece_of
 
 _PIECE = 1 << 22
+_MOST = float(np.finfo(np.float32).max)
 
 
 def form(array: Any) -> ArrayForm:
@@ -65,8 +66,13 @@ def _extremes(arrays: Sequence[Any]) -> list[float]:
 
 
 def _largest(array: Any) -> Any:
+    if mx.issubdtype(array.dtype, mx.complexfloating):
+        values = mx.maximum(mx.abs(mx.real(array)), mx.abs(mx.imag(array)))
+    else:
+        values = mx.abs(_single(array))
+    # Double precision holds more than single does, and is not infinite for that.
+    values = mx.where(mx.isinf(values), values, mx.minimum(values, _MOST)).astype(mx.float32)
     # What a library's maximum makes of NaN is its own affair: it is put in by name.
-    values = mx.abs(_single(array)).astype(mx.float32)
     return mx.where(mx.any(mx.isnan(values)), mx.array(math.nan), mx.max(values))
 
 
@@ -98,13 +104,11 @@ def _pieces(array: Any) -> Iterator[MomentsPiece]:
     normal = float(mx.finfo(dtype).smallest_normal) if _has_normal(dtype) else 0.0
     flat = array.reshape(-1)
     for start in range(0, flat.size, _PIECE):
-        yield piece_of(np.array(_exact(flat[start : start + _PIECE])).astype(np.float64), normal)
+        yield piece_of(in_double(np.array(_exact(flat[start : start + _PIECE]))), normal)
 
 
 def _exact(array: Any) -> Any:
-    """Return numbers as NumPy has them too, none of them rounded; of complex ones the magnitudes."""
-    if mx.issubdtype(array.dtype, mx.complexfloating):
-        return mx.abs(array)
+    """Return numbers as NumPy has them too, none of them rounded."""
     return array.astype(mx.float32) if array.dtype == mx.bfloat16 else array
 
 
@@ -121,5 +125,5 @@ LIBRARY = ArrayLibrary(
     norms=_norms,
     extremes=_extremes,
     moments=_moments,
-    to_numpy=lambda array: np.array(_exact(array)).astype(np.float64),
+    to_numpy=lambda array: in_double(np.array(_exact(array))),
 )

@@ -1,0 +1,155 @@
+"""Windows and macOS: nothing is imported or called that is not there, in imports, commands and a dry run.
+
+Neither system is at hand: a Linux process is made to look like one, without the modules and functions that it lacks.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# What a Python of that system does not have. What only subprocess and threading need stays, since they are Linux's.
+PRELUDE = """
+import os, select, signal, subprocess, sys
+system = {system!r}
+absent = {{
+    "win32": ("fcntl", "grp", "pwd", "resource", "termios", "tty", "pty", "syslog", "readline"),
+    "darwin": (),
+}}[system]
+gone = {{
+    "win32": {{
+        os: ("fork", "killpg", "setsid", "getuid", "geteuid", "getgid", "sched_getaffinity", "pread", "pwrite",
+             "sysconf", "mkfifo", "getloadavg", "wait4", "sched_setaffinity"),
+        signal: ("SIGKILL", "SIGALRM", "SIGSTOP", "SIGCONT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "setitimer",
+                 "ITIMER_REAL", "pthread_kill", "sigwait", "alarm", "pause"),
+        select: ("poll", "epoll"),
+    }},
+    "darwin": {{os: ("sched_getaffinity", "sched_setaffinity"), select: ("epoll",)}},
+}}[system]
+# Others' code is Linux's here, and is loaded as that.
+import importlib, sysconfig
+sysconfig.get_config_vars()
+for name in {loaded!r}:
+    importlib.import_module(name)
+for name in absent:
+    sys.modules[name] = None
+for holder, names in gone.items():
+    for name in names:
+        if hasattr(holder, name):
+            delattr(holder, name)
+sys.platform = system
+"""
+IMPORTS = """
+import pkgutil
+import titrant
+items = pkgutil.walk_packages(titrant.__path__, "titrant.")
+names = [item.name for item in items if not item.name.endswith("__main__")]
+failed = []
+for name in names:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        failed.append(f"{name}: {type(error).__name__}: {error}")
+print(f"{len(names)} modules", *failed, sep="\\n")
+"""
+
+
+LIGHT = (
+    "asyncio", "blake3", "concurrent.futures", "ctypes.util", "filelock", "importlib.metadata", "jinja2", "multiprocessing",
+    "numpy", "platform", "psutil", "pydantic.main", "pynvml", "rich.console", "ruamel.yaml", "shutil", "tempfile",
+    "threading", "uuid", "zoneinfo",
+)  # fmt: skip
+HEAVY = (
+    "torch",
+    "torch.distributed",
+    "openvino",
+    "nncf",
+    "onnx.inliner",
+    "onnxruntime",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.stats",
+    "PIL.Image",
+)
+
+
+def on(system, code, folder, loaded=LIGHT):
+    """Run code as if on another system."""
+    script = PRELUDE.format(system=system, loaded=loaded) + textwrap.dedent(code)
+    environment = os.environ | {"TITRANT_HOME": str(folder / "home")}
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_imports_every_module(system, tmp_path):
+    done = on(system, IMPORTS, tmp_path, LIGHT + HEAVY)
+    assert done.returncode == 0, done.stderr
+    count, *failed = done.stdout.splitlines()
+    assert failed == []
+    assert int(count.split()[0]) > 500
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A recipe that was planned once as it is, so that the facts of its model and data are there."""
+    folder = tmp_path_factory.mktemp("platforms")
+    (folder / "recipe.yaml").write_text((ROOT / "recipes" / "breast_cancer.yaml").read_text("utf-8"))
+    environment = os.environ | {"TITRANT_HOME": str(folder / "home")}
+    arguments = [sys.executable, "-m", "titrant", "plan", "recipe.yaml"]
+    subprocess.run(arguments, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder
+
+
+COMMANDS = (
+    ["--help"], ["check", "recipe.yaml"], ["plan", "recipe.yaml"], ["run", "recipe.yaml", "--dry-run"],
+    ["status", "recipe.yaml"], ["hardware"], ["store", "verify"], ["show", "operators"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_does_a_dry_run(system, planned):
+    code = f"""
+    from titrant.cli.main import main
+    for arguments in {COMMANDS!r}:
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = ended.code or 0
+        print("ended", *arguments, "with", code)
+    """
+    done = on(system, code, planned)
+    ends = [line for line in done.stdout.splitlines() if line.startswith("ended ")]
+    assert ends == [f"ended {' '.join(arguments)} with 0" for arguments in COMMANDS], done.stderr
+
+
+def test_answers_over_pipes_where_nothing_waits_for_them(tmp_path):
+    """The worker itself, whose parent reads in a thread as on Windows; the processes are Linux's."""
+    code = """
+    import os, select, sys
+    del select.poll
+    from pathlib import Path
+    from titrant.runtime.store.home import open_home
+    from titrant.runtime.worker.parent import Worker
+    from titrant.runtime.worker.pipe import PipeLines
+    from titrant.runtime.worker.messages import WorkerDiedError
+    with Worker(open_home(), Path.cwd(), 1, 42) as worker:
+        print(sorted(worker.ask({"do": "describe", "operator": "data.load"})))
+        try:
+            worker.ask({"do": "run"})
+        except Exception as error:
+            print(type(error).__name__)
+        print(sorted(worker.ask({"do": "describe", "operator": "data.load"})))
+    """
+    environment = os.environ | {"TITRANT_HOME": str(tmp_path / "home")}
+    arguments = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    first, failed, again = done.stdout.splitlines()
+    assert first == again
+    assert failed == "StepError"
