@@ -66,7 +66,10 @@ class WorkerState:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
-            "ask_operator": self._ask_operator, "bench": self._bench, "look": self._look,
+            "ask_operator": self._ask_operator, "bench": self._bench,
+            "look": lambda asked: importlib.import_module("titrant.runtime.instruments.look").answer(
+                asked, self._live.load, self._watch.watching
+            ),
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
@@ -210,11 +213,6 @@ class WorkerState:
         with self._watch.watching():
             timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
             return {"result": plain(timing.bench(request, self._live.load, listen))}
-
-    def _look(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer with what an instrument sees inside models."""
-        with self._watch.watching():
-            return dict(importlib.import_module("titrant.runtime.instruments.look").answer(request, self._live.load))
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 ATTENDING = '''
 """A user's own small transformer, and a network of the same inputs."""
@@ -49,6 +51,7 @@ attention of 1 layer, 1 of them fused: computed from queries and keys
 @pytest.fixture
 def attending(place):
     (place.folder / "own.py").write_text(ATTENDING, "utf-8")
+    save_file({"a.weight": np.eye(3, dtype="float32")}, place.folder / "w.safetensors")
     return place
 
 
@@ -103,6 +106,8 @@ WRONG = {
     ("own:Attends", "--health", "--rows", "2"): "error[X682]: nothing says what own:Attends takes",
     ("own:Attends", "--attention", "--data", "gone.npz"): "error[X682]: there is no file gone.npz",
     ("own:Attends", "--attention", "--data", "own.py"): "error[X682]: ",
+    ("w.safetensors", "--attention"): "error[X682]: w.safetensors holds weights and no model",
+    ("w.safetensors", "--health", "--rows", "2"): "error[X682]: w.safetensors holds weights and no model",
     ("gone.onnx", "--health"): "error[P080]: there is no file gone.onnx",
     ("rows.csv", "--health"): "error[P080]: rows.csv is no file that can be looked into",
     ("own:Attends", "--health", "--out", "h.png"): "error[X662]: what was seen inside a model cannot be saved as h.png",

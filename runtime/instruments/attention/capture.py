@@ -1,16 +1,36 @@
 """Capture the attention of whatever is looked at, and refuse what has none."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from titrant.runtime.instruments.attention.attention_map import AttentionMap
-from titrant.runtime.instruments.subject.subject import Subject
+from titrant.runtime.instruments.subject.subject import InspectedModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
-    from titrant.runtime.instruments.calls.overhear import Inputs
+    import numpy as np
+
+    from titrant.runtime.instruments.calls.overhear import ForwardInputs
 
 
-def attention_of(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]:
+@dataclass(frozen=True)
+class AttentionMap:
+    """`weights` (batch, heads, queries, keys), float32, each row a distribution over keys, or zeros.
+
+    `fused` says that the layer itself kept none, and that they were computed from its queries and keys.
+    """
+
+    layer: str
+    weights: "np.ndarray"
+    fused: bool
+
+    @property
+    def rows(self) -> int:
+        """How many rows were answered."""
+        return len(self.weights)
+
+
+def attention_of(subject: InspectedModel, inputs: "ForwardInputs") -> tuple[AttentionMap, ...]:
     """Return the attention of each layer on some inputs, in the order in which it is computed.
 
     Raises RecipeError X682 for a file of weights, StepError X683 where the model cannot answer, X684 where nothing is
@@ -19,7 +39,9 @@ def attention_of(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]
     if not subject.runs:
         message = f"{subject.name} holds weights and no model: it computes no attention"
         raise RecipeError(Diagnostic("X682", message, help="name the model that takes the weights"))
-    maps = _captured(subject, inputs)
+    maps = tuple(AttentionMap(*captured) for captured in _captured(subject, inputs))
+    # A network without attention is no mistake of the model's: in a run the step is noted as having seen nothing, and
+    # all else goes on. Whoever asked for it by name is told what was looked for.
     if not maps:
         message = (
             f"{subject.name} computes no attention on these inputs: no softmax of a product of two computed tensors"
@@ -29,7 +51,8 @@ def attention_of(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]
     return maps
 
 
-def _captured(subject: Subject, inputs: "Inputs") -> tuple[AttentionMap, ...]:
+def _captured(subject: InspectedModel, inputs: "ForwardInputs") -> "Iterable[tuple[str, np.ndarray, bool]]":
+    """Yield (layer, weights, whether they were fused)."""
     if subject.module is not None:
         from titrant.runtime.instruments.attention.of_module import capture
 

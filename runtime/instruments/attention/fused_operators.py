@@ -87,7 +87,7 @@ def _weights(
     cap: float = 0.0,
 ) -> np.ndarray:
     scores = query.astype(np.float32) @ np.swapaxes(key.astype(np.float32), -1, -2)
-    scores *= query.shape[-1] ** -0.5 if not scale else scale
+    scores *= scale if scale else query.shape[-1] ** -0.5
     if added is not None:
         scores = scores + added.astype(np.float32)
     if hidden is not None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from titrant.runtime.backends.onnxruntime.graph import MICROSOFT, STANDARD
-from titrant.runtime.instruments.attention.attention_map import AttentionMap
 from titrant.runtime.instruments.attention.fused_operators import FUSED, operator_weights, read_tensors
 from titrant.runtime.instruments.calls.graph_call import graph_tensors_at
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -30,11 +29,12 @@ _OTHERS = (
 )  # fmt: skip
 
 
-def capture(model: "onnx.ModelProto", inputs: Mapping[str, np.ndarray]) -> tuple[AttentionMap, ...]:
-    """Run a graph with its weights inside and return the attention of each layer, in the order of the nodes.
+def capture(model: "onnx.ModelProto", inputs: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray, bool]]:
+    """Run a graph with its weights inside and return (layer, weights, whether fused) in the order of the nodes.
 
-    Layers are the modules that the nodes were traced in where their names say so, else the nodes. Raises StepError X685
-    for attention that cannot be taken apart, and what `graph_tensors_at` does.
+    Weights are (batch, heads, queries, keys), float32. Layers are the modules that the nodes were traced in where their
+    names say so, else the nodes. Raises StepError X685 for attention that cannot be taken apart, and what
+    `graph_tensors_at` does.
     """
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
 
@@ -47,15 +47,15 @@ def capture(model: "onnx.ModelProto", inputs: Mapping[str, np.ndarray]) -> tuple
         raise StepError(Diagnostic("X685", message, help="export the model without control flow, for a fixed length"))
     asked = [tensor for _, node in weighed for tensor in read_tensors(node)]
     held = dict(graph_tensors_at(model, inputs, asked)) if asked else {}
-    maps, calls = [], dict[str, int]()
+    maps, calls = list[tuple[str, np.ndarray, bool]](), dict[str, int]()
     for name, node in weighed:
         layer = _layer(name)
         calls[layer] = calls.get(layer, 0) + 1
         layer = layer if calls[layer] == 1 else f"{layer}#{calls[layer]}"
         fused = node.op_type in FUSED
         weights = operator_weights(layer, node, held) if fused else _of_softmax(names, node, held)
-        maps.append(AttentionMap(layer, _by_head(weights.astype(np.float32), inputs), fused))
-    return tuple(maps)
+        maps.append((layer, _by_head(weights.astype(np.float32), inputs), fused))
+    return maps
 
 
 def _weighed(model: "onnx.ModelProto", names: "GraphNames") -> "Iterator[tuple[str, onnx.NodeProto]]":

@@ -4,11 +4,11 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch  # noqa: TID253 - its very subject
 
-from titrant.runtime.instruments.attention.attention_map import AttentionMap
 from titrant.runtime.instruments.attention.fused import FUSED, UNREAD, fused_weights
-from titrant.runtime.instruments.calls.overhear import Inputs, overhear, tensors_of
+from titrant.runtime.instruments.calls.overhear import ForwardInputs, overhear, tensors_of
 from titrant.runtime.instruments.weights.of_module import refuse_empty
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -28,8 +28,10 @@ _HEADS = ("num_heads", "n_heads", "nhead", "n_head", "heads", "num_attention_hea
 _SEQUENCES = 2
 
 
-def capture(module: torch.nn.Module, inputs: Inputs) -> tuple[AttentionMap, ...]:
-    """Call a module once and return the attention of each layer, in the order in which it is computed.
+def capture(module: torch.nn.Module, inputs: ForwardInputs) -> list[tuple[str, np.ndarray, bool]]:
+    """Call a module once and return (layer, weights, whether fused) in the order in which attention is computed.
+
+    Weights are (batch, heads, queries, keys), float32.
 
     A fused kernel (`scaled_dot_product_attention`) gives no weights: they are computed from its queries and keys, as
     softmax(q k^T scale + mask), each query head with the key head of its group, without dropout. Everywhere else the
@@ -39,14 +41,14 @@ def capture(module: torch.nn.Module, inputs: Inputs) -> tuple[AttentionMap, ...]
         refuse_empty(name, tensor)
     listener = _Listener(module)
     overhear(module, inputs, operated=listener.operated)
-    return tuple(listener.maps)
+    return listener.maps
 
 
 class _Listener:
     """Follows scores from the product that makes them to the softmax."""
 
     def __init__(self, module: torch.nn.Module) -> None:
-        self.maps: list[AttentionMap] = []
+        self.maps: list[tuple[str, np.ndarray, bool]] = []
         self._module = getattr(module, "_orig_mod", module)
         self._parameters = {tensor.untyped_storage().data_ptr() for tensor in self._module.parameters()}
         self._scores: dict[int, weakref.ref[torch.Tensor]] = {}
@@ -89,7 +91,7 @@ class _Listener:
         if self._calls[name] > 1:
             name = f"{name}#{self._calls[name]}"
         shaped = self._by_head(layer, weights.detach().float())
-        self.maps.append(AttentionMap(name, shaped.cpu().numpy().copy(), fused))
+        self.maps.append((name, shaped.cpu().numpy().copy(), fused))
 
     def _by_head(self, layer: str, weights: torch.Tensor) -> torch.Tensor:
         """Return (batch, heads, queries, keys); heads that lie in the batch are known by the layer's own number."""

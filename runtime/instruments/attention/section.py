@@ -67,11 +67,10 @@ def _picture(
     identifier: str,
 ) -> ChartPicture:
     rows, columns = (_labels(count, layer.cell, tokens) for count in (layer.queries, layer.keys))
-    notes = (f"mean over {counted(layer.rows, 'row')}",) if not tokens else ()
-    if layer.cell > 1:
-        notes += (f"a cell is the mean of {layer.cell} places each way",)
+    notes = [f"mean over {counted(layer.rows, 'row')}"] * (not tokens)
+    notes += [f"a cell is the mean of {layer.cell} places each way"] * (layer.cell > 1)
     chart = HeatMaps(
-        title, tuple(HeatMap(name, values) for name, values in maps), rows, columns, "queries", "keys", notes
+        title, tuple(HeatMap(name, values) for name, values in maps), rows, columns, "queries", "keys", tuple(notes)
     )
     return ChartPicture(heat_maps(chart, identifier), title)
 

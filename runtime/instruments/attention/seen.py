@@ -1,10 +1,11 @@
-"""What is shown of captured attention: how it is spread, and heat maps that are small enough for a page."""
+"""What is shown of captured attention: how it is spread, heat maps small enough for a page, and its text."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from titrant.runtime.instruments.attention.attention_map import AttentionMap
+from titrant.runtime.instruments.attention.capture import AttentionMap
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +15,9 @@ CELLS, HEADS = 48, 16
 REPORT_CELLS, REPORT_HEADS = 24, 8
 _DIGITS = 4
 _SEQUENCES = 2  # (rows, places)
-Matrix = tuple[tuple[float, ...], ...]
+_MOST_NAME = 40
+_MOST_SHOWN = 24
+HeatValues = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class LayerAttention:
     entropy: tuple[float, ...]
     first: tuple[float, ...]
     itself: tuple[float, ...]
-    mean: Matrix
-    by_head: tuple[Matrix, ...]
+    mean: HeatValues
+    by_head: tuple[HeatValues, ...]
     cell: int = 1
-    first_row: Matrix = ()
+    first_row: HeatValues = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _layer(of: AttentionMap, cells: int, shown: int, *, named: bool) -> LayerAtt
     )
 
 
-def _cells(weights: "np.ndarray", cell: int) -> Matrix:
+def _cells(weights: "np.ndarray", cell: int) -> HeatValues:
     """Average over squares of `cell` places each way; those at the edges may be smaller."""
     import numpy as np
 
@@ -107,3 +110,29 @@ def _cells(weights: "np.ndarray", cell: int) -> Matrix:
 
 def _numbers(values: "np.ndarray") -> tuple[float, ...]:
     return tuple(round(float(value), _DIGITS) for value in values)
+
+
+def attention_text(attention: AttentionSeen) -> str:
+    """Write a line a layer: its form, how widely its heads look, and where."""
+    rows: list[tuple[str, ...]] = [("layer", "rows", "heads", "places", "spread by head", "own place", "first place")]
+    rows += [_row(layer) for layer in attention.layers]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    fused = sum(layer.fused for layer in attention.layers)
+    head = f"attention of {counted(len(attention.layers), 'layer')}"
+    if fused:
+        head += f", {fused:,} of them fused: computed from queries and keys"
+    legend = "spread: 0 where a head looks at one place, 1 where at all alike; places: mean weight"
+    tokens = [f"first row: {' '.join(attention.tokens[:_MOST_SHOWN])}{' …' * (len(attention.tokens) > _MOST_SHOWN)}"]
+    return "\n".join([head, *lines, f"  {legend}", *(tokens if attention.tokens else [])])
+
+
+def _row(layer: LayerAttention) -> tuple[str, ...]:
+    name = layer.layer if len(layer.layer) <= _MOST_NAME else f"…{layer.layer[1 - _MOST_NAME :]}"
+    low, high = min(layer.entropy, default=0.0), max(layer.entropy, default=0.0)
+    places = str(layer.keys) if layer.queries == layer.keys else f"{layer.queries}×{layer.keys}"
+    own = f"{sum(layer.itself) / max(1, layer.heads):.2f}" if layer.queries == layer.keys else "–"
+    first = f"{sum(layer.first) / max(1, layer.heads):.2f}"
+    return name, f"{layer.rows:,}", f"{layer.heads}", places, f"{low:.2f} – {high:.2f}", own, first

@@ -19,14 +19,18 @@ from titrant.schema.values.text import first_line
 # operation.
 Answered = Callable[[str, torch.nn.Module, Any], None]
 Operated = Callable[[str, str, Mapping[str, Any], Any], None]
-Inputs = Any  # a tensor or array, several in order, or a mapping of the forward's names to them
+ForwardInputs = Any  # a tensor or array, several in order, or a mapping of the forward's names to them
 _FAILURES = (
     RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError, AssertionError,
 )  # fmt: skip
 
 
 def overhear(
-    module: torch.nn.Module, inputs: Inputs, *, answered: Answered | None = None, operated: Operated | None = None
+    module: torch.nn.Module,
+    inputs: ForwardInputs,
+    *,
+    answered: Answered | None = None,
+    operated: Operated | None = None,
 ) -> Any:
     """Call a module in evaluation mode, without gradients, and return its answer.
 
@@ -115,7 +119,7 @@ def _hooks(name: str, entered: list[str], answered: Answered | None) -> tuple[An
     return enter, leave
 
 
-def _call(module: torch.nn.Module, inputs: Inputs) -> tuple[list[torch.Tensor], Callable[[], Any]]:
+def _call(module: torch.nn.Module, inputs: ForwardInputs) -> tuple[list[torch.Tensor], Callable[[], Any]]:
     """Return the tensors that are handed over, and what hands them over."""
     place = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     if isinstance(inputs, Mapping):

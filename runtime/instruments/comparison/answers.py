@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
-    from titrant.runtime.instruments.calls.overhear import Inputs
+    from titrant.runtime.instruments.calls.overhear import ForwardInputs
 
 # So many answers behind a layer are kept: a normalization, an activation, a sum.
 _MOST_BEHIND = 6
@@ -36,7 +36,7 @@ class KeptAnswers:
     outputs: "Mapping[str, np.ndarray]"
 
 
-def kept_answers(model: WeightedLayers, inputs: "Inputs") -> KeptAnswers:
+def kept_answers(model: WeightedLayers, inputs: "ForwardInputs") -> KeptAnswers:
     """Answer the inputs once, in float32; raises what `overhear` and `graph_tensors_at` do."""
     subject = model.subject
     if subject.module is not None:
@@ -45,7 +45,7 @@ def kept_answers(model: WeightedLayers, inputs: "Inputs") -> KeptAnswers:
     return _of_graph(subject.graph, model, named_inputs(subject, inputs))
 
 
-def _of_module(module: "torch.nn.Module", model: WeightedLayers, inputs: "Inputs") -> KeptAnswers:
+def _of_module(module: "torch.nn.Module", model: WeightedLayers, inputs: "ForwardInputs") -> KeptAnswers:
     from titrant.runtime.instruments.calls.overhear import overhear, tensors_of
 
     layers: dict[str, list[tuple[str, np.ndarray]]] = {}

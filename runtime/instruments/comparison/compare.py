@@ -8,16 +8,18 @@ import numpy as np
 from titrant.runtime.instruments.comparison.answers import KeptAnswers, kept_answers
 from titrant.runtime.instruments.comparison.difference import LayerDifference, ModelComparison, OutputDifference
 from titrant.runtime.instruments.comparison.match import WeightedLayers, matched
-from titrant.runtime.instruments.comparison.weights import weight_difference
-from titrant.runtime.instruments.health.answers import rows_of
 from titrant.runtime.instruments.health.figures import decibels
-from titrant.runtime.instruments.subject.subject import Subject
+from titrant.runtime.instruments.subject.inputs import rows_of
+from titrant.runtime.instruments.subject.subject import InspectedModel
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, short_format
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
-    from titrant.runtime.instruments.calls.overhear import Inputs
+    from titrant.runtime.instruments.calls.overhear import ForwardInputs
 
+# A scale for each channel counts where it explains nine tenths of the difference, and leaves what is alike.
+_GAIN_DB, _ALIKE_DB = 10.0, 20.0
+_TINY = 1e-30
 _FEW_BITS = "MatMulNBits"
 # Rounding of float32, as of a normalization that was folded in.
 _EQUAL_DB = 90.0
@@ -25,7 +27,7 @@ _EQUAL_DB = 90.0
 _ABOUT_DB = 10.0
 
 
-def compare(first: Subject, second: Subject, inputs: "Inputs | None" = None) -> ModelComparison:
+def compare(first: InspectedModel, second: InspectedModel, inputs: "ForwardInputs | None" = None) -> ModelComparison:
     """Hold each layer of the first model against what became of it in the second, and their outputs on `inputs`.
 
     Raises RecipeError X686 where no layer of one is found in the other, X682 and StepError X683 where one of them
@@ -96,6 +98,50 @@ def _layer(
     )
 
 
+def weight_difference(ours: LayerTensor, theirs: Sequence[LayerTensor]) -> tuple[float, bool] | None:
+    """Return decibels, and whether each channel was scaled first; None where the matrices have other shapes.
+
+    Several of the second model are stacked along their channels. Both are read in blocks, one after the other.
+    """
+    channels, each = ours.channels, ours.count // max(1, ours.channels)
+    sizes = [tensor.count // max(1, tensor.channels) for tensor in theirs]
+    if sum(tensor.channels for tensor in theirs) != channels or any(size != each for size in sizes):
+        return None
+    own, cross, other = (np.zeros(channels) for _ in range(3))
+    first = 0
+    for block, against in _side_by_side(ours, theirs):
+        places = slice(first, first + len(block))
+        first += len(block)
+        left, right = block.astype(np.float64), against.astype(np.float64)
+        own[places], cross[places] = (left * left).sum(axis=1), (left * right).sum(axis=1)
+        other[places] = (right * right).sum(axis=1)
+    if not np.isfinite(own + other).all():
+        return None
+    plain = decibels(own.sum(), max(0.0, float((own - 2 * cross + other).sum())))
+    scale = cross / np.maximum(own, _TINY)
+    rest = np.maximum(0.0, other - scale * cross)
+    scaled = decibels(float((scale * scale * own).sum()), float(rest.sum()))
+    if scaled - plain > _GAIN_DB and scaled > _ALIKE_DB:
+        return scaled, True
+    return plain, False
+
+
+def _side_by_side(ours: LayerTensor, theirs: Sequence[LayerTensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield blocks of both with as many channels, whatever blocks each is read in."""
+    left, right = ours.blocks(), (block for tensor in theirs for block in tensor.blocks())
+    held = another = np.empty((0, 0))
+    while True:
+        if not len(held):
+            held = next(left, held)
+        if not len(another):
+            another = next(right, another)
+        count = min(len(held), len(another))
+        if not count:
+            return
+        yield held[:count], another[:count]
+        held, another = held[count:], another[count:]
+
+
 def _closest(
     ours: Sequence[tuple[str, np.ndarray]], theirs: Sequence[tuple[str, np.ndarray]]
 ) -> tuple[float, str] | None:
@@ -133,8 +179,8 @@ def _outputs(
         broken = [int(values.size - np.isfinite(values).sum()) for values in (left, right)]
         if any(broken):
             notes.append(
-                f"output {mine} is not compared: {broken[0]:,} of its numbers in the one and {broken[1]:,} in the other "
-                "are not finite"
+                f"output {mine} is not compared: {broken[0]:,} of its numbers in the one and {broken[1]:,} in the "
+                "other are not finite"
             )
             continue
         apart = np.abs(left - right)

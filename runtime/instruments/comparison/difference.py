@@ -5,7 +5,7 @@ from typing import Literal
 from titrant.schema.values.frozen import dataclass
 
 # same: in both, with the same shape and precision. changed: in both. removed, added: in one of them alone.
-Change = Literal["same", "changed", "removed", "added"]
+LayerChange = Literal["same", "changed", "removed", "added"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class LayerDifference:
 
     name: str
     other: str
-    change: Change
+    change: LayerChange
     shape: tuple[int, ...] = ()
     other_shape: tuple[int, ...] = ()
     precision: str = ""

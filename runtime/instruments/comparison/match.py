@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from titrant.runtime.instruments.subject.subject import Subject
+from titrant.runtime.instruments.subject.subject import InspectedModel
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.schema.values.frozen import dataclass
 
@@ -16,11 +16,11 @@ _WRAPPERS = ("module.", "model.", "state_dict.", "_orig_mod.", "encoder.module."
 class WeightedLayers:
     """The matrices of a model by the name of their layer; of a graph, by the node that multiplies by them."""
 
-    subject: Subject
+    subject: InspectedModel
     tensors: Mapping[str, LayerTensor]
 
     @classmethod
-    def of(cls, subject: Subject) -> "WeightedLayers":
+    def of(cls, subject: InspectedModel) -> "WeightedLayers":
         """List the weights and tables of a model, in its order; nothing is read yet."""
         if subject.graph is None:
             kept = (tensor for tensor in subject.tensors() if tensor.role in _COMPARED)

@@ -25,23 +25,23 @@ _OUTPUTS = (
 _MOST_DB = 90.0
 
 
-def comparison_sections(found: ModelComparison) -> tuple[PageSection, ...]:
+def comparison_sections(compared: ModelComparison) -> tuple[PageSection, ...]:
     """Lay out the outputs where rows were answered, then what changed layer by layer."""
     sentence = (
-        f"{verdict(found)}. Decibels are the signal-to-noise of what the second has in the place of the first: "
+        f"{verdict(compared)}. Decibels are the signal-to-noise of what the second has in the place of the first: "
         "20 dB are errors of a tenth, 40 dB of a hundredth."
     )
-    layers = PageTable(_LAYERS, tuple(map(_layer, found.layers)))
-    notes = (*([SCALED] if any(layer.scaled for layer in found.layers) else []), *found.notes)
-    head = PageSection("comparison", "Side by side", sentence, layers, tuple(_pictures(found)), notes=notes)
-    if not found.outputs:
+    layers = PageTable(_LAYERS, tuple(map(_layer, compared.layers)))
+    notes = (*([SCALED] if any(layer.scaled for layer in compared.layers) else []), *compared.notes)
+    head = PageSection("comparison", "Side by side", sentence, layers, tuple(_pictures(compared)), notes=notes)
+    if not compared.outputs:
         return (head,)
-    outputs = PageTable(_OUTPUTS, tuple(map(_output, found.outputs)))
-    return PageSection("outputs", "Outputs", f"On {found.rows:,} rows, the same for both.", outputs), head
+    outputs = PageTable(_OUTPUTS, tuple(map(_output, compared.outputs)))
+    return PageSection("outputs", "Outputs", f"On {compared.rows:,} rows, the same for both.", outputs), head
 
 
-def _pictures(found: ModelComparison) -> Iterator[ChartPicture]:
-    numbered = list(enumerate((layer for layer in found.layers if layer.name and layer.other), 1))
+def _pictures(compared: ModelComparison) -> Iterator[ChartPicture]:
+    numbered = list(enumerate((layer for layer in compared.layers if layer.name and layer.other), 1))
     points = {
         "weights": [(float(place), layer.weight_db) for place, layer in numbered if layer.weight_db is not None],
         "answers": [(float(place), layer.answer_db) for place, layer in numbered if layer.answer_db is not None],
@@ -55,7 +55,7 @@ def _pictures(found: ModelComparison) -> Iterator[ChartPicture]:
 def _layer(layer: LayerDifference) -> tuple[TableCell | str, ...]:
     shapes = ["×".join(map(str, shape)) for shape in (layer.shape, layer.other_shape) if shape]
     formats = [form for form in (layer.precision, layer.other_precision) if form]
-    compared = [f"after {layer.answered_at}"] * bool(layer.answered_at) + ["scaled"] * layer.scaled
+    places = [f"after {layer.answered_at}"] * bool(layer.answered_at) + ["scaled"] * layer.scaled
     return (
         layer.name or "–",
         layer.other or "–",
@@ -64,7 +64,7 @@ def _layer(layer: LayerDifference) -> tuple[TableCell | str, ...]:
         " → ".join(dict.fromkeys(formats)),
         _decibels(layer.weight_db),
         _decibels(layer.answer_db),
-        ", ".join(compared) or "–",
+        ", ".join(places) or "–",
     )
 
 

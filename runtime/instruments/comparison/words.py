@@ -17,31 +17,33 @@ SCALED = "scaled: compared after each channel was brought to the other's scale, 
 _EQUAL_DB = 90.0
 
 
-def comparison_text(found: "ModelComparison", *, whole: bool = False) -> str:
+def comparison_text(compared: "ModelComparison", *, whole: bool = False) -> str:
     """Write what changed in a sentence, a line a layer, a line an output."""
-    return "\n".join([*wrap(verdict(found), _WIDTH), *_table(found, whole=whole), *_outputs(found), *_notes(found)])
+    return "\n".join(
+        [*wrap(verdict(compared), _WIDTH), *_table(compared, whole=whole), *_outputs(compared), *_notes(compared)]
+    )
 
 
-def verdict(found: "ModelComparison") -> str:
+def verdict(compared: "ModelComparison") -> str:
     """Say in a sentence what of the first model became what in the second."""
     words = [
-        f"{found.count(change):,} {name}"
+        f"{compared.count(change):,} {name}"
         for change, name in (("same", "alike"), ("changed", "changed"), ("removed", "removed"), ("added", "added"))
-        if found.count(change)
+        if compared.count(change)
     ]
-    return f"{found.first} beside {found.second}: {counted(len(found.layers), 'layer')}, {', '.join(words)}"
+    return f"{compared.first} beside {compared.second}: {counted(len(compared.layers), 'layer')}, {', '.join(words)}"
 
 
-def _table(found: "ModelComparison", *, whole: bool) -> Iterator[str]:
-    layers: Sequence[LayerDifference] = found.layers
+def _table(compared: "ModelComparison", *, whole: bool) -> Iterator[str]:
+    layers: Sequence[LayerDifference] = compared.layers
     left_out = 0
     if not whole and len(layers) > _MOST:
         worst = sorted(layers[_FIRST:], key=lambda layer: min(layer.weight_db or 0, layer.answer_db or _EQUAL_DB))[
             :_WORST
         ]
         layers = [*layers[:_FIRST], *(layer for layer in layers[_FIRST:] if layer in worst)]
-        left_out = len(found.layers) - len(layers)
-    answers = found.rows > 0
+        left_out = len(compared.layers) - len(layers)
+    answers = compared.rows > 0
     rows = [("layer", "shape", "precision", "weights", *(["answers"] if answers else []))]
     rows += [(*_row(layer), *([_answer(layer)] if answers else [])) for layer in layers]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
@@ -79,9 +81,9 @@ def decibel_words(decibels: float) -> str:
     return "equal" if decibels >= _EQUAL_DB else f"{decibels:.1f} dB"
 
 
-def _outputs(found: "ModelComparison") -> Iterator[str]:
-    for output in found.outputs:
-        yield from wrap(output_words(output, found.rows), _WIDTH, subsequent_indent="    ")
+def _outputs(compared: "ModelComparison") -> Iterator[str]:
+    for output in compared.outputs:
+        yield from wrap(output_words(output, compared.rows), _WIDTH, subsequent_indent="    ")
 
 
 def output_words(output: "OutputDifference", rows: int) -> str:
@@ -93,10 +95,10 @@ def output_words(output: "OutputDifference", rows: int) -> str:
     )
 
 
-def _notes(found: "ModelComparison") -> Iterator[str]:
-    if any(layer.scaled for layer in found.layers):
+def _notes(compared: "ModelComparison") -> Iterator[str]:
+    if any(layer.scaled for layer in compared.layers):
         yield from wrap(SCALED, _WIDTH, subsequent_indent="    ")
-    for note in found.notes:
+    for note in compared.notes:
         yield from wrap(f"note: {note}", _WIDTH, subsequent_indent="    ")
 
 

@@ -1,18 +1,18 @@
 """Measure what the layers of a model answer on some rows: broken, idle, saturated, hard to quantize."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from titrant.runtime.instruments.health.figures import decibels
-from titrant.runtime.instruments.health.finding import LayerAnswers
+from titrant.runtime.instruments.health.finding import AnswerFigures
 
 if TYPE_CHECKING:
     import onnx
     import torch
 
-    from titrant.runtime.instruments.calls.overhear import Inputs
+    from titrant.runtime.instruments.calls.overhear import ForwardInputs
 
 # Operations whose answers say something by themselves → what they are called, in torch and in ONNX graphs.
 _OPERATIONS = {
@@ -28,7 +28,7 @@ _CODES = 255
 _IMAGE = 3
 
 
-def answers_of_module(module: "torch.nn.Module", inputs: "Inputs") -> tuple[LayerAnswers, ...]:
+def answers_of_module(module: "torch.nn.Module", inputs: "ForwardInputs") -> tuple[AnswerFigures, ...]:
     """Call a module once and measure what each layer with weights, and each bounded activation, answers.
 
     They come in the order in which they answer. A layer that is called again counts once, but for NaN and infinity.
@@ -52,7 +52,7 @@ def answers_of_module(module: "torch.nn.Module", inputs: "Inputs") -> tuple[Laye
     return gathered.answers()
 
 
-def answers_of_graph(model: "onnx.ModelProto", inputs: Mapping[str, np.ndarray]) -> tuple[LayerAnswers, ...]:
+def answers_of_graph(model: "onnx.ModelProto", inputs: Mapping[str, np.ndarray]) -> tuple[AnswerFigures, ...]:
     """Run a graph and measure what each node with weights, and each bounded activation, answers, in their order."""
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
     from titrant.runtime.instruments.calls.graph_call import graph_tensors_at
@@ -81,7 +81,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.axis = 1
-        self._answers: dict[tuple[str, str], LayerAnswers] = {}
+        self._answers: dict[tuple[str, str], AnswerFigures] = {}
 
     def add(self, layer: str, operation: str, values: np.ndarray) -> None:
         """Measure an answer, or of a layer that answered before whether it is finite."""
@@ -89,27 +89,27 @@ class _Gathered:
         if at not in self._answers or not np.isfinite(values.sum(dtype=np.float64)):
             self._answers[at] = measured(layer, operation, values, self.axis)
 
-    def answers(self) -> tuple[LayerAnswers, ...]:
+    def answers(self) -> tuple[AnswerFigures, ...]:
         """Return all of it, in the order in which it came."""
         return tuple(self._answers.values())
 
 
-def measured(layer: str, operation: str, values: np.ndarray, axis: int) -> LayerAnswers:
+def measured(layer: str, operation: str, values: np.ndarray, axis: int) -> AnswerFigures:
     """Measure one answer, (rows, …) with its channels at `axis`."""
     values = values.astype(np.float32, copy=False)
     if not values.size:
-        return LayerAnswers(layer, operation, 0, 0)
+        return AnswerFigures(layer, operation, 0, 0)
     axis = min(axis, values.ndim - 1)
     channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
     nan, infinite = int(np.isnan(channels).sum()), int(np.isinf(channels).sum())
     if nan or infinite:
-        return LayerAnswers(layer, operation, values.size, len(channels), nan, infinite)
+        return AnswerFigures(layer, operation, values.size, len(channels), nan, infinite)
     low, high = channels.min(axis=1), channels.max(axis=1)
     several = channels.shape[1] > 1
     ranges = np.maximum(np.abs(low), np.abs(high))
     active = ranges[ranges > 0]
     weighs = not operation and len(active) > 0
-    return LayerAnswers(
+    return AnswerFigures(
         layer,
         operation,
         values.size,
@@ -159,11 +159,3 @@ def _axis(part: "torch.nn.Module", dimensions: int) -> int:
 def _array(tensor: "torch.Tensor") -> np.ndarray:
     array: np.ndarray = tensor.detach().float().cpu().numpy()
     return array
-
-
-def rows_of(inputs: "Inputs") -> Iterator[int]:
-    """Yield how many rows each array of some inputs has."""
-    several = (
-        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else [inputs]
-    )
-    yield from (len(value) for value in several if getattr(value, "ndim", 0))

@@ -1,13 +1,19 @@
-"""What is unsound about a layer: which one, by how much, and what helps."""
+"""What is unsound about a layer: which one, by how much, what helps; and its text."""
 
+from collections.abc import Iterator
+from textwrap import wrap
 from typing import Literal
 
 from titrant.runtime.instruments.health.figures import TensorFigures
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.units import counted
 
 # fault: no sensible answer comes out of it. warning: it computes, and hardly what was meant. note: sound, and a
 # reduction in precision or size would meet with it.
 Severity = Literal["fault", "warning", "note"]
+# Columns of a line, and the findings of one kind that are shown; more are counted.
+_WIDTH, _MOST_NAME = 100, 44
+_MOST = 5
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "note")
 
 
@@ -27,7 +33,7 @@ class HealthFinding:
 
 
 @dataclass(frozen=True)
-class LayerAnswers:
+class AnswerFigures:
     """What a layer, or an operation inside it, answered on some rows.
 
     `numbers` counts what was seen. `idle` of its `channels` never moved, `off` were never above zero. `saturated`,
@@ -57,7 +63,7 @@ class ModelHealth:
     subject: str
     findings: tuple[HealthFinding, ...]
     tensors: tuple[TensorFigures, ...]
-    answers: tuple[LayerAnswers, ...] = ()
+    answers: tuple[AnswerFigures, ...] = ()
     rows: int = 0
     notes: tuple[str, ...] = ()
 
@@ -72,6 +78,43 @@ class ModelHealth:
 
     def __str__(self) -> str:
         """Write a line a finding, below each what helps."""
-        from titrant.runtime.instruments.health.words import health_text
-
         return health_text(self)
+
+
+def health_text(health: ModelHealth, *, whole: bool = False) -> str:
+    """Write the verdict, then each finding and what helps; of one kind the first five unless `whole`."""
+    return "\n".join([verdict(health), *_lines(health, whole=whole), *(f"note: {note}" for note in health.notes)])
+
+
+def verdict(health: ModelHealth) -> str:
+    """Say in a sentence what was looked at, and what was found."""
+    faults, warnings, notes = (health.count(severity) for severity in ("fault", "warning", "note"))
+    parts = [counted(faults, "fault")] * bool(faults) + [counted(warnings, "warning")] * bool(warnings)
+    parts += [counted(notes, "note")] * bool(notes)
+    looked = counted(len(health.tensors), "tensor")
+    if health.answers:
+        looked += f" and {counted(len(health.answers), 'answer')} on {counted(health.rows, 'row')}"
+    sound = "nothing is broken" if health.ok else ""
+    return f"health of {looked}: {', '.join(filter(None, [*parts, sound]))}"
+
+
+def _lines(health: ModelHealth, *, whole: bool) -> Iterator[str]:
+    by_kind: dict[str, list[HealthFinding]] = {}
+    for finding in health.findings:
+        by_kind.setdefault(finding.kind, []).append(finding)
+    for findings in by_kind.values():
+        shown = findings if whole else findings[:_MOST]
+        for finding in shown:
+            yield from _wrapped(f"{finding.severity}: {_short(finding.layer)}: {finding.words}", "  ", "      ")
+        if len(findings) > len(shown):
+            yield f"  … {len(findings) - len(shown):,} more like these (-v shows them)"
+        helps = shown[0].helps
+        yield from _wrapped(f"helps: {helps}", "    ", "      ")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)

@@ -5,17 +5,14 @@ The limits lie beyond what healthy trained networks have: docs/decisions/health.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from titrant.runtime.instruments.health.figures import TensorFigures
-from titrant.runtime.instruments.health.finding import SEVERITIES, HealthFinding, LayerAnswers, Severity
-from titrant.runtime.instruments.health.normalization import NormalizationGain
+from titrant.runtime.instruments.health.figures import MOST_GAIN, NormalizationGain, TensorFigures
+from titrant.runtime.instruments.health.finding import AnswerFigures, HealthFinding, Severity
 
 # Of trained networks the median channel keeps 31 dB and more under one scale, but where channels differ 25-fold.
 LEAST_QUIET_DB, LEAST_GAIN_DB = 20.0, 10.0
 # Trained networks keep 35 dB and more with a scale a channel.
 LEAST_CHANNEL_DB = 30.0
 LEAST_ANSWER_DB = 20.0
-# Trained networks amplify 49-fold at most; a channel whose variance is zero, 316-fold at the usual epsilon of 1e-5.
-MOST_GAIN = 150.0
 _FP16_LARGEST = 65504.0
 # Shares of values.
 _MANY_DENORMAL, _MANY_SATURATED, _SOME_IDLE, _MANY_IDLE = 0.01, 0.95, 0.1, 0.5
@@ -120,7 +117,7 @@ def judge_normalizations(gains: Iterable[NormalizationGain]) -> Iterator[HealthF
             yield HealthFinding("vanishing_variance", "warning", gain.layer, gain.largest, words, advice)
 
 
-def judge_answers(answers: Sequence[LayerAnswers]) -> Iterator[HealthFinding]:
+def judge_answers(answers: Sequence[AnswerFigures]) -> Iterator[HealthFinding]:
     """Yield what is unsound about answers; of NaN and infinity only the layer where they first appear."""
     broken = next((seen for seen in answers if seen.nan or seen.infinite), None)
     if broken is not None:
@@ -135,7 +132,7 @@ def judge_answers(answers: Sequence[LayerAnswers]) -> Iterator[HealthFinding]:
         yield from _of_answer(seen)
 
 
-def _of_answer(seen: LayerAnswers) -> Iterator[HealthFinding]:
+def _of_answer(seen: AnswerFigures) -> Iterator[HealthFinding]:
     share = seen.off / seen.channels if seen.channels else 0.0
     if share > _SOME_IDLE:
         words = (
@@ -160,10 +157,5 @@ def _of_answer(seen: LayerAnswers) -> Iterator[HealthFinding]:
         yield HealthFinding("uneven_answers", "note", seen.layer, seen.tensor_db, words, advice)
 
 
-def _answer(seen: LayerAnswers) -> str:
+def _answer(seen: AnswerFigures) -> str:
     return f"its {seen.operation}" if seen.operation else "its answer"
-
-
-def by_severity(findings: Iterable[HealthFinding]) -> tuple[HealthFinding, ...]:
-    """Order findings, the most severe first, else as they came."""
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

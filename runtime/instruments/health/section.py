@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.series import Curve, lines_over
 from titrant.runtime.instruments.health.figures import TensorFigures
-from titrant.runtime.instruments.health.finding import LayerAnswers, ModelHealth
-from titrant.runtime.instruments.health.words import verdict
+from titrant.runtime.instruments.health.finding import AnswerFigures, ModelHealth, verdict
 from titrant.runtime.instruments.weights.layer_tensor import short_format
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
 from titrant.schema.values.units import counted
@@ -35,14 +34,14 @@ def health_section(seen: Mapping[str, ModelHealth]) -> PageSection:
     """Lay out the health of models by their names."""
     verdicts = " ".join(f"{name}: {verdict(health)}." for name, health in seen.items())
     explained = (
-        f"{verdicts} A fault leaves no sensible answer, a warning is hardly meant, a note matters where precision or size is "
-        "reduced. Decibels are the signal-to-noise of int8: 20 dB are errors of a tenth, 40 dB of a hundredth."
+        f"{verdicts} A fault leaves no sensible answer, a warning is hardly meant, a note matters where precision or "
+        "size is reduced. Decibels are the signal-to-noise of int8: 20 dB are errors of a tenth, 40 dB of a hundredth."
     )
-    found = tuple(row for name, health in seen.items() for row in _findings(name, health))
+    rows = tuple(row for name, health in seen.items() for row in _findings(name, health))
     numbered = list(enumerate(seen.items()))
     pictures = [picture for place, (name, health) in numbered for picture in _pictures(place, name, health)]
     inner = tuple(part for place, (name, health) in numbered for part in _parts(place, name, health))
-    table = PageTable(_FOUND, found) if found else None
+    table = PageTable(_FOUND, rows) if rows else None
     return PageSection("health", "Health", explained, table, tuple(pictures), inner)
 
 
@@ -94,7 +93,7 @@ def _weight(tensor: TensorFigures) -> tuple[TableCell | str, ...]:
     )
 
 
-def _answer(seen: LayerAnswers) -> tuple[TableCell | str, ...]:
+def _answer(seen: AnswerFigures) -> tuple[TableCell | str, ...]:
     broken = [f"{seen.nan:,} NaN"] * bool(seen.nan) + [f"{seen.infinite:,} infinite"] * bool(seen.infinite)
     return (
         seen.layer,

@@ -1,13 +1,13 @@
 """Inputs for a model: drawn by a seed where nobody has rows, or read from a file, by the names that it takes."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titrant.runtime.instruments.subject.subject import InputSpecs, Subject
+from titrant.runtime.instruments.subject.subject import GivenSpecs, InspectedModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import first_line
 
@@ -20,7 +20,7 @@ _FREE = 16
 _FEWEST = 2
 
 
-def seeded_inputs(subject: Subject, rows: int, seed: int, specs: InputSpecs = ()) -> dict[str, np.ndarray]:
+def seeded_inputs(subject: InspectedModel, rows: int, seed: int, specs: GivenSpecs = ()) -> dict[str, np.ndarray]:
     """Draw `rows` cases of a model's inputs: normal numbers, indices that its tables have, masks that hide nothing.
 
     `specs` are taken where the model does not say its own. A first dimension that is fixed stays. Raises RecipeError
@@ -48,7 +48,7 @@ def _drawn(generator: np.random.Generator, name: str, sizes: tuple[int, ...], dt
     return generator.standard_normal(sizes, np.float32).astype(dtype)
 
 
-def _rows_of_tables(subject: Subject) -> int:
+def _rows_of_tables(subject: InspectedModel) -> int:
     """Return how many rows the smallest table has that is looked up with whole numbers."""
     if subject.module is not None:
         import torch
@@ -65,7 +65,7 @@ def _smallest_gathered(graph: "onnx.ModelProto") -> int:
     return min((held[node.input[0]].dims[0] for node in lookups), default=_FEWEST)
 
 
-def named_inputs(subject: Subject, inputs: Any) -> dict[str, np.ndarray]:
+def named_inputs(subject: InspectedModel, inputs: Any) -> dict[str, np.ndarray]:
     """Return inputs as arrays by the names of a graph's inputs, in its types.
 
     They are a tensor or array, a list of them in the graph's order, or a mapping of its names to them. RecipeError X682
@@ -101,3 +101,11 @@ def read_inputs(file: Path) -> dict[str, np.ndarray]:
     if not arrays or any(not array.ndim or array.dtype.kind not in "fiub" for array in arrays.values()):
         raise RecipeError(Diagnostic("X682", f"{file} holds no arrays of numbers with rows", help=advice))
     return arrays
+
+
+def rows_of(inputs: Any) -> Iterator[int]:
+    """Yield how many rows each array of some inputs has."""
+    several = (
+        inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (tuple, list)) else [inputs]
+    )
+    yield from (len(value) for value in several if getattr(value, "ndim", 0))

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-InputSpecs = tuple[tuple[str, tuple[int | str, ...], str], ...]
+GivenSpecs = tuple[tuple[str, tuple[int | str, ...], str], ...]
 # What every TorchScript archive holds, and no checkpoint.
 _SCRIPTED = "constants.pkl"
 _READ = "a torch module, an .onnx, TorchScript, .pt2 or .safetensors file, or a checkpoint"
 
 
 @dataclass(frozen=True)
-class Subject:
+class InspectedModel:
     """A model that is looked at: a `module` that can be called, a `graph` with its weights, or a `file` of weights.
 
     `specs` are name, shape and dtype of its inputs, () where nobody says. `folder` is where the graph's file lies.
@@ -33,7 +33,7 @@ class Subject:
     graph: "onnx.ModelProto | None" = None
     file: Path | None = None
     folder: Path = Path()
-    specs: InputSpecs = ()
+    specs: GivenSpecs = ()
 
     @property
     def runs(self) -> bool:
@@ -56,24 +56,24 @@ class Subject:
             yield from file_tensors(self.file)
 
 
-def subject_of(model: Any, name: str = "") -> Subject:
+def subject_of(model: Any, name: str = "") -> InspectedModel:
     """Open a module, a model as operators hand it on, or the path of a file.
 
     Raises RecipeError P080 for anything else, and StepError where a file cannot be read.
     """
     if isinstance(model, TorchModel):
-        return Subject(name or model.factory, module=model.module, specs=model.inputs)
+        return InspectedModel(name or model.factory, module=model.module, specs=model.inputs)
     if isinstance(model, (OnnxModel, TorchScriptModel, ExportedModel)):
         return _file(model.path, name or model.path.name)
     if isinstance(model, (str, Path)):
         return _file(Path(model), name or str(model))
     if callable(getattr(model, "named_parameters", None)) and callable(getattr(model, "forward", None)):
-        return Subject(name or type(model).__name__, module=model)
+        return InspectedModel(name or type(model).__name__, module=model)
     message = f"a {type(model).__name__} is no model that can be looked into"
     raise RecipeError(Diagnostic("P080", message, help=f"give {_READ}"))
 
 
-def _file(path: Path, name: str) -> Subject:
+def _file(path: Path, name: str) -> InspectedModel:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise RecipeError(Diagnostic("P080", f"{path} {what}", help=f"give {_READ}"))
@@ -84,19 +84,19 @@ def _file(path: Path, name: str) -> Subject:
         from titrant.runtime.backends.torch.program.original import program_module, program_specs
 
         program, module = program_module(path)
-        return Subject(name, module=module, specs=program_specs(program))
+        return InspectedModel(name, module=module, specs=program_specs(program))
     if _is_script(path):
         from titrant.runtime.backends.torch.program.original import read_script
 
-        return Subject(name, module=read_script(path))
+        return InspectedModel(name, module=read_script(path))
     if path.name.lower().endswith(WEIGHT_SUFFIXES):
-        return Subject(name, file=path)
+        return InspectedModel(name, file=path)
     message = f"{path.name} is no file that can be looked into"
     advice = "give the ONNX file that it was made of" if suffix in (".xml", ".bin") else f"give {_READ}"
     raise RecipeError(Diagnostic("P080", message, help=advice))
 
 
-def _graph(path: Path, name: str) -> Subject:
+def _graph(path: Path, name: str) -> InspectedModel:
     from titrant.runtime.backends.onnxruntime.mend import mend
     from titrant.runtime.inspect.graph.inputs import graph_inputs, specs_of
     from titrant.runtime.operators.model.load_onnx import read_onnx, unzip
@@ -105,7 +105,7 @@ def _graph(path: Path, name: str) -> Subject:
     unzip(model)
     model, _ = mend(model)
     specs = tuple((spec.name, spec.shape, spec.dtype) for spec in specs_of(model, graph_inputs(model)))
-    return Subject(name, graph=model, folder=path.parent, specs=specs)
+    return InspectedModel(name, graph=model, folder=path.parent, specs=specs)
 
 
 def _is_script(path: Path) -> bool:

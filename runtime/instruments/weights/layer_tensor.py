@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # weight: of a product, with output channels. table: rows that are looked up or added, such as positions. scale, mean
 # and variance: of a normalization. bias: any other vector. other: what is counted only.
-Role = Literal["weight", "table", "scale", "mean", "variance", "bias", "other"]
+TensorRole = Literal["weight", "table", "scale", "mean", "variance", "bias", "other"]
 # Numbers that a block holds at most, unless one channel has more: 4 MiB in float32.
 BLOCK_NUMBERS = 1 << 20
 _MATRIX = 2
@@ -27,7 +27,7 @@ class LayerTensor:
 
     name: str
     layer: str
-    role: Role
+    role: TensorRole
     stored: str
     shape: tuple[int, ...]
     channels: int
@@ -55,7 +55,7 @@ def short_format(dtype: str) -> str:
     return _SHORT.get(dtype, dtype.replace("quint", "int").replace("qint", "int").replace("uint", "int"))
 
 
-def role_of_name(name: str, dimensions: int) -> Role:
+def role_of_name(name: str, dimensions: int) -> TensorRole:
     """Tell what a tensor is for by the names that torch gives, where no module says it."""
     last = name.rpartition(".")[2]
     if last in ("running_mean", "running_var"):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, Role, steps
+from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, TensorRole, steps
 from titrant.runtime.instruments.weights.unpacked import unpacked
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LOOKUPS = ("EmbedLayerNormalization", "Gather", "GatherBlockQuantized", "Gather
 _TRANSPOSED = ("ConvTranspose",)
 _RECURRENT = ("GRU", "LSTM", "RNN", "DynamicQuantizeLSTM")
 # Operator → what its operands of one dimension are.
-_VECTORS: dict[str, dict[int, Role]] = {
+_VECTORS: dict[str, dict[int, TensorRole]] = {
     "BatchNormalization": {1: "scale", 2: "bias", 3: "mean", 4: "variance"},
     "InstanceNormalization": {1: "scale", 2: "bias"},
     "GroupNormalization": {1: "scale", 2: "bias"},
@@ -62,7 +62,7 @@ def graph_tensors(model: "onnx.ModelProto", folder: Path) -> Iterator[LayerTenso
             seen.add(tensor)
             role = _VECTORS.get(node.op_type, {}).get(place, "bias" if len(held.dims) < _MATRIX else "table")
             role = "other" if node.op_type in _SCALED else role
-            yield _vector(tensor, layer_of(tensor, name), role, held, folder, node.op_type)
+            yield _vector(tensor, (layer_of(tensor, name), node.op_type), role, held, folder)
 
 
 def weight_of(names: "GraphNames", node: str, weight: str, folder: Path) -> LayerTensor:
@@ -70,7 +70,7 @@ def weight_of(names: "GraphNames", node: str, weight: str, folder: Path) -> Laye
     import onnx
 
     proto, held = names.nodes[node], names.constants[weight]
-    role: Role = "table" if proto.op_type in _LOOKUPS else "weight"
+    role: TensorRole = "table" if proto.op_type in _LOOKUPS else "weight"
     shape = _packed_shape(proto) or tuple(held.dims)
     axis = _axis(names, node, weight)
     channels = _channels(proto, shape, axis)
@@ -144,7 +144,8 @@ def _is_vector(held: "onnx.TensorProto") -> bool:
     return held.data_type in floats and _count(tuple(held.dims)) > 1
 
 
-def _vector(name: str, layer: str, role: Role, held: "onnx.TensorProto", folder: Path, kind: str) -> LayerTensor:
+def _vector(name: str, layer: tuple[str, str], role: TensorRole, held: "onnx.TensorProto", folder: Path) -> LayerTensor:
+    """Return a vector, or a table that is added; `layer` is its name and its operator."""
     import onnx
 
     shape = tuple(held.dims)
@@ -156,7 +157,7 @@ def _vector(name: str, layer: str, role: Role, held: "onnx.TensorProto", folder:
         yield values.reshape(1, -1).astype(_floating(values.dtype), copy=False)
 
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(held.data_type))
-    return LayerTensor(name, layer, role, dtype, shape, 1, blocks, kind)
+    return LayerTensor(name, layer[0], role, dtype, shape, 1, blocks, layer[1])
 
 
 def _floating(dtype: "np.dtype") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.executed import format_of
-from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, Role, role_of_name, steps
+from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, TensorRole, role_of_name, steps
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def refuse_empty(name: str, tensor: "torch.Tensor") -> None:
         raise RecipeError(Diagnostic("X682", message, help="load its weights first: to_empty, then load_state_dict"))
 
 
-def _role(name: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> Role:
+def _role(name: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> TensorRole:
     import torch
 
     if part is None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from titrant.runtime.instruments.attention.seen import AttentionSeen
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.health.finding import ModelHealth
+    from titrant.runtime.page.section import PageSection
+
+    SeenInside = ModelHealth | AttentionSeen | ModelComparison
 
 # Any model stands for one in the recipe that a child process is started with.
 _ANY = "titrant.recipes.models:TabularNet"
@@ -155,7 +158,7 @@ class _Opened:
 
     name: str
     bound: "BoundRecipe | None" = None
-    known: Mapping[str, Any] | None = None
+    file_or_artifact: Mapping[str, Any] | None = None
     weights: bool = False
     own_rows: Mapping[str, Any] | None = None
     specs: Sequence[Any] = ()
@@ -163,7 +166,7 @@ class _Opened:
     def subject(self, ask: Any, cache: Path) -> Mapping[str, Any]:
         """Return it as the child process takes it; of a recipe with data, with what these say of its inputs."""
         if self.bound is None:
-            return {"name": self.name, **(self.known or {})}
+            return {"name": self.name, **(self.file_or_artifact or {})}
         from titrant.compiler.facts.inspect import digest_files, facts
         from titrant.compiler.facts.load_steps import model_load
         from titrant.schema.values.canonical import plain
@@ -186,7 +189,9 @@ def _opened(model: NamedModel, *, released: bool) -> _Opened:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {model.subject}", help="give a recipe"))
     if path.is_file():
         weights = not source_of(path) and path.name.lower().endswith(WEIGHT_SUFFIXES)
-        return _Opened(model.subject, known={"file": str(path.absolute())}, weights=weights, specs=_specs(model))
+        return _Opened(
+            model.subject, file_or_artifact={"file": str(path.absolute())}, weights=weights, specs=_specs(model)
+        )
     if not is_reference(model.subject):
         message = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         raise RecipeError(Diagnostic("P080", message, help=_READ))
@@ -223,11 +228,11 @@ def _of_run(name: str, *, released: bool) -> _Opened:
         raise damaged(folder / "record.json", f"it holds no run ({error})") from None
     kept = rows if rows is not None and store.has(Artifact(**rows)) else None
     if released:
-        return _Opened(f"{name} released", known={"file": str(released_file(folder).path)}, own_rows=kept)
+        return _Opened(f"{name} released", file_or_artifact={"file": str(released_file(folder).path)}, own_rows=kept)
     if original is None or not store.has(Artifact(**original)):
         message = f"the original of {folder.name} is no longer stored"
         raise RecipeError(Diagnostic("P080", message, help="run its recipe again, or name its recipe"))
-    return _Opened(f"{name} original", known={"artifact": original}, own_rows=kept)
+    return _Opened(f"{name} original", file_or_artifact={"artifact": original}, own_rows=kept)
 
 
 def _rows(rows: RowsAsked, opened: Sequence[_Opened]) -> dict[str, Any]:
@@ -239,3 +244,51 @@ def _rows(rows: RowsAsked, opened: Sequence[_Opened]) -> dict[str, Any]:
     if own is not None:
         return {"artifact": own, "most": count}
     return {"drawn": count, "specs": next((list(each.specs) for each in opened if each.specs), [])}
+
+
+def inside_text(seen: "SeenInside", *, whole: bool = False) -> str:
+    """Write what was seen in at most 100 columns; `whole` shortens nothing."""
+    from titrant.runtime.instruments.attention.seen import attention_text
+    from titrant.runtime.instruments.comparison.difference import ModelComparison
+    from titrant.runtime.instruments.comparison.words import comparison_text
+    from titrant.runtime.instruments.health.finding import ModelHealth, health_text
+
+    if isinstance(seen, ModelHealth):
+        return health_text(seen, whole=whole)
+    if isinstance(seen, ModelComparison):
+        return comparison_text(seen, whole=whole)
+    return attention_text(seen)
+
+
+def save_inside(seen: "SeenInside", name: str, file: Path) -> Path:
+    """Write what was seen of a model of that name as a page (.html), and return its path.
+
+    RecipeError X662 for any other suffix, X663 for a file that cannot be written.
+    """
+    from titrant.runtime.page.write import page_html
+    from titrant.schema.values.text import os_reason
+
+    if file.suffix.lower() not in (".html", ".htm"):
+        message = f"what was seen inside a model cannot be saved as {file.name}"
+        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .html, or take --json"))
+    page = page_html(name, _sections(seen, name), brand="titrant inspect")
+    try:
+        file.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        message = f"{file} cannot be written: {os_reason(error)}"
+        raise RecipeError(Diagnostic("X663", message, help="name a file in a folder that exists")) from None
+    return file
+
+
+def _sections(seen: "SeenInside", name: str) -> "tuple[PageSection, ...]":
+    from titrant.runtime.instruments.attention.section import attention_section
+    from titrant.runtime.instruments.comparison.difference import ModelComparison
+    from titrant.runtime.instruments.comparison.section import comparison_sections
+    from titrant.runtime.instruments.health.finding import ModelHealth
+    from titrant.runtime.instruments.health.section import health_section
+
+    if isinstance(seen, ModelComparison):
+        return comparison_sections(seen)
+    if isinstance(seen, ModelHealth):
+        return (health_section({name: seen}),)
+    return (attention_section({name: seen}),)

@@ -10,14 +10,15 @@ if TYPE_CHECKING:
 
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.health.finding import ModelHealth
-    from titrant.runtime.instruments.subject.subject import Subject
+    from titrant.runtime.instruments.subject.subject import InspectedModel
 
-    Model = torch.nn.Module | str | Path
-    Array = torch.Tensor | np.ndarray
-    Inputs = Array | Sequence[Array] | Mapping[str, Array]
+    ModelOrFile = torch.nn.Module | str | Path
+    RowsGiven = (
+        torch.Tensor | np.ndarray | Sequence[torch.Tensor | np.ndarray] | Mapping[str, torch.Tensor | np.ndarray]
+    )
 
 
-def check_health(model: "Model", inputs: "Inputs | None" = None) -> "ModelHealth":
+def check_health(model: "ModelOrFile", inputs: "RowsGiven | None" = None) -> "ModelHealth":
     """Say whether the numbers of a model are sound: its weights, and with `inputs` what each of its layers answers.
 
     `model` is a torch module, an .onnx (with weights outside it, too), TorchScript, .pt2 or .safetensors file, a
@@ -32,7 +33,7 @@ def check_health(model: "Model", inputs: "Inputs | None" = None) -> "ModelHealth
     return health_of(_subject(model), inputs)
 
 
-def capture_attention(model: "Model", inputs: "Inputs") -> "dict[str, np.ndarray]":
+def capture_attention(model: "ModelOrFile", inputs: "RowsGiven") -> "dict[str, np.ndarray]":
     """Return the attention weights of each layer on some inputs: layer → (batch, heads, queries, keys), float32.
 
     `model` and `inputs` are as in `check_health`. Layers come in the order in which they are computed; one that attends
@@ -45,7 +46,7 @@ def capture_attention(model: "Model", inputs: "Inputs") -> "dict[str, np.ndarray
     return {of.layer: of.weights for of in attention_of(_subject(model), inputs)}
 
 
-def compare_models(first: "Model", second: "Model", inputs: "Inputs | None" = None) -> "ModelComparison":
+def compare_models(first: "ModelOrFile", second: "ModelOrFile", inputs: "RowsGiven | None" = None) -> "ModelComparison":
     """Hold two models of one origin against each other, layer by layer: shapes, precision, and how far apart they are.
 
     Models and `inputs` are as in `check_health`. Layers are matched through export, folding and quantization, by their
@@ -58,7 +59,7 @@ def compare_models(first: "Model", second: "Model", inputs: "Inputs | None" = No
     return compare(_subject(first), _subject(second), inputs)
 
 
-def _subject(model: Any) -> "Subject":
+def _subject(model: Any) -> "InspectedModel":
     from titrant.api.inspect import is_run
     from titrant.runtime.instruments.subject.subject import subject_of
 

@@ -92,7 +92,7 @@ def _advice(options: argparse.Namespace, advised: "Advised") -> int:
 
 
 def _answer(options: argparse.Namespace, seen: Any) -> int:
-    from titrant.runtime.instruments.inside_page import inside_text, save_inside
+    from titrant.api.inspect_inside import inside_text, save_inside
 
     if options.out is not None:
         save_inside(seen, " beside ".join(filter(None, (options.model, options.other))), Path(options.out))

@@ -414,3 +414,14 @@ def test_times_the_layers_of_the_original_and_of_every_candidate_in_its_engine(t
     assert original.params["layers"] == {}  # its own
     assert candidate.params["layers"] == {layer.name: layer.type for layer in small.MODEL.layers}
     assert candidate.inputs["rows"] == "transform.tuning"
+
+
+def test_looks_at_health_and_attention_on_tuning_rows_and_names_tokens_only_where_the_report_may(tmp_path):
+    asked = "inspect: {health: true, attention: true}\n"
+    plan = compiled(tmp_path, text=f"{small.TABULAR}{asked}report: {{tokens: true}}\n")
+    steps = {step.id: step for step in plan.steps if step.stage == "observe"}
+    assert steps["original.health"].inputs["rows"] == "transform.tuning"
+    assert {step.params.get("tokens") for step in steps.values() if step.operator == "inspect.attention"} == {True}
+    plan = compiled(tmp_path, text=f"{small.TABULAR}{asked}")
+    steps = [step for step in plan.steps if step.operator == "inspect.attention"]
+    assert not any(step.params.get("tokens") for step in steps)

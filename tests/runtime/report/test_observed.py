@@ -37,3 +37,38 @@ def test_says_why_nothing_was_seen(records):
 
 def test_has_no_section_of_what_nobody_asked_for(records):
     assert sections(read_record(records.released())) == ()
+
+
+HEALTH = {
+    "subject": "net", "tensors": [], "answers": [], "rows": 4, "notes": [],
+    "findings": [
+        {"kind": "nan", "severity": "fault", "layer": "head", "figure": 1.0, "words": "head.<w> holds 1 NaN",
+         "helps": "take an earlier one"}
+    ],
+}  # fmt: skip
+ATTENTION = {
+    "tokens": [],
+    "layers": [
+        {
+            "layer": "block", "fused": True, "rows": 4, "heads": 1, "queries": 2, "keys": 2, "entropy": [0.5],
+            "first": [0.5], "itself": [0.5], "mean": [[0.5, 0.5], [0.5, 0.5]], "by_head": [[[0.5, 0.5], [0.5, 0.5]]],
+            "cell": 1, "first_row": [],
+        }
+    ],
+}  # fmt: skip
+
+
+def test_shows_findings_of_health_and_maps_of_attention(records):
+    rows = [
+        {"operator": "inspect.health", "subject": "original", "value": HEALTH, "failed": ""},
+        {"operator": "inspect.attention", "subject": "original", "value": ATTENTION, "failed": ""},
+    ]
+    health, attention = sections(read_record(seen(records.released(), *rows)))
+    assert [cell if isinstance(cell, str) else cell.words for cell in health.table.rows[0]][:3] == [
+        "✕ fault", "original", "head"
+    ]  # fmt: skip
+    (layer,) = attention.inner
+    assert (layer.title, len(layer.pictures)) == ("original: block · 1 head", 1)
+    html = html_text(page(read_record(seen(records.released(), *rows))))
+    assert "head.&lt;w&gt; holds 1 NaN" in html
+    assert "from queries and keys" in html

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from titrant.runtime.instruments.attention.attention_map import AttentionMap
-from titrant.runtime.instruments.attention.seen import seen, token_names
-from titrant.runtime.instruments.attention.words import attention_text
+from titrant.runtime.instruments.attention.capture import AttentionMap
+from titrant.runtime.instruments.attention.seen import attention_text, seen, token_names
 
 EVEN, SHARP = np.full((2, 1, 4, 4), 0.25, "float32"), np.tile(np.eye(4, dtype="float32"), (2, 1, 1, 1))
 

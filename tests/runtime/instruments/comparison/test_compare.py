@@ -45,7 +45,7 @@ def by_name(found):
 def test_finds_every_layer_again_behind_a_folded_normalization(net, exported):
     found = titrant.compare_models(net, exported, {"image": ROWS})
     assert [layer.name for layer in found.layers] == ["stem.0", "deep.0", "head"]
-    stem, deep, head = found.layers
+    stem, deep, _ = found.layers
     assert {layer.change for layer in found.layers} == {"same"}
     assert (stem.scaled, stem.answered_at) == (True, "native_batch_norm")
     assert (deep.scaled, deep.answered_at) == (False, "")
@@ -101,7 +101,7 @@ def test_unpacks_four_bits():
         torch.onnx.export(net, (rows,), file, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "batch"}})
         made = titrant.apply("quantize.ort_nbits", {"model": file}).outputs["model"]
         found = compare(subject_of(net), subject_of(made), {"x": rows.numpy()})
-    assert [layer.other_precision for layer in found.layers][0] == "int4"
+    assert found.layers[0].other_precision == "int4"
     assert 15 < found.layers[0].weight_db < 35
     assert abs(found.layers[0].weight_db - found.layers[0].answer_db) < 10
 

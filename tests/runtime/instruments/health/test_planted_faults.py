@@ -57,7 +57,9 @@ PLANTED = {
     "zero": (lambda net: _fill(net.head.weight, 0.0), ("zero_weight", "warning", "head")),
     "constant": (lambda net: _fill(net.hidden.weight, 0.5), ("constant_weight", "warning", "hidden")),
     "dead": (lambda net: _fill(net.conv.weight[3], 0.0), ("dead_channels", "warning", "conv")),
-    "equal": (lambda net: _fill(net.hidden.weight[5], net.hidden.weight[2].clone()), ("equal_channels", "warning", "hidden")),
+    "equal": (
+        lambda net: _fill(net.hidden.weight[5], net.hidden.weight[2].clone()), ("equal_channels", "warning", "hidden")
+    ),
     "large": (lambda net: _fill(net.hidden.weight[2, 2], 1e5), ("beyond_float16", "warning", "hidden")),
     "denormal": (lambda net: net.head.weight.data.mul_(1e-40), ("denormal", "warning", "head")),
     "negative variance": (lambda net: _fill(net.norm.running_var[2], -1.0), ("negative_variance", "fault", "norm")),
