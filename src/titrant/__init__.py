@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from titrant.api.apply import apply
     from titrant.api.architecture import architecture
     from titrant.api.bench import bench
-    from titrant.api.check import check
     from titrant.api.check import check, write
     from titrant.api.check_model import check_model
     from titrant.api.devices import device_status, get_device_info, memory_usage, move_to_device
