@@ -89,14 +89,20 @@ def _box_of(name: str) -> str:
 
 
 def floors(band: str) -> list[list[str]]:
-    """List a band's boxes from the roof down: each stands above all that it imports within the band."""
+    """List a band's boxes from the roof down: each stands above all that it imports within the band.
+
+    Boxes whose files import each other's, though no folder of files does, share a floor: instruments use what inspects
+    a model and what loads it, and operators use instruments.
+    """
     names = [name for name in rooms() if name == band or name.startswith(f"{band}/")]
     graph = arrows()
+    below = {name: _reached(name, graph, names) for name in names}
     height: dict[str, int] = {}
 
     def floor(name: str) -> int:
         if name not in height:
-            height[name] = 1 + max((floor(below) for below in graph[name] if below in names), default=0)
+            lower = [other for other in below[name] if name not in below[other]]
+            height[name] = 1 + max(map(floor, lower), default=0)
         return height[name]
 
     by_floor = defaultdict(list)
@@ -104,6 +110,17 @@ def floors(band: str) -> list[list[str]]:
         by_floor[floor(name)].append(name)
     rows = [sorted(by_floor[number]) for number in sorted(by_floor, reverse=True)]
     return [row[start : start + MOST_IN_A_ROW] for row in rows for start in range(0, len(row), MOST_IN_A_ROW)]
+
+
+def _reached(name: str, graph: dict[str, set[str]], names: list[str]) -> set[str]:
+    """Return the boxes of a band that a box imports, directly or not."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = {other for other in graph[waiting.pop()] if other in names} - reached
+        reached |= new
+        waiting += new
+    return reached - {name}
 
 
 def picture() -> str:

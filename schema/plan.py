@@ -55,8 +55,13 @@ class Decision:
 
 
 # What a step is for, in the order in which steps run.
-STAGES = ("prepare", "make", "search", "measure", "judge", "report")
+STAGES = ("prepare", "make", "search", "measure", "judge", "observe", "report")
+# The stage that looks inside the original and what is released: nothing is chosen or judged by it.
+OBSERVING_STAGE = "observe"
 FIGURES = ("seconds", "peak_bytes", "output_bytes")
+# What of a run itself a recipe may ask for: memory after each step, hardware while steps run.
+MEMORY, UTILIZATION = "memory", "utilization"
+PROFILED = (MEMORY, UTILIZATION)
 # From the surest to the least sure.
 BASES = ("counted", "measured", "modelled", "guess")
 
@@ -210,6 +215,7 @@ class Plan:
     mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tracker → its options; changes no result
+    profiled: tuple[str, ...] = ()  # what of the run itself is measured beside its steps, of PROFILED
 
     @cached_property
     def _digest(self) -> str:
@@ -255,7 +261,7 @@ def identity(plan: Plan) -> dict[str, Any]:
     if not value["mended_at_most"]:
         del value["mended_at_most"]
     # Nothing is asked of most originals: their plans keep the digest that they had before that could be said.
-    for key in ("original_judgement", "original_limits", "fitness"):
+    for key in ("original_judgement", "original_limits", "fitness", "profiled"):
         if not value[key]:
             del value[key]
     return value
@@ -359,7 +365,7 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
 
 # The stage of candidates that mend others, and those of which no step runs before the search asks for it.
 MENDING_STAGE = "search"
-ASKED = (MENDING_STAGE, "judge")
+ASKED = (MENDING_STAGE, "judge", OBSERVING_STAGE)
 
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"

@@ -58,11 +58,25 @@ def files_read_by(operator: str) -> str:
 
 
 @dataclass(frozen=True)
+class StepMemory:
+    """What the worker held when a step had ended, without what no later one reads, and how much more than before it.
+
+    `held_bytes` and `grown_bytes` are of resident memory; `device_bytes` is what tensors hold on accelerators, None
+    where the worker has used none.
+    """
+
+    held_bytes: int
+    grown_bytes: int
+    device_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class StepResult:
     """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on.
 
     `seconds` and `peak_bytes` are of the work itself. Libraries that the worker had to load for it first are apart, in
-    `loads`, with the seconds that each took. `predicted` is what was predicted before it ran.
+    `loads`, with the seconds that each took. `predicted` is what was predicted before it ran. `memory` is None in
+    results of earlier versions.
     """
 
     key: str
@@ -76,6 +90,7 @@ class StepResult:
     loads: Mapping[str, float] = field(default_factory=dict)
     predicted: Prediction = Prediction()
     not_reused: str = ""  # why it counts for its own run only; "" where later runs reuse it
+    memory: StepMemory | None = None
 
 
 def without_file_names(result: StepResult) -> StepResult:
@@ -208,6 +223,16 @@ class Look:
     with_ledger: bool = True
     share: float = 0.0
     models: int = 0
+
+
+@dataclass(frozen=True)
+class ModelInside:
+    """What one step saw inside a model: "original" or a candidate's id; `failed` says why it saw nothing."""
+
+    operator: str
+    subject: str
+    value: Any = None
+    failed: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
-    ("profile", "layers"): (False,),
-    ("profile", "utilization"): (False,),
-    ("profile", "memory"): (False,),
-    ("profile", "trace"): (False,),
-    ("inspect",): ("none",),
-    ("report", "tokens"): (False,),
 }
 
 # A section whose keys are checked one by one where the catalog has operators for it, and which is refused whole else.

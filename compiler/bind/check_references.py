@@ -59,6 +59,8 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     for place, metric in row_metrics(recipe.validation):
         if ":" in metric:
             yield place, metric
+    for number, function in enumerate(recipe.report.plots):
+        yield ("report", "plots", number), function
     if ":" in recipe.quantization.method:
         yield ("quantization", "method"), recipe.quantization.method
 
@@ -102,7 +104,8 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
     role: Role = "data" if path[0] == "data" else "model"
-    called = {**_CALLED, path: "a metric"} if path[0] == "validation" else _CALLED
+    own = {"validation": "a metric", "report": "a function that draws"}.get(str(path[0]))
+    called = _CALLED if own is None else {**_CALLED, path: own}
     for key, what in called.items():
         if path == key and in_standard_library(module, located.path):
             message = f"`{reference}` is part of Python's standard library, of which nothing is {what}"

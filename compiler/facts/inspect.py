@@ -44,6 +44,7 @@ class Facts:
     data: DataFacts
     files: Mapping[str, DigestedFile] = field(default_factory=dict)
     others: Mapping[str, OtherLoad] = field(default_factory=dict)  # the models beside the original, by key
+    architecture: Mapping[str, Any] | None = None  # in plain values, where it was asked for
 
 
 def digest_files(
@@ -89,14 +90,25 @@ def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> Mo
 
     Unless it is `shown` the inputs that the recipe names, only its layers are looked at, not what it answers.
     """
+    return _model_alone(bound, ask, cache, shown=shown, drawn=False).model
+
+
+def drawn_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> tuple[ModelFacts, Mapping[str, Any]]:
+    """Return what is known of the recipe's model alone, and its architecture in plain values, both kept."""
+    answer = _model_alone(bound, ask, cache, shown=shown, drawn=True)
+    assert answer.architecture is not None
+    return answer.model, answer.architecture
+
+
+def _model_alone(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool, drawn: bool) -> "_Answer":
     digests = FileDigests(cache / "files.json")
     operator, params = model_load(bound, digest_files(bound, digests, by_header=True))
     if not shown and "inputs" in params:
         params["inputs"] = []
-    question = {"seed": bound.recipe.seed, "steps": {operator: params}}
+    question = {"seed": bound.recipe.seed, "steps": {operator: params}, **({"drawn": True} if drawn else {})}
     answer = _answer(bound, ask, cache, digests, question)
     digests.save()
-    return answer.model
+    return answer
 
 
 def file_facts(bound: BoundRecipe, ask: Ask, cache: Path) -> tuple[ModelFacts, DigestedFiles]:
@@ -113,7 +125,7 @@ def file_facts(bound: BoundRecipe, ask: Ask, cache: Path) -> tuple[ModelFacts, D
     return answer.model, files
 
 
-def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -> Facts:
+def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True, drawn: bool = False) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 
     `ask` is the worker's; `cache` is the home's folder for facts. An answer is kept under the digest of its request
@@ -121,11 +133,11 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -
     that it depended on has the digest it had. A user's operator is asked about too, and enters the catalog.
 
     Without `contents` the files' digests are those that inspection needs: good for looking, not for a plan, whose
-    identity rests on every value of the weights.
+    identity rests on every value of the weights. `drawn` asks for the model's architecture too.
     """
     digests = FileDigests(cache / "files.json")
     files = digest_files(bound, digests, by_header=True)
-    question = request(bound, files)
+    question = request(bound, files) | ({"drawn": True} if drawn else {})
     answer = _answer(bound, ask, cache, digests, question)
     enter_user_operators(bound, ask, cache, digests)
     model = answer.model
@@ -137,7 +149,7 @@ def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True) -
             model = replace(model, digest=sha256({"model": model.digest, "files": changed}))
     digests.save()
     assert answer.data is not None
-    return Facts(model, answer.data, files, other_loads(bound, files, answer.others))
+    return Facts(model, answer.data, files, other_loads(bound, files, answer.others), answer.architecture)
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,7 @@ class _Answer:
     data: DataFacts | None
     parts: tuple[str, ...] = ()
     others: Mapping[str, OtherModel] = field(default_factory=dict)
+    architecture: Mapping[str, Any] | None = None  # in plain values, where it was asked for
 
 
 def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, question: dict[str, Any]) -> _Answer:
@@ -167,7 +180,7 @@ def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, que
         asked = located(bound, lambda: ask({"do": "inspect", **question}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
-        kept |= {"others": asked["others"]} if "others" in asked else {}
+        kept |= {part: asked[part] for part in ("others", "architecture") if part in asked}
         kept = json.loads(canonical_json(kept))
         remember(place, kept)
         if folder:

@@ -127,7 +127,7 @@ class Answering:
                 f"{name}.repeats",
                 "validate.repeats",
                 self._answering(candidate.engine),
-                {"model": candidate.model, "rows": self._taken(candidate, TUNING)},
+                {"model": candidate.model, "rows": self.taken(candidate, TUNING)},
                 stage=stage,
                 candidate=name,
                 because="what answers at random proves nothing",
@@ -317,7 +317,7 @@ class Answering:
         if (decode := self.bound.recipe.model.decode) is not None:
             params["decode"] = decode
             answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
-        inputs = {"model": candidate.model, "rows": self._taken(candidate, rows), "outputs": answers, "point": POINT}
+        inputs = {"model": candidate.model, "rows": self.taken(candidate, rows), "outputs": answers, "point": POINT}
         because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
         operator = "validate.batch_invariance"
         about = {"stage": stage, "candidate": candidate.id, "because": because}
@@ -340,7 +340,7 @@ class Answering:
 
     def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
         params = self._answering(candidate.engine)
-        inputs = {"model": candidate.model, "rows": self._taken(candidate, rows)}
+        inputs = {"model": candidate.model, "rows": self.taken(candidate, rows)}
         about = {"stage": stage, "candidate": candidate.id, "because": because}
         return self._answered(identifier, params, inputs, rows, **about)
 
@@ -359,8 +359,8 @@ class Answering:
             ),
         )
 
-    def _taken(self, candidate: Candidate, rows: str) -> str:
-        """Return a role's rows in the form that a candidate's file takes."""
+    def taken(self, candidate: Candidate, rows: str) -> str:
+        """Name a role's rows in the form that a candidate's file takes."""
         if candidate.id not in self.columned:
             return rows
         return f"{split_reference(rows)[0]}.{RAW}" if rows == UNLABELED else f"{RAW}.{split_reference(rows)[1]}"

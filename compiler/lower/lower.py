@@ -32,13 +32,14 @@ from titrant.compiler.lower.chains import (
 from titrant.compiler.lower.earlier import earlier_loads
 from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
+from titrant.compiler.lower.observe import observations
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step, without_paths
+from titrant.schema.plan import PROFILED, Candidate, CandidateSearch, Plan, Step, without_paths
 from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
@@ -84,6 +85,7 @@ def lower(
     judged = answering.judge_original(original)
     limited = answering.limits_of_original(original)
     recipe = bound.recipe
+    files_made = [step for _, steps in (*beside.values(), *made.values()) for step in steps]
     return Plan(
         name=recipe.name,
         recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
@@ -105,12 +107,13 @@ def lower(
             *answering.baseline(original),
             *limited,
             *answering.fine_tuned(original, candidates),
-            *(step for _, steps in (*beside.values(), *made.values()) for step in steps),
+            *files_made,
             answering.timing(original, timed),
             *judged,
             *earlier_loads(maker, decisions),
             *answering.earlier(),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
+            *observations(answering, original, candidates, [*prepared, *files_made]),
             _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
@@ -125,6 +128,7 @@ def lower(
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
         tracking=decisions.settled.tracking,
+        profiled=tuple(name for name in PROFILED if getattr(bound.recipe.profile, name)),
     )
 
 

@@ -18,7 +18,7 @@ from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import Port
 from titrant.schema.gate import FINE_TUNED
-from titrant.schema.plan import STAGES, Candidate, CandidateSearch, Plan, Step
+from titrant.schema.plan import OBSERVING_STAGE, STAGES, Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.canonical import canonical_json
 
 # Metrics that are read from timings rather than from answers.
@@ -153,7 +153,7 @@ def _fresh_rows(plan: Plan, declare: Declare) -> Iterator[str]:
         if not any(_is_evaluation(reference) or split_reference(reference)[0] in tainted for reference in read):
             continue
         tainted.add(step.id)
-        if step.stage not in ("judge", "report"):
+        if step.stage not in ("judge", OBSERVING_STAGE, "report"):
             yield f"{step.id}: it reads evaluation rows at stage {step.stage}"
 
 

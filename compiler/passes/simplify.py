@@ -13,7 +13,7 @@ from titrant.compiler.lower.plan_graph import (
 )
 from titrant.runtime.catalog import full_params
 from titrant.schema.facts import ModelFacts
-from titrant.schema.plan import STAGES, Plan, Step, without_paths
+from titrant.schema.plan import OBSERVING_STAGE, STAGES, Plan, Step, without_paths
 from titrant.schema.values.canonical import canonical_json
 
 
@@ -84,10 +84,10 @@ def _common_name(group: list[Step], taken: set[str]) -> str:
 
 
 def drop_unread(plan: Plan) -> Plan:
-    """Keep the report and what it, the candidates, the searches and the shipped files need, directly or not."""
+    """Keep the report, what looks inside models, and all that anything of the plan needs, directly or not."""
     needed = {split_reference(reference)[0] for _, reference in plan_references(plan)}
     for step in reversed(plan.steps):
-        if step.id in needed or step.stage == "report":
+        if step.id in needed or step.stage in (OBSERVING_STAGE, "report"):
             needed.add(step.id)
             needed.update(split_reference(reference)[0] for _, reference in references(step))
     return replace(plan, steps=tuple(step for step in plan.steps if step.id in needed))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from titrant.runtime.backends.model_kind import ModelKind, RunCost
+from titrant.runtime.backends.profile import Profiled, nothing_profiled
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Gpu, Hardware
@@ -64,6 +65,11 @@ def nothing_unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, s
     return {}
 
 
+def nothing_runnable(value: Any) -> None:
+    """Call nothing that a user holds."""
+    return
+
+
 @dataclass(frozen=True)
 class ExecutedLayer:
     """A layer with weights as an engine really runs it, which may differ from what a file says.
@@ -97,10 +103,12 @@ class Backend:
     `packages` maps each installed distribution that brings the engine, the usual one first, to the module that loads
     its native code. `kinds` are those that it brings, `costs` those that it runs. `open(model, threads=, device=)`
     returns a `titrant.runtime.backends.session.Session`, and `executed(model, threads=, layers=)` how each layer
-    really runs, as the engine itself tells. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
+    really runs, as the engine itself tells; `profiled(model, inputs, threads=, device=, layers=, seconds=)` what each
+    takes. `device_unmet` says what keeps it from a device ("cpu", "cuda:1"),
     None where nothing does. `unsteady(model, answer)` names the layers that draw random numbers, are in training mode
     or find scales from the batch, by `DRAWS`, `TRAINS` or `SCALES`; `answer()` runs a batch through the model, for an
-    engine that watches it.
+    engine that watches it. `runnable(value)` returns what a user holds of the engine's, live or as the path of a file,
+    as a `titrant.runtime.backends.runnable.Runnable`, and None for anything else.
     """
 
     name: str
@@ -109,11 +117,13 @@ class Backend:
     costs: Mapping[str, RunCost]
     open: Callable[..., Any]
     executed: Executed
+    profiled: Profiled = nothing_profiled
     device_unmet: Callable[[str, Hardware], Unmet | None] = runs_anywhere
     details: Callable[[], Mapping[str, str | None]] = no_details  # what it says of itself, in a child that loaded it
     # Of an accelerator, given the installed packages and `details`.
     gpu_notes: Callable[[Gpu, Mapping[str, str], Mapping[str, str]], tuple[GpuNote, ...]] = no_notes
     unsteady: Callable[[Any, Callable[[], object]], Mapping[str, str]] = nothing_unsteady
+    runnable: Callable[[Any], Any] = nothing_runnable
     loads: Mapping[str, float] = field(default_factory=dict)  # module → its share of what starting a worker takes
     # Distributions beside it that some of its methods need, each with the module that loads its native code.
     tools: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,9 @@ from markupsafe import escape
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 
-_SUFFIXES = (".svg", ".html")
+_SUFFIXES = (".svg", ".html", ".png")
+# Pixels of a .png for each of the picture's own: it is printed and put on slides.
+_ZOOM = 2.0
 
 
 @cache
@@ -55,14 +57,40 @@ class ChartPicture:
             f"body {{ background: var(--card); margin: 1rem; }}</style></head><body>{self.svg}</body></html>\n"
         )
 
+    def png(self) -> bytes:
+        """Return the chart as PNG, in light, at twice its size; RecipeError X662 where no converter is installed."""
+        try:
+            import resvg_py
+        except ImportError:
+            message, advice = (
+                "a .png takes resvg-py, which is not installed",
+                "pip install 'titrant[png]', or save .svg",
+            )
+            raise RecipeError(Diagnostic("X662", message, help=advice)) from None
+        light = re.search(r":root \{.*?--card: ([^;]+);", chart_style(), re.DOTALL)
+        assert light is not None
+        return bytes(resvg_py.svg_to_bytes(svg_string=self.alone(), zoom=_ZOOM, background=light[1]))
+
     def save(self, file: Path | str) -> Path:
-        """Write the chart to a file, .svg or .html, and return its path; RecipeError X662 for any other suffix."""
+        """Write the chart to a file, .svg, .html or .png, and return its path.
+
+        Raises RecipeError X662 for any other suffix, for a folder that is not there, and for .png without a converter.
+        """
         path = Path(file)
-        writers = {".svg": self.alone, ".html": self.page}
+        writers = {
+            ".svg": lambda: self.alone().encode(),
+            ".html": lambda: self.page().encode(),
+            ".png": self.png,
+        }
         if path.suffix.lower() not in writers:
             message = f"a picture cannot be saved as {path.name}"
             raise RecipeError(Diagnostic("X662", message, help=f"give it a name that ends in {' or '.join(_SUFFIXES)}"))
-        path.write_text(writers[path.suffix.lower()](), encoding="utf-8", newline="\n")
+        content = writers[path.suffix.lower()]()
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            message, advice = f"{path} cannot be written: {error.strerror}", "name a folder that is there"
+            raise RecipeError(Diagnostic("X662", message, help=advice)) from None
         return path
 
     def _repr_svg_(self) -> str:

@@ -48,8 +48,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"model": {}, "data": None, "starter": describe_starter(request["steps"]["starter"]), "dependencies": []}
     if "data.load" not in steps:
         model = describe_model(steps, None, "unlabeled", seed)
-        rests = {"dependencies": _dependencies(request["steps"]), "parts": _parts(request["steps"])}
-        return {"model": plain(model), "data": None, **rests}
+        return {"model": plain(model), "data": None, **rests_on(request["steps"])}
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
@@ -72,6 +71,11 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         "parts": _parts(request["steps"]),
         **({"others": others} if others else {}),
     }
+
+
+def rests_on(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the "dependencies" and "parts" of an answer about a model alone."""
+    return {"dependencies": _dependencies(steps), "parts": _parts(steps)}
 
 
 def describe_model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:

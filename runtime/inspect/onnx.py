@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.parameters import inlined
 from titrant.runtime.inspect.graph.shapes import (
     MOST_SHAPE_NUMBERS,
     Constant,
@@ -40,7 +42,25 @@ OPENED_BYTES = 256 << 20
 Counted = Sequence[tuple["onnx.NodeProto", int | None]]
 
 
+@dataclass(frozen=True)
+class OnnxReading:
+    """An ONNX file as it was looked at: its facts, its graph with the file's functions inlined, and what was inferred.
+
+    `shapes` are of a batch of `cases`. The weights' values are gone. The nodes of `graph` are the layers of `facts`.
+    """
+
+    facts: ModelFacts
+    graph: "onnx.GraphProto"
+    shapes: Mapping[str, tuple[int, ...]]
+    cases: int
+
+
 def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> ModelFacts:
+    """Return what is known of an ONNX file; as `read_onnx`."""
+    return read_onnx(params, data).facts
+
+
+def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxReading:
     """Read the graph, check that onnxruntime opens it and that the data fits its inputs.
 
     Weights in other files are not read, and onnxruntime does not open a graph that would fill the memory. Without data
@@ -54,7 +74,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     unzipped = unzip(model)
     check_tensors(model, Path(path).name)
     model, mended = mend(model)
-    whole = _inlined(model)
+    whole = inlined(model)
     counts = count_parameters(whole.graph)
     if data is not None:  # a file that is looked at is told about
         _check_values(whole.graph, counts, Path(path).name)
@@ -66,21 +86,21 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph)
-    _drop_values(model)
-    _drop_values(whole)
+    drop_values(model)
+    drop_values(whole)
     shapes = infer_shapes(whole, fixed)
     cases = _cases(taken)
     outputs = specs_of(model, numeric(model.graph.output), shapes)
     state = None if params.state is None else described_state(params.state, inputs, outputs, steps)
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
     flops = total(count for _, count in counted)
-    return ModelFacts(
+    facts = ModelFacts(
         source="onnx",
         digest=params.onnx.digest,
         parameters=sum(counts.values()),
         trainable=0,
         weight_bytes=weight_bytes,
-        layers=tuple(_layers(whole.graph, counted, counts, shapes, cases)),
+        layers=tuple(node_layers(whole.graph, counted, counts, shapes, cases)),
         inputs=taken,
         outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
@@ -95,6 +115,7 @@ def describe_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> Mode
         work=graph_work(counted, constants(whole.graph), shapes, cases),
         repeated_bytes=repeated,
     )
+    return OnnxReading(facts, whole.graph, shapes, cases)
 
 
 def _check_values(graph: "onnx.GraphProto", counts: Mapping[str, int], name: str) -> None:
@@ -127,13 +148,6 @@ def _taken(
 def outside_files(path: str) -> tuple[Path, ...]:
     """List the files that hold weights of an ONNX file outside it."""
     return read_graph(path)[1]
-
-
-def _inlined(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Inline the model's own functions, so that their nodes are counted."""
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _cases(inputs: tuple[TensorSpec, ...]) -> int:
@@ -190,7 +204,7 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
             yield f"its output {value.name} is no array of numbers, and is not looked at"
 
 
-def _drop_values(model: "onnx.ModelProto") -> None:
+def drop_values(model: "onnx.ModelProto") -> None:
     """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
@@ -198,7 +212,7 @@ def _drop_values(model: "onnx.ModelProto") -> None:
                 tensor.ClearField(field)
 
 
-def _layers(
+def node_layers(
     graph: "onnx.GraphProto",
     counted: Counted,
     counts: Mapping[str, int],

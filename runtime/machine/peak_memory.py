@@ -5,7 +5,6 @@ import ctypes
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -91,7 +90,7 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
 
 def _peak_of(work: Callable[[], object]) -> int | None:
     # What is used again would be counted twice: as this process's own, and as never having been held.
-    _hand_back()
+    hand_back()
     _take_anew()
     _forget_peak()
     before = _own_bytes()
@@ -129,7 +128,7 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
-        _hand_back()
+        hand_back()
         self._begun = _status().get("VmRSS") if _reset() else None
         self._highest = _highest_ever()
 
@@ -145,9 +144,9 @@ class PeakMemory:
         return max(0, _highest_ever() - self._highest)
 
 
-def _hand_back() -> None:
-    # Only glibc has it; others hand back by themselves.
-    with contextlib.suppress(OSError, AttributeError):
+def hand_back() -> None:
+    """Give memory that was freed back to the system, where the C library does not by itself: glibc alone."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows has no library of the whole process
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -177,6 +176,30 @@ def _reset() -> bool:
     return True
 
 
+def resident_bytes() -> int:
+    """Return the memory of this process that is in the machine's memory now."""
+    if sys.platform.startswith("linux"):
+        try:
+            with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a step's memory is read between timings
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, IndexError):
+            pass
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_resident_bytes() -> int | None:
+    """Return the most that `resident_bytes` ever was; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return getattr(psutil.Process().memory_info(), "peak_wset", None)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _highest_ever() -> int:
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest if sys.platform == "darwin" else highest * 1024
+    return peak_resident_bytes() or 0

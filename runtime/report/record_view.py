@@ -17,7 +17,7 @@ from titrant.schema.contract.earlier import ANCHOR, REGRESSION
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import EXECUTED, FINE_TUNED, SMALLER_IS_BETTER, Gate, GateResult
 from titrant.schema.plan import Plan
-from titrant.schema.record import Look, RunRecord
+from titrant.schema.record import Look, ModelInside, RunRecord
 from titrant.schema.values.units import format_size, format_time
 
 # What of a run differs from one run of the same plan to the next: it may be left out.
@@ -127,7 +127,7 @@ class StepValues:
     predicted beside what came. `invariance`, by candidate id too, says whether answers depend on who shares the batch:
     on evaluation rows where a gate asks that, else on tuning rows. `files` names each released candidate's file below
     the run folder, such as "outputs/breast-cancer.onnx". `sensitivity` is keyed by the candidate whose mixtures it
-    serves, `proposals` by the mixture.
+    serves, `proposals` by the mixture. `observed` is what was seen inside models, in the order of the plan.
     """
 
     timings: Mapping[str, ModelTimings] = field(default_factory=dict)
@@ -142,6 +142,7 @@ class StepValues:
     files: Mapping[str, str] = field(default_factory=dict)
     sensitivity: Mapping[str, Sensitivity] = field(default_factory=dict)
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
+    observed: tuple[ModelInside, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from titrant.runtime.instruments.hardware.during_run import RunHardware
 from titrant.runtime.run.deadline import Deadline, TimedPerformer
 from titrant.runtime.run.look_ledger import check_looks
-from titrant.runtime.run.outcome import Outcome
+from titrant.runtime.run.outcome import Outcome, observed
 from titrant.runtime.run.perform import WorkerPerformer
 from titrant.runtime.run.record import capture, count_with_results, describe, earlier_run, run_record
 from titrant.runtime.run.replay import Replay
@@ -80,6 +81,7 @@ def execute(
         if own:
             worker.close()
         run.leave()
+        run.hardware.end()
         # All of the run is in its place by now: trackers change nothing of it, whatever becomes of them.
         tracking = run.followers.end(waits, listen)
     return replace(record, tracking=tracking) if tracking else record
@@ -100,7 +102,8 @@ class _Run:
         self._plan = planned.plan
         self._home = home
         self.followers = Followers(planned.plan, home)
-        self._journal = Journal(self.followers.heard_by(listen))
+        self.hardware = RunHardware(planned.plan)
+        self._journal = Journal(self.hardware.heard_by(self.followers.heard_by(listen)))
         self._replay = replay
         self._store = Store(home)
         self._results = Results(home, self._store, folder, reuse=replay.reuse)
@@ -198,6 +201,10 @@ class _Run:
         judged = outcome.judged
         target = folder.outputs if judged.released else folder.quarantine
         record, ran_in = run_record(walk, outcome), capture(self._planned)
+        if seen := observed(walk):
+            from titrant.runtime.report.observed.layers import write_traces
+
+            write_traces(folder.path, seen)
         if judged.best:
             facts = released_facts(self._plan, record, ran_in["titrant"])
             prepare_outputs(target, self._plan, self._store, walk.artifacts, judged.put_out, facts=facts)
@@ -251,4 +258,5 @@ class _Run:
             self._log.open(self._folder.path)
             self._journal.open(self._folder.journal)
             self.followers.start(self._folder.path)
+            self.hardware.start(self._folder.path)
         return self._folder

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from typing import Any
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.choice.figures import Figures, shown
@@ -15,8 +16,9 @@ from titrant.runtime.store.run_folder import released_path
 from titrant.schema.contract.waivers import WAIVED, WaivedGate
 from titrant.schema.diagnostics.diagnostics import CONTRACT_NOT_KEPT, OK
 from titrant.schema.gate import Contract, Judgement, asked_of_original, threshold_words
-from titrant.schema.plan import Candidate, CandidateSearch
-from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, Look, layers_of
+from titrant.schema.plan import OBSERVING_STAGE, Candidate, CandidateSearch
+from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, Look, ModelInside, layers_of
+from titrant.schema.values.canonical import plain
 from titrant.schema.values.frozen import dataclass
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
@@ -266,3 +268,14 @@ def _rung_verdict(judgement: Judgement | None, *, unproven: bool) -> str:
 
 def _candidate(walk: Walk, name: str) -> Candidate:
     return next(candidate for candidate in walk.plan.candidates if candidate.id == name)
+
+
+def observed(walk: Walk) -> list[dict[str, Any]]:
+    """Return what steps saw inside models, and why what was to be seen was not: `original.summary` is one's id."""
+    rows = []
+    for step in walk.plan.steps:
+        if step.stage == OBSERVING_STAGE and (step.id in walk.errors or f"{step.id}.seen" in walk.artifacts):
+            failed = walk.reason(step.id) if step.id in walk.errors else ""
+            value = walk.value_if_there(f"{step.id}.seen")
+            rows.append(plain(ModelInside(step.operator, step.id.rpartition(".")[0], value, failed)))
+    return rows

@@ -11,7 +11,7 @@ from typing import Any
 
 from titrant.runtime.contract.company import PLACES
 from titrant.runtime.run.gains import timed_anew
-from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original
+from titrant.runtime.run.outcome import Outcome, candidate_records, ladder, missed_by_original, observed
 from titrant.runtime.run.walk import Walk
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.placed import still_placed
@@ -334,6 +334,7 @@ def _values(walk: Walk, outcome: Outcome) -> dict[str, Any]:
         "files": _files(walk, outcome),
         "sensitivity": _sensitivity(walk),
         "proposals": _proposals(walk),
+        **({"observed": rows} if (rows := observed(walk)) else {}),
     }
 
 

@@ -32,7 +32,7 @@ from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, neede
 from titrant.schema.contract.waivers import WaivedGate, ended_words, waiver_words
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import NOT_JUDGED, Contract, GateResult, Judgement, asked_of_original, kept_at_least
-from titrant.schema.plan import MENDING_STAGE, STAGES, Candidate, CandidateSearch
+from titrant.schema.plan import MENDING_STAGE, OBSERVING_STAGE, STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
 from titrant.schema.record import Look, layers_of, share_as_planned
 from titrant.schema.values.canonical import read_back
@@ -50,9 +50,24 @@ def walk_through(walk: Walk, planned: Planned, replay: Replay) -> Outcome:
     search has none left, and the error of a step that everything rests on.
     """
     outcome = _titrate(walk, replay)
+    _observe(walk, outcome)
     walk.provide("run.record", report_value(walk, outcome, planned))
     walk.settle_stage("report")
     return outcome
+
+
+def _observe(walk: Walk, outcome: Outcome) -> None:
+    """Settle the steps that look inside the original, and inside each candidate that a search ended with.
+
+    One that fails is recorded and told of, and changes nothing of what was judged.
+    """
+    shown = {"", *outcome.judged.released.values(), *outcome.judged.best.values()}
+    for step in walk.plan.steps:
+        if step.stage != OBSERVING_STAGE or step.candidate not in shown or walk.settle(step):
+            continue
+        if step.id in walk.errors and not isinstance(walk.errors[step.id], StoppedError):
+            walk.tell("note", text=f"{step.id} saw nothing: {walk.reason(step.id)}", step=step.id)
+    _require_performed(walk, (OBSERVING_STAGE,))
 
 
 def _titrate(walk: Walk, replay: Replay) -> Outcome:

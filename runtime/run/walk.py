@@ -15,7 +15,7 @@ from titrant.schema.diagnostics.diagnostics import (
     StepError,
     TitrantError,
 )
-from titrant.schema.plan import Plan, Step
+from titrant.schema.plan import OBSERVING_STAGE, Plan, Step
 from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject, StepRecord, StepResult
 from titrant.schema.values.frozen import dataclass
 
@@ -106,8 +106,8 @@ class Walk:
     def settle(self, step: Step) -> bool:
         """Bring a step's outputs about and return whether they are there.
 
-        A step that only its candidate needs, to be made or judged, is recorded when it fails and answers False, as does
-        one whose input is missing; the failure of every other step is raised.
+        A step that only its candidate needs, to be made or judged, or that looks inside a model, is recorded when it
+        fails and answers False, as does one whose input is missing; the failure of every other step is raised.
         """
         if step.id in self.records:
             return self.records[step.id].status in ("finished", "reused")
@@ -251,8 +251,8 @@ class Walk:
 
 
 def _of_candidate(step: Step) -> bool:
-    """Tell whether a failure says something of one candidate only."""
-    return step.stage in ("make", "search") or (step.stage == "judge" and bool(step.candidate))
+    """Tell whether a failure says something of one candidate only, or of what nothing rests on."""
+    return step.stage in ("make", "search", OBSERVING_STAGE) or (step.stage == "judge" and bool(step.candidate))
 
 
 def references(step: Step) -> list[str]:

@@ -29,6 +29,8 @@ from titrant.schema.values.frozen import dataclass
 RECORD = "record.json"
 # How trackers fared: beside the record, which is closed before they end.
 TRACKING = "tracking.json"
+# What the hardware did meanwhile: another thing every time, and so neither in the record nor in the report.
+UTILIZATION_FILE, UTILIZATION_PAGE = "utilization.json", "utilization.html"
 # How the original was judged: the part of a record, and what it was called before.
 _ORIGINAL, _ORIGINAL_BEFORE = "original", "baseline"
 MANIFEST = "titrant.json"

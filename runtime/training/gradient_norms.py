@@ -8,6 +8,8 @@ from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.instruments.arrays.torch_arrays import norms
+
 # A layer whose gradient has a norm below the first does not move, above the second it jumps; above the third all of
 # them together move the weights further than the optimizers' usual step sizes are made for.
 VANISHING, EXPLODING, GLOBAL_NORM = 1e-8, 1e3, 10.0
@@ -58,33 +60,14 @@ class WatchedGradients:
     def measure(self, scale: float = 1.0) -> GradientNorms:
         """Measure the gradients that are there now, divided by `scale`; one call a device, and one transfer."""
         reached = [(name, weight.grad) for name, weight in self._weights if weight.grad is not None]
-        norms = _norms([gradient for _, gradient in reached])
-        values = {name: norm for (name, _), norm in zip(reached, norms, strict=True)}
-        for name, gradient in reached:
-            if values[name] == math.inf and bool(gradient.isfinite().all()):
-                values[name] = float(gradient.double().norm())  # its square was too large, it is not
-        return judged({name: value / scale for name, value in values.items()}, self.limits)
+        measured = norms([gradient for _, gradient in reached])
+        return judged({name: norm / scale for (name, _), norm in zip(reached, measured, strict=True)}, self.limits)
 
 
-def _norms(gradients: list[torch.Tensor]) -> list[float]:
-    """Return L2 norms, in single precision at least."""
-    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for place, gradient in enumerate(gradients):
-        kinds.setdefault((gradient.device, gradient.dtype), []).append(place)
-    norms = [0.0] * len(gradients)
-    for (_, dtype), places in kinds.items():
-        dense = [gradients[place] for place in places]
-        dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in dense]
-        wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
-        for place, norm in zip(places, torch.stack(torch._foreach_norm(dense, 2, wide)).tolist(), strict=True):
-            norms[place] = norm
-    return norms
-
-
-def judged(norms: Mapping[str, float], limits: GradientLimits) -> GradientNorms:
+def judged(measured: Mapping[str, float], limits: GradientLimits) -> GradientNorms:
     """Put the norms of parameters together to those of layers, and compare them with the limits."""
     squares: dict[str, float] = {}
-    for name, value in norms.items():
+    for name, value in measured.items():
         layer = name.rpartition(".")[0] or name
         squares[layer] = squares.get(layer, 0.0) + value * value
     layers = {layer: math.sqrt(square) for layer, square in squares.items()}
@@ -93,7 +76,7 @@ def judged(norms: Mapping[str, float], limits: GradientLimits) -> GradientNorms:
         global_norm=math.sqrt(sum(squares.values())),
         vanishing=tuple(layer for layer, norm in layers.items() if norm < limits.vanishing),
         exploding=tuple(layer for layer, norm in layers.items() if norm > limits.exploding),
-        not_finite=tuple(name for name, value in norms.items() if not math.isfinite(value)),
+        not_finite=tuple(name for name, value in measured.items() if not math.isfinite(value)),
     )
 
 

@@ -4,6 +4,8 @@ Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact 
 "threads", "deterministic", "frees": [digest, …], "key", "log"} · {"do": "inspect", "seed", "steps"} ·
 {"do": "describe", "operator"} · {"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
 {"do": "compare", "pairs": [[old artifact, new artifact], …]} ·
+{"do": "bench", …}, see `titrant.runtime.instruments.measure.bench` ·
+{"do": "look", …}, see `titrant.runtime.instruments.look` ·
 {"do": "power", "gates", "confidence", "evaluation", "positive", "tried"}.
 Messages back: progress and measured while it works, then one of done, error and damaged.
 """

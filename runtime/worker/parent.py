@@ -75,9 +75,9 @@ class Worker:
     def ask(self, request: Mapping[str, Any], listen: Listen | None = None) -> dict[str, Any]:
         """Send a request and return its answer; `listen` is told of progress, measurements and what was printed.
 
-        `request["do"]` is "run", "inspect" (also where it is left out), "describe", "ask_operator", "compare" or
-        "power", see `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when it
-        died, DamagedArtifactError when a stored input is not intact.
+        `request["do"]` is "run", "inspect" (also where it is left out), "describe", "ask_operator", "compare", "bench",
+        "look" or "power", see `titrant.runtime.worker.child`. Raises the TitrantError that the child met, WorkerDiedError when
+        it died, DamagedArtifactError when a stored input is not intact.
         """
         message = self.message(request, listen)
         raise_answer(message)

@@ -26,7 +26,8 @@ from titrant.runtime.catalog import (
     same_model,
     unknown_cost,
 )
-from titrant.runtime.machine.peak_memory import PeakMemory
+from titrant.runtime.machine.devices import device_bytes
+from titrant.runtime.machine.peak_memory import PeakMemory, hand_back, resident_bytes
 from titrant.runtime.seed import Seeding, Settings
 from titrant.runtime.store.artifacts import LiveValues, Store
 from titrant.runtime.store.declarations import describe
@@ -39,7 +40,7 @@ from titrant.schema.cost import Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.record import Artifact, Dependency
+from titrant.schema.record import Artifact, Dependency, StepMemory
 from titrant.schema.values.canonical import plain, read_back, sha256
 
 
@@ -65,7 +66,7 @@ class WorkerState:
         """Answer a request; one that does not say what to do is an inspection."""
         work = {
             "run": self._run, "inspect": self._inspect, "describe": self._describe, "compare": self._compare,
-            "ask_operator": self._ask_operator,
+            "ask_operator": self._ask_operator, "bench": self._bench, "look": self._look,
             "power": lambda asked: importlib.import_module("titrant.runtime.contract.power.simulate").answer(asked),
         }[request.get("do", "inspect")]  # fmt: skip
         self._depends = ()
@@ -90,7 +91,7 @@ class WorkerState:
                 try:
                     params = declaration.params.model_validate_json(json.dumps(request["params"]))
                     loaded = self._load_all(declaration, params, request["inputs"])
-                    memory, begun = PeakMemory(), time.perf_counter()
+                    memory, before, begun = PeakMemory(), resident_bytes(), time.perf_counter()
                     self._seeding.apply(_settings(request, declaration))
                     inputs = self._inputs(request["inputs"], declaration, carried)
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
@@ -108,11 +109,15 @@ class WorkerState:
                 self._live.drop(digest)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        seconds, peak = time.perf_counter() - begun, memory.grown_bytes()
+        hand_back()  # what it freed is held by nobody; the next step would do so first
+        held = resident_bytes()
         return {
             "outputs": plain(outputs),
             "measurements": plain(list(context.measurements.values())),
-            "seconds": time.perf_counter() - begun,
-            "peak_bytes": memory.grown_bytes(),
+            "seconds": seconds,
+            "peak_bytes": peak,
+            "memory": plain(StepMemory(held, held - before, device_bytes())),
             "loads": loaded,
             "dependencies": self.dependencies(),
             "not_reused": context.not_reused,
@@ -147,10 +152,16 @@ class WorkerState:
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
-        asked = {key: value for key, value in request.items() if key not in ("do", "log")}
+        asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn")}
+        # Only where a model is to be drawn too is that what loads the room of drawings.
+        drawn = (
+            ("instruments.architecture.readers.read", "read")
+            if request.get("drawn")
+            else ("inspect.inspect", "inspect")
+        )
         self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
         with self._watch.watching(asked):
-            answer = dict(importlib.import_module("titrant.runtime.inspect.inspect").inspect(asked))
+            answer = dict(getattr(importlib.import_module(f"titrant.runtime.{drawn[0]}"), drawn[1])(asked))
             seen = self._watch.dependencies(asked)
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
@@ -189,6 +200,21 @@ class WorkerState:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
             return ask_operator(_declaration(request["operator"]), request)
+
+    def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with the figures of models that are timed in turns."""
+
+        def listen(done: float, total: float, note: str) -> None:
+            self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+        with self._watch.watching():
+            timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
+            return {"result": plain(timing.bench(request, self._live.load, listen))}
+
+    def _look(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer with what an instrument sees inside models."""
+        with self._watch.watching():
+            return dict(importlib.import_module("titrant.runtime.instruments.look").answer(request, self._live.load))
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Section, Text
+from titrant.schema.recipe.terms import Count, CountOrNone, PathText, Ref, Section, Text
 from titrant.schema.values.units import MIN_CELL
 
 
@@ -59,6 +59,9 @@ class Report(Section):
     min_cell: Count = Field(
         MIN_CELL, description="groups and cells of tables with fewer cases than this are not shown, only that there are"
     )
+    plots: tuple[Ref, ...] = Field(
+        (), description="functions `module:name` that draw or count what a model answers; runs your code"
+    )
     tokens: bool = Field(False, description="show tokens of the data (they may be patients' text)")
 
 
@@ -68,10 +71,10 @@ class Profile(Section):
     batches: tuple[Count, ...] = Field((1, 8, 32), min_length=1, description="batch sizes that are timed")
     iterations: Count = Field(100, description="timed runs of each batch size")
     warmup: CountOrNone = Field(10, description="runs before the clock starts")
-    layers: bool = Field(False, description="time, memory and FLOPs of each layer")
+    layers: bool = Field(False, description="time, memory, FLOPs and executed precision of each layer")
     utilization: bool = Field(False, description="utilization of processors while running")
     memory: bool = Field(False, description="memory after each step")
-    trace: bool = Field(False, description="a timeline in the Chrome trace format")
+    trace: bool = Field(False, description="a timeline of a batch, in the Chrome trace format")
 
 
 class Inspect(Section):

@@ -1,7 +1,7 @@
 """Write text so that nothing in it is read as a command: by a terminal, or as Markdown; and say what an error is."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -117,3 +117,10 @@ def covers_module(pattern: str, name: str) -> bool:
     """Whether a pattern covers a module's name part by part: `blocks.*` is each block, and nothing inside of one."""
     parts, steps = pattern.split("."), name.split(".")
     return len(parts) == len(steps) and all(map(fnmatchcase, steps, parts))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows (all of one length) one under the other, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

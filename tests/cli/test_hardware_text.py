@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from titrant.api.hardware import AcceleratorSample, Sample
 from titrant.cli.console import WIDTH
-from titrant.cli.hardware import DETECTED, bench_text, hardware_text
+from titrant.cli.hardware import DETECTED, bars, bench_text, hardware_text, sample_text
 from titrant.compiler.machine.profile import shipped_profile
-from titrant.schema.facts import Bench, Gpu, GpuSpeed
+from titrant.schema.facts import Bench, Gpu, GpuSpeed, HardwareVolatile
 
 H200 = shipped_profile("nvidia-h200").hardware
 MEASURED = GpuSpeed(51.2e12, 640e12, 4.1e12, 21e9, 4.2e-6, 38e-6, measured=True)
@@ -58,3 +59,17 @@ def test_says_that_nothing_is_known_and_how_to_measure_it_where_one_can(gpu, say
 def test_takes_published_figures_of_a_gpu_for_no_measurement_of_the_machine():
     assert bench_text(Bench(gpus=H200.bench.gpus)) == bench_text(None)
     assert bench_text(Bench(50e9)).startswith("fp32 50 GFLOP/s, int8 unknown")
+
+
+def test_shows_a_bar_for_each_core_and_each_accelerator():
+    gone = AcceleratorSample("GPU 1 (toy)", None, None, None)
+    busy = AcceleratorSample("GPU 0 (toy)", 0.5, 1 << 30, 2 << 30)
+    sample = Sample(1.0, (0.25,), HardwareVolatile(1 << 30, 1 << 30), (busy, gone))
+    assert sample_text(sample, 2 << 30).endswith("GPU 0 (toy) 50%, 1.0 GiB used  GPU 1 (toy) does not answer")
+    assert bars(sample).splitlines() == [
+        f"  core 0   {'█' * 10:<40}  25%",
+        "  GPU 0 (toy): 1.0 GiB of 2.0 GiB",
+        f"           {'█' * 20:<40}  50%",
+        "  GPU 1 (toy): unknown",
+        "           unknown",
+    ]

@@ -190,6 +190,18 @@ def judge(params, context, *, original, candidate, rows, point, model):
     return {"judgement": judgement, "answers": {"classes": ["a", "b"], "cases": 10}}
 
 
+class LookParams(Params):
+    fails: bool = False
+
+
+@operator("toy.look", version=1, family="toy", params=LookParams, inputs={"model": "value"}, outputs={"seen": "value"})
+def look(params, context, *, model):
+    """Look inside."""
+    if params.fails:
+        raise PreconditionError(Diagnostic("X999", "there is nothing to see"))
+    return {"seen": {"model": model}}
+
+
 @operator("toy.report", version=1, family="toy", params=Empty, inputs={"record": "value"}, outputs={"report": "report"})
 def report(params, context, *, record):
     """Report."""

@@ -1,12 +1,14 @@
 """onnxruntime: ONNX files, their graphs, and sessions that run them."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
 from titrant.runtime.backends.model_kind import ModelKind, RunCost
 from titrant.runtime.backends.onnxruntime import stamp
+from titrant.runtime.backends.profile import EngineProfile, Profiled
 from titrant.runtime.backends.stamp import Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware
@@ -66,10 +68,30 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    from titrant.runtime.backends.onnxruntime.session import runnable
+
+    return runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     from titrant.runtime.backends.onnxruntime.executed import executed
 
     return executed(model, threads=threads, layers=layers)
+
+
+def _profiled(
+    model: Any,
+    inputs: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
+) -> EngineProfile:
+    # By name: the folder stands above the files of this one.
+    profile: Profiled = import_module(f"{__name__}.profile.layer_times").profile_nodes
+    return profile(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
@@ -158,6 +180,8 @@ BACKEND = Backend(
     },
     open=_open,
     executed=_executed,
+    runnable=_runnable,
+    profiled=_profiled,
     device_unmet=_device_unmet,
     details=_details,
     unsteady=_unsteady,

@@ -48,13 +48,13 @@ def executed(model: "OnnxModel", *, threads: int = 1, layers: Collection[str] = 
     ran, file = GraphNames.of(graph), GraphNames.of(written)
     return tuple(
         ExecutedLayer(
-            of_file.get(same.get(name, ""), ""), name, _precision(ran, name, file, same), ran.nodes[name].op_type
+            of_file.get(same.get(name, ""), ""), name, precision_of(ran, name, file, same), ran.nodes[name].op_type
         )
         for name in ran.weights
     )
 
 
-def _precision(ran: "GraphNames", name: str, file: "GraphNames", same: Mapping[str, str]) -> str:
+def precision_of(ran: "GraphNames", name: str, file: "GraphNames", same: Mapping[str, str]) -> str:
     """Return in what a node runs; int8 also where its weights were rounded to that anew, to be unpacked again."""
     node, weight = ran.nodes[name], ran.weights[name]
     before = file.constants[file.weights[same[name]]].data_type if name in same else None

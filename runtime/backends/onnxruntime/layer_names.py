@@ -149,7 +149,7 @@ def layers_by_node(graph: onnx.GraphProto, layers: Collection[str], *, inside: b
 
 
 def _layer(names: GraphNames, node: str, weight: str, layers: Collection[str], *, inside: bool) -> str:
-    for name in _spellings(node, whole=inside):
+    for name in spellings(node, whole=inside):
         if name in layers:
             return name
     owners = list(_owners(names, node, weight, whole=inside))
@@ -160,7 +160,7 @@ def _layer(names: GraphNames, node: str, weight: str, layers: Collection[str], *
     return next((owner for owner in above if owner in layers), "")
 
 
-def _spellings(name: str, *, whole: bool = True) -> Iterator[str]:
+def spellings(name: str, *, whole: bool = True) -> Iterator[str]:
     """Yield what a name may have been before something was put in front or behind, itself first.
 
     A name that ends in a number may be another layer's: only where the `whole` is known is it cut, too.
@@ -226,6 +226,21 @@ def _calls(node: str) -> tuple[str | None, ...]:
     return (".".join(kept),) if kept == way else (".".join(kept), ".".join(way))
 
 
+def called_layer(node: str, layers: Collection[str]) -> str:
+    """Return the layer in whose call a node was traced, by the node's name, or the node itself; "" where none is."""
+    for name in spellings(node):
+        if name in layers:
+            return name
+    ways = (called for called in _calls(node) if called)
+    again = (name for way in ways for name in (way, _REPEATED.sub("", way)))
+    return next((name for name in again if name in layers), "")
+
+
+def module_called(node: str) -> str:
+    """Return the module in whose call a node was traced, by the node's name; "" where that does not say."""
+    return next((called for called in _calls(node) if called), "")
+
+
 def _holder(tensor: str) -> str | None:
     """Return the module that holds a parameter of this name, "" for the whole model; None for what has no name."""
     if "::" in tensor or "/" in tensor:
@@ -285,13 +300,13 @@ def _by_name(
     engine: GraphNames, file: GraphNames, node: str, weight: str, readers: Mapping[str, list[str]]
 ) -> Iterator[str]:
     if engine.nodes[node].name == node:  # else it is called so only here
-        yield from (name for name in _spellings(node) if name in file.nodes)
+        yield from (name for name in spellings(node) if name in file.nodes)
 
 
 def _by_weight(
     engine: GraphNames, file: GraphNames, node: str, weight: str, readers: Mapping[str, list[str]]
 ) -> Iterator[str]:
-    same = next((readers[name] for name in _spellings(weight) if name in readers), [])
+    same = next((readers[name] for name in spellings(weight) if name in readers), [])
     if len(same) == 1:
         yield from same
 
@@ -299,7 +314,7 @@ def _by_weight(
 def _by_tensor(
     engine: GraphNames, file: GraphNames, node: str, weight: str, readers: Mapping[str, list[str]]
 ) -> Iterator[str]:
-    for tensor in (*_spellings(node), *engine.nodes[node].output):
+    for tensor in (*spellings(node), *engine.nodes[node].output):
         if tensor in file.makers:
             yield from file.nearest(file.makers[tensor])
 

@@ -2,13 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from titrant.runtime.backends import recurrent
+from titrant.runtime.backends.runnable import LoadedSession, Runnable
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -17,7 +19,7 @@ from titrant.schema.values.text import first_line
 if TYPE_CHECKING:
     import onnxruntime
 
-NAME = "model.onnx"
+ENGINE, NAME = "onnxruntime", "model.onnx"
 # Where onnxruntime writes the weights of an optimized graph that are too large for the file itself.
 _OUTSIDE = "session.optimized_model_external_initializers_file_name"
 # onnxruntime's names of element types → NumPy's.
@@ -57,7 +59,7 @@ def open_session(model: Any, *, threads: int, device: str = "cpu") -> "OnnxSessi
 
 
 def load(
-    path: Path,
+    path: Path | bytes,
     *,
     threads: int,
     device: str = "cpu",
@@ -67,7 +69,7 @@ def load(
 ) -> "onnxruntime.InferenceSession":
     """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph.
 
-    With `profiled_to` every run is profiled: `end_profiling` names the file, which begins so.
+    With `profiled_to` every run is profiled: `end_profiling` names the file, which begins so. Bytes are a whole file.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -81,23 +83,25 @@ def load(
     }[optimized]
     if written_to is not None:
         chosen.optimized_model_filepath = str(written_to)
-        if path.with_name(f"{NAME}.data").is_file():
+        if isinstance(path, Path) and path.with_name(f"{NAME}.data").is_file():
             chosen.add_session_config_entry(_OUTSIDE, f"{written_to.name}.data")
     if profiled_to is not None:
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(profiled_to)
+    name = path.name if isinstance(path, Path) else "the bytes"
     try:
-        return onnxruntime.InferenceSession(str(path), chosen, providers=_providers(device))
+        source = str(path) if isinstance(path, Path) else path
+        return onnxruntime.InferenceSession(source, chosen, providers=_providers(device))
     except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NoSuchFile, state.NotImplemented) as error:
         raise StepError(
             Diagnostic(
                 "X212",
-                f"onnxruntime cannot load {path.name}: {_without_prefix(error)}",
+                f"onnxruntime cannot load {name}: {_without_prefix(error)}",
                 help="the file is damaged, or newer than this onnxruntime: export it again, or upgrade onnxruntime",
             )
         ) from None
     except (state.InvalidArgument, state.RuntimeException) as error:
-        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {path.name}: {_without_prefix(error)}")) from None
+        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_without_prefix(error)}")) from None
 
 
 def _is_judged(kind: str) -> bool:
@@ -133,6 +137,11 @@ class OnnxSession:
             message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
         return dict(zip(self.output_names, answers, strict=True))
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
+        self.run(inputs)
+        return partial(self._session.run, self.output_names, checked(self.specs, inputs))
 
     def close(self) -> None:
         """Free the model."""
@@ -191,3 +200,33 @@ def save_onnx(value: OnnxModel, folder: Path) -> None:
         shutil.copyfile(value.path, folder / NAME)
         if data.is_file():
             shutil.copyfile(data, folder / data.name)
+
+
+def runnable(value: Any) -> Runnable | None:
+    """Return an .onnx file, the bytes of one or a loaded session as what can be called; None for anything else."""
+    if isinstance(value, bytes):
+        return Runnable(ENGINE, "an ONNX graph in memory", partial(_loaded, value), held_bytes=len(value))
+    if type(value).__module__.partition(".")[0] == ENGINE and hasattr(value, "get_inputs"):
+        note = "with the threads and on the device that it was made with"
+        return Runnable(ENGINE, "a session", lambda *_: LoadedSession(OnnxSession(value)), note=note)
+    path = value.path if isinstance(value, OnnxModel) else value
+    if not isinstance(path, Path) or path.suffix != ".onnx":
+        return None
+    return Runnable(ENGINE, "an ONNX file", partial(_loaded, path), files=(path, *_outside(path)))
+
+
+def _loaded(source: Path | bytes, threads: int, device: str) -> LoadedSession:
+    return LoadedSession(OnnxSession(load(source, threads=threads, device=device or "cpu")))
+
+
+def _outside(path: Path) -> Iterator[Path]:
+    """Yield the files beside an ONNX file that hold weights of it; none where the file cannot be read."""
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except (OSError, DecodeError):
+        return  # what loads it says what is wrong
+    named = {entry.value for held in graph.initializer for entry in held.external_data if entry.key == "location"}
+    yield from (path.parent / name for name in sorted(named) if (path.parent / name).is_file())

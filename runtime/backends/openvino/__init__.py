@@ -1,12 +1,13 @@
 """OpenVINO: its intermediate representation (IR), and sessions that run it in a precision of its own."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend
 from titrant.runtime.backends.model_kind import ModelKind, RunCost
+from titrant.runtime.backends.profile import EngineProfile
 from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware
@@ -62,10 +63,30 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    from titrant.runtime.backends.openvino.session import runnable
+
+    return runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> Any:
     from titrant.runtime.backends.openvino.executed import executed
 
     return executed(model, threads=threads, layers=layers)
+
+
+def _profiled(
+    model: Any,
+    inputs: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
+) -> EngineProfile:
+    from titrant.runtime.backends.openvino.layer_times import profile_operations
+
+    return profile_operations(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
 
 
 def _device_unmet(device: str, hardware: Hardware) -> Unmet | None:
@@ -153,6 +174,8 @@ BACKEND = Backend(
     },
     open=_open,
     executed=_executed,
+    runnable=_runnable,
+    profiled=_profiled,
     device_unmet=_device_unmet,
     details=_details,
     loads={_LIBRARY: 0.05, _COMPRESSION: 1.0},

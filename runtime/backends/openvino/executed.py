@@ -15,7 +15,9 @@ _WEIGHTED: Mapping[str, int] = {
     "LLMMLP": 1, "QKVProjection": 1,
 }  # fmt: skip
 _RECURRENT, _DIRECTIONS = ("RNNCell", "RNNSeq"), 2
-_CONSTANT, _INPUTS = "Const", ("Input", "Parameter")
+# A constant as a compiled graph and as a file call it.
+_CONSTANT, _MADE = "Const", "Constant"
+_INPUTS = ("Input", "Parameter")
 _LEAST_DIMENSIONS = 2
 _PRECISIONS = {
     "f64": "fp64", "f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4",
@@ -45,23 +47,34 @@ def executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> t
 def _of_graph(
     runs: "openvino.Model", graph: "openvino.Model", layers: Collection[str], weights: Mapping[str, str]
 ) -> Iterator[ExecutedLayer]:
-    heavy = dict(_precisions(runs))
-    originals = {operation: _say(operation, "originalLayersNames").split(",") for operation in heavy}
-    _find_split(originals, graph)
-    _find_hidden(originals, graph)
+    heavy = dict(precisions_of(runs))
+    originals = originals_of(heavy, graph)
     operations = {name for names in originals.values() for name in names if name}
     of_layer = layers_of(operations, layers, weights)
-    products = {operation.get_friendly_name() for operation in graph.get_ordered_ops() if _multiplies(operation)}
+    products = products_of(graph)
     for operation, precision in heavy.items():
-        for layer in _layers(originals[operation], of_layer, products):
-            yield ExecutedLayer(layer, operation.get_friendly_name(), precision, _say(operation, "layerType"))
+        for layer in layers_in(originals[operation], of_layer, products):
+            yield ExecutedLayer(layer, operation.get_friendly_name(), precision, said(operation, "layerType"))
+
+
+def originals_of(heavy: Collection[Any], graph: "openvino.Model") -> dict[Any, list[str]]:
+    """Return the operations of a graph that each with weights of the compiled graph computes, by their names."""
+    originals = {operation: said(operation, "originalLayersNames").split(",") for operation in heavy}
+    _find_split(originals, graph)
+    _find_hidden(originals, graph)
+    return originals
+
+
+def products_of(graph: "openvino.Model") -> set[str]:
+    """Name the operations of a graph that multiply by weights, or look rows up in them."""
+    return {operation.get_friendly_name() for operation in graph.get_ordered_ops() if _multiplies(operation)}
 
 
 def _multiplies(operation: Any) -> bool:
     return operation.get_type_name() in MULTIPLY
 
 
-def _layers(names: Collection[str], of_layer: Mapping[str, str], products: Collection[str]) -> list[str]:
+def layers_in(names: Collection[str], of_layer: Mapping[str, str], products: Collection[str]) -> list[str]:
     """Return the layers that one operation computes: kernels of several products in a row or side by side are fused.
 
     What else is fused into it tells only where no product does. [""] where there is none.
@@ -78,7 +91,7 @@ def _find_split(originals: dict[Any, list[str]], graph: "openvino.Model") -> Non
     unnamed = [
         operation
         for operation, names in originals.items()
-        if _say(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names)
+        if said(operation, "layerType") in _RECURRENT and named.keys().isdisjoint(names)
     ]
     each = len(unnamed) // len(lost) if lost else 0
     if each and (len(lost) == 1 or len(unnamed) == _DIRECTIONS * len(lost)):
@@ -93,15 +106,17 @@ def _find_hidden(originals: dict[Any, list[str]], graph: "openvino.Model") -> No
     for names in originals.values():
         at = operations.get(names[0])
         while at is not None and at.get_type_name() not in MULTIPLY and at.get_input_size():
-            at = at.input_value(0).get_node()
+            makers = [value.get_node() for value in at.input_values()]  # a bias may stand before what it is added to
+            at = next((maker for maker in makers if maker.get_type_name() != _MADE), makers[0])
         if at is not None and at.get_friendly_name() not in names:
             names.append(at.get_friendly_name())
 
 
-def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
+def precisions_of(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
+    """Yield the operations of a compiled graph that have weights, each with the precision that it computes in."""
     constant: dict[str, bool] = {}
     for operation in runtime.get_ordered_ops():
-        kind = _say(operation, "layerType")
+        kind = said(operation, "layerType")
         inputs = [port.get_node().get_friendly_name() for port in operation.input_values()]
         constant[operation.get_friendly_name()] = kind == _CONSTANT or (
             kind not in _INPUTS and bool(inputs) and all(constant.get(name, False) for name in inputs)
@@ -112,13 +127,14 @@ def _precisions(runtime: "openvino.Model") -> Iterator[tuple[Any, str]]:
         weights = operation.input_value(place)
         # What weights are kept in is read where kernels unpack them, what is computed in elsewhere.
         kept = _PRECISIONS.get(weights.get_element_type().get_type_name(), "")
-        ran = _PRECISIONS.get(_say(operation, "runtimePrecision"), "")
+        ran = _PRECISIONS.get(said(operation, "runtimePrecision"), "")
         if kind in _RECURRENT:
             yield operation, ran
         elif kept and weights.get_partial_shape().rank.get_length() >= _LEAST_DIMENSIONS:
             yield operation, kept if kept in _PACKED or kind == "Gather" else ran
 
 
-def _say(operation: Any, key: str) -> str:
+def said(operation: Any, key: str) -> str:
+    """Return what a compiled operation says of itself under a key; "" where it says nothing."""
     about = operation.get_rt_info()
     return str(about[key].astype(str)) if key in about else ""

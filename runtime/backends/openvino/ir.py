@@ -59,10 +59,14 @@ class About:
 
 def read(model: Any) -> "openvino.Model":
     """Read an IrModel's graph; StepError X212 where OpenVINO cannot."""
+    return read_file(model.path, model.path.with_name(WEIGHTS))
+
+
+def read_file(file: Path, weights: Path) -> "openvino.Model":
+    """Read a graph whose weights stand in another file; StepError X212 where OpenVINO cannot."""
     from titrant.runtime.backends.openvino import library
 
-    file = model.path
-    for part in (file, file.with_name(WEIGHTS)):
+    for part in (file, weights):
         if not part.is_file():
             raise library.unloadable(file.name, f"{part.name} is not there")
     # Of what is no XML it would ask each of its readers, which print what they make of it.
@@ -133,7 +137,8 @@ def _without_indents(file: Path) -> None:
 def about(graph: "openvino.Model") -> About:
     """Return what `write` kept; of a file from elsewhere the outputs alone."""
     if not graph.has_rt_info(list(_ABOUT_KEY)):
-        return About(tuple(output.get_any_name() for output in graph.outputs))
+        named = (output.get_any_name() if output.get_names() else "" for output in graph.outputs)
+        return About(tuple(name or f"output_{place}" for place, name in enumerate(named)))
     kept = json.loads(graph.get_rt_info(list(_ABOUT_KEY)).astype(str))
     return About(tuple(kept["outputs"]), kept.get("weights", {}), recurrent.read(kept.get("state")))
 

@@ -37,10 +37,16 @@ def write_graph(graph: openvino.Model, file: Path, weights: Path) -> None:
     openvino.serialize(graph, str(file), str(weights))
 
 
-def compiled(graph: openvino.Model, name: str, *, precision: str, threads: int) -> openvino.CompiledModel:
-    """Compile a graph; `name` is what StepError X212 calls its file where OpenVINO cannot."""
+def compiled(
+    graph: openvino.Model, name: str, *, precision: str, threads: int, counting: bool = False
+) -> openvino.CompiledModel:
+    """Compile a graph, to count what each operation takes where `counting`.
+
+    `name` is what StepError X212 calls its file where OpenVINO cannot.
+    """
+    chosen = {**properties(precision, threads), **({"PERF_COUNT": True} if counting else {})}
     try:
-        return openvino.Core().compile_model(graph, DEVICE, properties(precision, threads))
+        return openvino.Core().compile_model(graph, DEVICE, chosen)
     except RuntimeError as error:
         raise unloadable(name, reason(error)) from None
 

@@ -1,18 +1,23 @@
 """Run IR files in OpenVINO: as many threads as asked for, in the precision that the file was judged in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from titrant.runtime.backends import recurrent
-from titrant.runtime.backends.openvino.ir import about, input_names, precision_of, read
+from titrant.runtime.backends.openvino.ir import IrModel, about, input_names, precision_of, read, read_file
 from titrant.runtime.backends.openvino.library import compiled, reason
+from titrant.runtime.backends.runnable import LoadedSession, Runnable
 from titrant.runtime.backends.session import Spec, checked, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 if TYPE_CHECKING:
     import openvino
+
+ENGINE = "openvino"
 
 
 def open_session(model: Any, *, threads: int, device: str = "cpu") -> "IrSession":
@@ -20,11 +25,15 @@ def open_session(model: Any, *, threads: int, device: str = "cpu") -> "IrSession
 
     Raises StepError X212 for a file that OpenVINO cannot load, X220 for a device other than the processor.
     """
+    _need_processor(device)
+    graph = read(model)
+    return IrSession(graph, compiled(graph, model.path.name, precision=precision_of(graph), threads=threads))
+
+
+def _need_processor(device: str) -> None:
     if device != "cpu":
         message = f"titrant runs OpenVINO on the processor, and the device is {device}"
         raise StepError(Diagnostic("X220", message, help="set target.device to cpu"))
-    graph = read(model)
-    return IrSession(graph, compiled(graph, model.path.name, precision=precision_of(graph), threads=threads))
 
 
 class IrSession:
@@ -46,6 +55,11 @@ class IrSession:
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
         self._request = compiled_model.create_infer_request()
 
+    @property
+    def request(self) -> "openvino.InferRequest":
+        """What infers, and tells what its operations took where it was compiled to count."""
+        return self._request
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out.
 
@@ -65,6 +79,11 @@ class IrSession:
             if given[name].ndim != rank:
                 raise StepError(_other_shape(name, given[name].shape, rank))
         return given
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
+        self.run(inputs)
+        return partial(self._request.infer, list(checked(self.specs, inputs).values()), share_inputs=True)
 
     def close(self) -> None:
         """Free the model."""
@@ -103,3 +122,36 @@ def _dtype(element: Any) -> str:
     if element.get_type_name() == "string":
         return "object"
     return str(element.to_dtype())
+
+
+def runnable(value: Any) -> Runnable | None:
+    """Return an .xml file or a graph, compiled or not, as what can be called; None for anything else."""
+    if type(value).__module__.partition(".")[0] == ENGINE:
+        return _live(value)
+    path = value.path if isinstance(value, IrModel) else value
+    if not isinstance(path, Path) or path.suffix != ".xml":
+        return None
+    weights = path.with_suffix(".bin")
+    files = (path, weights) if weights.is_file() else (path,)
+
+    def load(threads: int, device: str) -> LoadedSession:
+        return _loaded(read_file(path, weights), path.name, threads, device)
+
+    return Runnable(ENGINE, "an OpenVINO IR", load, files)
+
+
+def _live(value: Any) -> Runnable | None:
+    import openvino
+
+    if isinstance(value, openvino.Model):
+        return Runnable(ENGINE, "an OpenVINO graph", partial(_loaded, value, "the graph"), held_bytes=0)
+    if not isinstance(value, openvino.CompiledModel):
+        return None
+
+    graph, note = value.get_runtime_model(), "with the threads that it was compiled for"
+    return Runnable(ENGINE, "a compiled model", lambda *_: LoadedSession(IrSession(graph, value)), note=note)
+
+
+def _loaded(graph: "openvino.Model", name: str, threads: int, device: str) -> LoadedSession:
+    _need_processor(device or "cpu")
+    return LoadedSession(IrSession(graph, compiled(graph, name, precision=precision_of(graph), threads=threads)))

@@ -8,7 +8,9 @@ from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
 from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
+from titrant.runtime.backends.profile import EngineProfile
 from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Gpu
 
 SNIPPET = """\
@@ -154,6 +156,10 @@ def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
     return open_session(model, threads=threads, device=device)
 
 
+def _runnable(value: Any) -> Any:
+    return _program("runnable").runnable(value)
+
+
 def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> tuple[ExecutedLayer, ...]:
     layers_run: tuple[ExecutedLayer, ...]
     if model.kind == "exported":
@@ -165,6 +171,24 @@ def _executed(model: Any, *, threads: int = 1, layers: Collection[str] = ()) -> 
     from titrant.runtime.backends.torch.executed import executed
 
     return executed(model, layers=layers)
+
+
+def _profiled(
+    model: Any,
+    inputs: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
+) -> EngineProfile:
+    if model.kind != "torch":
+        title = BACKEND.kinds[model.kind].title
+        message = f"torch runs {title} as one, without hooks inside it"
+        raise StepError(Diagnostic("X680", message, help="give the module that it was made of, or an ONNX file of it"))
+    from titrant.runtime.backends.torch.layer_times import profile_modules
+
+    return profile_modules(model, inputs, threads=threads, device=device, layers=layers, seconds=seconds)
 
 
 def _unsteady(model: Any, answer: Callable[[], object]) -> Mapping[str, str]:
@@ -350,6 +374,8 @@ BACKEND = Backend(
     costs={"torch": _MODULE_COST, "torchscript": _SCRIPT_COST, "exported": _PROGRAM_COST, "aoti": _COMPILED_COST},
     open=_open,
     executed=_executed,
+    runnable=_runnable,
+    profiled=_profiled,
     details=_details,
     unsteady=_unsteady,
     gpu_notes=_gpu_notes,

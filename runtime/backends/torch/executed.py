@@ -251,9 +251,7 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
         read = name in ran or isinstance(above, torch.nn.MultiheadAttention)
         if weight is not None and read:
             kind = type(part).__name__
-            # Layers of few bits may keep bytes that hold several numbers each, and then say what these are.
-            precision = getattr(type(part), "executed_precision", "") or _run_in(weight, ran.get(name, ""))
-            yield ExecutedLayer(own_layer(name, layers), name or kind, precision, kind)
+            yield ExecutedLayer(own_layer(name, layers), name or kind, precision_in(part, ran.get(name, "")), kind)
 
 
 def answer_zeros(model: "TorchModel") -> None:
@@ -280,8 +278,13 @@ def _weight(part: "torch.nn.Module") -> Any:
     return next((value for value in held if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS), None)
 
 
-def _run_in(weight: Any, answered: str) -> str:
-    """Return the width of weights of few bits, which kernels unpack, else what the layer answered in."""
+def precision_in(part: "torch.nn.Module", answered: str) -> str:
+    """Return the width of weights of few bits, which kernels unpack, else the number format of a module's answer."""
+    # Layers of few bits may keep bytes that hold several numbers each, and then say what these are.
+    said: str = getattr(type(part), "executed_precision", "")
+    weight = _weight(part)
+    if said or weight is None:
+        return said or answered
     own = format_of(weight)
     return own if own.startswith("int") or not answered else answered
 

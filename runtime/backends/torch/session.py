@@ -122,6 +122,11 @@ class TorchSession:
         self.output_names = border.outputs
         self.fixed_batch = insisted_batch(recurrent.stateless(border.inputs, border.recurrence))
 
+    @property
+    def module(self) -> Any:
+        """What is called: a module, or what calls a file's."""
+        return self._module
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch: name → (batch, …) in, name → (batch, …) out, fp32 where the model answers in 16 bits.
 

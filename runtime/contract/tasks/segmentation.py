@@ -40,7 +40,8 @@ class SegmentationAnswers(CaseAnswers):
             raise Unassessable("there are no labels")
         self._labels = rows.targets
         self._original, self._candidate = original, candidate
-        self._made: dict[tuple[str, bool], _Scores] = {}
+        self._made_of_original: dict[str, _Scores] = {}
+        self._made_of_candidate: dict[str, _Scores] = {}
 
     @classmethod
     def read(cls, rows: Rows, output: JudgedOutput) -> Self:
@@ -86,19 +87,17 @@ class SegmentationAnswers(CaseAnswers):
         return replace(before, metric="dice_over_constant", original=above, candidate=above, low=-1.0)
 
     def _by_class(self, metric: str, *, candidate: bool) -> _Scores:
-        about = "distances" if metric in _DISTANCES else metric
-        key = (metric, candidate)
-        if key not in self._made:
+        made = self._made_of_candidate if candidate else self._made_of_original
+        if metric not in made:
             masks = self._candidate if candidate else self._original
-            if about == "distances":
-                for name, scores in zip(_DISTANCES, self._distances(masks), strict=True):
-                    self._made[name, candidate] = scores
+            if metric in _DISTANCES:
+                made.update(zip(_DISTANCES, self._distances(masks), strict=True))
             else:
                 dice, present = dice_by_class(self._labels, masks, self._classes)
                 # IoU = Dice / (2 - Dice), of 1 and 0 as well.
-                self._made["dice", candidate] = _Scores(dice, present)
-                self._made["iou", candidate] = _Scores(dice / (2 - dice), present)
-        return self._made[key]
+                made["dice"] = _Scores(dice, present)
+                made["iou"] = _Scores(dice / (2 - dice), present)
+        return made[metric]
 
     def _distances(self, masks: np.ndarray) -> tuple[_Scores, _Scores]:
         """Return both distances of each class: 0 in neither mask, the image's diagonal in one of them alone."""
@@ -161,7 +160,9 @@ class SegmentationAnswers(CaseAnswers):
         return float(means.mean()) if held.any() else 0.0
 
     def _with(self, candidate: np.ndarray) -> "SegmentationAnswers":
-        return SegmentationAnswers(self.rows, self._original, candidate)
+        answers = SegmentationAnswers(self.rows, self._original, candidate)
+        answers._made_of_original = self._made_of_original  # distances of outlines are most of what judging takes
+        return answers
 
     @property
     def identical(self) -> bool:

@@ -1,12 +1,12 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
-import gc
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,6 +16,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
+from titrant.runtime.machine.turns import PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles, time_turn
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
@@ -33,13 +34,13 @@ LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
+# Of `seconds`, for a batch size at which nothing is chosen or judged.
+_SHOWN_SHARE = 0.25
 # What libraries say when the machine is short of something: no property of the model, and gone another time.
 _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
 
 # Every turn has a run off the clock; reading two clocks is a microsecond of it.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
-# Between blocks of runs, so that a machine that is slow for a moment slows few of them.
-PAUSE_SECONDS = 0.015
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 # A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
@@ -59,7 +60,10 @@ class LatencyParams(Params):
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
     warmup: int = Field(5, ge=0, description="runs before the clock counts")
-    seconds: float = Field(1.0, gt=0, description="time for one batch size, shared by the models; 59 runs come first")
+    seconds: float = Field(
+        1.0, gt=0,
+        description="time for the batch size compared, shared by the models, a quarter for others; 59 runs come first",
+    )  # fmt: skip
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
     columned: tuple[str, ...] = Field(
@@ -78,7 +82,8 @@ def predict(
 ) -> Prediction:
     """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
     if model is None:
-        return Prediction(seconds=params.seconds * len(params.batches) + 0.3, basis="guess")
+        seconds = sum(_seconds_for(params, size) for size in params.batches)
+        return Prediction(seconds=seconds + 0.3, basis="guess")
     speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
     costs = {name: _cost(params, name, use, use.facts or model, speed) for name, use in uses.items()}
@@ -94,9 +99,9 @@ def predict(
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
-        runs = params.iterations or _runs(params, turn)
+        runs = params.iterations or _runs(params, size, turn)
         seconds += turn * (runs + params.warmup / 2)
-        samples += runs * len(costs) * (2 if _cpu_tells(params) else 1)
+        samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
     largest, on_device = max(params.batches), speed.gpu is not None
     peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
@@ -119,9 +124,15 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
     return ModelCost(seconds, peak, speed.basis)
 
 
-def _runs(params: LatencyParams, turn: float) -> int:
+def _runs(params: LatencyParams, size: int, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
-    return max(LEAST_RUNS, min(MOST_RUNS, int(params.seconds / turn) + 1))
+    return max(LEAST_RUNS, min(MOST_RUNS, int(_seconds_for(params, size) / turn) + 1))
+
+
+def _seconds_for(params: Any, size: int) -> float:
+    """Return the time for a batch size: most for the one by which models are chosen, the others are shown only."""
+    seconds: float = params.seconds
+    return seconds if size == (params.compared or min(params.batches)) else seconds * _SHOWN_SHARE
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -132,7 +143,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=6,
+    version=7,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -165,7 +176,8 @@ def profile_latency(
                 it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
-    Cost:       `seconds` for each batch size, or 59 runs of each model if those take longer (two minutes at most)
+    Cost:       `seconds` and a quarter of it for each further batch size, or 59 runs of each model if those take longer
+                (two minutes at most)
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -177,15 +189,6 @@ def profile_latency(
     for text in too_busy_to_tell(timings, params.compared or min(params.batches)):
         context.do_not_reuse(text)
     return {"timings": timings}
-
-
-@dataclass
-class Runs:
-    """What the runs of one model took, in the order of the rounds: seconds of the wall clock and of the process."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)  # how many of them each block has
 
 
 @dataclass
@@ -251,7 +254,7 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
                 race.sessions[name] = open_session(
                     params.engines[name], model, threads=params.threads, device=params.device
                 )
-        with _no_garbage():
+        with no_garbage():
             for done, size in enumerate(params.batches):
                 context.progress(done, len(params.batches), f"batch {size}")
                 for name, runs in _rounds(race, rows, size, params).items():
@@ -297,19 +300,6 @@ def _memory(params: Any, rows: "Rows", name: str, model: Any, context: Context) 
     return [peak + loaded for peak in peaks]
 
 
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collect what is garbage, and none until the end: a collection would be charged to whoever runs just then."""
-    collecting = gc.isenabled()
-    gc.collect()  # a tenth of a second where torch is loaded: once, and not at every size
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> dict[str, Runs]:
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
@@ -326,57 +316,45 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     for block in range(params.blocks):
         if block:
             time.sleep(PAUSE_SECONDS)
-        turns = _take_turns(race, batches, runs, params)
+        turns = _take_turns(race, batches, runs, size, params)
         for name in race.sessions:
             runs[name].blocks.append(turns)
     return {name: runs[name] for name in race.sessions}
 
 
-def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], params: Any) -> int:
+def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs], size: int, params: Any) -> int:
     """Let every model run once in each turn of a block, and return how many turns there were."""
     started = time.perf_counter()
     most = math.ceil((params.iterations or MOST_RUNS) / params.blocks)
     for count in range(most):
-        if not params.iterations and _enough(count, time.perf_counter() - started, params):
+        if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
             return count
         racing = race.all()
         for index in race.context.generator.permutation(len(racing)):
             name, session = racing[index]
             with race.trying(name):
-                session.run(batches[name])
-                spent, begin = time.process_time(), time.perf_counter()
-                session.run(batches[name])
-                wall = time.perf_counter() - begin
-                runs[name].cpu.append(time.process_time() - spent)
-                runs[name].wall.append(wall)
+                time_turn(partial(session.run, batches[name]), runs[name])
     return most
 
 
-def _enough(count: int, elapsed: float, params: Any) -> bool:
+def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
     if count * params.blocks < LEAST_RUNS:
         return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
-    return bool(elapsed > params.seconds / params.blocks)
-
-
-def _cpu_tells(params: Any) -> bool:
-    """Whether CPU time says how fast a run is: threads that help each other spend more of it, a device spends none."""
-    return bool(params.threads == 1 and params.device == "cpu")
+    return elapsed > _seconds_for(params, size) / params.blocks
 
 
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
-    import numpy as np
-
     from titrant.runtime.contract.statistics.paired_runs import waiting_of
 
     wall, cpu = ([round(seconds, _DIGITS) for seconds in times] for times in (runs.wall, runs.cpu))
-    p50, p95, p99 = (float(value) for value in np.quantile(wall, (0.5, 0.95, 0.99)))
+    p50, p95, p99 = percentiles(wall)
     waiting = waiting_of(wall, cpu, params.threads) if params.device == "cpu" else None
     return {
         "p50": p50,
         "p95": p95,
         "p99": p99,
         "samples": wall,
-        "cpu": cpu if waiting is not None and _cpu_tells(params) else [],
+        "cpu": cpu if waiting is not None and cpu_tells(params.threads, params.device) else [],
         "blocks": runs.blocks if len(runs.blocks) > 1 else [],
         "waiting": waiting,
         "throughput": size / p50,

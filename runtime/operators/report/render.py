@@ -47,7 +47,7 @@ def predict(
 
 @operator(
     "report.render",
-    version=7,
+    version=9,
     family="report",
     params=RenderParams,
     inputs={"record": "value"},

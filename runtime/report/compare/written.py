@@ -6,8 +6,9 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from titrant.runtime.charts.scatter import scatter_svg
+from titrant.runtime.page.write import page_style
 from titrant.runtime.report.compare.runs import ComparedDecision, ComparedGate, ComparedRun, RunComparison
-from titrant.runtime.report.page import style, template
+from titrant.runtime.report.page import template
 from titrant.runtime.report.page.summary import closed_schema
 from titrant.schema.values.canonical import canonical_json, plain
 from titrant.schema.values.text import inline, row
@@ -16,7 +17,7 @@ from titrant.schema.values.text import inline, row
 def comparison_html(compared: RunComparison) -> str:
     """Return the page as text; it needs no other file, no network and no script."""
     chart = Markup("" if compared.chart is None else scatter_svg(compared.chart, "runs-chart"))
-    return template("compare.html.jinja").render(compared=compared, css=style(), chart=chart, rows=ROWS)
+    return template("compare.html.jinja").render(compared=compared, css=page_style(), chart=chart, rows=ROWS)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,6 @@
 The HTML page needs nothing else: no network and no fonts. Its script sorts and filters tables, and nothing needs it.
 """
 
-import base64
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from titrant.runtime.charts.alone import chart_style
 from titrant.runtime.contract.statistics.reliability import without_small_bins
+from titrant.runtime.page.write import ASSETS, as_cell, page_script, page_style, script_digest
 from titrant.runtime.report.candidates import outcome, shown_candidates
 from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.page.gather import Page, page
@@ -38,11 +35,6 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def style() -> Markup:
-    """Return the style sheet of every page."""
-    return Markup(chart_style() + (TEMPLATES / "report.css").read_text(encoding="utf-8"))
-
-
 def template(name: str) -> "Template":
     """Return a template of a page; what is put into it is escaped."""
     return _html_environment().get_template(name)
@@ -50,12 +42,11 @@ def template(name: str) -> "Template":
 
 def html_text(page: Page) -> str:
     """Return the page as text."""
-    script = re.sub(r"\n\s*", "\n", (TEMPLATES / "report.js").read_text(encoding="utf-8")).strip()
     return template("report.html.jinja").render(
         page=page,
-        css=style(),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode(),
+        css=page_style(),
+        script=page_script(),
+        script_digest=script_digest(),
         pictures=pictures(page.record, page.quality, page.paths, tuple(story.lead.id for story in page.stories)),
         graph=_graph(page),
     )
@@ -71,14 +62,21 @@ def _html_environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader((TEMPLATES, ASSETS)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     # A picture is SVG of ours, in which every name is already escaped.
-    environment.filters |= {"picture": Markup, "fraction": fraction, "cases": cases, "short": short, "place": place}
+    environment.filters |= {
+        "picture": Markup,
+        "cell": as_cell,
+        "fraction": fraction,
+        "cases": cases,
+        "short": short,
+        "place": place,
+    }
     environment.globals |= {"contract_tone": tone_of, "contract_symbol": symbol_of}
     return environment
 

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from titrant.runtime.contract.company import serving_advice
 from titrant.runtime.contract.release.waivers import needless_waivers
 from titrant.runtime.contract.verdict import original_misses
+from titrant.runtime.instruments.advice import MeasuredFacts, advice_from
 from titrant.runtime.report.candidates import Shown, shown_candidates
 from titrant.runtime.report.contract import open_gates
+from titrant.runtime.report.observed.layers import OPERATOR, layer_profile, limits_of
 from titrant.runtime.report.record_view import ModelTimings, Record, Timing, cases, gate_slice, gate_title, listed
 from titrant.runtime.report.savings import faster, speed_gain
 from titrant.schema.contract.waivers import needless_words
@@ -99,6 +101,18 @@ def _slower_words(before: Timing, after: Timing) -> str:
     if gain is None:
         return faster(before.p50, after.p50) if after.p50 > SLOW * before.p50 else ""
     return speed_words(gain) if gain.verdict == "worse" else ""
+
+
+def _layers(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
+    """Say what the layers of a file that were timed speak for."""
+    timed = {row.subject: row.value for row in record.values.observed if row.operator == OPERATOR and row.value}
+    for lead in leads:
+        if lead.id in timed:
+            value = timed[lead.id]
+            facts = MeasuredFacts(layer_profile(lead.id, value), limits=limits_of(value["limits"]), kept=True)
+            for piece in advice_from(facts):
+                line = f" (`{piece.line.partition('#')[0].strip()}`)" if piece.line else ""
+                yield f"“{lead.id}”: {piece.words}{line}"
 
 
 def _too_busy(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
@@ -245,5 +259,6 @@ RULES: tuple[AdviceRule, ...] = (
     _in_batches,
     _unstable,
     _too_busy,
+    _layers,
     _needless,
 )

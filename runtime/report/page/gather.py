@@ -1,9 +1,9 @@
 """Everything that a report says, gathered from a record: texts, tables and charts that only have to be laid out."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from titrant.runtime.contract.company import batch_sentence
+from titrant.runtime.page.section import PageSection
 from titrant.runtime.report.candidates import (
     CandidateRow,
     LadderRow,
@@ -19,6 +19,8 @@ from titrant.runtime.report.candidates import (
 from titrant.runtime.report.contract import Judged, judged, predicted_sentence
 from titrant.runtime.report.gain_rows import GainRow, gain_rows, reduced_words
 from titrant.runtime.report.headline import Headline, headline, looks_sentence
+from titrant.runtime.report.memory import memory_section
+from titrant.runtime.report.observed import sections
 from titrant.runtime.report.page.advice import advice
 from titrant.runtime.report.page.classes import ClassChanges, class_changes
 from titrant.runtime.report.page.forest import Forest, forests
@@ -33,9 +35,6 @@ from titrant.runtime.report.steps import StepRow, TrainingRow, step_rows, traini
 from titrant.schema.plan import CandidateSearch, Decision
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.units import MIN_CELL
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ class Page:
     point: str  # how an output becomes a decision; "" where nothing is decided
     rerun: str
     predicted: tuple[PredictedRow, ...] = ()
+    observed: tuple[PageSection, ...] = ()  # the inside of models, and memory by step
 
 
 def page(record: Record, least: int = MIN_CELL) -> Page:
@@ -121,6 +121,7 @@ def page(record: Record, least: int = MIN_CELL) -> Page:
         point=_point_sentence(record),
         rerun=rerun_lines(record),
         predicted=predicted_rows(record, candidates.values()),
+        observed=(*sections(record), *memory_section(record)),
     )
 
 

@@ -1,13 +1,32 @@
-"""Look into a training that runs: the gradients of a live model."""
+"""Look into a model that runs: whether its numbers are finite, what they look like, and its gradients."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.instruments.checks.finite import BrokenArray, FiniteReport, find_broken
+from titrant.runtime.instruments.checks.statistics import ArrayStatistics, StatisticsReport, statistics_of
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import torch
 
+    from titrant.runtime.instruments.checks.watched_model import FiniteWatch
     from titrant.runtime.training.task import Watcher
+
+__all__ = [
+    "ArrayStatistics",
+    "BrokenArray",
+    "FiniteReport",
+    "GradientReport",
+    "StatisticsReport",
+    "check_finite",
+    "gradients",
+    "statistics",
+    "watch_finite",
+    "watch_gradients",
+]
 
 
 @dataclass(frozen=True)
@@ -80,3 +99,52 @@ def _checked(limits: Mapping[str, float] | None) -> dict[str, float]:
     if unknown or not all(value > 0 for value in given.values()):
         raise ValueError(f"limits are vanishing, exploding and global_norm, each above 0, not {limits}")
     return given
+
+
+def check_finite(value: Any, *, name: str = "", infinity: bool = True, raises: bool = True) -> FiniteReport:
+    """Look for NaN and infinity in an array, a tree of arrays, or a torch or MLX module, and name each that has any.
+
+    Arrays are those of torch, NumPy and MLX in the containers of `titrant.tree`, and Python's own fractions; a module's
+    are its parameters and saved buffers. All are checked together: one call a device and dtype, one transfer a device,
+    whatever their number. `name` stands before the names of the arrays (`logits`, `teacher`; "value" where a value has
+    no other). Infinity is no fault in a buffer, where masks have it, nor anywhere with `infinity=False`.
+
+    Raises StepError X690 that names them; with `raises=False` the report is returned, whatever it says.
+    """
+    from titrant.runtime.instruments.arrays.libraries import is_module
+    from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+
+    report = find_broken(value, name or ("" if is_module(value) else "value"), infinity=infinity)
+    if raises and not report.ok:
+        advice = "titrant.debug.watch_finite(model) stops at the layer where such values begin"
+        raise StepError(Diagnostic("X690", f"not finite: {report}", help=advice))
+    return report
+
+
+def statistics(value: Any, *, name: str = "") -> StatisticsReport:
+    """Describe the numbers of an array, a tree of arrays, or a module: shape, dtype, mean, deviation, range, NaN.
+
+    Takes what `check_finite` takes, and ints and bools as well. `report.arrays[name]` has the figures of an array, over
+    its finite values (of complex ones their magnitudes), and warnings: NaN, infinity, all 0, constant, mostly 0,
+    subnormal, beyond float16, one value far from all others. Read piece by piece, with one transfer a device.
+    """
+    from titrant.runtime.instruments.arrays.libraries import is_module
+
+    return statistics_of(value, name or ("" if is_module(value) else "value"))
+
+
+def watch_finite(model: "torch.nn.Module", *, infinity: bool = True) -> "AbstractContextManager[FiniteWatch]":
+    """Watch a running torch module, and stop at the first layer that gives NaN or infinity::
+
+        with titrant.debug.watch_finite(model):
+            loss = criterion(model(inputs), labels)
+
+    Inside, StepError X690 says that the model was given such values, and X691 which layer gave them, of which inputs,
+    and whether its own weights are broken; what follows it does not run. Infinity is no fault with `infinity=False`, as
+    for a model that adds up masks. Each layer that has answered is waited for; the hooks are gone at the end.
+
+    Raises ValueError for TorchScript, a compiled module and what is no torch module: their layers run without hooks.
+    """
+    from titrant.runtime.instruments.checks.watched_model import watched
+
+    return watched(model, infinity=infinity)

@@ -1,19 +1,17 @@
-"""Devices in the user's own process: choose one, describe it, move values to it, wait for it.
+"""Devices in the user's own process and the memory that they hold: describe them, move values to one."""
 
-Apple's MLX is a device too; on Linux it computes on the CPU.
-"""
-
-import copy
 import dataclasses
-import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from titrant.runtime.instruments.arrays.walk import changed
+from titrant.runtime.instruments.memory.usage import MemoryUsage, not_below, usage
+from titrant.runtime.machine.devices import MLX, get_device, why_not, why_not_mlx
+from titrant.runtime.machine.peak_memory import peak_resident_bytes, resident_bytes
 
 if TYPE_CHECKING:
     import torch
 
-MLX = "mlx"
 Value = TypeVar("Value")
 
 
@@ -21,8 +19,9 @@ Value = TypeVar("Value")
 class DeviceInfo:
     """A device and its memory in bytes; None where a figure is unknown. `note` is a remark, or "".
 
-    `active_bytes`, `peak_bytes` and `cached_bytes` are of this process: held by tensors, the most that was, and kept
-    by the allocator. On the CPU, active is the process's resident memory and nothing is cached.
+    `active_bytes`, `peak_bytes` and `cached_bytes` are of this process: held by tensors, the most that was (never below
+    what is held now, also after a library's peak was reset), and kept by the allocator. On the CPU, active is the
+    process's resident memory and nothing is cached.
     """
 
     type: str  # cpu, cuda, mps, mlx
@@ -34,55 +33,6 @@ class DeviceInfo:
     peak_bytes: int | None = None
     cached_bytes: int | None = None
     note: str = ""
-
-
-def get_device(preferred: str = "auto") -> "torch.device":
-    """Return the device to use: `preferred` where it works, and otherwise the CPU, with a warning that says why.
-
-    "auto" is the first of cuda, mps and cpu that works. Others are cpu, cuda, cuda:N and mps. ValueError for a name
-    that torch does not know.
-    """
-    import torch
-
-    if preferred == "auto":
-        return torch.device("cuda" if not why_not("cuda") else "mps" if not why_not("mps") else "cpu")
-    reason = why_not(preferred)
-    if reason:
-        warnings.warn(f"using the CPU: {reason}", stacklevel=2)
-        return torch.device("cpu")
-    return torch.device(preferred)
-
-
-def why_not(device: str) -> str:
-    """Say why a device cannot be used here; "" where it can. ValueError for a name that torch does not know."""
-    import torch
-
-    try:
-        torch_device = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"no device is called {device!r}; write auto, cpu, cuda, cuda:N or mps") from None
-    if torch_device.type == "cpu":
-        return ""
-    if torch_device.type == "cuda":
-        return _why_not_cuda(torch_device.index)
-    if torch_device.type == "mps":
-        built = torch.backends.mps.is_built()
-        works = built and torch.backends.mps.is_available()
-        return "" if works else "Metal does not work here" if built else "the installed torch is built without Metal"
-    return f"titrant does not work on devices of type {torch_device.type}"
-
-
-def _why_not_cuda(index: int | None) -> str:
-    import torch
-
-    if torch.version.cuda is None:
-        return "the installed torch is built without CUDA"
-    if not torch.cuda.is_available():
-        return "CUDA finds no GPU that it can use"
-    count = torch.cuda.device_count()
-    if index is not None and index >= count:
-        return f"there is no cuda:{index}, the last is cuda:{count - 1}"
-    return ""
 
 
 def get_device_info(device: "torch.device | str | None" = None) -> DeviceInfo:
@@ -118,86 +68,49 @@ def device_status() -> tuple[DeviceInfo, ...]:
     return tuple(get_device_info(name) for name in names)
 
 
-def synchronize(device: "torch.device | str | None" = None) -> None:
-    """Wait until a device (default: the one that `get_device` chooses) has done what it was given.
+def memory_usage() -> MemoryUsage:
+    """Return the memory that this process holds, and that each accelerator which it has begun to use holds for it.
 
-    The CPU works in step, so there is nothing to wait for. "mlx" waits for Apple's MLX. RuntimeError for a device that
-    does not work here.
+    Nothing is loaded to find out: a library that was not imported holds nothing.
     """
-    if device == MLX:
-        if reason := why_not_mlx():
-            raise RuntimeError(f"cannot wait for {MLX}: {reason}")
-        wait_for_mlx()
-        return
-    import torch
+    from titrant.compiler.machine.limits import memory_total
 
-    chosen = torch.device(device) if device is not None else get_device()
-    reason = why_not(str(chosen))
-    if reason:
-        raise RuntimeError(f"cannot wait for {chosen}: {reason}")
-    if chosen.type == "cuda":
-        torch.cuda.synchronize(chosen)
-    elif chosen.type == "mps":
-        torch.mps.synchronize()
+    return usage(memory_total())
 
 
 def move_to_device(value: Value, device: "torch.device | str") -> Value:
     """Return a value whose tensors are on a device: tensors, modules and whatever else has `.to`, at any depth.
 
-    Looked into are mappings of type dict and below, lists, tuples, named tuples and dataclasses, which are copied;
-    anything else is passed through as it is. A module is moved in place, as torch does.
+    Looked into are the containers of `titrant.tree`, which are copied; anything else is passed through as it is, and
+    what stands in several places is moved once. A module is moved in place, as torch does. Raises ValueError for a
+    value that holds itself.
     """
-    moved: Any
-    if isinstance(value, type):
-        return value
-    if callable(getattr(value, "to", None)):
-        moved = value.to(device)  # type: ignore[attr-defined]
-    elif isinstance(value, dict):
-        moved = copy.copy(value)
-        moved.update({key: move_to_device(item, device) for key, item in value.items()})
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        moved = type(value)(*(move_to_device(item, device) for item in value))
-    elif type(value) in (list, tuple):
-        moved = type(value)(move_to_device(item, device) for item in value)  # type: ignore[attr-defined, call-arg]
-    elif dataclasses.is_dataclass(value):
-        moved = copy.copy(value)
-        for field in dataclasses.fields(value):
-            object.__setattr__(moved, field.name, move_to_device(getattr(value, field.name), device))
-    else:
-        moved = value
-    return moved  # type: ignore[no-any-return]
+    result: Value = changed(value, lambda leaf: leaf.to(device) if _can_move(leaf) else leaf, _can_move)
+    return result
+
+
+def _can_move(value: Any) -> bool:
+    return not isinstance(value, type) and callable(getattr(value, "to", None))
 
 
 def _cpu() -> DeviceInfo:
     import platform
 
-    import psutil
-
     from titrant.compiler.machine.limits import memory_available, memory_total
     from titrant.compiler.machine.processor import UNKNOWN, processor
 
     name, _ = processor(platform.system().lower())
+    active = resident_bytes()
     return DeviceInfo(
         type="cpu",
         index=None,
         name="CPU" if name == UNKNOWN else name,
         total_bytes=memory_total(),
         free_bytes=memory_available(),
-        active_bytes=psutil.Process().memory_info().rss,
-        peak_bytes=_peak_resident(),
+        active_bytes=active,
+        peak_bytes=not_below(peak_resident_bytes(), active),
         cached_bytes=None,
     )
-
-
-def _peak_resident() -> int | None:
-    import sys
-
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _cuda(device: "torch.device") -> DeviceInfo:
@@ -205,14 +118,15 @@ def _cuda(device: "torch.device") -> DeviceInfo:
 
     index = torch.cuda.current_device() if device.index is None else device.index
     free, total = torch.cuda.mem_get_info(index)
+    active = torch.cuda.memory_allocated(index)
     return DeviceInfo(
         type="cuda",
         index=index,
         name=torch.cuda.get_device_name(index),
         total_bytes=total,
         free_bytes=free,
-        active_bytes=torch.cuda.memory_allocated(index),
-        peak_bytes=torch.cuda.max_memory_allocated(index),
+        active_bytes=active,
+        peak_bytes=not_below(torch.cuda.max_memory_allocated(index), active),
         cached_bytes=torch.cuda.memory_reserved(index),
     )
 
@@ -236,11 +150,6 @@ def _mps(device: "torch.device") -> DeviceInfo:
     )
 
 
-def why_not_mlx() -> str:
-    """Say why MLX cannot be used here; "" where it can."""
-    return "" if find_spec("mlx") else "mlx is not installed: pip install mlx"
-
-
 def describe_mlx() -> DeviceInfo:
     """Describe MLX's default device; its counts of bytes are of this process."""
     import mlx.core as mlx
@@ -257,16 +166,9 @@ def describe_mlx() -> DeviceInfo:
         total_bytes=total,
         free_bytes=None if total is None else max(0, total - active - cached),
         active_bytes=active,
-        peak_bytes=mlx.get_peak_memory(),
+        peak_bytes=not_below(mlx.get_peak_memory(), active),
         cached_bytes=cached,
         note="memory is shared with the CPU: total is what Metal recommends to use"
         if metal
         else "it uses the CPU here",
     )
-
-
-def wait_for_mlx() -> None:
-    """Wait until MLX has done what it was given."""
-    import mlx.core as mlx
-
-    mlx.synchronize()

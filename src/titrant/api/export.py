@@ -70,7 +70,7 @@ def export(
     from titrant.runtime.backends.session import check_parity, measure_parity
 
     kind = _kind(format)
-    rows = _rows(model, example, shape, dtype)
+    rows = example_rows(model, example, shape, dtype)
     target = _target(Path(path), kind)
     live = live_model(model, rows.inputs)
     with tempfile.TemporaryDirectory(prefix="titrant-export-") as folder:
@@ -136,7 +136,7 @@ def _answers(engine: str, model: Any, rows: "Rows") -> dict[str, np.ndarray]:
         return answer_rows(session, dict(rows.inputs), len(rows), len(rows))
 
 
-def _rows(model: "torch.nn.Module", example: Any, shape: Any, dtype: Any) -> "Rows":
+def example_rows(model: "torch.nn.Module", example: Any, shape: Any = None, dtype: Any = "float32") -> "Rows":
     """Return the rows that show what a module takes; RecipeError X372 where nothing does."""
     from titrant.api.live.values import live_rows
     from titrant.runtime.values import Rows

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import write_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
@@ -20,6 +20,9 @@ from titrant.schema.values.canonical import plain
 from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
+
+if TYPE_CHECKING:
+    from titrant.runtime.instruments.hardware.accelerators import Accelerator
 
 _SAID = {"missing": "is missing", "extra_forbidden": "is not a key of a machine's description"}
 _SAVE = "write one on that machine with: titrant hardware --save FILE"
@@ -33,11 +36,26 @@ _PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen `seconds` after the watch began; `cores` is how busy each core of the machine was since, 0..1."""
+    """What was seen `seconds` after the watch began; `cores` is how busy each core of the machine was since, 0..1.
+
+    `accelerators` are all that answer, of any vendor, also those that are hidden from CUDA; both None where one no
+    longer does.
+    """
 
     seconds: float
     cores: tuple[float, ...]
     volatile: HardwareVolatile
+    accelerators: "tuple[AcceleratorSample, ...]" = ()
+
+
+@dataclass(frozen=True)
+class AcceleratorSample:
+    """What one accelerator does: the share of the time that it worked, 0..1, and its memory in bytes; None: unknown."""
+
+    name: str
+    utilization: float | None
+    memory_bytes: int | None
+    total_bytes: int | None
 
 
 def save_hardware(hardware: Hardware, file: Path) -> None:
@@ -184,7 +202,9 @@ def watch_machine(home: Path, seconds: float = float("inf"), every: float = 1.0)
     import psutil
 
     from titrant.compiler.machine.detect import detect_volatile
+    from titrant.runtime.instruments.hardware.accelerators import accelerators
 
+    devices = accelerators()
     start = time.monotonic()
     psutil.cpu_percent(percpu=True)  # what is counted from
     count = 0
@@ -192,4 +212,15 @@ def watch_machine(home: Path, seconds: float = float("inf"), every: float = 1.0)
         count += 1
         time.sleep(max(0.0, start + count * every - time.monotonic()))
         busy = tuple(percent / 100 for percent in psutil.cpu_percent(percpu=True))
-        yield Sample(round(time.monotonic() - start, 1), busy, detect_volatile(home))
+        uses = tuple(map(_accelerator, devices))
+        yield Sample(round(time.monotonic() - start, 1), busy, detect_volatile(home), uses)
+
+
+def _accelerator(device: "Accelerator") -> AcceleratorSample:
+    from titrant.runtime.instruments.hardware.accelerators import AcceleratorGoneError, AcceleratorUse
+
+    try:
+        use = device.read()
+    except AcceleratorGoneError:
+        use = AcceleratorUse()
+    return AcceleratorSample(device.name, use.utilization, use.memory_bytes, device.total_bytes)

@@ -1,5 +1,6 @@
 """Write a starter recipe for a model, with what was found out about it."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def init(
     overrides: Sequence[str] = (),
     force: bool = False,
     trust: bool = False,
+    measure: bool = False,
 ) -> Path:
     """Write a starter recipe that runs, and return its file (default: NAME.yaml beside the model).
 
@@ -36,6 +38,8 @@ def init(
     the column that holds the `label` ("none": no column does). `inputs`, as in `model.inputs`, are needed for a factory
     without data. `objective` is what counts first, latency or size. `overrides` are keys of the recipe, "a.b=v".
 
+    With `measure` the model's layers and batches are timed on drawn rows first, and the recipe starts from what that
+    speaks for: batches that pay are timed in a run, the rest stands in it as suggestions with the figures.
     The recipe is planned before it is written. A file that is there with other content is overwritten with `force`
     only. Raises UnansweredError, a RecipeError, with all questions of which a guess would change the model's answers,
     RecipeError P081 where no recipe can be written, StepError when the factory or its data cannot be read.
@@ -46,8 +50,29 @@ def init(
     text = draft(request, subject)
     parsed = parsed_draft(subject, text)
     _check_plan(parsed, trust=trust)
+    if measure:
+        text = _with_advice(text, parsed, subject, trust=trust)
     write_file(subject.file, text)
     return subject.file
+
+
+def _with_advice(text: str, parsed: "ParsedRecipe", subject: Subject, *, trust: bool) -> str:
+    """Add what was measured to a draft: a line that only times more, and suggestions that a person decides on."""
+    from titrant.api.inspect_inside import advise_draft
+
+    with reading():
+        advised = advise_draft(parsed, trust=trust)
+    lines = ["# measured on this machine, on drawn rows; a run judges what each line brings"]
+    for piece in advised.advice:
+        lines += textwrap.wrap(piece.words, 98, initial_indent="# ", subsequent_indent="#   ")
+        key = piece.line.partition(":")[0]
+        if piece.about == "batch" and piece.line and not parsed.source.has((key,)):
+            lines.append(piece.line)
+        elif piece.line:
+            lines.append(f"# ? {piece.line}")
+    longer = "".join(f"{line}\n" for line in [text.rstrip("\n"), *lines])
+    parsed_draft(subject, longer)
+    return longer
 
 
 def parsed_draft(subject: Subject, text: str) -> "ParsedRecipe":

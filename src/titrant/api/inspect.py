@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.planned import reading
 from titrant.api.starter.request import holds_program, is_reference
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts, TensorSpec
+from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts
 from titrant.schema.language.parse import ParsedRecipe, parse, read
-from titrant.schema.recipe.recipe import LEVEL_NAMES
 from titrant.schema.record import NOT_TRIED, LayerPrecision
 from titrant.schema.release import Release
 from titrant.schema.values.canonical import read_back
@@ -21,10 +20,9 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import is_text
 
 if TYPE_CHECKING:
-    import torch
-
     from titrant.compiler.bind.bound_recipe import BoundRecipe
     from titrant.compiler.predict.suitability import Suitability
+    from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
@@ -45,6 +43,16 @@ class Inspected:
     data: DataFacts | None = None
     suitability: "Suitability | None" = None
     release: Release | None = None  # what a file that titrant released says of itself
+    architecture: "Architecture | None" = None  # its layers and how data flows, where it was `drawn`
+
+    def save(self, file: Path | str) -> Path:
+        """Write what was found out to a page (.html), or the drawing alone (.svg), and return its path.
+
+        RecipeError X662 for any other suffix, X663 for a file that cannot be written, X664 where it was not `drawn`.
+        """
+        from titrant.api.architecture import save_inspected
+
+        return save_inspected(self, Path(file))
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,7 @@ def inspect(
     overrides: Sequence[str] = (),
     hardware: Hardware | None = None,
     trust: bool = False,
+    drawn: bool = False,
 ) -> Inspected:
     """Inspect a recipe, a file with a graph or weights, or a factory `module:Name` with its `args` and `inputs`.
 
@@ -128,19 +137,21 @@ def inspect(
 
     `inputs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and its
     FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept. `level`
-    ("auto" for the recipe's, or the planner's choice) asks how it suits. Raises RecipeError, or StepError when the
+    ("auto" for the recipe's, or the planner's choice) asks how it suits. With `drawn` the answer has the architecture,
+    which its `save` writes as a picture or a page. Raises RecipeError, or StepError when the
     user's own code fails.
     """
     suffix = Path(subject).suffix.lower()
     if suffix in YAML_SUFFIXES:
         _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
-        return _recipe(subject, read(Path(subject), [*overrides, *levels]), level, hardware, trust)
+        parsed = read(Path(subject), [*overrides, *levels])
+        return inspect_recipe(subject, parsed, level, hardware, trust=trust, drawn=drawn)
     if overrides:
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
     source = source_of(Path(subject))
     if not source and subject.lower().endswith(WEIGHT_SUFFIXES):
-        return _weights(subject, level, args, inputs)
+        return _weights(subject, level, args, inputs, drawn=drawn)
     if source:
         says = source != "torchscript"  # a script names its inputs, and says nothing of their shapes
         _refuse({"args": args, "inputs": inputs if says else None}, _FILES[source])
@@ -153,10 +164,13 @@ def inspect(
         raise RecipeError(_no_model(subject))
     parsed = bare_recipe(subject, level or "auto", args, inputs)
     shown = inputs is not None or source in ("onnx", "exported")
-    return _bare(subject, parsed, level, hardware, trust, shown=shown)
+    return _bare(subject, parsed, level, hardware, trust=trust, shown=shown, drawn=drawn)
 
 
-def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool) -> Inspected:
+def inspect_recipe(
+    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, *, trust: bool, drawn: bool
+) -> Inspected:
+    """Inspect the model of a parsed recipe, which need not be a file; see `inspect`."""
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.facts.inspect import facts
@@ -165,10 +179,20 @@ def _recipe(subject: str, parsed: ParsedRecipe, level: str | None, hardware: Har
 
     bound, home = bind(parsed, trust=trust), open_home()
     with inspector(bound, home) as (ask, _):
-        inspected = facts(bound, ask, home.path / "facts", contents=False)
+        inspected = facts(bound, ask, home.path / "facts", contents=False, drawn=drawn)
         machine = None if level is None else hardware or _machine(home.path)
         verdict = None if machine is None else suitability_of(bound, machine, inspected.model, inspected.data)
-    return Inspected(subject, inspected.model, inspected.data, verdict)
+    return Inspected(
+        subject, inspected.model, inspected.data, verdict, architecture=_architecture(inspected.architecture)
+    )
+
+
+def _architecture(values: Mapping[str, Any] | None) -> "Architecture | None":
+    if values is None:
+        return None
+    from titrant.runtime.instruments.architecture.architecture import Architecture
+
+    return read_back(Architecture, values)
 
 
 def source_of(file: Path) -> str:
@@ -179,7 +203,12 @@ def source_of(file: Path) -> str:
 
 
 def _weights(
-    subject: str, level: str | None, args: Mapping[str, Any] | None, inputs: Sequence[Mapping[str, Any]] | None
+    subject: str,
+    level: str | None,
+    args: Mapping[str, Any] | None,
+    inputs: Sequence[Mapping[str, Any]] | None,
+    *,
+    drawn: bool,
 ) -> Inspected:
     from titrant.runtime.inspect.weights import describe_weights
 
@@ -193,7 +222,13 @@ def _weights(
     if level is not None:
         message = f"{file.name} holds weights and no model: what a method makes of them depends on the layers"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights, or a recipe"))
-    return Inspected(subject, describe_weights(file), release=release_of(file))
+    facts = describe_weights(file)
+    if not drawn:
+        return Inspected(subject, facts, release=release_of(file))
+    from titrant.runtime.instruments.architecture.architecture import of_layers
+
+    note = "the file holds weights and no model: what becomes of them is not known"
+    return Inspected(subject, facts, release=release_of(file), architecture=of_layers(file.name, facts.layers, (note,)))
 
 
 def release_alone(subject: str) -> Release | None:
@@ -242,22 +277,32 @@ def bare_recipe(
 
 
 def _bare(
-    subject: str, parsed: ParsedRecipe, level: str | None, hardware: Hardware | None, trust: bool, *, shown: bool
+    subject: str,
+    parsed: ParsedRecipe,
+    level: str | None,
+    hardware: Hardware | None,
+    *,
+    trust: bool,
+    shown: bool,
+    drawn: bool,
 ) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
-    from titrant.compiler.facts.inspect import model_facts
+    from titrant.compiler.facts.inspect import drawn_facts, model_facts
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
     with reading(), inspector(bound, home) as (ask, _):
-        model = model_facts(bound, ask, home.path / "facts", shown=shown)
+        if drawn:
+            model, values = drawn_facts(bound, ask, home.path / "facts", shown=shown)
+        else:
+            model, values = model_facts(bound, ask, home.path / "facts", shown=shown), None
+    architecture = _architecture(values)
     release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:
-        return Inspected(subject, model, release=release)
-    return Inspected(
-        subject, model, None, bare_suitability(bound, model, level, hardware or _machine(home.path)), release
-    )
+        return Inspected(subject, model, release=release, architecture=architecture)
+    suitability = bare_suitability(bound, model, level, hardware or _machine(home.path))
+    return Inspected(subject, model, None, suitability, release, architecture)
 
 
 def bare_suitability(bound: "BoundRecipe", model: ModelFacts, level: str, hardware: Hardware) -> "Suitability":
@@ -296,78 +341,3 @@ def _no_model(subject: str) -> Diagnostic:
     there = Path(subject).exists()
     message = f"{subject} is not a model that titrant looks at" if there else f"there is no file {subject}"
     return Diagnostic("P080", message, help=advice)
-
-
-def check_model(
-    model: "torch.nn.Module | str",
-    level: str = "auto",
-    *,
-    args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
-    example: "Sequence[torch.Tensor] | None" = None,
-    hardware: Hardware | None = None,
-) -> "Suitability":
-    """Say whether a level suits a model on `hardware` (default: this machine), and what becomes of each layer.
-
-    `model` is a live module, or the text that `titrant.inspect` takes: a recipe, an .onnx file, or `module:Name` with
-    `args`. `inputs` are as `model.inputs` has them: name, shape, dtype; for a live module an `example`, the tensors of
-    one call with the batch first, says the same. From them FLOPs are counted: the module answers two cases of zeros in
-    evaluation mode, without values unless its code reads them. Without them they stay None. The answer is that of the
-    planner's own rules; without a recipe it assumes that there are rows to calibrate with.
-    Raises RecipeError for a level, model or input that cannot be, StepError when the model cannot answer the inputs.
-    """
-    if level not in LEVEL_NAMES:
-        raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVEL_NAMES)}"))
-    if isinstance(model, str):
-        if example is not None:
-            raise RecipeError(Diagnostic("P080", "an example is of a live module", help="name the `inputs`"))
-        suitability = inspect(model, level=level, args=args, inputs=inputs, hardware=hardware).suitability
-        assert suitability is not None  # a level was asked about
-        return suitability
-    if args is not None:
-        raise RecipeError(Diagnostic("P080", "a live module is made already", help="leave out `args`"))
-    if inputs is not None and example is not None:
-        raise RecipeError(Diagnostic("P080", "an example and `inputs` say the same", help="leave one of them out"))
-    return _live(model, level, inputs, example, hardware)
-
-
-def _live(
-    module: "torch.nn.Module",
-    level: str,
-    inputs: Sequence[Mapping[str, Any]] | None,
-    example: "Sequence[torch.Tensor] | None",
-    hardware: Hardware | None,
-) -> "Suitability":
-    from titrant.compiler.bind.bind import bind
-    from titrant.compiler.machine.detect import detect
-    from titrant.runtime.inspect.torch import describe_live
-    from titrant.runtime.store.home import open_home
-
-    # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
-    parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, inputs)
-    named = (parsed.recipe.model.inputs or ()) if inputs is not None else ()
-    specs = tuple(TensorSpec(spec.name, spec.shape, spec.dtype) for spec in named)
-    facts = describe_live(module, specs or _specs(module, example))
-    return bare_suitability(bind(parsed), facts, level, hardware or detect(open_home().path))
-
-
-def _specs(module: "torch.nn.Module", example: "Sequence[torch.Tensor] | None") -> tuple[TensorSpec, ...]:
-    """Describe the tensors of a call, whose first dimension is the batch, by the names of the forward's arguments."""
-    import torch
-
-    from titrant.runtime.backends.torch.arguments import signature_of
-
-    if isinstance(example, torch.Tensor):
-        raise RecipeError(Diagnostic("P080", "an example is the tensors of a call", help="write `example=[tensor]`"))
-    given = tuple(example or ())
-    for place, tensor in enumerate(given):
-        if not isinstance(tensor, torch.Tensor) or not tensor.ndim:
-            what = "a tensor without dimensions" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-            problem = f"place {place} of the example holds {what}"
-            raise RecipeError(Diagnostic("P080", problem, help="give tensors whose first dimension is the batch"))
-    arguments = [item.name for item in signature_of(module).inputs] if len(given) > 1 else []
-    names = [*arguments, *(f"input_{place}" for place in range(len(arguments), len(given)))]
-    return tuple(
-        TensorSpec(name, ("batch", *tensor.shape[1:]), str(tensor.dtype).removeprefix("torch."))
-        for name, tensor in zip(names, given, strict=False)
-    )

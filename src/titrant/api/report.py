@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from titrant.api.runs import find_run
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+if TYPE_CHECKING:
+    from titrant.runtime.instruments.hardware.run_utilization import RunUtilization
 
 Format = Literal["html", "md", "json"]
 
@@ -54,6 +57,23 @@ def packed_report(file: str | os.PathLike[str], format: Literal["md", "json"] = 
     if content is None:
         raise _without_report(str(file), format)
     return content.decode()
+
+
+def read_utilization(folder: Path) -> "RunUtilization | None":
+    """Return what the hardware did during the run of a folder; None where nobody asked, RecipeError if damaged."""
+    from titrant.runtime.store.run_folder import UTILIZATION_FILE
+
+    file = folder / UTILIZATION_FILE
+    if not file.is_file():
+        return None
+    from titrant.api.runs import damaged, read_json
+    from titrant.runtime.instruments.hardware.run_utilization import RunUtilization
+    from titrant.schema.values.canonical import WrongValueError, read_back
+
+    try:
+        return read_back(RunUtilization, read_json(file))
+    except WrongValueError as error:
+        raise damaged(file, str(error)) from None
 
 
 def _report_in(folder: Path, format: Format) -> Path:

@@ -188,7 +188,7 @@ def _rows(home: Path) -> Iterator[RunRow]:
 
     for folder in latest_first(home / "runs"):
         if (folder / "record.json").is_file():
-            row = _row(folder)
+            row = run_row(folder)
             # Somebody may be removing the run just now: then nothing is damaged.
             if row.verdict != "DAMAGED" or (folder / "record.json").is_file():
                 yield row
@@ -196,7 +196,8 @@ def _rows(home: Path) -> Iterator[RunRow]:
             yield _without_record(folder, "UNFINISHED")
 
 
-def _row(folder: Path) -> RunRow:
+def run_row(folder: Path) -> RunRow:
+    """Return the row of a run's folder, DAMAGED where its record cannot be read."""
     try:
         record = json.loads((folder / "record.json").read_bytes())
         return RunRow(

@@ -106,7 +106,7 @@ def _watch(options: argparse.Namespace) -> None:
             return
         with console.InPlace() as shown:
             for sample in watch_machine(home_folder(), options.watch):
-                if not shown(sample_text(sample, total), cores_bars(sample)):
+                if not shown(sample_text(sample, total), bars(sample)):
                     return
 
 
@@ -229,17 +229,25 @@ def sample_text(sample: "Sample", total_bytes: int | None) -> str:
         f"memory {_size(volatile.memory_available_bytes)} of {_size(total_bytes)} free",
         f"disk {_size(volatile.disk_free_bytes)} free",
     ]
-    for state in volatile.gpus:
-        use = "" if state.utilization is None else f" {state.utilization:.0%}"
-        parts.append(f"gpu {state.index}{use}, {_size(state.memory_free_bytes)} free")
+    for each in sample.accelerators:
+        if each.utilization is None and each.memory_bytes is None:
+            parts.append(f"{each.name} does not answer")
+            continue
+        use = "" if each.utilization is None else f" {each.utilization:.0%},"
+        parts.append(f"{each.name}{use} {_size(each.memory_bytes)} used")
     return "  ".join(parts)
 
 
-def cores_bars(sample: "Sample") -> str:
-    """Write one bar a core, with its share in numbers."""
-    rows = (
+def bars(sample: "Sample") -> str:
+    """Write a bar for each core and each accelerator, with its share in numbers."""
+    rows = [
         f"  core {index:<3} {'█' * round(share * 40):<40} {share:>4.0%}" for index, share in enumerate(sample.cores)
-    )
+    ]
+    for each in sample.accelerators:
+        busy = each.utilization
+        share = "unknown" if busy is None else f"{'█' * round(busy * 40):<40} {busy:>4.0%}"
+        whole = "" if each.total_bytes is None else f" of {format_size(each.total_bytes)}"
+        rows += [f"  {each.name}: {_size(each.memory_bytes)}{whole}", f"           {share}"]
     return "\n".join(rows)
 
 

@@ -10,6 +10,9 @@ from titrant.schema.diagnostics.diagnostics import OK
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     starter_options(parser)
+    parser.add_argument(
+        "--measure", action="store_true", help="time the model's layers and batches first, and start from what pays"
+    )
 
 
 def call(options: argparse.Namespace) -> int:
@@ -20,7 +23,7 @@ def call(options: argparse.Namespace) -> int:
     named, overrides = arguments_of(options), list(options.overrides)
     while True:
         try:
-            file = verb(options.model, options.out, overrides=overrides, **named)
+            file = verb(options.model, options.out, overrides=overrides, measure=options.measure, **named)
             break
         except UnansweredError as error:
             if options.quiet or not console.can_ask():

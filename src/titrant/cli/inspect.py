@@ -3,11 +3,14 @@
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
+from titrant.cli.block_table import block_table
 from titrant.cli.console import table, wrapped
+from titrant.cli.inspect_inside import call_inside, inside_options, looks_inside, refuse_rows
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
 from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
@@ -37,6 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "or latest"
     )
     parser.add_argument("model", metavar="MODEL|RECIPE|RUN", help=help_text)
+    parser.add_argument("other", metavar="MODEL", nargs="?", help="hold the first beside this one, layer by layer")
+    inside_options(parser)
     parser.add_argument(
         "--level", choices=LEVEL_NAMES, help="say whether this level suits; exit 3 when it cannot be met"
     )
@@ -44,14 +49,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inputs", metavar="JSON", help="inputs of a factory or a TorchScript file: a list of {name, shape, dtype}"
     )
+    out_help = "draw the architecture too, into this file: .svg, or .html for a page with all that was found out"
+    parser.add_argument("--out", metavar="FILE", help=out_help)
     json_option(parser, "everything")
 
 
 def call(options: argparse.Namespace) -> int:
     """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
+    from titrant.api.architecture import check_out
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import inspect_run, is_run, release_alone
+    from titrant.api.inspect import inspect_run, is_run, release_alone, source_of
 
+    if looks_inside(options):
+        return call_inside(options)
+    refuse_rows(options)
+    if options.out is not None:
+        check_out(options.out)
     if is_run(options.model):
         _refuse_options(options)
         run = inspect_run(options.model)
@@ -60,8 +73,15 @@ def call(options: argparse.Namespace) -> int:
         else:
             console.answer(run_text(run, whole=bool(options.verbose)))
         return OK
-    release = release_alone(options.model)
+    # A released program is drawn where its file has a graph; else it is not looked at inside.
+    drawn = options.out is not None and source_of(Path(options.model)) != ""
+    release = None if drawn else release_alone(options.model)
     if release is not None:
+        if options.out is not None:
+            message = f"--out has nothing to draw in {options.model}, which titrant does not look into"
+            raise RecipeError(
+                Diagnostic("P014", message, help="draw the .onnx, .pt2 or TorchScript file, or the model")
+            )
         if options.json:
             console.answer_json({"subject": options.model, "release": release})
         else:
@@ -74,16 +94,21 @@ def call(options: argparse.Namespace) -> int:
         inputs=parse_json(options.inputs, "--inputs", list),
         overrides=options.overrides,
         trust=options.trust,
+        drawn=options.out is not None,
     )
+    if options.out is not None:
+        inspected.save(options.out)
     if options.json:
         console.answer_json(inspected)
     else:
         console.answer(inspect_text(inspected, whole=bool(options.verbose)))
+        if options.out is not None:
+            console.answer(f"\ndrawn in {options.out}")
     return OK if inspected.suitability is None or inspected.suitability.suits else INFEASIBLE
 
 
 def _refuse_options(options: argparse.Namespace) -> None:
-    given = [name for name in ("level", "args", "inputs", "overrides") if getattr(options, name)]
+    given = [name for name in ("level", "args", "inputs", "overrides", "out") if getattr(options, name)]
     if given:
         flag = "--set" if given[0] == "overrides" else f"--{given[0]}"
         raise RecipeError(Diagnostic("P014", f"{flag} has nothing to act on in a run", help="leave it out"))
@@ -133,14 +158,14 @@ def _layer(layer: LayerPrecision) -> tuple[str, ...]:
 
 def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
     """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
-    parts = [_layers(inspected.model, whole=whole), _totals(inspected.model)]
+    parts = [_layers(inspected.model, whole=whole), block_table(inspected.model), _totals(inspected.model)]
     if inspected.data is not None:
         parts.append(_data(inspected.data))
     if inspected.release is not None:
         parts.append(_release(inspected.release))
     if inspected.suitability is not None:
         parts.append(_suitability(inspected.suitability, whole=whole))
-    return "\n\n".join([inspected.subject, *parts])
+    return "\n\n".join(part for part in (inspected.subject, *parts) if part)
 
 
 def _layers(model: ModelFacts, *, whole: bool) -> str:

@@ -59,7 +59,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     except KeyboardInterrupt:
         console.note(_INTERRUPTED)
         return INTERRUPTED
-    except Exception:  # noqa: BLE001 - the one place where a defect of ours ends
+    except Exception:
         console.defect()
         return 1
 
@@ -110,7 +110,7 @@ def _on_signals(answer: "Callable[..., Any] | signal.Handlers") -> None:
 
 def _leave(*_: object) -> "NoReturn":
     """End at once, in the line that every interrupted command ends with: nothing was begun."""
-    try:  # noqa: SIM105 - a handler of signals loads nothing
+    try:
         os.write(2, f"{_INTERRUPTED}\n".encode())
     except OSError:
         pass

@@ -29,6 +29,7 @@ VERBS = {
     "evidence": "make, sign or verify the evidence pack of a run: titrant evidence make|sign|verify RUN",
     "label": "write the rows whose labels would prove what a run left open",
     "inspect": "what a model is made of, and whether a level suits it",
+    "bench": "time models side by side: files, factories, what a run made and released",
     "hardware": "describe this machine or another, measure it, follow it",
     "doctor": "is this environment able to do the work, and what to install",
     "store": "verify what is stored, or let go of what is no longer used: titrant store verify|gc",

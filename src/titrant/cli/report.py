@@ -77,4 +77,17 @@ def _shown(name: str, format: str) -> str:
         return str(file)
     record = read_record(file.parent)
     tracking = () if record is None or format == "json" else record.tracking
-    return "\n".join([read_text(file), *(wrapped(f"- {tracker.words}", "", "  ") for tracker in tracking)])
+    lines = [read_text(file), *(wrapped(f"- {tracker.words}", "", "  ") for tracker in tracking)]
+    return "\n".join([*lines, *([] if format == "json" else _hardware(file.parent))])
+
+
+def _hardware(folder: Path) -> list[str]:
+    """Say what the hardware did while a run worked, where its recipe asked for that; [] else."""
+    from titrant.api.report import read_utilization
+
+    seen = read_utilization(folder)
+    if seen is None:
+        return []
+    from titrant.runtime.instruments.hardware.run_utilization import run_text
+
+    return ["", "```", run_text(seen), "```"]

@@ -374,3 +374,43 @@ def test_names_no_stratum_of_fewer_cases_than_the_report_shows(tmp_path, least, 
     params = by_id(lowered(tmp_path, small.PLAIN, text=text, training=FIT), "onnx.contract").params
     assert params["stratified"] is True
     assert params.get("named_from") == named
+
+
+def test_calls_plots_of_the_users_own_for_the_original_and_each_candidate(tmp_path):
+    (tmp_path / "figures.py").write_text("def one(cases): return {}\n")
+    text = f"{small.TABULAR}report: {{plots: ['figures:one']}}\n"
+    plan = compiled(tmp_path, small.PLAIN, text=text, training=FIT)
+    steps = [step for step in plan.steps if step.stage == "observe"]
+    assert [(step.id, step.params["subject"], step.params["engine"]) for step in steps] == [
+        ("original.plots", "original", "torch"), ("onnx.plots", "onnx", "onnxruntime"),
+    ]  # fmt: skip
+    assert {step.because for step in steps} == {"report.plots"}
+    assert all(step.params["functions"] == ["figures:one"] for step in steps)
+
+
+def test_looks_inside_each_file_that_the_operator_takes(tmp_path):
+    plan = compiled(tmp_path, text=f"{small.TABULAR}inspect: {{summary: true}}\n")
+    (step,) = [step for step in plan.steps if step.stage == "observe"]
+    assert (step.id, step.operator, step.candidate, step.because) == (
+        "original.summary", "inspect.summary", "", "inspect.summary"
+    )  # fmt: skip
+    assert step.inputs == {"model": plan.original}
+    assert ids(compiled(tmp_path), "observe") == []
+
+
+@pytest.mark.parametrize(("keys", "because", "trace"), [
+    ("layers: true", "profile.layers", False), ("trace: true", "profile.trace", True),
+    ("layers: true, trace: true", "profile.layers", True),
+])  # fmt: skip
+def test_times_the_layers_of_the_original_and_of_every_candidate_in_its_engine(tmp_path, keys, because, trace):
+    text = f"{small.TABULAR}profile: {{{keys}}}\ntarget: {{latency: {{p95: 5 ms, batch: 4}}}}\n"
+    plan = compiled(tmp_path, small.PLAIN, text=text, training=FIT)
+    original, candidate = [step for step in plan.steps if step.stage == "observe"]
+    assert (original.id, candidate.id, candidate.candidate) == ("original.layers", "onnx.layers", "onnx")
+    assert {original.because, candidate.because} == {because}
+    assert (original.params["engine"], candidate.params["engine"]) == ("torch", "onnxruntime")
+    assert candidate.params["batch"] == 4
+    assert candidate.params["trace"] is trace
+    assert original.params["layers"] == {}  # its own
+    assert candidate.params["layers"] == {layer.name: layer.type for layer in small.MODEL.layers}
+    assert candidate.inputs["rows"] == "transform.tuning"

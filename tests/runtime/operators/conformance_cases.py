@@ -96,6 +96,16 @@ def _deep(made):
     return replace(model, module=WideHead().eval(), factory="operator_nets:WideHead", args={})
 
 
+def _attending(made):
+    """A model whose attention is fused, on the cases' images."""
+    import torch
+    from operator_nets import AttendingRows
+
+    torch.manual_seed(5)
+    model = made["model.load:model"]
+    return replace(model, module=AttendingRows().eval(), factory="operator_nets:AttendingRows", args={})
+
+
 # In an order in which each can take what those before it gave.
 CASES = {
     "data.load": Case({"sources": {"source": {"factory": "operator_nets:images"}}, "label": "bright"}),
@@ -215,6 +225,10 @@ CASES = {
         {"decode": "operator_nets:one_box"},
         {"outputs": "validate.predict:outputs", "rows": "data.transform:tuning"},
     ),
+    "inspect.plots": Case(
+        {"functions": ["operator_nets:largest"], "engine": "onnxruntime"},
+        {"model": "export.onnx:model", "rows": "data.transform:tuning"},
+    ),
     "validate.repeats": Case(
         {"engine": "onnxruntime"}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}
     ),
@@ -272,6 +286,13 @@ CASES = {
             "prices": _prices,
             "tried": lambda made: {"static": {"pairs": {"both": 60, "lost": 30, "gained": 2, "neither": 8}}},
         },
+    ),
+    "inspect.summary": Case({}, {"model": "model.load:model"}),
+    "inspect.health": Case({"rows": 8}, {"model": "export.onnx:model", "rows": "data.transform:tuning"}),
+    "inspect.attention": Case({"rows": 4}, {"model": _attending, "rows": "data.transform:tuning"}),
+    "profile.layers": Case(
+        {"engine": "onnxruntime", "seconds": 0.001, "limits": False, "layers": {"conv": "Conv2d"}},
+        {"model": "quantize.ort_static:model", "rows": "data.transform:tuning"},
     ),
     "profile.latency": Case(
         {"engines": {"original": "torch", "static": "onnxruntime"}, "batches": [1], "iterations": 3},

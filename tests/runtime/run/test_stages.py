@@ -45,7 +45,18 @@ def with_own_gate(plan, verdict):
     )
 
 
+def with_looks(plan):
+    """Look inside the original, which is seen, and inside each candidate, which is not."""
+    looks = [Step("original.look", "toys:look", 1, {"fails": False}, {"model": plan.original}, 7, "observe")]
+    looks += [
+        Step(f"{each.id}.look", "toys:look", 1, {"fails": True}, {"model": each.model}, 7, "observe", each.id)
+        for each in plan.candidates
+    ]
+    return replace(plan, steps=(*plan.steps[:-1], *looks, plan.steps[-1]))
+
+
 PLANS = {
+    "looks inside models": lambda make_plan: with_looks(make_plan()),
     "plain": lambda make_plan: make_plan(),
     "a candidate that fails": lambda make_plan: make_plan((1, 2, 3), verdicts={2: "FAIL"}),
     "a candidate that is refused": lambda make_plan: make_plan(make={1: {"do": "refuse"}}),
@@ -125,6 +136,16 @@ def test_looks_candidates_up_where_the_original_is_still_to_be_judged(toy, make_
     symbols, _ = toy.previews(plan)
     assert (symbols["original.contract"], symbols["c1"], symbols["c1.tuning"]) == ("+", "=", "=")
     assert symbols["latency"] == "="
+
+
+def test_releases_as_before_where_nothing_could_be_seen_inside(toy, make_plan):
+    plan = make_plan((1, 2))
+    before, after = toy.run(plan), toy.run(with_looks(plan))
+    assert (after.verdict, after.released, after.exit) == (before.verdict, before.released, before.exit)
+    looked = {step.step: (step.status, step.error) for step in after.steps if step.step.rpartition(".")[2] == "look"}
+    assert looked["original.look"] == ("finished", "")
+    assert [looked[f"{name}.look"] for name in after.released] == [("failed", "there is nothing to see")]
+    assert sum(status == "unused" for status, _ in looked.values()) == 1  # of the candidate that is not in the report
 
 
 def test_changes_nothing_by_looking(toy, make_plan):

@@ -1,11 +1,9 @@
 """Time files of one network in turns, and read from onnxruntime's profiler what the nodes of each region take."""
 
-import contextlib
-import gc
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ import onnx  # noqa: TID253 - its very subject
 from titrant.runtime.backends.onnxruntime.layer_names import GraphNames, layers_by_node, same_nodes
 from titrant.runtime.backends.onnxruntime.left_float import owners
 from titrant.runtime.backends.onnxruntime.session import OnnxSession, load
+from titrant.runtime.backends.profile import typical, uncollected
 from titrant.runtime.backends.session import adapted
 from titrant.runtime.mixture.pricing import BorderTensor
 
@@ -28,8 +27,6 @@ _BLOCK_SECONDS, _TRIAL_RUNS = 2e-3, 3
 _LEAST_ROUNDS, _MOST_ROUNDS = 15, 150
 # The profiler counts whole microseconds: the mean of many runs says more than that.
 _LEAST_PROFILED, _MOST_PROFILED = 20, 100
-# The slower half of a node's runs was kept waiting, the fastest tenth is the clock's rounding.
-_FROM, _UPTO = 0.1, 0.5
 _KERNEL = "_kernel_time"
 
 
@@ -78,7 +75,7 @@ def seconds_in_turns(
     rounds = int(np.clip(seconds / first, _LEAST_ROUNDS, _MOST_ROUNDS))
     taken = np.empty((rounds, len(sessions)))
     every = list(sessions.items())
-    with _uncollected():  # a collection would be charged to whoever runs just then
+    with uncollected():  # a collection would be charged to whoever runs just then
         for turn in range(rounds):
             for place in generator.permutation(len(every)):
                 name, session = every[place]
@@ -89,20 +86,8 @@ def seconds_in_turns(
                 taken[turn, place] = (clock() - begin) / counts[name]
     logs = np.log(np.maximum(taken, 1e-9))
     together = logs.mean(axis=1)
-    typical = np.median(logs - together[:, None], axis=0) + np.median(together)
-    return {name: float(np.exp(value)) for (name, _), value in zip(every, typical, strict=True)}
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep Python from looking for circles of garbage."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+    middle = np.median(logs - together[:, None], axis=0) + np.median(together)
+    return {name: float(np.exp(value)) for (name, _), value in zip(every, middle, strict=True)}
 
 
 def region_seconds(
@@ -127,7 +112,7 @@ def region_seconds(
         for _ in range(runs):
             session.run(batch)
         text = Path(loaded.end_profiling()).read_text("utf-8")
-        with _uncollected():  # tens of thousands of small dictionaries, none of them in a circle
+        with uncollected():  # tens of thousands of small dictionaries, none of them in a circle
             events = json.loads(text)
         ran = onnx.load(optimized, load_external_data=False).graph
     written = onnx.load(model.path, load_external_data=False).graph
@@ -143,15 +128,10 @@ def region_seconds(
 
 
 def _node_seconds(events: "Sequence[Mapping[str, object]]") -> dict[str, float]:
-    """Return the typical seconds of each node's run: the mean of the faster half, without the fastest tenth."""
+    """Return the typical seconds of each node's run."""
     durations: dict[str, list[int]] = {}
     for event in events:
         name = str(event["name"])
         if event["cat"] == "Node" and name.endswith(_KERNEL):
             durations.setdefault(name.removesuffix(_KERNEL), []).append(int(str(event["dur"])))
-    typical = {}
-    for name, values in durations.items():
-        ordered = np.sort(values)
-        kept = ordered[int(_FROM * len(ordered)) : max(int(_UPTO * len(ordered)), 1)]
-        typical[name] = float(kept.mean()) * 1e-6
-    return typical
+    return {name: typical(values) * 1e-6 for name, values in durations.items()}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What every torch.export file holds, below a folder that is named after the file it was written as.
 PROGRAM = "models/model.json"
 _CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-_COMPILED = "data/aotinductor/"
+COMPILED = "data/aotinductor/"
 _DAMAGED = "the file is damaged, or needs another torch: export it again"
 
 
@@ -90,7 +90,7 @@ def _check_records(path: Path) -> None:
 
 def _other(inside: set[str]) -> str:
     """Say what an archive without a program is."""
-    if any(name.startswith(_COMPILED) for name in inside):
+    if any(name.startswith(COMPILED) for name in inside):
         return "it is a package that AOTInductor compiled, which holds machine code and no graph"
     if "constants.pkl" in inside or any(name.startswith("code/") for name in inside):
         return "it is a TorchScript file"

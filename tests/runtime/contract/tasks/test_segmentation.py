@@ -11,6 +11,7 @@ from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.metrics import slice_metrics
 from titrant.runtime.contract.reading import AnswerComparison, Reading
+from titrant.runtime.contract.tasks import segmentation
 from titrant.runtime.contract.tasks.masks import mean_dice, outline_distances
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable
 from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers, counted_classes
@@ -193,6 +194,18 @@ def test_broken_answers_are_as_bad_as_can_be(seed, metric, name, empty):
     worst = scores.candidate[scores.weights > 0]
     assert (worst == (scores.high if metric == "surface_distance" else 0)).all()
     assert scores.weights.any()
+
+
+def test_measures_the_outlines_of_the_original_once(discs, monkeypatch):
+    """All that is derived from a comparison has the same original, and outlines take most of the time."""
+    measured = []
+    monkeypatch.setattr(segmentation, "outline_distances", lambda *masks: measured.append(masks) or (1.0, 1.0))
+    cases = answers_of(discs[:9], discs[:9], discs[:9])
+    every = np.arange(9)
+    cases.permuted(every).scores("surface_distance", every)
+    once = len(measured)
+    cases.permuted(every).scores("hausdorff_95", every)
+    assert len(measured) == once * 3 // 2
 
 
 def test_the_best_constant_mask_is_compared_with(discs):

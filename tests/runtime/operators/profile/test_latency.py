@@ -1,6 +1,7 @@
 """profile.latency: models timed side by side."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_times_every_model_at_every_batch_even_beyond_the_rows(models, apply):
 def test_runs_often_enough_to_bound_the_95th_percentile(models, apply):
     timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "seconds": 1e-6}).outputs["timings"]
     assert {len(figures["1"]["samples"]) for figures in timings.values()} == {59}
+
+
+def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
+    from titrant.runtime.operators.profile import latency
+
+    monkeypatch.setattr(latency, "LEAST_RUNS", 1)
+    params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 4.0}
+    ticks = iter(range(1_000_000))
+    monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 50, process_time=lambda: 0))
+    plain = apply("profile.latency", models, params).outputs["timings"]["plain"]
+    assert len(plain["2"]["samples"]) == pytest.approx(4 * len(plain["1"]["samples"]), abs=3)
 
 
 class Clock:

@@ -1,0 +1,94 @@
+"""The steps that look inside the original and every candidate, where the recipe asks for it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from titrant.compiler.lower.answering import timing_batch
+from titrant.compiler.lower.chains import Original
+from titrant.compiler.lower.judge import TUNING, Answering
+from titrant.compiler.lower.plan_graph import given_kinds, split_reference, takes
+from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step
+from titrant.schema.recipe.recipe import Recipe
+from titrant.schema.values.frozen import dataclass
+
+# The ports and parameters that an operator which looks inside a model may have besides.
+MODEL, ROWS = "model", "rows"
+ENGINE, THREADS, DEVICE, LAYERS, SUBJECT = "engine", "threads", "device", "layers", "subject"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One thing to look at: the key that asks for it, the operator, and the parameters that the recipe gives it."""
+
+    key: str
+    operator: str
+    params: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the step is called after the model that it looks at."""
+        return self.operator.rpartition(".")[2]
+
+
+def asked_for(recipe: Recipe) -> Iterator[Observed]:
+    """Yield what the recipe asks to look at, in the order of the report."""
+    if recipe.inspect is not None and recipe.inspect.summary:
+        yield Observed("inspect.summary", "inspect.summary", {})
+    if recipe.inspect is not None and recipe.inspect.health:
+        yield Observed("inspect.health", "inspect.health", {})
+    if recipe.inspect is not None and recipe.inspect.attention:
+        yield Observed("inspect.attention", "inspect.attention", {"tokens": recipe.report.tokens})
+    yield from _layers(recipe)
+    if recipe.report.plots:
+        yield Observed("report.plots", "inspect.plots", {"functions": list(recipe.report.plots)})
+
+
+def _layers(recipe: Recipe) -> Iterator[Observed]:
+    if recipe.profile.layers or recipe.profile.trace:
+        key = "profile.layers" if recipe.profile.layers else "profile.trace"
+        params = {"batch": timing_batch(recipe), "trace": recipe.profile.trace}
+        yield Observed(key, "profile.layers", params)
+
+
+def observations(
+    answering: Answering, original: Original, candidates: Sequence[Candidate], made: Sequence[Step]
+) -> Iterator[Step]:
+    """Look at the original, and at the file of each candidate, of which only those of the report are carried out.
+
+    An operator that takes rows is given tuning rows, and one with parameters `engine`, `threads` and `device` what runs
+    the model; one with `layers` what the original's layers are called, of a file that was made of it.
+    A file of a kind that an operator does not take is not looked at.
+    """
+    steps = {step.id: step for step in made}
+    for observed in asked_for(answering.bound.recipe):
+        engine = answering.decisions.settled.original_engine
+        if takes(answering.maker.declare(observed.operator).inputs[MODEL], original.kind):
+            yield _step(observed, "original", (original.reference, TUNING), engine, answering)
+        for candidate in candidates:
+            producer, port = split_reference(candidate.model)
+            kind = given_kinds(steps[producer], answering.maker.declare)[port]
+            if takes(answering.maker.declare(observed.operator).inputs[MODEL], kind):
+                inputs = candidate.model, answering.taken(candidate, TUNING)
+                yield _step(observed, candidate.id, inputs, candidate.engine, answering)
+
+
+def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str, answering: Answering) -> Step:
+    model, rows = inputs
+    declared = answering.maker.declare(observed.operator)
+    settled = answering.decisions.settled
+    runs = {ENGINE: engine, THREADS: settled.threads.timing, DEVICE: settled.device, SUBJECT: subject}
+    if subject != "original":
+        runs[LAYERS] = {layer.name: layer.type for layer in answering.maker.model.layers}
+    params = {
+        **observed.params,
+        **{name: value for name, value in runs.items() if name in declared.params.model_fields},
+    }
+    return answering.maker.make(
+        f"{subject}.{observed.name}",
+        observed.operator,
+        params,
+        {MODEL: model, **({ROWS: rows} if ROWS in declared.inputs else {})},
+        stage=OBSERVING_STAGE,
+        candidate="" if subject == "original" else subject,
+        because=observed.key,
+    )

@@ -1,0 +1,353 @@
+"""Time the modules of a torch model: by global hooks, since hooks of a module's own switch fused layers off."""
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+from torch.nn.modules.module import (  # noqa: TID253
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
+from torch.utils._pytree import tree_leaves  # noqa: TID253
+
+from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, undisturbed
+from titrant.runtime.backends.torch.determinism import without_dynamo
+from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
+from titrant.runtime.backends.torch.session import open_session
+
+if TYPE_CHECKING:
+    from titrant.runtime.backends.session import Session
+    from titrant.runtime.values import TorchModel
+
+# aten's operations that multiply: a module that calls one itself is a layer, whatever else it holds.
+_PRODUCTS = re.compile(
+    r"^_?(?:\w*mm|\w*mv|v?dot|matmul|einsum|\w*linear|\w*attention\w*|\w*conv(?:olution|\dd|_\w+)\w*|lstm|gru|\w*rnn\w*|"
+    r"transformer_encoder_layer_fwd)$"
+)
+_NO_WORK = ("view", "t", "transpose", "permute", "expand", "detach", "alias", "unsqueeze", "squeeze", "slice", "select")
+_MOST_NAMED = 4
+_NOBODY, _UNCALLED = "\0", "not called"
+
+
+def profile_modules(
+    model: "TorchModel",
+    inputs: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    layers: Collection[str] = (),
+    seconds: float = 1.0,
+) -> EngineProfile:
+    """Time every module that is called, without those that it calls; on a device it is waited for around each.
+
+    A layer is a module that calls no other, holds weights itself or multiplies itself; what is left, as sums between
+    modules and what torch takes to call them, is no layer. Raises what answering the batch raises.
+    """
+    from titrant.runtime.backends.session import adapted
+
+    opened = open_session(model, threads=threads, device=device)
+    session, module = adapted(opened), opened.module
+    seen = _look(session, module, inputs)
+    clock = _Clock(module, _waiting(device), ranges=device.startswith("cuda"))
+    wholes: list[tuple[float, float]] = []
+
+    def profiled() -> None:
+        with clock.watching():
+            begin = time.perf_counter()
+            session.run(inputs)
+            wholes.append((begin, time.perf_counter() - begin))
+
+    turns = in_turns(lambda: session.run(inputs), profiled, seconds)
+    runs = clock.runs[WARM:]
+    cost = _hook_cost(_waiting(device))
+    own, own_cpu = _own_seconds(runs, cost)
+    outside = [
+        whole - sum(call.seconds + cost.around for call in run if call.outermost)
+        for run, (_, whole) in zip(runs, wholes[WARM:], strict=True)
+    ]
+    rows = (
+        replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
+        for row in _rows(module, seen, own, own_cpu)
+    )
+    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1][0])))
+    return replace(profile, notes=tuple(_notes(module, device)))
+
+
+@dataclass
+class _Call:
+    """One call of a module: when it began and ended by the wall clock, and CPU seconds; those of calls inside apart."""
+
+    name: str
+    begin: float
+    cpu_begin: float
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    inside: float = 0.0
+    cpu_inside: float = 0.0
+    calls: int = 0
+    outermost: bool = False
+
+
+class _Clock:
+    """Notes every call of a module's parts while it is watching; `runs` has the calls of each run, as they began."""
+
+    def __init__(self, module: torch.nn.Module, wait: Callable[[], None], *, ranges: bool) -> None:
+        self.runs: list[list[_Call]] = []
+        self._names = {id(part): name for name, part in module.named_modules()}
+        self._wait = wait
+        self._ranges = ranges
+        self._open: list[_Call] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note one run."""
+        self.runs.append([])
+        hooks = (register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave))
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self._open.clear()
+
+    def _enter(self, part: torch.nn.Module, _: Any) -> None:
+        name = self._names.get(id(part))
+        if name is None:
+            return
+        self._wait()
+        if self._ranges:
+            torch.cuda.nvtx.range_push(name or type(part).__name__)
+        call = _Call(name, 0.0, 0.0, outermost=not self._open)
+        self.runs[-1].append(call)
+        self._open.append(call)
+        call.cpu_begin = time.process_time()
+        call.begin = time.perf_counter()
+
+    def _leave(self, part: torch.nn.Module, *_: Any) -> None:
+        if id(part) not in self._names:
+            return
+        self._wait()
+        end, spent = time.perf_counter(), time.process_time()
+        call = self._open.pop()
+        call.seconds, call.cpu_seconds = end - call.begin, spent - call.cpu_begin
+        if self._ranges:
+            torch.cuda.nvtx.range_pop()
+        if self._open:
+            above = self._open[-1]
+            above.inside += call.seconds
+            above.cpu_inside += call.cpu_seconds
+            above.calls += 1
+
+
+def _waiting(device: str) -> Callable[[], None]:
+    """Return what waits until a device has done all that was handed to it."""
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return torch.mps.synchronize if kind == "mps" else _nothing
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True)
+class _HookCost:
+    """What watching one call adds, by the wall clock and in CPU time: to the call itself, and to whoever makes it."""
+
+    inside: float
+    around: float
+    cpu_inside: float
+    cpu_around: float
+
+
+def _hook_cost(wait: Callable[[], None], calls: int = 64, rounds: int = 9) -> _HookCost:
+    """Measure that here, on modules that do nothing."""
+    parts = torch.nn.Sequential(*(torch.nn.Identity() for _ in range(calls)))
+    clock = _Clock(parts, wait, ranges=False)
+    number = torch.zeros(1)
+    plain, cpu = [], []
+    for _ in range(rounds):
+        spent, begin = time.process_time(), time.perf_counter()
+        parts(number)
+        plain.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - spent)
+        with clock.watching():
+            parts(number)
+    whole = [run[0] for run in clock.runs]
+    return _HookCost(
+        undisturbed([call.inside for call in whole]) / calls,
+        max(undisturbed([call.seconds - call.inside for call in whole]) - undisturbed(plain), 0.0) / calls,
+        undisturbed([call.cpu_inside for call in whole]) / calls,
+        max(undisturbed([call.cpu_seconds - call.cpu_inside for call in whole]) - undisturbed(cpu), 0.0) / calls,
+    )
+
+
+@dataclass
+class _Part:
+    """What a look at one run showed of a module: the tensors around it, and the operations that it called itself."""
+
+    calls: int = 0
+    holds: bool = False  # it called others
+    multiplies: bool = False
+    read_bytes: int = 0
+    answer_bytes: int = 0
+    answer: str = ""  # the number format of its answer
+    operations: dict[str, None] = field(default_factory=dict)
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the operations that run inside, for the innermost module that is being called."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._note = note
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and note its name."""
+        self._note(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def _look(session: "Session", module: torch.nn.Module, inputs: Mapping[str, np.ndarray]) -> dict[str, _Part]:
+    """Answer the batch once, off the clock, and return what was seen of each module by name; "" is the whole."""
+    names = {id(part): name for name, part in module.named_modules()}
+    seen: dict[str, _Part] = {}
+    stack = [_Part()]
+
+    def enter(part: torch.nn.Module, _: Any) -> None:
+        if id(part) in names:
+            stack[-1].holds = True
+            stack.append(seen.setdefault(names[id(part)], _Part()))
+
+    def leave(part: torch.nn.Module, given: Any, named: Any, answer: Any) -> None:
+        if id(part) in names:
+            noted = stack.pop()
+            noted.calls += 1
+            noted.read_bytes += _bytes((given, named))
+            noted.answer_bytes += _bytes(answer)
+            noted.answer = noted.answer or _format(answer)
+
+    def note(name: str) -> None:
+        stack[-1].operations[name] = None
+        stack[-1].multiplies |= _PRODUCTS.match(name) is not None
+
+    hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave, with_kwargs=True))
+    try:
+        with without_dynamo(), _Operations(note):
+            session.run(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _bytes(values: Any) -> int:
+    tensors = [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _format(answer: Any) -> str:
+    tensors = [value for value in tree_leaves(answer) if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    return format_of(tensors[0]) if tensors else ""
+
+
+def _rows(
+    module: torch.nn.Module,
+    seen: Mapping[str, _Part],
+    seconds: Mapping[str, Sequence[float]],
+    cpu: Mapping[str, Sequence[float]],
+) -> Iterator[TimedLayer]:
+    """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
+    parts = dict(module.named_modules())
+    layers = [name for name, noted in seen.items() if _is_layer(parts[name], noted)]
+    belongs: dict[str, list[str]] = {}
+    for name in parts:
+        belongs.setdefault(_nearest(name, layers, seen), []).append(name)
+    for name in layers:
+        noted = seen[name]
+        yield TimedLayer(
+            name=name or type(module).__name__,
+            kind=_class(parts[name]),
+            engine_op=", ".join(_named(noted.operations)),
+            precision=precision_in(parts[name], noted.answer),
+            seconds=undisturbed(seconds[name]),
+            cpu_seconds=undisturbed(cpu[name]),
+            calls=noted.calls,
+            read_bytes=noted.read_bytes,
+            answer_bytes=noted.answer_bytes,
+            parts=tuple(belongs.get(name, ())),
+        )
+    for name in belongs.get(_NOBODY, ()):
+        if next(parts[name].parameters(recurse=False), None) is not None:
+            yield TimedLayer(name, _class(parts[name]), _UNCALLED, "", 0.0, 0.0, calls=0, parts=(name,))
+    others = [name for name in seen if name not in layers]
+    operations = dict.fromkeys(operation for name in others for operation in seen[name].operations)
+    rest, rest_cpu = (sum(undisturbed(taken[name]) for name in others) for taken in (seconds, cpu))
+    yield TimedLayer("", "", ", ".join(_named(operations)), "", rest, rest_cpu, calls=len(others))
+
+
+def _is_layer(part: torch.nn.Module, noted: _Part) -> bool:
+    held = next(part.parameters(recurse=False), None) is not None
+    return not noted.holds or noted.multiplies or held
+
+
+def _nearest(name: str, layers: Collection[str], seen: Mapping[str, _Part]) -> str:
+    """Return the layer that a module is, or the one around it that does its work without calling it."""
+    if name in layers:
+        return name
+    around = name
+    while around:
+        around = around.rpartition(".")[0]
+        if around in seen:
+            return _NOBODY if seen[around].holds or around not in layers else around
+    return _NOBODY
+
+
+def _own_seconds(
+    runs: Sequence[Sequence[_Call]], cost: _HookCost
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return what each module took in each run, without those that it called and what watching took."""
+    wall, cpu = dict[str, list[float]](), dict[str, list[float]]()
+    for place, run in enumerate(runs):
+        for call in run:
+            of_wall = wall.setdefault(call.name, [0.0] * len(runs))
+            of_wall[place] += max(call.seconds - call.inside - cost.inside - call.calls * cost.around, 0.0)
+            of_cpu = cpu.setdefault(call.name, [0.0] * len(runs))
+            of_cpu[place] += max(
+                call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around, 0.0
+            )
+    return wall, cpu
+
+
+def _named(operations: Collection[str]) -> Iterator[str]:
+    """Yield the operations that do work, some of many."""
+    working = [name.strip("_") for name in operations if name.strip("_") not in _NO_WORK] or list(operations)
+    yield from working[:_MOST_NAMED]
+    if len(working) > _MOST_NAMED:
+        yield f"{len(working) - _MOST_NAMED} more"
+
+
+def _class(part: torch.nn.Module) -> str:
+    return type(part).__name__
+
+
+def _spans(module: torch.nn.Module, run: Sequence[_Call], start: float) -> Iterator[LayerSpan]:
+    parts = dict(module.named_modules())
+    for call in run:
+        yield LayerSpan(call.name or type(module).__name__, _class(parts[call.name]), call.begin - start, call.seconds)
+
+
+def _notes(module: torch.nn.Module, device: str) -> Iterator[str]:
+    scripted = [name for name, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
+    if scripted:
+        first = scripted[0] or type(module).__name__
+        yield f"{first} is scripted: torch calls no hooks inside it, so that it is one layer"
+    if device.startswith("mps"):
+        yield "no Metal capture was made: open torch.mps.profiler.metal_capture(file) around the call for one"

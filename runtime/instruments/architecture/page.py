@@ -1,0 +1,160 @@
+"""The page of an architecture: the drawing, every block that it leaves closed, the complexity, and the layers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from titrant.runtime.charts.alone import ChartPicture
+from titrant.runtime.charts.share_bars import written
+from titrant.runtime.instruments.architecture.architecture import MODULES, TRACED, Architecture, Operation
+from titrant.runtime.instruments.architecture.blocks import ArchitectureBlock, common_name, span_name
+from titrant.runtime.instruments.architecture.boxes import written_shape
+from titrant.runtime.instruments.architecture.complexity import block_shares, complexity_pictures
+from titrant.runtime.instruments.architecture.draw import drawing
+from titrant.runtime.instruments.architecture.fold import Folded, folded
+from titrant.runtime.instruments.architecture.names import short_count
+from titrant.runtime.instruments.architecture.view import closed_blocks, view
+from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
+from titrant.runtime.page.write import page_html
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.text import os_reason
+from titrant.schema.values.units import counted
+
+# Boxes of the drawing on top, and of each one below it.
+_BOXES, _INNER_BOXES = 40, 30
+# The page stays small: so many blocks are drawn by themselves, and so many layers are listed.
+_MOST_BLOCKS, _MOST_LAYERS = 40, 1000
+
+
+def save(architecture: Architecture, file: Path) -> Path:
+    """Write an architecture as a picture (.svg) or a page (.html).
+
+    RecipeError X662 for any other suffix, X721 where the file cannot be written.
+    """
+    if file.suffix.lower() == ".svg":
+        return write_out(file, architecture.picture().alone())
+    if file.suffix.lower() not in (".html", ".htm"):
+        message = f"an architecture cannot be saved as {file.name}"
+        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
+    return write_out(file, page_html(architecture.name, architecture_sections(architecture), brand="titrant"))
+
+
+def write_out(file: Path, text: str) -> Path:
+    """Write a file and return it; RecipeError X721 where it cannot be written."""
+    try:
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        message = f"{file} cannot be written: {os_reason(error)}"
+        raise RecipeError(Diagnostic("X721", message, help="name a file in a folder that may be written")) from None
+    return file
+
+
+def architecture_sections(architecture: Architecture) -> tuple[PageSection, ...]:
+    """Return the sections of a page: architecture, complexity where there is any, and layers."""
+    whole = folded(architecture)
+    return (
+        _drawing_section(architecture, whole), *_complexity_section(architecture, whole), _layer_section(architecture),
+    )  # fmt: skip
+
+
+def _drawing_section(architecture: Architecture, whole: Folded) -> PageSection:
+    shown = view(whole.root, _BOXES)
+    anchors: dict[str, str] = {}
+    closed = list(_closed(whole, anchors))
+    picture = drawing(architecture, whole, None, _BOXES, anchors)
+    inner = tuple(_inner(architecture, whole, block, anchors) for block in closed[:_MOST_BLOCKS])
+    notes = list(architecture.notes)
+    if len(closed) > _MOST_BLOCKS:
+        notes.append(f"{len(closed) - _MOST_BLOCKS} further blocks are not drawn by themselves")
+    count = sum(not operation.hidden for operation in architecture.operations)
+    how = {
+        TRACED: "as the tensors of one call went through them",
+        MODULES: "in the order of their registration, since no call was followed: which data goes where is not known",
+    }.get(architecture.basis, "as the file has them")
+    sentence = f"{counted(count, 'layer')}, {how}."
+    if inner:
+        sentence += " What stands in a closed block is drawn below; a click on it leads there."
+    elif any(len(block.copies) > 1 for block in shown.block.children if isinstance(block, ArchitectureBlock)):
+        sentence += " Copies of a block stand once, with how many there are."
+    return PageSection("architecture", "Architecture", sentence, None, (picture,), inner, tuple(notes))
+
+
+def _closed(whole: Folded, anchors: dict[str, str]) -> Iterator[ArchitectureBlock]:
+    """Yield the blocks that have drawings of their own, those of the overview first, and name their places."""
+    left = list(closed_blocks(view(whole.root, _BOXES)))
+    while left:
+        block = left.pop(0)
+        if block.name in anchors:
+            continue
+        if len(anchors) < _MOST_BLOCKS:
+            anchors[block.name] = f"block-{len(anchors) + 1}"
+        yield block
+        left += closed_blocks(view(block, _INNER_BOXES))
+
+
+def _inner(architecture: Architecture, whole: Folded, block: ArchitectureBlock, anchors: dict[str, str]) -> PageSection:
+    times = f" × {len(block.copies)}" if len(block.copies) > 1 else ""
+    kind = block.kind or (common_name(block) if block.made_of else "")
+    figures = [counted(block.operations, "layer"), f"{block.parameters:,} parameters" if block.parameters else ""]
+    title = (
+        f"{span_name(block)}{times}"
+        + (f" · {kind}" if kind else "")
+        + "".join(f" · {each}" for each in figures if each)
+    )
+    drawn = drawing(architecture, whole, block, _INNER_BOXES, anchors)
+    return PageSection(f"{anchors[block.name]}-fold", title, "", None, (drawn,))
+
+
+def _complexity_section(architecture: Architecture, whole: Folded) -> Iterator[PageSection]:
+    shares = block_shares(architecture, whole=whole.root)
+    pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture, shares)
+    if not pictures:
+        return
+    columns = (
+        TableColumn("block"), TableColumn("kind"), TableColumn("layers", numeric=True),
+        TableColumn("parameters", numeric=True), TableColumn("share", numeric=True),
+        TableColumn("FLOPs", numeric=True, tip="of one case, two per multiply-add"), TableColumn("share", numeric=True),
+    )  # fmt: skip
+    rows = []
+    for share in shares:
+        name = f"{share.name} × {share.copies}" if share.copies > 1 else share.name
+        rows.append(
+            (
+                name, share.kind, number_cell(share.layers), number_cell(share.parameters),
+                _share(share.parameters, architecture.parameters), number_cell(share.flops),
+                _share(share.flops, architecture.flops),
+            )
+        )  # fmt: skip
+    total = f"{architecture.parameters:,} parameters"
+    flops = architecture.flops
+    total += f" and {short_count(flops)} FLOPs a case" if flops else "; FLOPs are not known"
+    yield PageSection("complexity", "Complexity", f"{total}.", PageTable(columns, tuple(rows)), pictures)
+
+
+def _share(value: int | None, total: int | None) -> TableCell:
+    if not value or not total:
+        return TableCell("–")
+    return TableCell(written(value / total), value / total, share=value / total)
+
+
+def _layer_section(architecture: Architecture) -> PageSection:
+    columns = (
+        TableColumn("#", numeric=True), TableColumn("layer"), TableColumn("kind"), TableColumn("what"),
+        TableColumn("gives", tip="the shape of its output; N is the batch"), TableColumn("parameters", numeric=True),
+        TableColumn("FLOPs", numeric=True, tip="of one case, two per multiply-add"), TableColumn("precision"),
+    )  # fmt: skip
+    drawn = [operation for operation in architecture.operations if not operation.hidden]
+    rows = tuple(_layer(place, operation, architecture) for place, operation in enumerate(drawn[:_MOST_LAYERS], 1))
+    more = len(drawn) - len(rows)
+    left_out = f"{more:,} further layers are in titrant inspect --json" if more else ""
+    return PageSection("layers", "Layers", "", PageTable(columns, rows, left_out))
+
+
+def _layer(place: int, operation: Operation, architecture: Architecture) -> tuple[TableCell | str, ...]:
+    shapes = [written_shape(architecture.shapes[name]) for name in operation.outputs if name in architecture.shapes]
+    precision = f"{operation.precision}, quantized" if operation.quantized else operation.precision
+    what = f"weights of {operation.shared_with}" if operation.shared_with else operation.detail
+    gives = ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else "")
+    return (
+        number_cell(place), operation.name, operation.kind, what, gives,
+        number_cell(operation.parameters or None), number_cell(operation.flops or None), precision,
+    )  # fmt: skip

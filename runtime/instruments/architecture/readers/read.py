@@ -1,0 +1,118 @@
+"""Read the architecture of the model that an inspection asks about, in the child process that looks at it."""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.inspect.inspect import inspect, rests_on
+from titrant.runtime.instruments.architecture.architecture import Architecture, of_layers
+from titrant.runtime.operators.model.load import ModelLoadParams
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.user_code import reason_of
+from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.values.canonical import plain, read_back
+
+if TYPE_CHECKING:
+    import torch
+
+_FILES = {"model.load_onnx": "onnx", "model.load_exported": "exported", "model.load_torchscript": "torchscript"}
+
+
+def read(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer an inspection, and add "architecture": plain(Architecture) of its model.
+
+    The request and the rest of the answer are those of `titrant.runtime.inspect.inspect.inspect`, which says what is
+    raised. A model that answers, and cannot be followed while it does, is drawn by its parts, which a note says.
+    """
+    steps = request["steps"]
+    if "model.load_onnx" in steps and "data.load" not in steps:
+        return _onnx_alone(steps)
+    answer = inspect(request)
+    facts = read_back(ModelFacts, answer["model"])
+    data = None if answer["data"] is None else read_back(DataFacts, answer["data"])
+    return answer | {"architecture": plain(_architecture(request, facts, data))}
+
+
+def _onnx_alone(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a file once for both: the answer of an inspection, and the architecture."""
+    facts, drawn = _onnx(steps)
+    return {"model": plain(facts), "data": None, **rests_on(steps), "architecture": plain(drawn)}
+
+
+def _onnx(steps: Mapping[str, Any]) -> tuple[ModelFacts, Architecture]:
+    from titrant.runtime.inspect.onnx import read_onnx
+    from titrant.runtime.instruments.architecture.readers.onnx_graph import onnx_architecture
+
+    params = ModelLoadOnnxParams.model_validate_json(json.dumps(steps["model.load_onnx"]))
+    reading = read_onnx(params, None)
+    name = Path(params.onnx.path).name
+    return reading.facts, onnx_architecture(name, reading.graph, reading.facts, reading.shapes, reading.cases)
+
+
+def _architecture(request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None) -> Architecture:
+    steps = request["steps"]
+    operator = next((name for name in _FILES if name in steps), "")
+    if operator == "model.load_onnx":
+        return _onnx(steps)[1]
+    if operator:
+        path = Path(steps[operator][_FILES[operator]]["path"])
+        if operator == "model.load_exported":
+            from titrant.runtime.instruments.architecture.readers.torch_program import program_architecture
+
+            return program_architecture(path, facts)
+        from titrant.runtime.instruments.architecture.readers.torch_script import script_architecture
+
+        return script_architecture(path, facts)
+    return _factory(ModelLoadParams.model_validate_json(json.dumps(steps["model.load"])), request, facts, data)
+
+
+def _factory(
+    params: ModelLoadParams, request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None
+) -> Architecture:
+    """Build a model once more, without values unless its code reads them, and follow what it does with its inputs."""
+    from titrant.runtime.backends.torch.factory import build, seeded
+    from titrant.runtime.inspect.torch import resolve_args
+    from titrant.runtime.instruments.architecture.readers.torch_module import follow, of_parts
+
+    args = dict(params.args) if data is None else resolve_args(params.args, data)
+
+    def made() -> "torch.nn.Module":
+        return build(params.factory, args).eval()
+
+    if not facts.inputs:
+        note = "no inputs are known: name them with --inputs to see how data flows"
+        with seeded(int(request.get("seed", 0))), _meta():
+            return of_parts(params.factory, made(), (note,))
+    if params.state is not None:
+        note = "it hands on recurrent state, which is drawn by its parts alone"
+        return of_layers(params.factory, facts.layers, (note,))
+    failed: StepError | None = None
+    for mode in (_fake, nullcontext) if not facts.reads_values else (nullcontext,):
+        try:
+            entered: AbstractContextManager[Any] = mode()
+            with seeded(int(request.get("seed", 0))), entered:
+                drawn = follow(params.factory, made(), facts.inputs)
+        except StepError as error:
+            failed = error
+        else:
+            note = "its code decides by values: drawn is the way that zeros take"
+            return drawn if mode is not nullcontext else replace(drawn, notes=(*drawn.notes, note))
+    assert failed is not None
+    note = f"it could not be followed ({reason_of(failed)[:100]}): its parts are in the order of their registration"
+    return of_layers(params.factory, facts.layers, (note,))
+
+
+def _fake() -> Any:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def _meta() -> Any:
+    import torch
+
+    return torch.device("meta")

@@ -1,0 +1,1 @@
+"""The attention weights of a model, read where they are computed, or computed again where that is fused."""

@@ -1,0 +1,175 @@
+"""Call a module once on given inputs and tell a listener what each layer and each operation answers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch  # noqa: TID253 - its very subject
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253 - its very subject
+
+from titrant.runtime.backends.torch.arguments import arguments_of
+from titrant.runtime.backends.torch.call import raised_by_torch
+from titrant.runtime.instruments.weights.of_module import refuse_empty
+from titrant.runtime.user_code import describe, said_by
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.values.text import first_line
+
+# (layer, module, its answer), after each layer; (layer, operation, its operands by name, its answer), after each
+# operation.
+Answered = Callable[[str, torch.nn.Module, Any], None]
+Operated = Callable[[str, str, Mapping[str, Any], Any], None]
+Inputs = Any  # a tensor or array, several in order, or a mapping of the forward's names to them
+_FAILURES = (
+    RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError, AssertionError,
+)  # fmt: skip
+
+
+def overhear(
+    module: torch.nn.Module, inputs: Inputs, *, answered: Answered | None = None, operated: Operated | None = None
+) -> Any:
+    """Call a module in evaluation mode, without gradients, and return its answer.
+
+    `inputs` are a tensor or array, a list of them in the order of the forward, or a mapping of its names to them.
+    Operations are named as torch does (`aten::relu`), with the layer that is being called, "" for the module itself.
+    Fast paths that torch takes around layers are off meanwhile, so that each operation is seen. A compiled module is
+    called as it was before. Every part's training mode is as it was afterwards. Raises RecipeError X682 for a module
+    without values and for inputs that hold no tensor, StepError X683 with the layer where the forward raises.
+    """
+    module = getattr(module, "_orig_mod", module)
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        refuse_empty(name, tensor)
+    tensors, call = _call(module, inputs)
+    entered: list[str] = []
+    listening = [_Operations(entered, operated)] if operated is not None else []
+    with _evaluating(module), _hooked(module, entered, answered), torch.no_grad():
+        try:
+            for mode in listening:
+                mode.__enter__()
+            try:
+                return call()
+            finally:
+                for mode in listening:
+                    mode.__exit__(None, None, None)
+        except _FAILURES as error:
+            raise _failed(module, entered, tensors, error) from None
+
+
+class _Operations(TorchDispatchMode):
+    """Tells a listener of every operation below autograd, whoever calls it."""
+
+    def __init__(self, entered: list[str], operated: Operated) -> None:
+        super().__init__()
+        self._entered, self._operated = entered, operated
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        names = (argument.name for argument in func._schema.arguments)
+        operands = dict(zip(names, args, strict=False)) | dict(kwargs or {})
+        self._operated(self._entered[-1] if self._entered else "", func._schema.name, operands, answer)
+        return answer
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    training = [(part, part.training) for part in module.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    with suppress(NotImplementedError):  # an exported program has no modes
+        module.eval()
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for part, was in training:
+            part.training = was
+
+
+@contextmanager
+def _hooked(module: torch.nn.Module, entered: list[str], answered: Answered | None) -> Iterator[None]:
+    """Note which layer is being called; the hooks of a script's own parts are never called, and it has none."""
+    hooks = []
+    if not isinstance(module, torch.jit.ScriptModule):
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule) and name:
+                continue
+            enter, leave = _hooks(name, entered, answered)
+            hooks += [part.register_forward_pre_hook(enter, prepend=True), part.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _hooks(name: str, entered: list[str], answered: Answered | None) -> tuple[Any, Any]:
+    def enter(part: Any, _: Any) -> None:
+        entered.append(name)
+
+    def leave(part: Any, _: Any, answer: Any) -> None:
+        while entered and entered.pop() != name:
+            pass  # layers whose own code caught an error on the way
+        if answered is not None:
+            answered(name, part, answer)
+
+    return enter, leave
+
+
+def _call(module: torch.nn.Module, inputs: Inputs) -> tuple[list[torch.Tensor], Callable[[], Any]]:
+    """Return the tensors that are handed over, and what hands them over."""
+    place = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    if isinstance(inputs, Mapping):
+        named = {str(name): _tensor(value, place) for name, value in inputs.items()}
+        held = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+        if len(held) < len(named) or not held:
+            return _given(held), lambda: module(**named)
+        passed = arguments_of(module, tuple(held))
+        return list(held.values()), lambda: passed.call(module, list(held.values()))
+    several = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    tensors = [_tensor(value, place) for value in several]
+    return _given({str(at): value for at, value in enumerate(tensors)}), lambda: module(*tensors)
+
+
+def _given(values: Mapping[str, Any]) -> list[torch.Tensor]:
+    tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+    if not tensors:
+        message = "the inputs hold no tensor"
+        raise RecipeError(Diagnostic("X682", message, help="give a tensor, a list of them, or {name: tensor}"))
+    return tensors
+
+
+def _tensor(value: Any, place: torch.device) -> Any:
+    """Return an array as a tensor where the module is, in a type that inputs have; anything else stays as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype == np.float64:
+        value = value.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(value)).to(place)
+
+
+def _failed(
+    module: torch.nn.Module, entered: Sequence[str], tensors: Sequence[torch.Tensor], error: Exception
+) -> StepError:
+    """Say in one line which layer could not take what it was given; what the model's own code says is kept apart."""
+    given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+    name = entered[-1] if entered else ""
+    layer = module.get_submodule(name) if name else module
+    weight = getattr(layer, "weight", None)
+    shaped = f", weight {tuple(weight.shape)}" if isinstance(weight, torch.Tensor) else ""
+    where = f"layer {name} ({type(layer).__name__}{shaped}): " if name else ""
+    own = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
+    reason = first_line(error) if own or not entered else describe(error)
+    message = f"the model cannot answer {given}: {where}{reason}"
+    advice = "give inputs of the shapes and types that it takes, the batch first"
+    return StepError(Diagnostic("X683", message, help=advice, said="" if own else said_by(error)))
+
+
+def tensors_of(answer: Any) -> list[torch.Tensor]:
+    """List the tensors of an answer, however they are nested."""
+    if isinstance(answer, torch.Tensor):
+        return [answer]
+    if isinstance(answer, Mapping):
+        return [tensor for value in answer.values() for tensor in tensors_of(value)]
+    if isinstance(answer, (tuple, list)):
+        return [tensor for value in answer for tensor in tensors_of(value)]
+    return []

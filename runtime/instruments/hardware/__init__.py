@@ -1,0 +1,1 @@
+"""Hardware while something runs: processors, memory and accelerators, sampled beside it."""

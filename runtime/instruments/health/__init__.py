@@ -1,0 +1,1 @@
+"""Whether the numbers of a model are sound: its weights, and with rows what its layers answer."""

@@ -1,0 +1,1 @@
+"""Time models and functions side by side: their inputs, the turns, the figures with bounds, and how they read."""

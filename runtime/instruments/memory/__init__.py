@@ -1,0 +1,1 @@
+"""Memory that a process and its accelerators hold, step by step, and what never gives it back."""

@@ -1,0 +1,1 @@
+"""Pictures of numbers that a program has: learning curves, attention, models side by side."""

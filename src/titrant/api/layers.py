@@ -1,0 +1,186 @@
+"""Profile a live module or a file layer by layer: time, memory, parameters, FLOPs, and in which precision each runs."""
+
+import copy
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from titrant.runtime.backends import backend
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+if TYPE_CHECKING:
+    import torch
+
+    from titrant.runtime.instruments.layers.figures import LayerProfile
+    from titrant.runtime.values import Rows
+
+_IR = ".xml"
+
+
+def layers(
+    model: "torch.nn.Module | str | Path",
+    inputs: Any,
+    *,
+    engine: str | None = None,
+    batch: int | None = None,
+    threads: int = 1,
+    device: str | None = None,
+    seconds: float = 1.0,
+) -> "LayerProfile":
+    """Time every layer of a model on one batch, and count its parameters, FLOPs and bytes.
+
+    `model` is a live module, which stays as it is and is looked at in evaluation mode, or the path of an .onnx,
+    TorchScript or torch.export file, or an OpenVINO IR (.xml). `inputs` are arrays or tensors by name, or one, or
+    a sequence of them in the order of the forward's arguments; the first dimension is the batch. `batch` repeats or
+    cuts them to that many rows. `engine` runs it, by default torch a module and a file the engine it is made for; for
+    another engine it is converted first, and its layers are still called as the model calls them. `device` is where
+    a module lies, or "cpu". Raises RecipeError X681 for what is no model here or cannot be taken apart, X372 for inputs
+    that do not show what it takes, StepError X680 for an engine that tells nothing of its layers, X221 for a batch that
+    it cannot answer, and what the conversion raises.
+    """
+    from titrant.runtime.instruments.layers.count import count_parts, named_layers
+    from titrant.runtime.instruments.layers.profile import profile_layers
+
+    with tempfile.TemporaryDirectory(prefix="titrant-layers-") as folder:
+        original, rows = _opened(model, inputs, batch, Path(folder))
+        chosen = engine or backend.engines_of(original.kind)[0]
+        value = _converted(original, rows, chosen, Path(folder))
+        kinds = {} if value is original else named_layers(count_parts(original, rows.inputs))
+        return profile_layers(
+            value,
+            rows.inputs,
+            engine=chosen,
+            title=Path(model).name if isinstance(model, (str, os.PathLike)) else type(model).__name__,
+            threads=threads,
+            device=device or _device_of(model),
+            layers=tuple(kinds),
+            kinds=kinds,
+            seconds=seconds,
+        )
+
+
+def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
+    """Return a model as engines take it, and the rows that it is run on."""
+    import torch
+
+    from titrant.api.export import example_rows
+
+    if isinstance(model, (str, os.PathLike)):
+        return _opened_file(Path(model), inputs, batch, scratch)
+    if not isinstance(model, torch.nn.Module):
+        message = f"a {type(model).__name__} is no model whose layers can be timed"
+        advice = "give a torch.nn.Module, or an .onnx, .pt2, TorchScript or .xml file"
+        raise RecipeError(Diagnostic("X681", message, help=advice))
+    _check_module(model)
+    rows = _resized(example_rows(model, inputs), batch)
+    from titrant.api.live.values import live_model
+
+    live = model if _device_of(model) == "cpu" else copy.deepcopy(model).to("cpu")
+    return live_model(live, rows.inputs), rows
+
+
+def _check_module(module: "torch.nn.Module") -> None:
+    """Refuse what has no layers yet, or runs as one: RecipeError X681."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    lazy = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        message = (
+            f"{lazy[0].rpartition('.')[0] or type(module).__name__} has no weights yet: it is made by its first call"
+        )
+        advice = "call the model once on such a batch before: model(x)"
+    elif isinstance(module, torch.jit.ScriptModule):
+        message = "a scripted module runs as one: torch calls no hooks inside it"
+        advice = "give the module that was scripted, or its layers in another engine: engine='onnxruntime'"
+    elif hasattr(module, "_orig_mod"):
+        message = "a compiled module runs as one: what torch.compile made of it has no layers"
+        advice = "give the module itself, as it was before torch.compile: model._orig_mod"
+    else:
+        return
+    raise RecipeError(Diagnostic("X681", message, help=advice))
+
+
+def _opened_file(path: Path, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":
+    """Return a file as its engine takes it; RecipeError P142 for one that nothing loads."""
+    from titrant.api.apply import apply
+    from titrant.api.live.values import live_rows
+    from titrant.compiler.given.file import key_of
+    from titrant.runtime.backends.session import open_session
+    from titrant.schema.values.files import digest_file
+
+    if not path.is_file():
+        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help="check the path"))
+    released = [kind for kind in backend.kinds().values() if not kind.file and (path.parent / path.name).suffix == _IR]
+    if released:
+        value = released[0].load(path.parent)
+    else:
+        key = key_of(path)
+        given = {key: {"path": str(path.absolute()), "digest": digest_file(path)}}
+        value = apply(f"model.load_{key}", {}, given, scratch=scratch).outputs["model"]
+    with open_session(backend.engines_of(value.kind)[0], value, threads=1) as session:
+        names = session.input_names
+    named = inputs if isinstance(inputs, Mapping) else _by_place(names, inputs)
+    return value, _resized(live_rows("inputs", named), batch)
+
+
+def _by_place(names: tuple[str, ...], inputs: Any) -> dict[str, Any]:
+    given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if len(given) != len(names):
+        message = f"the file takes {', '.join(names)}, and {len(given)} inputs are given"
+        raise RecipeError(Diagnostic("X372", message, help='give them by name: {"x": array}'))
+    return dict(zip(names, given, strict=True))
+
+
+def _resized(rows: "Rows", batch: int | None) -> "Rows":
+    """Return as many rows as a batch has, beginning anew where there are fewer; RecipeError X372 for none."""
+    import numpy as np
+
+    size = len(rows) if batch is None else batch
+    if not len(rows) or size < 1:
+        message = "the inputs have no rows" if not len(rows) else f"a batch of {size} rows is none"
+        raise RecipeError(Diagnostic("X372", message, help="give one row or more, and a batch of 1 or more"))
+    return rows if batch is None else rows.some(np.arange(size) % len(rows))
+
+
+def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:
+    """Return a model in a form that an engine runs: itself, or what the shortest conversion makes of it.
+
+    RecipeError X681 for an engine that is not there, or that nothing here converts it for.
+    """
+    from titrant.api.apply import apply
+    from titrant.runtime import catalog
+
+    if engine not in backend.names():
+        advice = f"one of {', '.join(backend.names())}"
+        raise RecipeError(Diagnostic("X681", f"there is no engine {engine}", help=advice))
+    ways: list[tuple[tuple[str, str], ...]] = [
+        way for kind in backend.get(engine).costs if (way := backend.conversion(value.kind, kind)) is not None
+    ]
+    if not ways:
+        message = f"nothing here makes a file for {engine} of {backend.kinds()[value.kind].title}"
+        raise RecipeError(
+            Diagnostic("X681", message, help=f"leave `engine` out, or name one of {_engines(value.kind)}")
+        )
+    for place, (operator, _) in enumerate(min(ways, key=len)):
+        folder = scratch / f"{place}"
+        folder.mkdir()
+        given = {"model": value} | ({"example": rows} if "example" in catalog.get(operator).inputs else {})
+        value = apply(operator, given, scratch=folder).outputs["model"]
+    return value
+
+
+def _engines(kind: str) -> str:
+    return ", ".join(
+        name
+        for name in backend.names()
+        if any(backend.conversion(kind, other) is not None for other in backend.get(name).costs)
+    )
+
+
+def _device_of(model: Any) -> str:
+    """Return the device that a module lies on, "cpu" for a file."""
+    parameter = next(iter(model.parameters()), None) if hasattr(model, "parameters") else None
+    return "cpu" if parameter is None or parameter.device.type == "meta" else str(parameter.device)
