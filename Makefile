@@ -40,6 +40,7 @@ style: $(STAMP)
 
 types: $(STAMP)
 	@$(BIN)/mypy
+	@$(BIN)/python docs/typed.py
 
 # Types are checked beside the tests: alone it would leave all cores but one idle. What it says is printed after them.
 test: compiled style

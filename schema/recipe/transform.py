@@ -30,7 +30,7 @@ ValuesByColumn = Annotated[Mapping[str, Annotated[tuple[Scalar, ...], Field(min_
 class Standardize(Section):
     """Subtract the mean and divide by the standard deviation of each numeric column."""
 
-    name: Literal["standardize"] = "standardize"
+    name: Literal["standardize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
     mean: MeanByColumn | None = Field(
         None,
@@ -47,7 +47,7 @@ class Standardize(Section):
 class Normalize(Section):
     """Subtract a given mean and divide by a given standard deviation, one number or one a channel."""
 
-    name: Literal["normalize"] = "normalize"
+    name: Literal["normalize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every numeric input")
     mean: PerChannel = Field(description="mean, a number or one a channel")
     std: PerChannelPositive = Field(description="standard deviation, a number or one a channel, above 0")
@@ -60,7 +60,7 @@ ImputeStrategy = Literal["median", "mean", "most_frequent"]
 class Impute(Section):
     """Fill missing values."""
 
-    name: Literal["impute"] = "impute"
+    name: Literal["impute"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: those with gaps")
     strategy: ImputeStrategy = Field("median", description="what a gap is filled with")
     indicator: bool = Field(
@@ -79,7 +79,7 @@ class Impute(Section):
 class OneHot(Section):
     """Turn each text column into one column a value; a value not seen when fitted gives zeros."""
 
-    name: Literal["one_hot"] = "one_hot"
+    name: Literal["one_hot"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: every text input")
     values: ValuesByColumn | None = Field(
         None,
@@ -91,7 +91,7 @@ class OneHot(Section):
 class Resize(Section):
     """Resize images."""
 
-    name: Literal["resize"] = "resize"
+    name: Literal["resize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="image arrays; default: every one")
     height: Count = Field(description="height in pixels")
     width: Count = Field(description="width in pixels")
@@ -100,7 +100,7 @@ class Resize(Section):
 class Tokenize(Section):
     """Turn text into token numbers of a fixed length."""
 
-    name: Literal["tokenize"] = "tokenize"
+    name: Literal["tokenize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="text columns; default: every one")
     tokenizer: PathText = Field(description="path of a tokenizer, or `characters`")
     length: Count = Field(description="tokens a case; shorter ones are padded, longer ones cut")

@@ -9,11 +9,8 @@ import numpy as np
 
 from titrant.api.live.values import live_rows, plain_array
 from titrant.api.sections import sections
-from titrant.api.sections.built import built
 from titrant.api.sections.recipe import recipe
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
-from titrant.schema.recipe.data import Split
-from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.recipe import Level, Task
 from titrant.schema.values.files import digest_bytes, write_bytes
 from titrant.schema.values.frozen import dataclass
@@ -109,7 +106,7 @@ def recipe_of(judged: RowsToJudge, source: Mapping[str, str], folder: Path) -> "
     return recipe(
         judged.name,
         judged.task,
-        built(Model, {**source, "output": output}),
+        sections.Model(**source, output=output),
         level=judged.level,
         seed=judged.seed,
         data=sections.Data(
@@ -117,7 +114,7 @@ def recipe_of(judged: RowsToJudge, source: Mapping[str, str], folder: Path) -> "
             inputs=tuple(shown.inputs),
             label=_LABEL if judged.labels is not None else None,
             positive=judged.positive,
-            split=built(Split, {**shares, **together, **alike}),
+            split=sections.Split(**shares, **together, **alike),
             subgroups=groups,
         ),
         target=judged.target,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,7 +23,6 @@ from titrant.schema.recipe.recipe import Recipe, as_text, notes
 from titrant.schema.recipe.terms import Off, Section, Written
 from titrant.schema.recipe.transform import Impute, Normalize, OneHot, Resize, Standardize, Tokenize
 
-P = ParamSpec("P")
 S = TypeVar("S", bound=Section)
 
 # Written as their name, or as {name: options}.
@@ -32,27 +31,27 @@ _TRANSFORMS = (Standardize, Normalize, Impute, OneHot, Resize, Tokenize)
 UNWRITTEN = "recipe in Python"
 
 
-def constructor(kind: Callable[P, S]) -> Callable[P, S]:
-    """Return a constructor of a section that takes what it takes, and refuses as a recipe's text is refused.
+def constructor(section: type[S]) -> Callable[..., S]:
+    """Return a constructor of a section that takes what it takes, by name, and refuses as a recipe's text is refused.
 
     Lists stand for tuples, paths for their text, and bytes and seconds for sizes and times with a unit. It raises
-    RecipeError with every mistake; instead of a line each says the path.
+    RecipeError with every mistake; instead of a line each says the path. Options are checked when it is called and not
+    by a type checker, which would have to know that a text such as `250 ms` is a time.
     """
-    section = cast("type[S]", kind)
 
     @functools.wraps(section, updated=())
-    def build(*args: P.args, **kwargs: P.kwargs) -> S:
+    def build(*args: Any, **options: Any) -> S:
         if args:
             message = f"{section.__name__} takes its options by name"
             raise RecipeError(Diagnostic("R011", message, help=f"they are {', '.join(section.model_fields)}"))
-        return built(section, kwargs)
+        return built(section, options)
 
     return build
 
 
 def built(kind: type[S], given: Mapping[str, Any]) -> S:
     """Return a section of what it was given by name; RecipeError with everything that is wrong."""
-    transform = kind.model_fields["name"].default if kind in _TRANSFORMS else None
+    transform = get_args(kind.model_fields["name"].annotation)[0] if kind in _TRANSFORMS else None
     home = _homes()[kind] if transform is None else (*_homes()[kind], transform)
     value: Any = as_written(kind, {key: item for key, item in given.items() if key != "name" or not transform}, home)
     for part in reversed(home):
