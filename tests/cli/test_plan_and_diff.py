@@ -122,6 +122,7 @@ def test_compares_locks_fact_by_fact(place):
         (("old.lock.yaml", "recipe.yaml"), "error[P030]: a lock and a recipe cannot be compared"),
         (("recipe.yaml", "missing.yaml"), "missing.yaml"),
         (("latest", "never"), "error[P007]: there is no run 'never'"),
+        (("latest", "rows.csv"), "error[P007]: rows.csv is a file, and a run is a folder"),
         (("recipe.yaml", "laxer.yaml", "--trust"), "error[P014]: --trust has nothing to act on"),
     ],
 )

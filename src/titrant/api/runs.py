@@ -90,6 +90,9 @@ def find_run(name: str, home: Path, *, ended: bool = False) -> Path:
                 help="one of: " + ", ".join(folder.name for folder in matching[:8]),
             )
         )
+    if direct.is_file():
+        advice = f"where it is a packed run, unpack it first: titrant report {name} --unpack FOLDER"
+        raise RecipeError(Diagnostic("P007", f"{name} is a file, and a run is a folder", help=advice))
     last_runs = ", ".join(folder.name for folder in folders[:3])
     raise RecipeError(
         Diagnostic("P007", f"there is no run '{name}' in {home / 'runs'}",
