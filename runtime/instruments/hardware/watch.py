@@ -31,7 +31,7 @@ def watch(
     other thread run is sampled before and after it only.
 
     The callable's own error is raised as it is; what was sampled until then is its attribute `utilization`. Raises
-    TypeError for what cannot be called, ValueError for times that are not above 0, and RecipeError X691 where a
+    TypeError for what cannot be called, ValueError for times that are not above 0, and RecipeError X701 where a
     generator or a coroutine is returned: it would work only after the watch.
     """
     if not hasattr(callable, "__call__"):  # noqa: B004 - the name of the builtin is the parameter's

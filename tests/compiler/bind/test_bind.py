@@ -173,7 +173,7 @@ def test_refuses_labelled_gates_where_there_are_no_labels(folder):
 
 def test_lists_the_findings_in_the_order_of_the_file(folder):
     text = CODE.replace("rows.csv", "row.csv") % "net:Net"
-    assert [line for _, line, _ in codes(text + "inspect: {health: true}\n", folder)] == [4, 5, 6]
+    assert [line for _, line, _ in codes(text + "batching: {size: 8}\n", folder)] == [4, 5, 6]
 
 
 def test_has_a_sentence_for_every_check():
