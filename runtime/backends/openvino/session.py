@@ -53,7 +53,10 @@ class IrSession:
             name: rank.get_length() for name, rank in zip(self.output_names, declared, strict=True) if rank.is_static
         }
         self.fixed_batch = insisted_batch(recurrent.stateless(self.specs, self.recurrence))
+        self._types = tuple(item.element_type for item in graph.inputs)
         self._request = compiled_model.create_infer_request()
+        # The request reads them where they are, and does not keep them.
+        self._given: list[openvino.Tensor] = []
 
     @property
     def request(self) -> "openvino.InferRequest":
@@ -68,7 +71,7 @@ class IrSession:
         """
         feed = checked(self.specs, inputs)
         try:
-            answers = self._request.infer(list(feed.values()), share_inputs=True)
+            answers = self._infer(self._tensors(feed))
         except RuntimeError as error:
             advice = "run the file with such a batch in OpenVINO alone; where it fails too, export it anew"
             shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
@@ -83,17 +86,39 @@ class IrSession:
     def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
         """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
         self.run(inputs)
-        return partial(self._request.infer, list(checked(self.specs, inputs).values()), share_inputs=True)
+        return partial(self._infer, self._tensors(checked(self.specs, inputs)))
+
+    def _tensors(self, feed: Mapping[str, np.ndarray]) -> "list[openvino.Tensor]":
+        return [_tensor(array, of_type) for array, of_type in zip(feed.values(), self._types, strict=True)]
+
+    def _infer(self, tensors: "list[openvino.Tensor]") -> Any:
+        """Infer from tensors that are set one by one: handing over arrays takes the binding 80 to 130 µs more."""
+        self._given = tensors
+        for place, tensor in enumerate(tensors):
+            self._request.set_input_tensor(place, tensor)
+        return self._request.infer()
 
     def close(self) -> None:
         """Free the model."""
-        del self._request
+        del self._request, self._given
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tensor(array: np.ndarray, of_type: "openvino.Type") -> "openvino.Tensor":
+    """Hand over an array as it lies in memory, or a copy where OpenVINO must not: text, and what may not be written."""
+    import openvino
+
+    if of_type == openvino.Type.bf16:  # numpy has no bf16; the array holds its bits
+        copied = openvino.Tensor(of_type, array.shape)
+        copied.data[:] = array.view(copied.data.dtype)
+        return copied
+    in_order = array if array.flags.c_contiguous else array.copy()
+    return openvino.Tensor(in_order, shared_memory=in_order.flags.writeable and in_order.dtype != object)
 
 
 def _other_shape(name: str, shape: tuple[int, ...], rank: int) -> Diagnostic:

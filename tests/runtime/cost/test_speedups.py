@@ -139,4 +139,5 @@ def test_assumes_more_of_a_processor_with_wider_instructions():
 
     wide, narrow, none = assumed("avx2", "avx512f"), assumed("avx2"), assumed()
     assert wide.flops > narrow.flops > none.flops
+    assert narrow.flops < assumed("amx_tile", "avx2", "avx512f").flops < wide.flops  # AMX is not for fp32
     assert wide.basis == "guess"

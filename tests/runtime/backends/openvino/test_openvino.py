@@ -154,6 +154,25 @@ def test_keeps_the_names_of_what_is_passed_on_unchanged(tmp_path):
     assert {name: array.tolist() for name, array in answers.items()} == {"same": [[-1, 2]], "y": [[0, 2]]}
 
 
+def test_takes_arrays_however_they_lie_in_memory(model):
+    rows = np.random.default_rng(0).normal(size=(6, 1, 4, 4)).astype(np.float32)
+    sealed, turned = rows.copy(), np.asfortranarray(rows)
+    sealed.flags.writeable = False
+    with open_session(model, threads=1) as session:
+        expected = session.run({"x": rows})["y"]
+        for array, answer in (
+            (sealed, expected),
+            (turned, expected),
+            (rows[::2], expected[::2]),
+            (rows[:1], expected[:1]),
+        ):
+            np.testing.assert_allclose(session.run({"x": array})["y"], answer, rtol=1e-5, atol=1e-6)
+        # What is prepared keeps its arrays alive, whatever runs in between.
+        call = session.prepared({"x": rows[2:4].copy()})
+        session.run({"x": rows})
+        np.testing.assert_allclose(next(iter(call().values())), expected[2:4], rtol=1e-5, atol=1e-6)
+
+
 def test_answers_are_not_overwritten_by_the_next_batch(model):
     with open_session(model, threads=1) as session:
         first = session.run(batch())["y"]
