@@ -72,6 +72,7 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
     # nevertheless, to give back the free objects that Python keeps for reuse, comes before the work.
     gc.freeze()
     gc.collect()
+    process = os.getpid()
     said: dict[str, object] = {}
     try:
         said = {"bytes": _peak_of(work)}
@@ -84,7 +85,8 @@ def _measure(work: Callable[[], object], writer: int) -> NoReturn:
         texts = {"help": "see whether the model answers by itself", "said": said_by(error)[:_TEXT]}
         said = {"error": {"code": "X431", "message": message, **texts}}
     finally:
-        os.write(writer, json.dumps(said).encode())
+        if os.getpid() == process:  # work that forks comes back in its copies too, which have nothing to say
+            os.write(writer, json.dumps(said).encode())
         os._exit(0)
 
 

@@ -1,5 +1,6 @@
 """The figures of models that were timed in turns: percentiles with bounds, throughput, memory, ratios run for run."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,10 @@ class BenchSettings:
     seed: int = 0
 
 
+# More threads than cores never pay, and thousands of them keep an engine from ever starting.
+_THREADS, _THREADS_A_CORE = 64, 4
+
+
 def checked_settings(settings: BenchSettings, batches: Sequence[int] | None) -> BenchSettings:
     """Return settings that can be met; RecipeError X671 for zero runs, a batch of none, and what is no whole number."""
     least = {"iterations": 1, "warmup": 0, "threads": 1, "seed": 0}
@@ -35,6 +40,10 @@ def checked_settings(settings: BenchSettings, batches: Sequence[int] | None) -> 
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             advice = f"give a whole number, {low} or more"
             raise RecipeError(Diagnostic("X671", f"{name} is {value!r}", help=advice))
+    cores = os.cpu_count() or 1
+    if settings.threads > max(_THREADS, _THREADS_A_CORE * cores):
+        message = f"threads is {settings.threads:,}, and this machine has {cores} cores"
+        raise RecipeError(Diagnostic("X671", message, help="give no more than there are cores"))
     if batches is not None and not batches:
         raise RecipeError(Diagnostic("X671", "no batch size is given", help="give one or more, such as 1, 8, 32"))
     return settings

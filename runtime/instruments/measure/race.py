@@ -30,7 +30,7 @@ from titrant.runtime.instruments.measure.inputs import (
     repeated,
     rows_of,
 )
-from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, raised
+from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, call_unforked, raised
 from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.frozen import dataclass
@@ -176,7 +176,7 @@ def _sizes(source: InputSource, loaded: Sequence[LoadedModel]) -> tuple[int, ...
 def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: RunInputs) -> Callable[[], object]:
     try:
         work = loaded.prepare(inputs)
-        work()
+        call_unforked(subject.name, work)
     except TitrantError as error:
         raise _of(subject.name, error) from None
     return work

@@ -128,6 +128,24 @@ def _forks() -> _Forks:
     return _Forks()
 
 
+def call_unforked(name: str, work: Callable[[], object]) -> None:
+    """Call what is to be timed; StepError X674 where it forks, and the copies of this process end here."""
+    forks, process = _forks(), os.getpid()
+    before = forks.count
+    try:
+        work()
+    except BaseException:
+        if os.getpid() != process:
+            os._exit(1)
+        raise
+    if os.getpid() != process:
+        os._exit(0)  # the child of a fork: only its parent goes on
+    if forks.count > before:
+        message = f"{name} forks: what its children do is on no clock of this process"
+        advice = "time what one child does, in a process of its own"
+        raise StepError(Diagnostic("X674", message, help=advice))
+
+
 class LoadedFunction:
     """A function, called with inputs by place or by name; what it left for a device to do is waited for."""
 
@@ -146,23 +164,13 @@ class LoadedFunction:
 
         Raises StepError X674 for a function that raises, and for one that forks.
         """
-        forks, process = _forks(), os.getpid()
-        before = forks.count
         work = self._work(inputs)
         try:
-            work()
+            call_unforked(self._name, work)
         except (TitrantError, MemoryError):
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function may raise anything
-            if os.getpid() != process:
-                os._exit(1)
             raise raised(self._name, error) from None
-        if os.getpid() != process:
-            os._exit(0)  # the child of a fork: only its parent goes on
-        if forks.count > before:
-            message = f"{self._name} forks: what its children do is on no clock of this process"
-            advice = "time what one child does, in a process of its own"
-            raise StepError(Diagnostic("X674", message, help=advice))
         return work
 
     def _work(self, inputs: RunInputs) -> Callable[[], object]:

@@ -107,3 +107,8 @@ def test_counts_once_what_a_threads_arena_keeps():
     thread.start()
     thread.join()
     assert 60 * MIB < counted[0] < 72 * MIB
+
+
+def test_counts_work_that_forks_once():
+    """Its copies come back too, and have nothing to say."""
+    assert memory_of(os.fork) is not None

@@ -1,5 +1,7 @@
 """Figures of what was timed: intervals that hold, ratios of the same rounds, and settings that time nothing."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,7 @@ def test_tells_no_cpu_time_of_several_threads_or_a_device():
         (BenchSettings(iterations=0), None, "iterations is 0"),
         (BenchSettings(warmup=-1), None, "warmup is -1"),
         (BenchSettings(threads=0), None, "threads is 0"),
+        (BenchSettings(threads=99_999), None, f"threads is 99,999, and this machine has {os.cpu_count()} cores"),
         (BenchSettings(iterations=2.5), None, "iterations is 2.5"),
         (BenchSettings(iterations=True), None, "iterations is True"),
         (BenchSettings(), (1, 0), "batch is 0"),

@@ -16,6 +16,12 @@ from titrant.schema.diagnostics.diagnostics import TitrantError
 FEW = {"iterations": 8, "warmup": 1}
 
 
+class Forks(torch.nn.Module):
+    def forward(self, x):
+        os.fork()
+        return x
+
+
 def net():
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5))
@@ -200,6 +206,10 @@ CASES = {
         "X671: a batch of 10,000,000,000,000 does not fit into memory",
     ),
     "one that raises later": (lambda: titrant.measure(Moody(30)), "X674: model raised KeyError (test_live.py:"),
+    "a module that forks": (
+        lambda: titrant.measure(Forks(), torch.zeros(1, 6)),
+        "X674: model forks: what its children",
+    ),
     "one that forks": (lambda: titrant.measure(os.fork), "X674: model forks: what its children do"),
     "an added name": (
         lambda: titrant.Benchmark().add("a", print).add("a", print),
