@@ -18,7 +18,7 @@ _SUFFIXES = (".svg", ".html", ".htm")
 
 
 def architecture(
-    model: "torch.nn.Module | str",
+    model: "torch.nn.Module | str | Path",
     inputs: "torch.Tensor | Sequence[Any] | Mapping[str, Any] | None" = None,
     *,
     args: Mapping[str, Any] | None = None,
@@ -26,7 +26,8 @@ def architecture(
 ) -> "Architecture":
     """Return a model's layers, and how data flows through them; its `save` writes a picture (.svg) or a page (.html).
 
-    `model` is a live module, or the text that `titrant.inspect` takes: a recipe, a file, or `module:Name` with `args`.
+    `model` is a live module, the path of a file, or the text that `titrant.inspect` takes: a recipe, a file, or
+    `module:Name` with `args`.
     `inputs` of a live module are a tensor, the tensors of one call in their order, or a mapping of the names of its
     forward's arguments; of a text they are descriptions, as `model.inputs` has them. The module is called once with
     tensors of these shapes that hold no values, or with the tensors themselves where its code reads values, in
@@ -34,11 +35,11 @@ def architecture(
     parts are registered, without data flow.
     Raises RecipeError for a model or input that cannot be, StepError X156 when the module cannot answer the inputs.
     """
-    if isinstance(model, str):
+    if isinstance(model, (str, Path)):
         from titrant.api.inspect import inspect
 
         specs: Any = inputs
-        drawn = inspect(model, args=args, inputs=specs, trust=trust, drawn=True).architecture
+        drawn = inspect(str(model), args=args, inputs=specs, trust=trust, drawn=True).architecture
         assert drawn is not None
         return drawn
     import torch
