@@ -20,6 +20,8 @@ NAMES = {*backend.names(), *backend.kinds(), *backend.formats(), "openvino", "te
 ELSE = {
     "runtime/inspect/starter.py": "`onnx` is the key of `model` that `init` asks about",
     "runtime/seed.py": "libraries that draw random numbers",
+    "runtime/instruments/memory/leak.py": "the library whose tensors are counted, in whatever engine",
+    "runtime/machine/devices.py": "the library that is waited for, where it was imported",
     "schema/language/rules.py": "keys of the language that another one forbids",
     "src/titrant/api/doctor_machine.py": "libraries that no engine of titrant's rests on yet",
     "src/titrant/api/draft.py": "`onnx` is the key of `model` that is asked about",

@@ -59,7 +59,8 @@ print(f"{len(names)} modules", *failed, sep="\\n")
 
 
 LIGHT = (
-    "asyncio", "blake3", "concurrent.futures", "ctypes.util", "filelock", "importlib.metadata", "jinja2", "multiprocessing",
+    "asyncio", "blake3", "concurrent.futures", "ctypes.util", "filelock", "importlib.metadata", "jinja2",
+    "multiprocessing",
     "numpy", "platform", "psutil", "pydantic.main", "pynvml", "rich.console", "ruamel.yaml", "shutil", "tempfile",
     "threading", "uuid", "zoneinfo",
 )  # fmt: skip

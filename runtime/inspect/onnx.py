@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
-from titrant.runtime.inspect.graph.flops import node_flops, total
+from titrant.runtime.inspect.graph.flops import activation_bytes, node_flops, total
 from titrant.runtime.inspect.graph.inputs import (
     check_rows,
     check_tensors,
@@ -104,7 +104,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None) -> OnnxRead
         inputs=taken,
         outputs=outputs if state is None else answers_of(outputs, state),
         flops=None if flops is None else flops // cases,
-        activation_bytes=_activation_bytes(whole, shapes, cases),
+        activation_bytes=activation_bytes(whole, shapes, cases),
         notes=(
             *_notes(opset(model), counted, weight_bytes, outside=bool(parts)),
             *mended,
@@ -248,24 +248,6 @@ def node_layers(
             groups=next((item.i for item in node.attribute if item.name == "group"), 1),
             custom=node.domain not in STANDARD,
         )
-
-
-def _activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]], cases: int) -> int | None:
-    """Return the largest sum of float32 node outputs of a case that are alive at once, freed after their last use."""
-    last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
-    kept = {value.name for value in model.graph.output}
-    alive: dict[str, int] = {}
-    peak = now = 0
-    ends: dict[int, list[str]] = {}
-    for place, node in enumerate(model.graph.node):
-        born = {name: 4 * math.prod(shapes[name]) for name in node.output if name in shapes}
-        alive |= born
-        now += sum(born.values())
-        peak = max(peak, now)
-        for name in born:
-            ends.setdefault(max(last.get(name, place), place), []).append(name)
-        now -= sum(alive.pop(name) for name in ends.pop(place, ()) if name not in kept)
-    return peak // cases or None
 
 
 # Operator → the places of its weights and biases among its operands.

@@ -1,18 +1,22 @@
-"""What measured facts of a model speak for: layers to quantize, an engine, a batch, fewer bytes to move."""
+"""Measure a model's layers and batches, and say what these speak for: quantization, an engine, a batch, fewer bytes."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends import backend
+from titrant.runtime.instruments.layers.figures import LayerProfile
+from titrant.runtime.instruments.measure.figures import BatchTimes, ModelTimes
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_time
 
 if TYPE_CHECKING:
-    from titrant.runtime.instruments.layers.figures import LayerProfile
+    import numpy as np
+
     from titrant.runtime.instruments.layers.layer import LayerFigures
     from titrant.runtime.instruments.layers.roofline import MachineLimits
-    from titrant.runtime.instruments.measure.figures import BatchTimes, ModelTimes
 
 # Layers that together take this share of a batch are those that matter; beyond so many none is named.
 _MOST_OF, _MOST_NAMED = 0.8, 4
@@ -22,6 +26,10 @@ _WORTH, _PAYS = 0.1, 1.15
 _NEAR = 0.95
 _FULL = ("fp32", "fp64")
 _WIDTH = 100
+BATCHES = (1, 4, 16, 32)
+# Runs of each batch size: fewer leave an interval of the median open, and advice is no verdict.
+ITERATIONS = 30
+_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -209,3 +217,35 @@ def _lower(times: "BatchTimes") -> float:
 
 def _upper(times: "BatchTimes") -> float:
     return times.cases_per_second.upper or times.cases_per_second.estimate
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A model's layers on one batch, and what batches of several sizes take."""
+
+    profile: LayerProfile
+    times: ModelTimes
+
+
+def measured(
+    model: Any,
+    inputs: "Mapping[str, np.ndarray]",
+    *,
+    batches: Sequence[int] = BATCHES,
+    iterations: int = ITERATIONS,
+    threads: int = 1,
+) -> MeasuredModel:
+    """Time the layers of a model, as operators hand it on, on rows, name → (rows, …), and then every batch size.
+
+    Raises StepError X221 or X670 for inputs that it cannot answer, X680 where its engine tells nothing of its layers.
+    """
+    from titrant.runtime.instruments.layers.profile import profile_layers
+    from titrant.runtime.instruments.measure.live import measure
+
+    engine = backend.engines_of(model.kind)[0]
+    file = getattr(model, "path", None)
+    title = str(getattr(model, "factory", "")) or (Path(file).name if file else "model")
+    profile = profile_layers(model, inputs, engine=engine, title=title, threads=threads, seconds=_SECONDS)
+    timed = model if file is None else Path(file)
+    times = measure(timed, dict(inputs), batches=tuple(batches), iterations=iterations, threads=threads)
+    return MeasuredModel(profile, times)

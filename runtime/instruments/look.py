@@ -19,11 +19,11 @@ import numpy as np
 from titrant.runtime import catalog
 from titrant.runtime.api import apply
 from titrant.runtime.backends import backend
+from titrant.runtime.instruments.advice import measured
 from titrant.runtime.instruments.attention.capture import attention_of
 from titrant.runtime.instruments.attention.seen import seen, token_names
 from titrant.runtime.instruments.comparison.compare import compare
 from titrant.runtime.instruments.health.look import health_of
-from titrant.runtime.instruments.measured import measured
 from titrant.runtime.instruments.subject.inputs import read_inputs, seeded_inputs
 from titrant.runtime.instruments.subject.subject import InspectedModel, subject_of
 from titrant.runtime.values import TorchModel

@@ -17,15 +17,7 @@ from pydantic import ValidationError
 
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import (
-    Declaration,
-    Params,
-    load,
-    no_modules,
-    no_requirement,
-    same_model,
-    unknown_cost,
-)
+from titrant.runtime.catalog import Declaration, Params, load, no_modules, no_requirement, same_model, unknown_cost
 from titrant.runtime.machine.devices import device_bytes
 from titrant.runtime.machine.peak_memory import PeakMemory, hand_back, resident_bytes
 from titrant.runtime.seed import Seeding, Settings
@@ -206,13 +198,9 @@ class WorkerState:
 
     def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with the figures of models that are timed in turns."""
-
-        def listen(done: float, total: float, note: str) -> None:
-            self._send({"event": "progress", "done": float(done), "total": float(total), "note": note})
-
         with self._watch.watching():
             timing = importlib.import_module("titrant.runtime.instruments.measure.bench")
-            return {"result": plain(timing.bench(request, self._live.load, listen))}
+            return dict(timing.answer(request, self._live.load, self._send))
 
     def _compare(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with how far apart the artifacts of each pair are."""

@@ -192,6 +192,14 @@ def test_stops_a_training_in_half_precision_where_it_overflows():
     assert "float32" in found.help
 
 
+def test_says_what_else_gives_infinity_than_numbers_that_are_too_large_for_their_type():
+    found, _ = stopped(nn.Sequential(Log()), torch.tensor([[0.0, 2.0]]))
+    assert found.message == "0 (Log) gave 1 infinite of 2 values; it took input float32 (1, 2) from 0 to 2"
+    assert found.help == (
+        "scale its inputs down, or normalize before it; dividing by 0 and the logarithm of 0 give infinity too"
+    )
+
+
 def test_refuses_models_whose_layers_no_hook_sees():
     model = nn.Sequential(nn.Linear(1, 1))
     for hidden, words in (

@@ -140,6 +140,13 @@ def test_explains_a_decision_a_step_and_a_code(finished):
     assert "wrong" in place.titrant("explain", "R012").out
 
 
+def test_names_the_steps_most_like_one_that_a_run_has_not(finished):
+    place, _ = finished
+    answer = place.titrant("explain", "latest", "baseline.tunig")
+    assert (answer.code, "has no step 'baseline.tunig'" in answer.all) == (2, True)
+    assert re.search(r"it has \d+ steps, such as baseline\.tuning,", answer.all)
+
+
 def test_logs_to_a_file_as_json_lines(finished, tmp_path):
     place, _ = finished
     log = tmp_path / "deep" / "run.jsonl"

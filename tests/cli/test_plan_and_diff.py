@@ -99,6 +99,18 @@ def test_compares_a_saved_plan_a_recipe_and_a_run_by_their_plans(place):
     assert place.titrant("diff", runs(place)[1], "laxer.yaml", "--exit-code").code == 0
 
 
+def test_counts_predicted_times_of_machines_that_hardly_differ(place):
+    for machine in ("x86-avx2", "x86-vnni"):
+        planned = place.titrant("plan", "recipe.yaml", "--hardware", machine, "--out", f"{machine}.json", "-q")
+        assert planned.code == 0, planned.all
+    text = place.titrant("diff", "x86-avx2.json", "x86-vnni.json").out
+    pairs = re.findall(r"~ \S+\.seconds: ([\d.]+) ms → ([\d.]+) ms", text)
+    assert all(abs(float(old) / float(new) - 1) > 0.01 for old, new in pairs)
+    assert re.search(r"besides, \d+ predicted times within 1 % differ: titrant diff -v lists them", text)
+    whole = place.titrant("diff", "x86-avx2.json", "x86-vnni.json", "-v").out
+    assert len(re.findall(r"\.seconds: ", whole)) > len(pairs)
+
+
 def test_compares_locks_fact_by_fact(place):
     answer = place.titrant("diff", "old.lock.yaml", "new.lock.yaml")
     assert "~ metrics.accuracy: 0.9 → 0.8\n      old.lock.yaml:3:3 → new.lock.yaml:3:3" in answer.out

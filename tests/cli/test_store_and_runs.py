@@ -83,6 +83,13 @@ def test_searches_runs(call, given, found):
     assert (code, [row["verdict"] for row in json.loads(out)]) == (0, found)
 
 
+def test_names_a_figure_that_no_run_has(call):
+    code, out, _ = call("show", "runs", "--metric", "acuracy>=0.9")
+    assert code == 0
+    assert out.startswith("no run of this home fits: none has a figure `acuracy`; there are accuracy, ")
+    assert call("show", "runs", "--metric", "accuracy>2")[1] == "no run of this home fits\n"
+
+
 @pytest.mark.parametrize(
     "given", [("--metric", "accuracy"), ("--metric", "size<=20 parsecs"), ("--verdict", "splendid")], ids=str
 )

@@ -100,25 +100,25 @@ def _flops(operation: "openvino.Node") -> int | None:
     return 2 * _RULES[kind](shapes[:-1], shapes[-1], operation.get_attributes())
 
 
-Shape = tuple[int, ...]
+PortShape = tuple[int, ...]
 
 
-def _product(given: Sequence[Shape], answer: Shape, about: Mapping[str, Any]) -> int:
+def _product(given: Sequence[PortShape], answer: PortShape, about: Mapping[str, Any]) -> int:
     left = given[0]
     return math.prod(answer) * (left[-2] if about.get("transpose_a") and len(left) > 1 else left[-1])
 
 
-def _attention(given: Sequence[Shape], answer: Shape, about: Mapping[str, Any]) -> int:
+def _attention(given: Sequence[PortShape], answer: PortShape, about: Mapping[str, Any]) -> int:
     query, key, value = given[:3]
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
-def _sequence(given: Sequence[Shape], answer: Shape, about: Mapping[str, Any], first: int) -> int:
+def _sequence(given: Sequence[PortShape], answer: PortShape, about: Mapping[str, Any], first: int) -> int:
     """Count both weights (directions, gates · hidden, …), by which each case is multiplied at each step."""
     return given[0][0] * given[0][1] * (math.prod(given[first]) + math.prod(given[first + 1]))
 
 
-_RULES: Mapping[str, Callable[[Sequence[Shape], Shape, Mapping[str, Any]], int]] = {
+_RULES: Mapping[str, Callable[[Sequence[PortShape], PortShape, Mapping[str, Any]], int]] = {
     "Convolution": lambda given, answer, _: math.prod(answer) * math.prod(given[1][1:]),
     "GroupConvolution": lambda given, answer, _: math.prod(answer) * math.prod(given[1][2:]),
     "ConvolutionBackpropData": lambda given, _, __: math.prod(given[0]) * math.prod(given[1][1:]),

@@ -232,3 +232,21 @@ def _labels(term: str, rank: int) -> Iterator[str]:
     if dots:
         yield from (str(place) for place in range(len(before) + len(after) - rank, 0))
     yield from after
+
+
+def activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, ...]], cases: int) -> int | None:
+    """Return the largest sum of float32 node outputs of a case that are alive at once, freed after their last use."""
+    last = {name: place for place, node in enumerate(model.graph.node) for name in node.input}
+    kept = {value.name for value in model.graph.output}
+    alive: dict[str, int] = {}
+    peak = now = 0
+    ends: dict[int, list[str]] = {}
+    for place, node in enumerate(model.graph.node):
+        born = {name: 4 * math.prod(shapes[name]) for name in node.output if name in shapes}
+        alive |= born
+        now += sum(born.values())
+        peak = max(peak, now)
+        for name in born:
+            ends.setdefault(max(last.get(name, place), place), []).append(name)
+        now -= sum(alive.pop(name) for name in ends.pop(place, ()) if name not in kept)
+    return peak // cases or None

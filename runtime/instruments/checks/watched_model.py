@@ -18,7 +18,8 @@ WHOLE = "(model)"
 _WEIGHTS = (
     "an earlier step broke them: lower the learning rate, clip the gradients, or go back to an earlier checkpoint"
 )
-_LARGE = "scale its inputs down, normalize before it, or compute it in float32"
+_LARGE = "scale its inputs down, or normalize before it; dividing by 0 and the logarithm of 0 give infinity too"
+_SHORT = "scale its inputs down, normalize before it, or compute it in float32"
 _INSIDE = "look at its forward for a division by 0, the logarithm or root of a number that is not positive, or an exp"
 _PARTS = "its layers are finite: look at what its own forward does between them"
 
@@ -123,7 +124,9 @@ def _said(layer: BrokenLayer, *, parts: bool) -> Diagnostic:
 def _advice(layer: BrokenLayer, *, parts: bool) -> str:
     if parts:
         return _PARTS
-    return _INSIDE if layer.outputs[0].nan and all(each.ok for each in layer.inputs.values()) else _LARGE
+    if layer.outputs[0].nan and all(each.ok for each in layer.inputs.values()):
+        return _INSIDE
+    return _SHORT if any(each.dtype == "float16" for each in layer.inputs.values()) else _LARGE
 
 
 def _range(name: str, each: ArrayStatistics) -> str:

@@ -4,8 +4,14 @@ from collections.abc import Iterator
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.series import Curve, lines_over
-from titrant.runtime.instruments.comparison.difference import LayerDifference, ModelComparison, OutputDifference
-from titrant.runtime.instruments.comparison.words import SCALED, decibel_words, verdict
+from titrant.runtime.instruments.comparison.difference import (
+    SCALED,
+    LayerDifference,
+    ModelComparison,
+    OutputDifference,
+    decibel_words,
+    verdict,
+)
 from titrant.runtime.page.section import PageSection, PageTable, TableCell, TableColumn, number_cell
 
 _LAYERS = (

@@ -21,6 +21,7 @@ from titrant.runtime.user_code import call, resolve
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.record import Artifact
+from titrant.schema.values.canonical import plain
 
 ReadArtifact = Callable[[Artifact], Any]
 
@@ -38,6 +39,15 @@ def bench(request: Mapping[str, Any], load: ReadArtifact, listen: Listener) -> S
     columns = None if raw is None else repeated(dict(raw.inputs))
     subjects = [_subject(asked, load, settings.seed, columns) for asked in request["subjects"]]
     return race(subjects, _source(request, load), settings, request["batches"], listen)
+
+
+def answer(request: Mapping[str, Any], load: ReadArtifact, send: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Return {"result": what `bench` answers}, and send how far it is as messages of a worker."""
+
+    def listen(done: float, total: float, note: str) -> None:
+        send({"event": "progress", "done": float(done), "total": float(total), "note": note})
+
+    return {"result": plain(bench(request, load, listen))}
 
 
 def _source(request: Mapping[str, Any], load: ReadArtifact) -> InputSource:

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.instruments.advice import MeasuredAdvice, MeasuredFacts, advice_from, advice_text
-from titrant.runtime.instruments.measured import BATCHES, ITERATIONS, Measured
+from titrant.runtime.instruments.advice import (
+    BATCHES,
+    ITERATIONS,
+    MeasuredAdvice,
+    MeasuredFacts,
+    MeasuredModel,
+    advice_from,
+    advice_text,
+)
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -55,10 +62,10 @@ def advise(
 
     profile = layers(model, inputs, engine=engine, threads=threads)
     times = measure(model, inputs, batches=tuple(batches), iterations=iterations, threads=threads)
-    return advised(Measured(profile, times), _suitability(model, inputs, hardware), hardware)
+    return advised(MeasuredModel(profile, times), _suitability(model, inputs, hardware), hardware)
 
 
-def advised(figures: Measured, suitability: "Suitability | None", hardware: "Hardware | None" = None) -> Advised:
+def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware: "Hardware | None" = None) -> Advised:
     """Return what figures speak for on `hardware` (default: this machine); without suitability no method is named."""
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.instruments.layers.roofline import machine_limits

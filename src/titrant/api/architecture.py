@@ -1,20 +1,16 @@
 """Draw a model's architecture: what `titrant inspect --out` writes, and the same of a live module."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.api.inspect import inspect
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.inspect import Inspected
     from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.instruments.architecture.readers.torch_module import CallTensors
-
-# A drawing's file, by its ending.
-_SUFFIXES = (".svg", ".html", ".htm")
 
 
 def architecture(
@@ -36,8 +32,6 @@ def architecture(
     Raises RecipeError for a model or input that cannot be, StepError X156 when the module cannot answer the inputs.
     """
     if isinstance(model, (str, Path)):
-        from titrant.api.inspect import inspect
-
         specs: Any = inputs
         drawn = inspect(str(model), args=args, inputs=specs, trust=trust, drawn=True).architecture
         assert drawn is not None
@@ -73,23 +67,3 @@ def _call(inputs: "torch.Tensor | Sequence[Any] | Mapping[str, Any] | None") -> 
         message = "descriptions of inputs are of a model that is named"
         raise RecipeError(Diagnostic("P080", message, help="give the tensors of one call: inputs=[tensor]"))
     return CallTensors(tuple(inputs))
-
-
-def check_out(file: str) -> None:
-    """Raise RecipeError before any work is done: X662 for a file that no drawing has, X681 for no such folder."""
-    path = Path(file)
-    if path.suffix.lower() not in _SUFFIXES:
-        message = f"an architecture cannot be saved as {path.name}"
-        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
-    if not path.parent.is_dir():
-        message = f"{file} cannot be written: there is no folder {path.parent}"
-        raise RecipeError(Diagnostic("X681", message, help="make the folder first, or name another"))
-
-
-def save_inspected(inspected: "Inspected", file: Path) -> Path:
-    """Write what was found out of a model as a page or a picture; as `Inspected.save`."""
-    check_out(str(file))
-    if inspected.architecture is None:
-        message = f"{inspected.subject} was inspected without its architecture"
-        raise RecipeError(Diagnostic("X720", message, help="ask for it: titrant.inspect(…, drawn=True)"))
-    return inspected.architecture.save(file)

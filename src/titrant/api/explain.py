@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, all_codes
+from titrant.schema.language.nearest import several_nearest
 from titrant.schema.values.files import YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from titrant.api.explain_value import ExplainedValue
     from titrant.schema.diagnostics.diagnostics import Code
 
+_LISTED = 12  # steps that are named where a step of another name is asked for
 _CODE = re.compile(r"[RPX]\d{3}")
 
 
@@ -91,5 +93,12 @@ def _step(run: str, step: str) -> ExplainedStep:
             )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(folder / "plan.json", f"it holds no plan ({error})") from None
-    advice = f"its steps: {', '.join(steps)}"
-    raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=advice))
+    raise RecipeError(Diagnostic("P009", f"the run {folder.name} has no step '{step}'", help=_steps_like(step, steps)))
+
+
+def _steps_like(name: str, steps: Mapping[str, Any]) -> str:
+    """Name the steps most like a name, or the first ones where none is; all where they are few."""
+    if len(steps) <= _LISTED:
+        return f"its steps: {', '.join(steps)}"
+    alike = several_nearest(name, steps, _LISTED) or list(steps)[:_LISTED]
+    return f"it has {len(steps)} steps, such as {', '.join(alike)}; its plan.json lists all"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from titrant.runtime.report.search_values import Sensitivity
 
 # A name for what nobody has named; recipes need one.
+_DRAWN = (".svg", ".html", ".htm")  # the endings of a drawing's file
 _NAME = "inspected"
 _INSPECTED_WHOLE = (".onnx", ".safetensors", *YAML_SUFFIXES)
 # Files that hold a graph, by the key of `model` that takes them.
@@ -50,9 +51,22 @@ class Inspected:
 
         RecipeError X662 for any other suffix, X721 for a file that cannot be written, X720 where it was not `drawn`.
         """
-        from titrant.api.architecture import save_inspected
+        check_out(str(file))
+        if self.architecture is None:
+            message = f"{self.subject} was inspected without its architecture"
+            raise RecipeError(Diagnostic("X720", message, help="ask for it: titrant.inspect(…, drawn=True)"))
+        return self.architecture.save(Path(file))
 
-        return save_inspected(self, Path(file))
+
+def check_out(file: str) -> None:
+    """Raise RecipeError before any work is done: X662 for a file that no drawing has, X721 for no such folder."""
+    path = Path(file)
+    if path.suffix.lower() not in _DRAWN:
+        message = f"an architecture cannot be saved as {path.name}"
+        raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
+    if not path.parent.is_dir():
+        message = f"{file} cannot be written: there is no folder {path.parent}"
+        raise RecipeError(Diagnostic("X721", message, help="make the folder first, or name another"))
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ def inspect_advice(model: NamedModel, rows: RowsAsked) -> "Advised":
     """
     from titrant.api.advise import LEVEL, advised
     from titrant.api.inspect import inspect
-    from titrant.runtime.instruments.measured import Measured
+    from titrant.runtime.instruments.advice import MeasuredModel
 
-    figures = read_back(Measured, _look("advice", [model], rows, given=True))
+    figures = read_back(MeasuredModel, _look("advice", [model], rows, given=True))
     if is_run(model.subject):  # what it released is quantized or not; its recipe says what else there is
         return advised(figures, None)
     inspected = inspect(
@@ -97,10 +97,10 @@ def advise_draft(parsed: ParsedRecipe, *, trust: bool) -> "Advised":
     """Return what the figures of a recipe's model speak for, before the recipe is a file."""
     from titrant.api.advise import LEVEL, advised
     from titrant.api.inspect import inspect_recipe
-    from titrant.runtime.instruments.measured import Measured
+    from titrant.runtime.instruments.advice import MeasuredModel
 
     opened = _bound(NamedModel(parsed.recipe.name, trust=trust), parsed)
-    figures = read_back(Measured, _seen("advice", [opened], RowsAsked(), given=True))
+    figures = read_back(MeasuredModel, _seen("advice", [opened], RowsAsked(), given=True))
     inspected = inspect_recipe(parsed.recipe.name, parsed, LEVEL, None, trust=trust, drawn=False)
     return advised(figures, inspected.suitability)
 
@@ -249,8 +249,7 @@ def _rows(rows: RowsAsked, opened: Sequence[_Opened]) -> dict[str, Any]:
 def inside_text(seen: "SeenInside", *, whole: bool = False) -> str:
     """Write what was seen in at most 100 columns; `whole` shortens nothing."""
     from titrant.runtime.instruments.attention.seen import attention_text
-    from titrant.runtime.instruments.comparison.difference import ModelComparison
-    from titrant.runtime.instruments.comparison.words import comparison_text
+    from titrant.runtime.instruments.comparison.difference import ModelComparison, comparison_text
     from titrant.runtime.instruments.health.finding import ModelHealth, health_text
 
     if isinstance(seen, ModelHealth):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -60,8 +61,8 @@ def _refuse_trust(options: argparse.Namespace) -> None:
 def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     """Write what differs, grouped by layer, the first cause of two runs in front; one sentence where nothing does.
 
-    Unless `verbose`, what differs through measurements alone, outputs of steps whose keys differ, and keys that follow
-    from what a step reads are counted and not listed, and long values are cut.
+    Unless `verbose`, what differs through measurements alone, outputs of steps whose keys differ, keys that follow from
+    what a step reads, and predicted times within 1 % are counted and not listed, and long values are cut.
     """
     names = {"old": compared.old, "new": compared.new}
     if not compared.differences:
@@ -69,10 +70,11 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     shown = [
         difference
         for difference in compared.differences
-        if verbose or not (difference.measured or difference.cause_kind == "key")
+        if verbose or not (difference.measured or difference.cause_kind == "key" or _hardly_differs(difference))
     ]
     if not shown:
-        values = counted(len(compared.differences), "measured value")
+        kind = "measured value" if all(each.measured for each in compared.differences) else "figure"
+        values = counted(len(compared.differences), kind)
         return wrapped(f"{compared.old} and {compared.new} differ in {values} alone: titrant diff -v lists them")
     # Where it is said what changed, the keys that follow from it are not worth a line each.
     if not verbose and any(not _follows(difference) for difference in shown):
@@ -90,6 +92,12 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
 def _follows(difference: Difference) -> bool:
     """Whether a step's key differs only because of what the step reads."""
     return difference.layer == "keys" and difference.cause_kind == "read"
+
+
+def _hardly_differs(difference: Difference) -> bool:
+    """Whether a predicted time moved by no more than 1 %, which is less than any prediction is worth."""
+    times = difference.layer == "predictions" and difference.change == "changed" and difference.unit == "s"
+    return times and math.isclose(difference.old, difference.new, rel_tol=0.01)
 
 
 def _first_cause(cause: Difference) -> str:
@@ -115,8 +123,10 @@ def _hidden(differences: list[Difference]) -> Iterator[str]:
     measured = sum(difference.measured for difference in differences)
     keys = sum(_follows(difference) and not difference.measured for difference in differences)
     outputs = sum(difference.cause_kind == "key" and not difference.measured for difference in differences)
+    close = sum(_hardly_differs(difference) and not difference.measured for difference in differences)
     parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
     parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
+    parts += [f"{counted(close, 'predicted time')} within 1 %"] * bool(close)
     parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)
     if parts:
         parts_text = ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]

@@ -56,9 +56,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Inspect a model, or what a run's engines run; exit 3 when no method can meet the level here."""
-    from titrant.api.architecture import check_out
+    from titrant.api.inspect import check_out, inspect_run, is_run, release_alone, source_of
     from titrant.api.inspect import inspect as verb
-    from titrant.api.inspect import inspect_run, is_run, release_alone, source_of
 
     if looks_inside(options):
         return call_inside(options)

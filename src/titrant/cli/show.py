@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from titrant.cli import console
-from titrant.cli.console import table
+from titrant.cli.console import table, wrapped
 from titrant.cli.options import json_option, nothing_to_act_on
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.values.text import device_title
@@ -81,9 +81,21 @@ def _runs(options: argparse.Namespace) -> None:
     elif rows:
         console.answer(table([_HEAD, *(_cells(row) for row in rows)]))
     elif options.recipe or options.verdict or options.metric:
-        console.answer("no run of this home fits")
+        console.answer(wrapped(f"no run of this home fits{_without_figure(options.metric)}"))
     else:
         console.answer("no runs here yet; make one with: titrant run RECIPE")
+
+
+def _without_figure(metrics: list[str]) -> str:
+    """Name the figures that no run of the home has, as a misspelled one, and those that there are."""
+    from titrant.api.runs import parse_metric, search_runs
+    from titrant.runtime.store.home import home_folder
+
+    figures = {name for row in search_runs(home_folder()) for name in row.figures}
+    absent = sorted({parse_metric(text).figure for text in metrics} - figures)
+    if not absent or not figures:
+        return ""
+    return f": none has a figure `{'`, `'.join(absent)}`; there are {', '.join(sorted(figures))}"
 
 
 def _cells(row: "RunRow") -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def times(**rates):
         taken = BoundedFigure(batch / estimate, None, None)
         rate = BoundedFigure(estimate, lower, upper)
         every.append(BatchTimes(batch, 30, batch / estimate, taken, taken, taken, None, rate, 1.0))
-    return ModelTimes("net", "memory", "", "a torch module", "torch", None, None, tuple(every))
+    return ModelTimes("net", "memory", "", "a torch module", "torch", "cpu", None, None, tuple(every))
 
 
 def said(facts):

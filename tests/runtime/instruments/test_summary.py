@@ -211,7 +211,7 @@ def test_refuses_what_is_no_model():
 @pytest.mark.parametrize(
     ("make", "parameters"),
     [
-        (lambda: nn.Transformer(), 44_140_544),  # as torchinfo and the papers that use it say
+        (nn.Transformer, 44_140_544),  # as torchinfo and the papers that use it say
         (lambda: nn.TransformerEncoderLayer(768, 12, 3072), 7_087_872),  # one of BERT base's twelve
         (lambda: nn.LSTM(128, 256, num_layers=2, bidirectional=True), 2_367_488),
         (lambda: nn.Conv2d(3, 64, 7, bias=False), 9_408),  # the first of ResNet
