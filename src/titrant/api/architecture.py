@@ -1,6 +1,7 @@
 """Draw a model's architecture: what `titrant inspect --out` writes, and the same of a live module."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import inspect
