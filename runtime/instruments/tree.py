@@ -40,8 +40,10 @@ def map(function: Callable[[Any], Any], tree: Tree) -> Tree:
 
     Order, types and keys stay; containers are copied, and the given ones are not changed. An array that stands in
     several places is given once, and its result stands in all of them. Raises ValueError, with the path, for a tree
-    that holds itself or has more than 200 levels.
+    that holds itself or has more than 200 levels, TypeError where `function` is none: it stands before the tree.
     """
+    if not callable(function):
+        raise TypeError(f"map takes the function first, not a {type(function).__name__}: map(function, tree)")
     result: Tree = changed(tree, lambda leaf: function(leaf) if is_array(leaf) else leaf, _is_leaf)
     return result
 
@@ -66,8 +68,10 @@ def flatten(tree: Any) -> FlatTree:
 def unflatten(flat: FlatTree, arrays: Sequence[Any] | None = None) -> Any:
     """Put a tree together again, with other `arrays` in the same order where they are given.
 
-    Raises ValueError for another number of them.
+    Raises ValueError for another number of them, TypeError for what `flatten` did not give.
     """
+    if not isinstance(flat, FlatTree):
+        raise TypeError(f"unflatten takes what flatten gave, not a {type(flat).__name__}: unflatten(flatten(tree))")
     given = flat.arrays if arrays is None else tuple(arrays)
     if len(given) != len(flat.paths):
         raise ValueError(f"the tree has {len(flat.paths)} arrays, and {len(given)} were given")

@@ -34,14 +34,11 @@ def get_device(preferred: str = "auto") -> "torch.device":
 
 def why_not(device: str) -> str:
     """Say why a device cannot be used here; "" where it can. ValueError for a name that torch does not know."""
-    import torch
-
-    try:
-        torch_device = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"no device is called {device!r}; write auto, cpu, cuda, cuda:N or mps") from None
+    torch_device = named_device(device)
     if torch_device.type == "cpu":
         return ""
+    import torch
+
     if torch_device.type == "cuda":
         return _why_not_cuda(torch_device.index)
     if torch_device.type == "mps":
@@ -49,6 +46,18 @@ def why_not(device: str) -> str:
         works = built and torch.backends.mps.is_available()
         return "" if works else "Metal does not work here" if built else "the installed torch is built without Metal"
     return f"titrant does not work on devices of type {torch_device.type}"
+
+
+def named_device(device: "torch.device | str") -> "torch.device":
+    """Return the device of a name; ValueError for one that torch does not know, and for a number."""
+    import torch
+
+    try:
+        if isinstance(device, (str, torch.device)):
+            return torch.device(device)
+    except RuntimeError:
+        pass
+    raise ValueError(f"no device is called {device!r}; write auto, cpu, cuda, cuda:N or mps") from None
 
 
 def _why_not_cuda(index: int | None) -> str:
@@ -73,7 +82,7 @@ def synchronize(device: "torch.device | str | None" = None) -> None:
     """Wait until a device (default: the one that `get_device` chooses) has done what it was given.
 
     The CPU works in step, so there is nothing to wait for. "mlx" waits for Apple's MLX. RuntimeError for a device that
-    does not work here.
+    does not work here, ValueError for a name that torch does not know.
     """
     if device == MLX:
         if reason := why_not_mlx():
@@ -84,7 +93,7 @@ def synchronize(device: "torch.device | str | None" = None) -> None:
         return
     import torch
 
-    chosen = torch.device(device) if device is not None else get_device()
+    chosen = get_device() if device in (None, "auto") else named_device(device)
     reason = why_not(str(chosen))
     if reason:
         raise RuntimeError(f"cannot wait for {chosen}: {reason}")

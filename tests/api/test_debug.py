@@ -52,10 +52,15 @@ def test_watches_what_a_pattern_picks():
         titrant.debug.gradients(net([1.0]), pattern="head.*")
 
 
-@pytest.mark.parametrize("limits", [{"largest": 1.0}, {"vanishing": 0.0}, {"exploding": -1.0}])
+@pytest.mark.parametrize("limits", [{"largest": 1.0}, {"vanishing": 0.0}, {"exploding": -1.0}, {"exploding": "a"}])
 def test_refuses_other_limits(limits):
     with pytest.raises(ValueError, match="limits are"):
         titrant.debug.gradients(net([1.0]), limits=limits)
+
+
+def test_refuses_what_has_no_gradients():
+    with pytest.raises(ValueError, match=r"a int has no gradients to measure: give a torch\.nn\.Module"):
+        titrant.debug.gradients(3)
 
 
 def test_reads_scaled_gradients_as_they_are_without_the_scaler():

@@ -38,8 +38,12 @@ def test_says_why_it_falls_back_to_the_cpu():
 
 
 def test_refuses_a_device_that_does_not_exist():
-    with pytest.raises(ValueError, match="write auto, cpu, cuda"):
-        titrant.get_device("gpu")
+    for ask in (titrant.get_device, titrant.get_device_info, titrant.synchronize):
+        with pytest.raises(ValueError, match="no device is called 'gpu'; write auto, cpu, cuda"):
+            ask("gpu")
+        ask("auto")
+    with pytest.raises(ValueError, match="no device is called 3; write auto, cpu, cuda"):
+        titrant.get_device_info(3)
 
 
 def test_describes_the_cpu():

@@ -137,6 +137,7 @@ def test_draws_models_side_by_side():
         ({"a": {"x": [1, 2]}}, "x of a holds 2 numbers: give one"),
         ({"a": {"x": "fast"}}, "x of a is a str, and no number"),
         ("latest", "a list of runs, not a text"),
+        ([1, 2], "a run is its name or folder, not a int"),
     ],
 )
 def test_refuses_what_cannot_be_compared(models, words):

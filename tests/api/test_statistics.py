@@ -114,6 +114,12 @@ def test_writes_a_table_with_the_warnings_below():
     assert report.warnings == ("batch['x']: all values are 0",)
 
 
+def test_describes_fractions_as_it_checks_them():
+    report = titrant.debug.statistics({"loss": float("nan"), "n": 3})
+    assert report.warnings == ("value['loss']: NaN: 1 of 1 values",)
+    assert only(2.5).mean == 2.5
+
+
 def test_names_the_parameters_of_a_module():
     assert list(titrant.debug.statistics(torch.nn.Linear(2, 2)).arrays) == ["weight", "bias"]
     assert list(titrant.debug.statistics(mlx.nn.Linear(2, 2), name="m").arrays) == ["m.weight", "m.bias"]

@@ -68,11 +68,12 @@ class StatisticsReport:
 
 
 def statistics_of(value: Any, name: str) -> StatisticsReport:
-    """Describe every array of a tree or module, each library's together, with one transfer a device."""
-    named = [each for each in named_arrays(value, name) if is_array(each.array)]
-    return StatisticsReport(
-        dict(zip((each.name for each in named), described([each.array for each in named]), strict=True))
-    )
+    """Describe every array and fraction of a tree or module, each library's together, one transfer a device."""
+    import numpy as np
+
+    named = [*named_arrays(value, name)]
+    arrays = [each.array if is_array(each.array) else np.asarray(each.array) for each in named]
+    return StatisticsReport(dict(zip((each.name for each in named), described(arrays), strict=True)))
 
 
 def described(arrays: Sequence[Any]) -> list[ArrayStatistics]:

@@ -133,7 +133,7 @@ class LayerProfile:
 
     def below(self) -> Iterator[str]:
         """Say what the table is of, and what a whole batch takes."""
-        flops = "unknown FLOPs" if self.flops is None else f"{short_number(self.flops)}FLOPs"
+        flops = "unknown FLOPs" if self.flops is None else f"{short_number(self.flops)} FLOPs"
         what = f"{counted(self.batch, 'row')} a batch, {counted(self.threads, 'thread')} on {self.device}"
         yield f"{self.engine}, {what}: {self.parameters:,} parameters, {flops}"
         whole = f"{format_time(self.seconds)}, of CPU time {format_time(self.cpu_seconds)}"

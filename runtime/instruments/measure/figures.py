@@ -1,7 +1,7 @@
 """The figures of models that were timed in turns: percentiles with bounds, throughput, memory, ratios run for run."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, compare_runs, waiting_of
@@ -33,6 +33,10 @@ _THREADS, _THREADS_A_CORE = 64, 4
 
 def checked_settings(settings: BenchSettings, batches: Sequence[int] | None) -> BenchSettings:
     """Return settings that can be met; RecipeError X671 for zero runs, a batch of none, and what is no whole number."""
+    if batches is not None and (isinstance(batches, (str, bytes)) or not isinstance(batches, Iterable)):
+        raise RecipeError(
+            Diagnostic("X671", f"batches is {batches!r}", help="give sizes in a list: batches=[1, 8, 32]")
+        )
     least = {"iterations": 1, "warmup": 0, "threads": 1, "seed": 0}
     given = [(name, getattr(settings, name), low) for name, low in least.items()]
     given += [("batch", batch, 1) for batch in (batches if batches is not None else ())]

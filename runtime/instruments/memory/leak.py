@@ -113,8 +113,11 @@ def find_leak(
     is still being filled at the end looks like a leak: ask for more steps.
 
     Tracing makes Python code a few times slower here. The callable's own error passes through. ValueError where
-    `warmup` is below 1, `steps` below 4 or `factor` not above 1.
+    `warmup` is below 1, `steps` below 4 or `factor` not above 1, TypeError for what cannot be called.
     """
+    if not hasattr(callable, "__call__"):  # noqa: B004 - the parameter hides the built-in function
+        what = type(callable).__name__
+        raise TypeError(f"find_leak takes what can be called, not {what}: titrant.find_leak(lambda: f(x))")
     if warmup < 1 or steps < _READINGS or not factor > 1:
         raise ValueError(
             f"a leak takes a warm-up of 1 call or more, {_READINGS} steps or more and a factor above 1, not "

@@ -1,6 +1,7 @@
 """Draw a model's architecture: what `titrant inspect --out` writes, and the same of a live module."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import inspect
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def architecture(
-    model: "torch.nn.Module | str",
+    model: "torch.nn.Module | str | Path",
     inputs: "torch.Tensor | Sequence[Any] | Mapping[str, Any] | None" = None,
     *,
     args: Mapping[str, Any] | None = None,
@@ -22,7 +23,8 @@ def architecture(
 ) -> "Architecture":
     """Return a model's layers, and how data flows through them; its `save` writes a picture (.svg) or a page (.html).
 
-    `model` is a live module, or the text that `titrant.inspect` takes: a recipe, a file, or `module:Name` with `args`.
+    `model` is a live module, the path of a file, or the text that `titrant.inspect` takes: a recipe, a file, or
+    `module:Name` with `args`.
     `inputs` of a live module are a tensor, the tensors of one call in their order, or a mapping of the names of its
     forward's arguments; of a text they are descriptions, as `model.inputs` has them. The module is called once with
     tensors of these shapes that hold no values, or with the tensors themselves where its code reads values, in
@@ -30,9 +32,9 @@ def architecture(
     parts are registered, without data flow.
     Raises RecipeError for a model or input that cannot be, StepError X156 when the module cannot answer the inputs.
     """
-    if isinstance(model, str):
+    if isinstance(model, (str, Path)):
         specs: Any = inputs
-        drawn = inspect(model, args=args, inputs=specs, trust=trust, drawn=True).architecture
+        drawn = inspect(str(model), args=args, inputs=specs, trust=trust, drawn=True).architecture
         assert drawn is not None
         return drawn
     import torch

@@ -67,12 +67,13 @@ def write(recipe: "ParsedRecipe", file: Path | str, *, force: bool = False) -> P
 
     One that was read keeps its text; one that extends another, or was overridden, is written whole. Its paths start in
     its folder, so that is where it is written. Raises RecipeError P083 for another folder, for a name that is no
-    recipe's, and for a file that is there already with other content, unless `force`.
+    recipe's, and for a file that is there already with other content, unless `force`; P084 for what is no recipe.
     """
-    from titrant.api.plan import resolved_text
+    from titrant.api.plan import check_recipe, resolved_text
     from titrant.api.planned import write_file
     from titrant.schema.values.files import YAML_SUFFIXES, is_lock
 
+    check_recipe(recipe)
     path = Path(file)
     text = resolved_text(recipe)
     refusal = None

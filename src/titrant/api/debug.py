@@ -62,11 +62,13 @@ def gradients(
     With a `scaler` scaled gradients are reported as they are without it; nothing is changed, and gradients that it has
     unscaled already count as they are (with several optimizers name the one that is meant). `pattern` picks parameters
     by name (`layer4.*`). `limits` are `vanishing` (1e-8) and `exploding` (1e3), L2 norms of a layer, and `global_norm`
-    (10). Raises ValueError for another limit, for one that is not above 0, and for a pattern that fits no trainable
-    parameter.
+    (10). Raises ValueError for another limit, for one that is not above 0, for a pattern that fits no trainable
+    parameter, and for what is no torch module.
     """
     from titrant.runtime.training.gradient_norms import GradientLimits, WatchedGradients, advice_on, applied_scale
 
+    if not callable(getattr(model, "named_parameters", None)):
+        raise ValueError(f"a {type(model).__name__} has no gradients to measure: give a torch.nn.Module")
     watched = WatchedGradients(model, GradientLimits(pattern, **_checked(limits)))
     if not len(watched):
         raise ValueError(f"no trainable parameter of the model is named like {pattern!r}")
@@ -98,7 +100,7 @@ def watch_gradients(
 def _checked(limits: Mapping[str, float] | None) -> dict[str, float]:
     given = dict(limits or {})
     unknown = set(given) - {"vanishing", "exploding", "global_norm"}
-    if unknown or not all(value > 0 for value in given.values()):
+    if unknown or not all(isinstance(value, (int, float)) and value > 0 for value in given.values()):
         raise ValueError(f"limits are vanishing, exploding and global_norm, each above 0, not {limits}")
     return given
 
@@ -126,9 +128,10 @@ def check_finite(value: Any, *, name: str = "", infinity: bool = True, raises: b
 def statistics(value: Any, *, name: str = "") -> StatisticsReport:
     """Describe the numbers of an array, a tree of arrays, or a module: shape, dtype, mean, deviation, range, NaN.
 
-    Takes what `check_finite` takes, and ints and bools as well. `report.arrays[name]` has the figures of an array, over
-    its finite values (of complex ones their magnitudes), and warnings: NaN, infinity, all 0, constant, mostly 0,
-    subnormal, beyond float16, one value far from all others. Read piece by piece, with one transfer a device.
+    Takes what `check_finite` takes; arrays of ints and bools are described too. `report.arrays[name]` has the figures
+    of an array, over its finite values (of complex ones their magnitudes), and warnings: NaN, infinity, all 0,
+    constant, mostly 0, subnormal, beyond float16, one value far from all others. Read piece by piece, with one
+    transfer a device.
     """
     return statistics_of(value, _name(value, name))
 

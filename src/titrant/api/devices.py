@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from titrant.runtime.arrays.walk import changed
 from titrant.runtime.instruments.memory.usage import MemoryUsage, not_below, usage
-from titrant.runtime.machine.devices import MLX, get_device, why_not, why_not_mlx
+from titrant.runtime.machine.devices import MLX, get_device, named_device, why_not, why_not_mlx
 from titrant.runtime.machine.peak_memory import peak_resident_bytes, resident_bytes
 
 if TYPE_CHECKING:
@@ -38,14 +38,12 @@ class DeviceInfo:
 def get_device_info(device: "torch.device | str | None" = None) -> DeviceInfo:
     """Describe a device (default: the one that `get_device` chooses); where it does not work, the CPU, with a note.
 
-    "mlx" describes what Apple's MLX computes on and holds.
+    "mlx" describes what Apple's MLX computes on and holds. ValueError for a name that torch does not know.
     """
     if device == MLX:
         reason = why_not_mlx()
         return _in_place_of(MLX, reason) if reason else describe_mlx()
-    import torch
-
-    chosen = torch.device(device) if device is not None else get_device()
+    chosen = get_device() if device in (None, "auto") else named_device(device)
     reason = why_not(str(chosen))
     if reason:
         return _in_place_of(str(chosen), reason)

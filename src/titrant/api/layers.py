@@ -3,11 +3,12 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends import backend
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,8 @@ def layers(
     cuts them to that many rows. `engine` runs it, by default torch a module and a file the engine it is made for; for
     another engine it is converted first, and its layers are still called as the model calls them. `device` is where
     a module lies, or "cpu". Raises RecipeError X681 for what is no model here or cannot be taken apart, X372 for inputs
-    that do not show what it takes, StepError X680 for an engine that tells nothing of its layers, X221 for a batch that
-    it cannot answer, and what the conversion raises.
+    that do not show what it takes, StepError X680 for an engine that tells nothing of its layers, X220 for a
+    device that is not there, X221 for a batch that it cannot answer, and what the conversion raises.
     """
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
     from titrant.runtime.instruments.layers.profile import profile_layers
@@ -48,17 +49,23 @@ def layers(
         chosen = engine or backend.engines_of(original.kind)[0]
         value = _converted(original, rows, chosen, Path(folder))
         kinds = {} if value is original else named_layers(count_parts(original, rows.inputs))
-        return profile_layers(
-            value,
-            rows.inputs,
-            engine=chosen,
-            title=Path(model).name if isinstance(model, (str, os.PathLike)) else type(model).__name__,
-            threads=threads,
-            device=device or _device_of(model),
-            layers=tuple(kinds),
-            kinds=kinds,
-            seconds=seconds,
-        )
+        try:
+            return profile_layers(
+                value,
+                rows.inputs,
+                engine=chosen,
+                title=Path(model).name if isinstance(model, (str, os.PathLike)) else type(model).__name__,
+                threads=threads,
+                device=device or _device_of(model),
+                layers=tuple(kinds),
+                kinds=kinds,
+                seconds=seconds,
+            )
+        except StepError as error:
+            said = error.diagnostics[0]
+            if said.code != "X220":
+                raise
+            raise StepError(replace(said, help="leave the device out, or give another")) from None
 
 
 def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple[Any, Rows]":

@@ -13,7 +13,7 @@ from titrant.compiler.predict.learned import NO_HISTORY, History
 from titrant.compiler.predict.memory import Case, capacity_of, needs, short_of
 from titrant.runtime.store.home import Home, home_to_read, newest_first, open_home
 from titrant.schema.cost import Capacity
-from titrant.schema.diagnostics.diagnostics import InfeasibleError, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import ASKED, GIVEN, Step
@@ -41,11 +41,24 @@ def plan(
     user's code runs, and kept where the home can be written. `keep_worker` receives that process instead of closing it,
     so that a run that follows need not start another. `trace` is told what each pass over the plan changed. `recorded`
     is what a run that is planned again compared with, and the file that it judged in place of all that the recipe would
-    make. Raises RecipeError, InfeasibleError, or StepError when the user's own code fails.
+    make. Raises RecipeError (P084 for what is no recipe), InfeasibleError, or StepError when the user's own code fails.
     """
+    check_recipe(recipe)
     with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=recorded) as planned:
         refuse_beyond_capacity(planned, capacity_of(planned.hardware))
     return planned
+
+
+def check_recipe(recipe: object) -> None:
+    """Raise RecipeError P084 for what `titrant.read` or `titrant.recipe` did not give."""
+    if isinstance(recipe, ParsedRecipe):
+        return
+    if isinstance(recipe, (str, Path)):
+        message, advice = f"{recipe} is the path of a recipe, and not read yet", f"titrant.read({str(recipe)!r})"
+    else:
+        message = f"a {type(recipe).__name__} is no recipe"
+        advice = "titrant.read gives one of a file, and titrant.recipe builds one"
+    raise RecipeError(Diagnostic("P084", message, help=advice))
 
 
 def plan_and_preview(

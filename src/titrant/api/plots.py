@@ -88,6 +88,10 @@ def _listed(models: Any) -> Sequence[Run]:
     if isinstance(models, (str, os.PathLike)) or not isinstance(models, Sequence):
         what = "a text" if isinstance(models, str) else f"a {type(models).__name__}"
         raise ValueError(f"models are a mapping of figures or a list of runs, not {what}")
+    for run in models:
+        if not isinstance(run, (str, os.PathLike)):
+            advice = "give figures by name: {name: {measure: number}}"
+            raise ValueError(f"a run is its name or folder, not a {type(run).__name__}: {advice}")
     return models
 
 

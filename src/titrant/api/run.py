@@ -35,8 +35,11 @@ def run(
     was judged until then decides; the next run goes on. `preview` is what was seen of the plan just now, where it was
     looked through. Raises StaleError for a plan that was made for another machine: its results would pass for this
     one's; InfeasibleError where what has to run is certain not to fit into the memory and onto the disk that are free
-    now. A `worker` that is handed in is used, and closed by who did.
+    now; RecipeError P084 for what is no plan. A `worker` that is handed in is used, and closed by who did.
     """
+    if not isinstance(planned, Planned):
+        message = f"a {type(planned).__name__} is no plan"
+        raise RecipeError(Diagnostic("P084", message, help="plan the recipe first: titrant.run(titrant.plan(recipe))"))
     from titrant.api.plan import refuse_beyond_capacity
     from titrant.compiler.machine.detect import detect
     from titrant.compiler.predict.memory import capacity_now

@@ -117,6 +117,20 @@ def test_writes_where_its_paths_start_and_over_nothing_else(tmp_path):
     assert titrant.write(built, tmp_path / "other.yaml", force=True).read_text() == built.text
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: titrant.plan("a.yaml"), r"P084: a\.yaml is the path of a recipe, and not read yet \(titrant\.read"),
+        (lambda: titrant.plan(3), "P084: a int is no recipe"),
+        (lambda: titrant.write(3, "a.yaml"), "P084: a int is no recipe"),
+        (lambda: titrant.run("a.yaml"), r"P084: a str is no plan \(plan the recipe first"),
+    ],
+)
+def test_refuses_what_is_no_recipe_and_no_plan(call, said):
+    with pytest.raises(RecipeError, match=said):
+        call()
+
+
 def test_builds_every_section_of_a_recipe():
     def below(kind):
         yield kind

@@ -225,6 +225,13 @@ def test_refuses_another_number_of_arrays():
         titrant.tree.unflatten(titrant.tree.flatten([np.ones(1), np.ones(1)]), [np.ones(1)])
 
 
+def test_refuses_arguments_in_another_order():
+    with pytest.raises(TypeError, match=r"map takes the function first, not a list: map\(function, tree\)"):
+        titrant.tree.map([np.ones(1)], lambda array: array)
+    with pytest.raises(TypeError, match="unflatten takes what flatten gave, not a list"):
+        titrant.tree.unflatten([np.ones(1)])
+
+
 def test_leaves_torch_and_mlx_where_they_are():
     script = (
         "import sys, numpy, titrant\n"

@@ -31,7 +31,7 @@ _SCRIPTS = (".pt", ".pth", ".ts", ".torchscript", ".jit")
 def runnable(value: Any) -> Runnable | None:
     """Return a module, program, script or file of torch's as what can be called; None for anything else.
 
-    Raises StepError X675 for a module with parameters that have no shape yet.
+    Raises StepError X675 for a module with parameters that have no shape yet, or no values.
     """
     if isinstance(value, TorchModel):
         runnable = _live(value.module, value.inputs, owned=True)
@@ -49,6 +49,10 @@ def _live(module: torch.nn.Module, specs: tuple[Spec, ...], *, owned: bool = Fal
     if lazy:
         message = f"{type(module).__name__} is initialized lazily: {lazy[0]} has no shape yet"
         raise StepError(Diagnostic("X675", message, help="call it once with a batch, then measure it"))
+    empty = next((name for name, held in [*module.named_parameters(), *module.named_buffers()] if held.is_meta), None)
+    if empty is not None:
+        message = f"{type(module).__name__} has no values: {empty} stands on the meta device"
+        raise StepError(Diagnostic("X675", message, help="load its weights first: to_empty, then load_state_dict"))
     tensors = {id(held): held for held in (*module.parameters(), *module.buffers())}
     return Runnable(
         _ENGINE,

@@ -44,18 +44,29 @@ def of_module(name: str, module: "torch.nn.Module", inputs: CallTensors | None) 
         return of_parts(name, module)
     shadow = _shadow(module)
     reason = ""
-    try:
-        drawn = _followed(name, shadow, inputs, _fake_mode())
-    except StepError as error:
-        reason = reason_of(error)
-        shadow = _shadow(module)
-        drawn = _followed(name, shadow, inputs, None)
+    with _kept_generators(module):
+        try:
+            drawn = _followed(name, shadow, inputs, _fake_mode())
+        except StepError as error:
+            reason = reason_of(error)
+            shadow = _shadow(module)
+            drawn = _followed(name, shadow, inputs, None)
     notes = list(drawn.notes)
     if reason:
         notes.append(f"its code decides by values ({reason[:100]}): drawn is the way that these inputs take")
     if lazy:
         notes.append(f"{counted(len(lazy), 'layer')} had no size before this call: {', '.join(lazy[:3])}")
     return replace(drawn, notes=(*notes, *_unreached(drawn, shadow)))
+
+
+@contextmanager
+def _kept_generators(module: "torch.nn.Module") -> Iterator[None]:
+    """Leave torch's generators as they were: layers without sizes draw weights in the call, and code may draw too."""
+    import torch
+
+    used = {tensor.device.index or 0 for tensor in module.parameters() if tensor.device.type == "cuda"}
+    with torch.random.fork_rng(sorted(used), device_type="cuda"):
+        yield
 
 
 def of_parts(name: str, module: "torch.nn.Module", notes: Sequence[str] = ()) -> LayerGraph:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import ANY_MODEL, Declaration, Port
 from titrant.runtime.values import Outputs, Rows, Table, Tables, TorchModel
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
 
     It is asked once for its outputs: their names where it answers a mapping, else `output`, or `output_0` and so on. A
     module in training mode, or on another device, is copied, and stays as it is. Raises RecipeError X232 for one whose
-    weights have no values yet, or that cannot be copied, StepError X221 and X223 for one that does not take `example`.
+    weights have no values yet, that cannot be copied, or that takes only numbers of another type than the float32 of
+    rows, StepError X221 and X223 for one that does not take `example`.
     """
     import torch
 
@@ -180,7 +181,13 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
 
     ready, kind = on_cpu(module), type(module)
     with torch.no_grad():
-        answer = call(ready, {name: array[:_SHOWN] for name, array in example.items()})
+        try:
+            answer = call(ready, {name: array[:_SHOWN] for name, array in example.items()})
+        except StepError as error:
+            _refuse_other_type(ready, example)
+            said = error.diagnostics[0]
+            advice = "give rows of the shapes and types that the module takes, the batch first"
+            raise (StepError(replace(said, help=advice)) if said.code == "X221" else error) from None
     return TorchModel(
         module=ready,
         factory=f"{kind.__module__}:{kind.__qualname__}",
@@ -189,6 +196,19 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
         inputs=tuple((name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in example.items()),
         outputs=tuple(name for name, _ in named_outputs(answer, "")),
     )
+
+
+def _refuse_other_type(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> None:
+    """Say that a module's weights are not of the type in which rows are held: RecipeError X232."""
+    import torch
+
+    types = {tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()}
+    if not types or torch.float32 in types or not any(array.dtype.kind == "f" for array in example.values()):
+        return
+    kind = str(types.pop()).removeprefix("torch.")
+    message = f"the weights of {type(module).__name__} are {kind}, and its rows are handed over as float32"
+    advice = "give it in float32, copy.deepcopy(model).float(), or let its forward cast what it is given"
+    raise RecipeError(Diagnostic("X232", message, help=advice))
 
 
 def on_cpu(module: "torch.nn.Module") -> "torch.nn.Module":

@@ -184,6 +184,11 @@ CASES = {
         lambda: titrant.measure(torch.nn.LazyLinear(3), torch.zeros(1, 2)),
         "X675: LazyLinear is initialized lazily: weight has no shape yet",
     ),
+    "a module without values": (
+        lambda: titrant.measure(net().to("meta"), torch.zeros(1, 6)),
+        "X675: Sequential has no values: 0.weight stands on the meta device",
+    ),
+    "one size for batches": (lambda: titrant.measure(net(), torch.zeros(1, 6), batches=4), "X671: batches is 4"),
     "no runs": (lambda: titrant.measure(net(), torch.zeros(1, 6), iterations=0), "X671: iterations is 0"),
     "no rows": (lambda: titrant.measure(net(), torch.zeros(0, 6)), "X673: the data have no rows"),
     "no model": (lambda: titrant.measure(3), "X672: model is a int, which is no model"),

@@ -136,6 +136,11 @@ def test_refuses_numbers_that_find_nothing(wrong):
         titrant.find_leak(lambda: None, **wrong)
 
 
+def test_refuses_what_cannot_be_called():
+    with pytest.raises(TypeError, match="find_leak takes what can be called, not int"):
+        titrant.find_leak(3)
+
+
 def test_loads_no_library_to_find_out(monkeypatch):
     for name in ("torch", "mlx.core"):
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -124,3 +124,14 @@ def test_refuses_what_is_no_module_and_inputs_that_are_none():
         with pytest.raises(RecipeError) as refused:
             call()
         assert refused.value.diagnostics[0].code == "P080"
+
+
+def test_draws_no_numbers_of_the_users_generator_for_layers_without_sizes():
+    before = torch.get_rng_state()
+    titrant.architecture(nn.LazyLinear(3), torch.ones(2, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_takes_the_path_of_a_file(tmp_path):
+    titrant.export(nn.Linear(4, 2), "onnx", tmp_path / "net.onnx", shape=(1, 4))
+    assert titrant.architecture(tmp_path / "net.onnx").parameters == 10
