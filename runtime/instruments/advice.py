@@ -84,7 +84,8 @@ def _layers(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         return
     share = sum(layer.share for layer in leading)
     total = sum(bool(layer.name) for layer in facts.profile.layers)
-    words = f"{counted(len(leading), 'layer')} of {total} take {_percent(share)} of a batch: {_named(leading)}"
+    verb = "takes" if len(leading) == 1 else "take"
+    words = f"{counted(len(leading), 'layer')} of {total} {verb} {_percent(share)} of a batch: {_named(leading)}"
     open_layers = [layer for layer in leading if layer.precision in _FULL]
     gained = {
         method: sum(layer.share for layer in open_layers if method in _of(facts.methods, layer))
