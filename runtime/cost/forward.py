@@ -71,7 +71,7 @@ def gpu_forward_seconds(model: ModelFacts, rates: GpuRates, cost: RunCost, batch
 
 # Where no bench was run: one thread of a small server, fp32 operations a second by its widest instruction set, in the
 # products of many rows, and bytes a second. Processors with AMX are clocked lower: fp32 of ResNet-20 and a perceptron
-# took 1.6 to 1.9 times what 120e9 says, in two engines.
+# took 1.6 to 2.1 times what 120e9 says in onnxruntime.
 _FLOPS_BY_SET, _LEAST_FLOPS, _DEFAULT_BYTES = {"amx_tile": 90e9, "avx512f": 120e9, "avx2": 60e9}, 40e9, 30e9
 # Bytes a second of weights from caches, one thread: 55 to 95 GB/s on processors with AVX-512, weights of 0.5 to 17 MB.
 # Products of few rows are no faster than that, whatever is computed.
