@@ -262,7 +262,7 @@ def inside_text(seen: "SeenInside", *, whole: bool = False) -> str:
 def save_inside(seen: "SeenInside", name: str, file: Path) -> Path:
     """Write what was seen of a model of that name as a page (.html), and return its path.
 
-    RecipeError X662 for any other suffix, X663 for a file that cannot be written.
+    RecipeError X662 for any other suffix, X721 for a file that cannot be written.
     """
     from titrant.runtime.page.write import page_html
     from titrant.schema.values.text import os_reason
@@ -275,7 +275,7 @@ def save_inside(seen: "SeenInside", name: str, file: Path) -> Path:
         file.write_text(page, encoding="utf-8", newline="\n")
     except OSError as error:
         message = f"{file} cannot be written: {os_reason(error)}"
-        raise RecipeError(Diagnostic("X663", message, help="name a file in a folder that exists")) from None
+        raise RecipeError(Diagnostic("X721", message, help="name a file in a folder that exists")) from None
     return file
 
 

@@ -80,7 +80,7 @@ def test_reaches_for_nothing_on_the_network(any_record):
     assert found.tags.count("script") == 1
     assert not re.search(r"fetch|XMLHttp|import\b|eval|innerHTML|src", script)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
     assert "http:" not in text
     assert "https:" not in text
     assert "@import" not in text
