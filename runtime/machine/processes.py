@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,8 @@ KILLED = getattr(signal, "SIGKILL", None)
 def apart() -> dict[str, Any]:
     """Return the arguments with which `subprocess.Popen` starts a process that a key pressed does not reach."""
     if sys.platform == "win32":
+        import subprocess
+
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
@@ -23,6 +24,7 @@ def handed_over(ends: Sequence[int]) -> tuple[Mapping[str, Any], tuple[str, ...]
     """Return the arguments with which a child gets ends of pipes, and what each is called for `taken_over`."""
     if sys.platform == "win32":
         import msvcrt
+        import subprocess
 
         handles = [msvcrt.get_osfhandle(end) for end in ends]
         for handle in handles:
