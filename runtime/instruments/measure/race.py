@@ -174,12 +174,14 @@ def _sizes(source: InputSource, loaded: Sequence[LoadedModel]) -> tuple[int, ...
 
 
 def _prepared(subject: BenchSubject, loaded: LoadedModel, inputs: RunInputs) -> Callable[[], object]:
+    works: list[Callable[[], object]] = []
     try:
-        work = loaded.prepare(inputs)
-        call_unforked(subject.name, work)
+        # A model answers once while it is prepared, and a copy of this process must not go on from there either.
+        call_unforked(subject.name, lambda: works.append(loaded.prepare(inputs)))
+        call_unforked(subject.name, works[0])
     except TitrantError as error:
         raise _of(subject.name, error) from None
-    return work
+    return works[0]
 
 
 def _take_turns(
