@@ -47,7 +47,8 @@ def onnx_architecture(
     blocks, kinds = _blocks(graph)
     names: dict[str, int] = {}
     for node, layer, block in zip(graph.node, facts.layers, blocks, strict=True):
-        read = [item for item in (reads(node) if subgraphs(node) else node.input) if item]
+        read = [item for item in node.input if item]
+        read += sorted(item for item in (reads(node) if subgraphs(node) else ()) if item and item not in read)
         hidden = _hidden(node, layer, read, static, given)
         if hidden == SHAPES:
             static.update(node.output)
