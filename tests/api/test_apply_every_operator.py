@@ -59,8 +59,9 @@ def applied(name, made, scratch):
     inputs = cases.inputs_of(name, made)
     if name not in AS_THEY_ARE:
         inputs = {port: held(value, made) for port, value in inputs.items()}
-    takes_rows = any("rows" in port.kinds for port in catalog.get(name).inputs.values())
-    rows = None if takes_rows or not inputs else dict(made["data.transform:tuning"].inputs)
+    kinds = {kind for port in catalog.get(name).inputs.values() for kind in port.kinds}
+    shows = "rows" not in kinds and kinds & {*backend.kinds(), catalog.ANY_MODEL}
+    rows = dict(made["data.transform:tuning"].inputs) if inputs and shows else None
     return titrant.apply(name, inputs, cases.params_of(name, made), rows=rows, seed=7, scratch=scratch)
 
 
