@@ -61,10 +61,12 @@ def _nvidia() -> Iterator[Accelerator]:
     """Ask the driver's library, which stays loaded: to load it takes longer than to ask it."""
     try:
         import pynvml
-
+    except ImportError:
+        return
+    try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except Exception:  # noqa: BLE001 - no library, no driver or one that is ill: there is no GPU to be read
+    except pynvml.NVMLError:  # no library, no driver or one that is ill: there is no GPU to be read
         return
     for index, handle in enumerate(handles):
         read = partial(_nvidia_use, handle)
