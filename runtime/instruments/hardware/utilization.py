@@ -51,26 +51,29 @@ class Utilization:
     @property
     def mean(self) -> UseSample:
         """The mean over the time that was sampled: `span_seconds` in all, until `seconds` after the beginning."""
-        lengths = [sample.span_seconds for sample in self.samples]
+        return self._summed(self._mean_of)
 
-        def mean(numbers: Sequence[float | None]) -> float | None:
-            pairs = [(n, length) for n, length in zip(numbers, lengths, strict=True) if n is not None]
-            whole = sum(length for _, length in pairs)
-            if not whole:
-                return pairs[-1][0] if pairs else None
-            return sum(number * length for number, length in pairs) / whole
-
-        return self._summed(mean)
+    def _mean_of(self, numbers: Sequence[float | None]) -> float | None:
+        """Return the mean of one number of each sample, None where no sample has it."""
+        pairs = [(n, sample.span_seconds) for n, sample in zip(numbers, self.samples, strict=True) if n is not None]
+        whole = sum(length for _, length in pairs)
+        if not whole:
+            return pairs[-1][0] if pairs else None
+        return sum(number * length for number, length in pairs) / whole
 
     @property
     def peak(self) -> UseSample:
-        """The highest of each; the last sample, which is cut short, counts for CPU where it is the only one."""
+        """The highest of each, and never below the mean.
+
+        A sample that is cut short, as the last one is, counts for CPU where it is the only one.
+        """
         long = [sample.span_seconds >= _SHORT * self.interval for sample in self.samples]
 
         def highest(numbers: Sequence[float | None]) -> float | None:
             given = [number for number in numbers if number is not None]
             whole = [n for n, is_long in zip(numbers, long, strict=True) if is_long and n is not None]
-            return max(whole or given, default=None)
+            mean = self._mean_of(numbers)
+            return None if mean is None else max(*(whole or given), mean)
 
         def highest_bytes(numbers: Sequence[float | None]) -> float | None:
             return max((number for number in numbers if number is not None), default=None)

@@ -11,6 +11,8 @@ import pytest
 import titrant
 from titrant.runtime.instruments.hardware import sampler
 from titrant.runtime.instruments.hardware.accelerators import Accelerator, AcceleratorGoneError, AcceleratorUse
+from titrant.runtime.instruments.hardware.sampler import UseSample
+from titrant.runtime.instruments.hardware.utilization import Utilization
 from titrant.schema.diagnostics.diagnostics import RecipeError
 
 
@@ -37,6 +39,15 @@ def test_samples_what_a_callable_uses_and_returns_what_it_returned():
     assert seen.peak.machine_bytes <= seen.machine_total_bytes
     assert len(seen.mean.cores) == seen.logical_cores
     assert seen.seconds > 0.1
+
+
+def test_has_no_peak_below_the_mean_where_only_the_last_sample_saw_the_work():
+    first = UseSample(0.1, 0.1, 0.2, 0.1, 1, 1, (), ())
+    last = UseSample(0.104, 0.004, 9.0, 1.0, 1, 1, (), ())
+    seen = Utilization(seconds=0.104, interval=0.1, samples=(first, last))
+    assert seen.mean.process_cores == pytest.approx((0.2 * 0.1 + 9.0 * 0.004) / 0.104)
+    assert seen.peak.process_cores == seen.mean.process_cores
+    assert seen.peak.machine_cpu == seen.mean.machine_cpu
 
 
 def test_takes_one_sample_of_what_ends_at_once():
@@ -155,14 +166,21 @@ def two_gpus(monkeypatch, *, dies_after):
 
     devices = (
         Accelerator("GPU 0 (toy)", 2 << 30, read),
-        Accelerator("GPU 1 (toy)", None, lambda: AcceleratorUse(None, 5)),
+        Accelerator("GPU 1 (toy)", None, lambda: samples.append(1) or AcceleratorUse(None, 5)),
     )
+    samples = []
     monkeypatch.setattr(sampler, "accelerators", lambda: devices)
+    return samples
 
 
 def test_says_once_that_an_accelerator_died_and_goes_on(monkeypatch):
-    two_gpus(monkeypatch, dies_after=2)
-    seen = titrant.watch(lambda: time.sleep(0.3), interval=0.05)
+    taken = two_gpus(monkeypatch, dies_after=2)
+
+    def until_it_died():
+        while len(taken) < 6:
+            time.sleep(0.005)
+
+    seen = titrant.watch(until_it_died, interval=0.02)
     assert len(seen.samples) >= 4
     assert [use.utilization for use in (sample.devices[0] for sample in seen.samples)][:3] == [0.5, 0.5, None]
     (note,) = [note for note in seen.notes if "GPU" in note]
