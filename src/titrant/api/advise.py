@@ -67,6 +67,7 @@ def advise(
 
 def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware: "Hardware | None" = None) -> Advised:
     """Return what figures speak for on `hardware` (default: this machine); without suitability no method is named."""
+    from titrant.compiler.decide.levels import LEVELS
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.instruments.layers.roofline import machine_limits
     from titrant.runtime.store.home import open_home
@@ -77,7 +78,8 @@ def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware:
     left = {layer.name: layer.warnings[0] for layer in layers if layer.warnings}
     measured_here = machine.bench is not None and machine.bench.measured
     limits = machine_limits(machine.bench, figures.profile.device) if measured_here else None
-    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits)
+    fewest = {} if suitability is None else {"fewest_bits": LEVELS[suitability.level].fewest_bits}
+    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits, **fewest)
     return Advised(advice_from(facts), figures.profile, figures.times)
 
 
@@ -91,4 +93,4 @@ def _suitability(model: Any, inputs: Any, hardware: "Hardware | None") -> "Suita
     import torch
 
     rows = example_rows(model, inputs)
-    return check_model(model, LEVEL, example=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])
+    return check_model(model, LEVEL, inputs=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])
