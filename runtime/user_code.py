@@ -19,7 +19,7 @@ from titrant.schema.language.nearest import nearest
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import digest_bytes
 
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
@@ -240,7 +240,7 @@ def _forks() -> _Forks:
     return _Forks()
 
 
-def call_in_parent(work: Callable[[], Answer]) -> Answer:
+def call_in_parent(work: Callable[[], Returned]) -> Returned:
     """Call the user's function; a copy of this process that comes back from it, by a fork in it, ends here."""
     process = os.getpid()
     try:
@@ -254,7 +254,7 @@ def call_in_parent(work: Callable[[], Answer]) -> Answer:
     return answer
 
 
-def call_unforked(name: str, work: Callable[[], Answer]) -> Answer:
+def call_unforked(name: str, work: Callable[[], Returned]) -> Returned:
     """Call what is measured or looked into; StepError X674 where it forks, and the copies of this process end here."""
     forks = _forks()
     before = forks.count

@@ -18,6 +18,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.look_inside import ModelInputs
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.instruments.measure.figures import ModelTimes
@@ -41,7 +42,7 @@ class Advised:
 
 def advise(
     model: "torch.nn.Module | str | Path",
-    inputs: Any,
+    inputs: "ModelInputs",
     *,
     engine: str | None = None,
     batches: Sequence[int] = BATCHES,

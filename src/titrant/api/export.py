@@ -17,6 +17,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.look_inside import ModelInputs
     from titrant.runtime.values import Rows, TorchModel
 
 # Rows of inputs that are made up: more than one, so that what depends on the batch size shows.
@@ -48,7 +49,7 @@ def export(
     format: str,
     path: Path | str,
     *,
-    inputs: Any = None,
+    inputs: "ModelInputs | Rows | None" = None,
     shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     dtype: str | Mapping[str, str] | None = None,
     opset: int | None = None,

@@ -13,13 +13,14 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.look_inside import ModelInputs
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.values import Rows
 
 
 def layers(
     model: "torch.nn.Module | str | Path",
-    inputs: Any,
+    inputs: "ModelInputs",
     *,
     engine: str | None = None,
     batch: int | None = None,
