@@ -90,7 +90,7 @@ def _suitability(model: Any, inputs: Any, hardware: "Hardware | None") -> "Suita
     from titrant.api.export import example_rows
 
     if isinstance(model, (str, Path)):
-        return check_model(str(model), LEVEL, hardware=hardware)
+        return check_model(model, LEVEL, hardware=hardware)
     import torch
 
     rows = example_rows(model, inputs)

@@ -1,6 +1,7 @@
 """Say whether a level suits a model that somebody holds, or names, and what becomes of each of its layers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import bare_recipe, bare_suitability, inspect
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_model(
-    model: "torch.nn.Module | str",
+    model: "torch.nn.Module | str | Path",
     level: str = "auto",
     *,
     args: Mapping[str, Any] | None = None,
@@ -36,10 +37,10 @@ def check_model(
     """
     if level not in LEVEL_NAMES:
         raise RecipeError(Diagnostic("P080", f"there is no level {level}", help=f"one of {', '.join(LEVEL_NAMES)}"))
-    if isinstance(model, str):
+    if isinstance(model, (str, Path)):
         if inputs is not None:
             raise RecipeError(Diagnostic("P080", "inputs are of a live module", help="describe them: `input_specs`"))
-        asked = inspect(model, level=level, args=args, input_specs=input_specs, hardware=hardware).suitability
+        asked = inspect(str(model), level=level, args=args, input_specs=input_specs, hardware=hardware).suitability
         assert asked is not None  # a level was asked about
         return asked
     if args is not None:
@@ -57,12 +58,19 @@ def _live(
     input_specs: Sequence[Mapping[str, Any]] | None,
     hardware: Hardware | None,
 ) -> "Suitability":
+    import torch
+
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.machine.detect import detect
+    from titrant.runtime.backends.torch.call import refuse_empty
     from titrant.runtime.inspect.torch import describe_live
     from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
     from titrant.runtime.store.home import open_home
 
+    if not isinstance(module, torch.nn.Module):
+        message = f"a {type(module).__name__} is no model that a level could suit"
+        raise RecipeError(Diagnostic("P080", message, help="give a torch module, a recipe, a file or module:Name"))
+    refuse_empty(module, values=False)
     # Any factory stands for the module in the recipe: the rules look at the facts, not at its name.
     parsed = bare_recipe("titrant.recipes.models:TabularNet", level, None, input_specs)
     named = (parsed.recipe.model.inputs or ()) if input_specs is not None else ()

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
 if TYPE_CHECKING:
     import torch
 
@@ -49,17 +51,25 @@ def prune(
     activation, gradual. `sparsity` is the share that goes, the method's own where it is None, `skip` are patterns of
     module names left as they are, `options` are further parameters (`titrant show operators prune.structured`).
 
-    Raises RecipeError X230 for a method that is not there, X231 for options and X232 for rows that do not fit, and
+    Raises RecipeError X230 for a method that is not there, X231 for options, X232 for rows that do not fit, X675
+    for a module without values yet, and
     what the operator raises where it cannot prune this model.
     """
+    import torch
+
     from titrant.api.live.values import live_model, live_rows
     from titrant.runtime.api import apply, check_params, declaration_of
+    from titrant.runtime.backends.torch.call import refuse_empty
 
     declaration = declaration_of(f"prune.{method}")
     given = {**(options or {}), **({} if sparsity is None else {"sparsity": sparsity})}
     params = check_params(declaration, given | ({"skip": tuple(skip)} if skip else {}))
     shown_rows = live_rows("train", rows)
     judged = shown_rows if tuning is None else live_rows("tuning", tuning)
+    if not isinstance(model, torch.nn.Module):
+        message = f"a {type(model).__name__} cannot be pruned here"
+        raise RecipeError(Diagnostic("X232", message, help="give a torch.nn.Module; a recipe prunes what it trains"))
+    refuse_empty(model)
     place = next((weight.device for weight in model.parameters()), None)
     module = model if place is None or place.type == "cpu" else copy.deepcopy(model).cpu()
     shown = {name: array[:_SHOWN] for name, array in shown_rows.inputs.items()}
