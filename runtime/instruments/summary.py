@@ -8,7 +8,7 @@ from typing import Any
 from titrant.runtime.arrays.libraries import is_module, library_of
 from titrant.runtime.arrays.library import ModulePart
 from titrant.runtime.instruments.checks.statistics import ArrayStatistics, described
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import columns, first_line
 from titrant.schema.values.units import format_size

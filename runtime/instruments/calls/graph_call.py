@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titrant.runtime.instruments.calls.refused_inputs import ADVICE, REFUSED
+from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
 

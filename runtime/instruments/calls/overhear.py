@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253 - its
 
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch, refuse_empty
-from titrant.runtime.instruments.calls.refused_inputs import ADVICE, REFUSED
+from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
 from titrant.runtime.user_code import call_unforked, describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import first_line

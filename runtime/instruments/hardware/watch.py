@@ -11,7 +11,7 @@ from typing import Any
 from titrant.runtime.instruments.hardware.process import machine_bytes
 from titrant.runtime.instruments.hardware.sampler import Sampler
 from titrant.runtime.instruments.hardware.utilization import Utilization, WatchedDevice
-from titrant.runtime.instruments.limits import check_above
+from titrant.runtime.instruments.refused.numbers import check_above
 from titrant.runtime.user_code import call_in_parent
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from titrant.runtime.contract.statistics.paired_runs import BUSY, TimedRuns, compare_runs, waiting_of
-from titrant.runtime.instruments.limits import check_whole
+from titrant.runtime.instruments.refused.numbers import check_whole
 from titrant.runtime.machine.turns import PERCENTILES, Runs, cpu_tells, percentiles
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 

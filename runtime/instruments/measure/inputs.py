@@ -7,7 +7,7 @@ from typing import Any
 from titrant.runtime.backends.runnable import RunInputs, as_array
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import TimedInput
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 

@@ -13,7 +13,6 @@ from typing import Any
 from titrant.runtime.api import Listener
 from titrant.runtime.backends.runnable import LoadedModel, RunInputs
 from titrant.runtime.backends.session import Spec
-from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
 from titrant.runtime.instruments.measure.figures import (
     BatchTimes,
     BenchSettings,
@@ -32,6 +31,7 @@ from titrant.runtime.instruments.measure.inputs import (
     rows_of,
 )
 from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, raised
+from titrant.runtime.instruments.refused.inputs import refused_inputs
 from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
 from titrant.runtime.user_code import call_unforked
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError

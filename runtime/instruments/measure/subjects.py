@@ -10,7 +10,7 @@ from titrant.runtime.backends import backend
 from titrant.runtime.backends.runnable import LoadedModel, LoadedSession, RunInputs, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.machine.devices import why_not
 from titrant.runtime.user_code import call_unforked, describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.runtime.instruments.limits import check_above, check_whole
 from titrant.runtime.instruments.memory.log import signed
 from titrant.runtime.instruments.memory.usage import usage
+from titrant.runtime.instruments.refused.numbers import check_above, check_whole
 from titrant.runtime.machine.peak_memory import hand_back
 from titrant.runtime.user_code import call_in_parent
 from titrant.schema.values.frozen import dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.instruments.subject.subject import GivenSpecs, InspectedModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import first_line

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.runtime.values import ExportedModel, OnnxModel, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError

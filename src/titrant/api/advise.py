@@ -18,7 +18,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.look_inside import ModelInputs
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.instruments.measure.figures import ModelTimes

@@ -10,7 +10,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.look_inside import ModelInputs
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.instruments.architecture.readers.torch_module import CallTensors
 
@@ -43,7 +43,7 @@ def architecture(
 
     from titrant.runtime.instruments.architecture.architecture import Architecture
     from titrant.runtime.instruments.architecture.readers.torch_module import of_module
-    from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
 
     if not isinstance(model, torch.nn.Module):
         message = f"a {type(model).__name__} has no architecture that titrant draws"

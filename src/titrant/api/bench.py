@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import is_run
 from titrant.api.starter.request import is_reference
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass

@@ -12,7 +12,7 @@ from titrant.schema.recipe.recipe import LEVEL_NAMES
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.look_inside import ModelInputs
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.compiler.predict.suitability import Suitability
 
 
@@ -64,7 +64,7 @@ def _live(
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.backends.torch.call import refuse_empty
     from titrant.runtime.inspect.torch import describe_live
-    from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
     from titrant.runtime.store.home import open_home
 
     if not isinstance(module, torch.nn.Module):

@@ -17,7 +17,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.look_inside import ModelInputs
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.values import Rows, TorchModel
 
 # Rows of inputs that are made up: more than one, so that what depends on the batch size shows.

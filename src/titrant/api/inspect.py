@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import reading
 from titrant.api.starter.request import holds_program, is_reference
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts
 from titrant.schema.language.parse import ParsedRecipe, parse, read

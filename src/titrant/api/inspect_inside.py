@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import bare_recipe, is_run, source_of
 from titrant.api.starter.request import is_reference
-from titrant.runtime.instruments.limits import check_whole
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
+from titrant.runtime.instruments.refused.numbers import check_whole
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import ParsedRecipe, read
 from titrant.schema.values.canonical import read_back

@@ -13,7 +13,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 if TYPE_CHECKING:
     import torch
 
-    from titrant.api.look_inside import ModelInputs
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.values import Rows
 
@@ -40,10 +40,10 @@ def layers(
     takes, StepError X680 for an engine that tells nothing of its layers, X220 for a device that is not there, X683 for
     inputs that it cannot answer, X674 for a forward that forks, and what the conversion raises.
     """
-    from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
     from titrant.runtime.instruments.layers.profile import profile_layers
-    from titrant.runtime.instruments.limits import check_above, check_whole
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
+    from titrant.runtime.instruments.refused.numbers import check_above, check_whole
 
     check_whole("threads", threads, 1)
     check_above("seconds", seconds, 0, "seconds")

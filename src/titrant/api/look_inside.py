@@ -1,6 +1,5 @@
 """Look inside a model that somebody holds, or a file: its health, its attention, or it beside another one."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,14 +7,12 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.health.finding import ModelHealth
     from titrant.runtime.instruments.subject.subject import InspectedModel
 
     ModelOrFile = torch.nn.Module | str | Path
-    ModelInputs = (
-        torch.Tensor | np.ndarray | Sequence[torch.Tensor | np.ndarray] | Mapping[str, torch.Tensor | np.ndarray]
-    )
 
 
 def check_health(model: "ModelOrFile", inputs: "ModelInputs | None" = None) -> "ModelHealth":

@@ -10,7 +10,7 @@ from titrant.compiler.bind.check_files import ENDINGS
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
-from titrant.runtime.instruments.missing import no_file
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import ModelFacts, TensorSpec
 from titrant.schema.values.canonical import canonical_json

@@ -178,7 +178,7 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
 
     from titrant.runtime.backends.torch.call import call
     from titrant.runtime.inspect.torch_forward import named_outputs
-    from titrant.runtime.instruments.calls.refused_inputs import refused_inputs
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
     from titrant.runtime.user_code import call_unforked
 
     ready, kind = on_cpu(module), type(module)
