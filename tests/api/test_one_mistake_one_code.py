@@ -152,17 +152,6 @@ def test_says_of_a_number_with_which_nothing_can_be_measured(name):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_watches_what_forks_without_a_copy_that_goes_on(tmp_path):
-    before, went_on = os.getpid(), tmp_path / "went_on"
-    copy = titrant.watch(os.fork).result
-    with went_on.open("a") as file:
-        file.write("x")
-    if os.getpid() != before:
-        os._exit(0)
-    os.waitpid(copy, 0)
-    assert went_on.read_text() == "x"
-
-
 def test_takes_arrays_and_mappings_as_the_inputs_of_a_live_model():
     given = (ROWS, ROWS.numpy(), [ROWS], {"x": ROWS}, {"x": np.ones((2, 4), np.float32)})
     flops = {titrant.check_model(Net(), "balanced", inputs=inputs).flops for inputs in given}

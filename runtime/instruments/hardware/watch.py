@@ -12,7 +12,6 @@ from titrant.runtime.instruments.hardware.process import machine_bytes
 from titrant.runtime.instruments.hardware.sampler import Sampler
 from titrant.runtime.instruments.hardware.utilization import Utilization, WatchedDevice
 from titrant.runtime.instruments.refused.numbers import check_above
-from titrant.runtime.user_code import call_in_parent
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 
@@ -29,7 +28,7 @@ def watch(
     with `cores` every logical core as well. A sample is taken every `interval` seconds in a thread, more rarely where
     samples would cost more than a hundredth of the time, and one at the end, so that there is always one. `seconds` is
     the longest that is sampled: the callable goes on after it, and its whole time is in the result. Code that lets no
-    other thread run is sampled before and after it only. A copy of the process that a fork in it makes ends with it.
+    other thread run is sampled before and after it only.
 
     The callable's own error is raised as it is; what was sampled until then is its attribute `utilization`. Raises
     TypeError for what cannot be called, RecipeError X671 for times that are not above 0, and X701 where a generator or
@@ -43,7 +42,7 @@ def watch(
     sampler.start()
     begun = time.monotonic()
     try:
-        result = call_in_parent(callable)
+        result = callable()
     except BaseException as error:
         sampler.stop()
         # An exception of a class with slots takes no attribute.
