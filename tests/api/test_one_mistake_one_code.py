@@ -151,7 +151,6 @@ def test_says_of_a_number_with_which_nothing_can_be_measured(name):
     assert str(raised.value) == f"X671: {message} (give {advice})"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_takes_arrays_and_mappings_as_the_inputs_of_a_live_model():
     given = (ROWS, ROWS.numpy(), [ROWS], {"x": ROWS}, {"x": np.ones((2, 4), np.float32)})
     flops = {titrant.check_model(Net(), "balanced", inputs=inputs).flops for inputs in given}

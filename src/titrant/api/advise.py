@@ -79,8 +79,8 @@ def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware:
     left = {layer.name: layer.warnings[0] for layer in layers if layer.warnings}
     measured_here = machine.bench is not None and machine.bench.measured
     limits = machine_limits(machine.bench, figures.profile.device) if measured_here else None
-    fewest = {} if suitability is None else {"fewest_bits": LEVELS[suitability.level].fewest_bits}
-    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits, **fewest)
+    bits = LEVELS[LEVEL if suitability is None else suitability.level].fewest_bits
+    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits, fewest_bits=bits)
     return Advised(advice_from(facts), figures.profile, figures.times)
 
 

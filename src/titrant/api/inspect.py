@@ -235,7 +235,7 @@ def _weights(
     _refuse({"args": args, "inputs": inputs}, "a weights file")
     file = Path(subject)
     if not file.is_file():
-        raise RecipeError(_no_model(subject))
+        raise _no_model(subject)
     if file.suffix.lower() != ".safetensors":
         message = f"{file.name} can only be read with torch, and holds no model"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
