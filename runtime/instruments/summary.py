@@ -176,12 +176,13 @@ def _line(line: ParameterLine, statistics: ArrayStatistics | None) -> ParameterL
 
 def _onnx_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]":
     from titrant.runtime.backends.onnxruntime.mend import mend
+    from titrant.runtime.inspect.graph.constants import constants
+    from titrant.runtime.inspect.graph.parameters import count_parameters as graph_parameters
     from titrant.runtime.inspect.graph.parameters import graph_tensors, inlined, numbers_of
-    from titrant.runtime.inspect.onnx import count_parameters as graph_parameters
     from titrant.runtime.operators.model.load_onnx import read_graph
 
     graph = inlined(mend(read_graph(str(file))[0])[0]).graph
-    for tensor in graph_tensors(graph, graph_parameters(graph)):
+    for tensor in graph_tensors(graph, graph_parameters(graph, constants(graph))):
         constant = tensor.constant
         line = ParameterLine(
             tensor.name, constant.shape, constant.dtype, constant.bytes, constant.size, False, tensor.tied,

@@ -123,6 +123,8 @@ def _flat(nested: "Sequence[int | _Nested]") -> Iterator[int]:
 
 def _grouped(operations: Sequence[Operation], places: Sequence[int], depth: int) -> "list[int | _Nested]":
     """Gather the operations at these places by the block that they stand in at this depth, in an order of execution."""
+    if all(len(operations[place].block) <= depth for place in places):
+        return list(places)
     keys: list[object] = [
         operations[place].block[depth] if len(operations[place].block) > depth and depth < _DEEPEST else place
         for place in places
@@ -155,6 +157,8 @@ def _sorted_groups(operations: Sequence[Operation], groups: Mapping[object, list
     """Return the groups, each after those it reads from and as early as its first operation; None: a circle."""
     group_of = {place: key for key, members in groups.items() for place in members}
     maker = {name: key for place, key in group_of.items() for name in operations[place].outputs}
+    if not maker:  # no data flow is known
+        return list(groups)
     after: dict[object, set[object]] = {key: set() for key in groups}
     ahead = dict.fromkeys(groups, 0)
     for place, key in group_of.items():

@@ -1,6 +1,7 @@
 """What is said of a layer: the family of its kind, the blocks by its name, its kernel and widths."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 # A kind's family, by how a name begins once it is in small letters and without "_"; the first that fits.
 _BEGINS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ LEGEND: Mapping[str, str] = {
 _LIGHT = ("norm", "pool", "other")
 
 
+@cache
 def family(kind: str) -> str:
     """Return the family of a kind: attention, recurrent, product, table, join, norm, pool, subgraph or other."""
     word = kind.lower().replace("_", "").replace(".", "")
