@@ -184,6 +184,15 @@ class CandidateSearch:
 
 
 @dataclass(frozen=True)
+class Unobserved:
+    """What a recipe asks to look at, and a step of this operator cannot: `subject` is the original or a candidate."""
+
+    operator: str
+    subject: str
+    because: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be done, why, and what it must keep."""
 
@@ -215,6 +224,7 @@ class Plan:
     mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tracker → its options; changes no result
+    unobserved: tuple[Unobserved, ...] = ()  # what was asked to be looked at, and cannot be
     profiled: tuple[str, ...] = ()  # what of the run itself is measured beside its steps, of PROFILED
 
     @cached_property
@@ -255,7 +265,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             del gate["own"]
     if not value["contract"]["waivers"]:
         del value["contract"]["waivers"]
-    del value["warnings"], value["judged"], value["power"], value["tracking"]
+    del value["warnings"], value["judged"], value["power"], value["tracking"], value["unobserved"]
     if value["search_minutes"] is None:
         del value["search_minutes"]
     if not value["mended_at_most"]:

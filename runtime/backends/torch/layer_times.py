@@ -55,27 +55,26 @@ def profile_modules(
     session, module = adapted(opened), opened.module
     seen = _look(session, module, inputs)
     clock = _Clock(module, _waiting(device), ranges=device.startswith("cuda"))
-    wholes: list[tuple[float, float]] = []
+    wholes: list[_Whole] = []
 
     def profiled() -> None:
         with clock.watching():
-            begin = time.perf_counter()
+            spent, begin = time.process_time(), time.perf_counter()
             session.run(inputs)
-            wholes.append((begin, time.perf_counter() - begin))
+            wholes.append(_Whole(begin, time.perf_counter() - begin, time.process_time() - spent))
 
     turns = in_turns(lambda: session.run(inputs), profiled, seconds)
-    runs = clock.runs[WARM:]
-    cost = _hook_cost(_waiting(device))
+    runs, watched = clock.runs[WARM:], wholes[WARM:]
+    added = undisturbed([whole.cpu_seconds for whole in watched]) - undisturbed(turns.cpu)
+    cost = _hook_cost(_waiting(device)).fitted(added / max(len(runs[-1]), 1))
     own, own_cpu = _own_seconds(runs, cost)
-    outside = [
-        whole - sum(call.seconds + cost.around for call in run if call.outermost)
-        for run, (_, whole) in zip(runs, wholes[WARM:], strict=True)
-    ]
+    by_cpu = threads == 1 and device == "cpu"
+    outside = [_outside(run, whole, cost, by_cpu=by_cpu) for run, whole in zip(runs, watched, strict=True)]
     rows = (
         replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
         for row in _rows(module, seen, own, own_cpu)
     )
-    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1][0])))
+    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1].begin)))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -158,6 +157,19 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
+class _Whole:
+    """One watched run: when it began, and what it took."""
+
+    begin: float
+    seconds: float
+    cpu_seconds: float
+
+
+# How far the cost of watching a call, as measured on modules that do nothing, may be from what it adds to this model.
+_LEAST_FIT, _MOST_FIT = 0.5, 3.0
+
+
+@dataclass(frozen=True)
 class _HookCost:
     """What watching one call adds, by the wall clock and in CPU time: to the call itself, and to whoever makes it."""
 
@@ -165,6 +177,23 @@ class _HookCost:
     around: float
     cpu_inside: float
     cpu_around: float
+
+    def fitted(self, added: float) -> "_HookCost":
+        """Return the cost in proportion to what watching added to a call of the model itself, in CPU time.
+
+        Modules that do nothing find the hooks in the caches; between layers that work they are read anew. Where layers
+        take long, what was added is lost in their dispersion: then the cost stays near to what was measured.
+        """
+        fit = min(max(added / max(self.cpu_inside + self.cpu_around, 1e-9), _LEAST_FIT), _MOST_FIT)
+        return _HookCost(self.inside * fit, self.around * fit, self.cpu_inside * fit, self.cpu_around * fit)
+
+
+def _outside(run: Sequence[_Call], whole: _Whole, cost: _HookCost, *, by_cpu: bool) -> float:
+    """Return what a watched run takes outside the calls of modules, without what watching took."""
+    calls = [call for call in run if call.outermost]
+    if by_cpu:
+        return whole.cpu_seconds - sum(call.cpu_seconds + cost.cpu_around for call in calls)
+    return whole.seconds - sum(call.seconds + cost.around for call in calls)
 
 
 def _hook_cost(wait: Callable[[], None], calls: int = 64, rounds: int = 9) -> _HookCost:

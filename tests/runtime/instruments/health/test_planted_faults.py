@@ -45,6 +45,13 @@ def test_finds_nothing_in_a_healthy_network(net):
     assert str(health) == "health of 10 tensors and 6 answers on 32 rows: nothing is broken"
 
 
+def test_says_what_there_is_to_look_at_where_nothing_holds_weights():
+    assert str(titrant.check_health(nn.ReLU())) == (
+        "it holds no weights to look at: give it rows (--rows 8, or inputs), and its answers are looked at"
+    )
+    assert str(titrant.check_health(nn.ReLU(), ROWS)).startswith("health of 1 answer on 32 rows: ")
+
+
 def _fill(parameter, value):
     with torch.no_grad():
         parameter.copy_(value) if isinstance(value, torch.Tensor) else parameter.fill_(value)
