@@ -184,15 +184,6 @@ class CandidateSearch:
 
 
 @dataclass(frozen=True)
-class Unobserved:
-    """What a recipe asks to look at, and a step of this operator cannot: `subject` is the original or a candidate."""
-
-    operator: str
-    subject: str
-    because: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will be done, why, and what it must keep."""
 
@@ -224,7 +215,8 @@ class Plan:
     mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tracker → its options; changes no result
-    unobserved: tuple[Unobserved, ...] = ()  # what was asked to be looked at, and cannot be
+    # What was asked to be looked at, and cannot be: operator → "original" or a candidate → why.
+    unobserved: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     profiled: tuple[str, ...] = ()  # what of the run itself is measured beside its steps, of PROFILED
 
     @cached_property

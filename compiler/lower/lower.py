@@ -129,7 +129,7 @@ def lower(
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
         tracking=decisions.settled.tracking,
-        unobserved=tuple(unobserved(answering, original, candidates, made_before)),
+        unobserved=unobserved(answering, original, candidates, made_before),
         profiled=tuple(name for name in PROFILED if getattr(bound.recipe.profile, name)),
     )
 

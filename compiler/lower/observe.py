@@ -8,7 +8,7 @@ from titrant.compiler.lower.chains import Original
 from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import given_kinds, split_reference, takes
 from titrant.runtime.backends import backend
-from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step, Unobserved
+from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
@@ -76,16 +76,18 @@ def observations(
 
 def unobserved(
     answering: Answering, original: Original, candidates: Sequence[Candidate], made: Sequence[Step]
-) -> Iterator[Unobserved]:
-    """Say what the recipe asks to look at and no step looks at, and why: nothing is left out silently."""
+) -> dict[str, dict[str, str]]:
+    """Say what the recipe asks to look at and no step looks at: operator → "original" or a candidate → why."""
     kinds = _kinds(answering, original, candidates, made)
+    refused: dict[str, dict[str, str]] = {}
     for observed in asked_for(answering.bound.recipe):
         port = answering.maker.declare(observed.operator).inputs[MODEL]
         labels = [backend.kinds()[kind].label for kind in port.kinds if kind in backend.kinds()]
         for subject, kind in kinds.items():
             if not takes(port, kind):
                 because = f"it is {backend.kinds()[kind].title}, and {observed.operator} reads {', '.join(labels)}"
-                yield Unobserved(observed.operator, subject, because)
+                refused.setdefault(observed.operator, {})[subject] = because
+    return refused
 
 
 def _kinds(

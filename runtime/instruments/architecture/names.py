@@ -63,12 +63,11 @@ def name_path(name: str) -> tuple[str, ...] | None:
         parts = name.split(".")
     if len(parts) < 2:
         return None if not name.startswith("/") else ()
-    path: list[str] = []
-    above = ""
-    for part in parts[:-1]:
-        inside = part[len(above) + 1 :] if above and part.startswith(f"{above}.") else part
-        above = part
-        path.append(inside)
+    path = parts[:-1]
+    for place in range(len(path) - 1, 0, -1):
+        above = path[place - 1]
+        if path[place].startswith(f"{above}."):
+            path[place] = path[place][len(above) + 1 :]
     return tuple(path)
 
 

@@ -10,10 +10,9 @@ from titrant.runtime.instruments.health.finding import ModelHealth
 from titrant.runtime.instruments.health.section import health_section
 from titrant.runtime.page.section import PageSection
 from titrant.runtime.report.candidates import Shown, leading, shown_candidates
-from titrant.runtime.report.observed.architecture import architecture_section
 from titrant.runtime.report.observed.layers import layers_section
 from titrant.runtime.report.observed.plots import plots_section
-from titrant.runtime.report.observed.summary import summary_section
+from titrant.runtime.report.observed.summary import architecture_section, summary_section
 from titrant.runtime.report.record_view import Record
 from titrant.schema.values.canonical import read_back
 
@@ -48,11 +47,8 @@ def _sections(operator: str, record: Record, subjects: Collection[str]) -> Itera
     """Lay out what an operator saw; what it could not look into is a line below the first section."""
     rows = [row for row in record.values.observed if row.operator == operator]
     failed = {row.subject: row.failed for row in rows if row.failed}
-    failed |= {
-        each.subject: each.because
-        for each in record.plan.unobserved
-        if each.operator == operator and each.subject in subjects
-    }
+    refused = record.plan.unobserved.get(operator, {})
+    failed |= {subject: because for subject, because in refused.items() if subject in subjects}
     if not rows and not failed:
         return
     seen = {row.subject: row.value for row in rows if not row.failed}
