@@ -23,10 +23,9 @@ from titrant.runtime.backends.profile import (
     EngineProfile,
     LayerSpan,
     TimedLayer,
-    counted_less,
-    counting_cost,
     in_turns,
     undisturbed,
+    without_profiler,
 )
 from titrant.runtime.backends.session import adapted
 
@@ -82,13 +81,13 @@ def profile_operations(
     by_cpu = threads == 1 and device == "cpu"
     whole = undisturbed(turns.cpu if by_cpu else turns.plain)
     taken = {str(place): (each.seconds, 1) for place, each in enumerate(operations)}
-    cost = counting_cost(taken, whole)
-    operations = tuple(replace(each, seconds=max(each.seconds - cost, 0.0)) for each in operations)
+    alone, notes = without_profiler(taken, whole, "OpenVINO")
+    operations = tuple(replace(each, seconds=alone[str(place)]) for place, each in enumerate(operations))
     names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
     profile = turns.profile(tuple(rows), turns.gaps([inside] * turns.runs, wholes), tuple(_spans(names, operations)))
-    return replace(profile, told_when=False, notes=tuple(counted_less("an operation", cost, "OpenVINO")))
+    return replace(profile, told_when=False, notes=notes)
 
 
 @dataclass(frozen=True)

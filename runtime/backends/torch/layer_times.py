@@ -16,7 +16,15 @@ from torch.nn.modules.module import (  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 
-from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, undisturbed
+from titrant.runtime.backends.profile import (
+    WARM,
+    EngineProfile,
+    LayerSpan,
+    TimedLayer,
+    in_turns,
+    undisturbed,
+    undisturbed_runs,
+)
 from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
@@ -67,14 +75,15 @@ def profile_modules(
     runs, watched = clock.runs[WARM:], wholes[WARM:]
     added = undisturbed([whole.cpu_seconds for whole in watched]) - undisturbed(turns.cpu)
     cost = _hook_cost(_waiting(device)).fitted(added / max(len(runs[-1]), 1))
-    own, own_cpu = _own_seconds(runs, cost)
     by_cpu = threads == 1 and device == "cpu"
-    outside = [_outside(run, whole, cost, by_cpu=by_cpu) for run, whole in zip(runs, watched, strict=True)]
+    kept = undisturbed_runs([whole.cpu_seconds if by_cpu else whole.seconds for whole in watched])
+    own, own_cpu = _own_seconds([runs[place] for place in kept], cost)
+    outside = sum(_outside(runs[place], watched[place], cost, by_cpu=by_cpu) for place in kept) / len(kept)
     rows = (
         replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
         for row in _rows(module, seen, own, own_cpu)
     )
-    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1].begin)))
+    profile = turns.profile(tuple(rows), outside, tuple(_spans(module, runs[-1], wholes[-1].begin)))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -290,8 +299,8 @@ def _format(answer: Any) -> str:
 def _rows(
     module: torch.nn.Module,
     seen: Mapping[str, _Part],
-    seconds: Mapping[str, Sequence[float]],
-    cpu: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, float],
+    cpu: Mapping[str, float],
 ) -> Iterator[TimedLayer]:
     """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
     parts = dict(module.named_modules())
@@ -306,8 +315,8 @@ def _rows(
             kind=_class(parts[name]),
             engine_op=", ".join(_named(noted.operations)),
             precision=precision_in(parts[name], noted.answer),
-            seconds=undisturbed(seconds[name]),
-            cpu_seconds=undisturbed(cpu[name]),
+            seconds=seconds[name],
+            cpu_seconds=cpu[name],
             calls=noted.calls,
             read_bytes=noted.read_bytes,
             answer_bytes=noted.answer_bytes,
@@ -318,7 +327,7 @@ def _rows(
             yield TimedLayer(name, _class(parts[name]), _UNCALLED, "", 0.0, 0.0, calls=0, parts=(name,))
     others = [name for name in seen if name not in layers]
     operations = dict.fromkeys(operation for name in others for operation in seen[name].operations)
-    rest, rest_cpu = (sum(undisturbed(taken[name]) for name in others) for taken in (seconds, cpu))
+    rest, rest_cpu = (sum(taken[name] for name in others) for taken in (seconds, cpu))
     yield TimedLayer("", "", ", ".join(_named(operations)), "", rest, rest_cpu, calls=len(others))
 
 
@@ -339,20 +348,19 @@ def _nearest(name: str, layers: Collection[str], seen: Mapping[str, _Part]) -> s
     return _NOBODY
 
 
-def _own_seconds(
-    runs: Sequence[Sequence[_Call]], cost: _HookCost
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return what each module took in each run, without those that it called and what watching took."""
-    wall, cpu = dict[str, list[float]](), dict[str, list[float]]()
-    for place, run in enumerate(runs):
-        for call in run:
-            of_wall = wall.setdefault(call.name, [0.0] * len(runs))
-            of_wall[place] += max(call.seconds - call.inside - cost.inside - call.calls * cost.around, 0.0)
-            of_cpu = cpu.setdefault(call.name, [0.0] * len(runs))
-            of_cpu[place] += max(
-                call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around, 0.0
-            )
-    return wall, cpu
+def _own_seconds(runs: Sequence[Sequence[_Call]], cost: _HookCost) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what each module takes in the mean of these runs, without those that it calls and what watching takes."""
+    wall, cpu = dict[str, float](), dict[str, float]()
+    for call in (call for run in runs for call in run):
+        seconds = call.seconds - call.inside - cost.inside - call.calls * cost.around
+        spent = call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around
+        wall[call.name] = wall.get(call.name, 0.0) + seconds
+        cpu[call.name] = cpu.get(call.name, 0.0) + spent
+    return _mean(wall, len(runs)), _mean(cpu, len(runs))
+
+
+def _mean(sums: Mapping[str, float], runs: int) -> dict[str, float]:
+    return {name: max(seconds / runs, 0.0) for name, seconds in sums.items()}
 
 
 def _named(operations: Collection[str]) -> Iterator[str]:

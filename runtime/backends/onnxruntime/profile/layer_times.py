@@ -19,11 +19,10 @@ from titrant.runtime.backends.profile import (
     EngineProfile,
     LayerSpan,
     TimedLayer,
-    counted_less,
-    counting_cost,
     in_turns,
     uncollected,
     undisturbed,
+    without_profiler,
 )
 from titrant.runtime.backends.session import adapted
 
@@ -62,12 +61,11 @@ def profile_nodes(
     names = ComputedNodes.of(ran, written, layers)
     taken = _taken(runs)
     whole = undisturbed(turns.cpu if threads == 1 and device == "cpu" else turns.plain)
-    cost = counting_cost(taken, whole)
-    alone = {name: max(seconds - cost * calls, 0.0) for name, (seconds, calls) in taken.items()}
+    alone, notes = without_profiler(taken, whole, "onnxruntime's profiler")
     # While it is profiled, most of what lies between nodes is the profiler's writing: the rest is told by difference.
     between = whole - sum(alone.values())
     profile = turns.profile(tuple(_added_up(names, runs[-1], alone)), between, tuple(_spans(names, runs[-1])))
-    return replace(profile, notes=tuple(counted_less("a node", cost, "onnxruntime's profiler")))
+    return replace(profile, notes=notes)
 
 
 def _taken(runs: Sequence[ProfiledBatch]) -> dict[str, tuple[float, int]]:
