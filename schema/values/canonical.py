@@ -33,8 +33,8 @@ def plain(value: object) -> Any:
     if kind is dict:
         return _mapping(cast("dict[str, object]", value))
     if names := _fields(cast("Any", kind)):
-        items = _values(cast("Any", kind))(value)
-        return {name: item if type(item) in _SCALARS else plain(item) for name, item in zip(names, items, strict=True)}
+        said = zip(names, _values(cast("Any", kind))(value), strict=True)
+        return {name: item if type(item) in _SCALARS else plain(item) for name, item in said}
     return _rare(value)
 
 
