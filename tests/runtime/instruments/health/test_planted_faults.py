@@ -134,6 +134,22 @@ def test_reads_weights_files_by_the_names_of_their_tensors(net, tmp_path):
     assert ("dead_channels", "warning", "state_dict.conv") in kinds(titrant.check_health(tmp_path / "net.pt"))
 
 
+def test_reads_programs_by_their_layers_and_scripts_as_a_whole(net, tmp_path):
+    _fill(net.hidden.weight[0, 0], float("nan"))
+    torch.export.save(torch.export.export(net, (ROWS,)), tmp_path / "net.pt2")
+    program = titrant.check_health(tmp_path / "net.pt2", {"image": ROWS.numpy()})
+    live = titrant.check_health(net, ROWS)
+    assert kinds(program) == kinds(live)
+    assert {each.layer for each in program.answers if not each.operation} == {
+        each.layer for each in live.answers if not each.operation
+    }
+    torch.jit.freeze(torch.jit.trace(net, ROWS)).save(tmp_path / "net.pt")
+    script = titrant.check_health(tmp_path / "net.pt", {"image": ROWS.numpy()})
+    assert ("nan", "fault", "linear_1") in kinds(script)
+    assert script.notes[0].startswith("TorchScript does not say which layer computes")
+    assert titrant.check_health(tmp_path / "net.pt").notes == ()
+
+
 def test_leaves_the_module_as_it_was(net):
     net.train()
     net.head.eval()
