@@ -6,6 +6,7 @@ The request is what `titrant.compiler.facts.inspect.request` gives:
 parameter model; "others" has those of model.load for the models beside the original, by key.
 """
 
+import gc
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -91,6 +92,7 @@ def onnx_alone(request: Mapping[str, Any]) -> tuple[dict[str, Any], "OnnxReading
     """Answer about an ONNX file alone, and return what was read of it: a file is read once."""
     from titrant.runtime.inspect.onnx import read_onnx
 
+    gc.freeze()  # what is imported by now is no garbage: looking for some in it takes longer than counting layers
     steps = request["steps"]
     params = ModelLoadOnnxParams.model_validate_json(json.dumps(steps["model.load_onnx"]))
     reading = read_onnx(params, None, first_look=bool(request.get("first_look")))

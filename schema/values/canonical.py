@@ -113,7 +113,12 @@ def _defaults(kind: type) -> tuple[object, ...]:
 
 def canonical_json(value: object) -> str:
     """Write a value as JSON with sorted keys, no spaces and UTF-8 text: the same value always gives the same bytes."""
-    return encodable(_WRITER.encode(plain(value)))
+    return json_text(plain(value))
+
+
+def json_text(value: object) -> str:
+    """Write JSON types as `canonical_json` does, without looking for what is none: that takes twice as long."""
+    return encodable(_WRITER.encode(value))
 
 
 def encodable(json_text: str) -> str:

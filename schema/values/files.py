@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from titrant.schema.values.canonical import canonical_json, plain, sha256
+from titrant.schema.values.canonical import json_text, plain
 from titrant.schema.values.text import printable
 
 # A file descriptor that is opened without it turns line ends into others on Windows.
@@ -121,14 +121,14 @@ def json_object(path: Path) -> dict[str, Any] | None:
 
 
 def remember(place: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an answer by rename, with a digest of it, and return it as it will be read back.
+    """Write an answer of JSON types by rename, with a digest of it, and return it as it will be read back.
 
     A disk that refuses costs only asking again next time.
     """
     # Each part is written once: an answer about a large model has megabytes.
-    parts = {name: canonical_json(part) for name, part in answer.items()}
+    parts = {name: json_text(part) for name, part in answer.items()}
     text = _joined(parts)
-    sealed = _joined({**parts, _SEAL: canonical_json(hashlib.sha256(text.encode()).hexdigest())})
+    sealed = _joined({**parts, _SEAL: json_text(hashlib.sha256(text.encode()).hexdigest())})
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(place, sealed.encode(), durable=False)
@@ -137,7 +137,7 @@ def remember(place: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _joined(parts: Mapping[str, str]) -> str:
     """Write the canonical JSON of an object, of the canonical JSON of its parts."""
-    return "{" + ",".join(f"{canonical_json(name)}:{parts[name]}" for name in sorted(parts)) + "}"
+    return "{" + ",".join(f"{json_text(name)}:{parts[name]}" for name in sorted(parts)) + "}"
 
 
 def remembered(place: Path) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def remembered(place: Path) -> dict[str, Any]:
     answer = json_object(place) or {}
     seal = answer.pop(_SEAL, None)
     with suppress(ValueError):  # an infinite number, which nobody wrote
-        return answer if seal is None or seal == sha256(answer) else {}
+        return answer if seal is None or seal == hashlib.sha256(json_text(answer).encode()).hexdigest() else {}
     return {}
 
 
