@@ -20,7 +20,7 @@ def mend(model: onnx.ModelProto, *, batches: bool = True) -> tuple[onnx.ModelPro
     """
     notes = []
     if repeated := rename_nodes(model):
-        notes.append(f"{repeated} nodes whose names stood before are renamed")
+        notes.append(f"{repeated:,} nodes whose names stood before are renamed")
     if fixed := fix_weights(model):
         notes.append(f"{fixed} weights are no longer inputs too, which kept engines from folding them")
     version = opset(model)

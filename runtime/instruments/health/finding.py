@@ -94,6 +94,8 @@ def verdict(health: ModelHealth) -> str:
     looked = [counted(len(health.tensors), "tensor")] * bool(health.tensors)
     if health.answers:
         looked.append(f"{counted(len(health.answers), 'answer')} on {counted(health.rows, 'row')}")
+    if not looked and health.rows:
+        return "it holds no weights, and no layer or activation whose answers could be broken: nothing to look at"
     if not looked:
         return "it holds no weights to look at: give it rows (--rows 8, or inputs), and its answers are looked at"
     sound = "nothing is broken" if health.ok else ""

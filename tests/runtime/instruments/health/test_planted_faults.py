@@ -50,6 +50,7 @@ def test_says_what_there_is_to_look_at_where_nothing_holds_weights():
         "it holds no weights to look at: give it rows (--rows 8, or inputs), and its answers are looked at"
     )
     assert str(titrant.check_health(nn.ReLU(), ROWS)).startswith("health of 1 answer on 32 rows: ")
+    assert str(titrant.check_health(nn.Flatten(), ROWS)).endswith("could be broken: nothing to look at")
 
 
 def _fill(parameter, value):
