@@ -97,13 +97,12 @@ def test_imports_every_module(system, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory):
+def planned(tmp_path_factory, warm):
     """A recipe that was planned once as it is, so that the facts of its model and data are there."""
     folder = tmp_path_factory.mktemp("platforms")
     (folder / "recipe.yaml").write_text((ROOT / "recipes" / "breast_cancer.yaml").read_text("utf-8"))
-    environment = os.environ | {"TITRANT_HOME": str(folder / "home")}
-    arguments = [sys.executable, "-m", "titrant", "plan", "recipe.yaml"]
-    subprocess.run(arguments, cwd=folder, env=environment, check=True, capture_output=True)
+    done = warm("-m", "titrant", "plan", "recipe.yaml", cwd=folder, env={"TITRANT_HOME": str(folder / "home")})
+    assert done.returncode == 0, done.stderr
     return folder
 
 
