@@ -232,6 +232,7 @@ if __name__ == "__main__":
     forget_endings()
     assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
     subprocess.Popen = Started
+    os.fsync = lambda file: None  # as in the tests' own process
     gc.collect()
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
