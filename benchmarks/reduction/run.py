@@ -1,9 +1,9 @@
 """Remove whole blocks of a ResNet-20, train it again, and hold it against int8 alone and the fine-tuned original.
 
-    TITRANT_DATA=/path python benchmarks/reduction/run.py [--epochs 6] [--copies 1] [--out FOLDER]
+    TITRANT_DATA=/path python benchmarks/reduction/run.py [--epochs 3] [--copies 3] [--out FOLDER]
 
 One recipe: the pretrained CIFAR ResNet-20 on JPEG images, blocks removed one after the other as long as enough is kept,
-recovery on the 5,000 training images (and changed copies of them) with the original as teacher, then int8. The control,
+recovery on the 5,000 training images (and changed copies of them) with the control as teacher, then int8. The control,
 which the recipe's contract compares with, is the original after the same training. A fifth of the test images chooses,
 the others judge. Everything is timed in turns, in one process with one thread, by process CPU time.
 
@@ -26,13 +26,13 @@ from titrant.schema.values.frozen import dataclass
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = (
-    HERE / "augmented.py", ROOT / "tests" / "models" / "resnet20.py", ROOT / "tests" / "real" / "modules" / "cifar.py",
+    HERE / "augmented.py", HERE / "channels_last.py", ROOT / "tests" / "models" / "resnet20.py", ROOT / "tests" / "real" / "modules" / "cifar.py",
 )  # fmt: skip
 RECIPE = """\
 titrant: 1
 name: resnet20-reduced
 task: multiclass_classification
-model: {{factory: "resnet20:ResNet20", weights: {data}/resnet20_cifar10/resnet20-12fca82f.th}}
+model: {{factory: "channels_last:resnet20", weights: {data}/resnet20_cifar10/resnet20-12fca82f.th}}
 data:
   source: {{factory: "augmented:sources", args: {{folder: {data}/cifar10_jpeg, copies: {copies}}}}}
   inputs: [image]
@@ -53,8 +53,11 @@ train:
   momentum: 0.9
   weight_decay: 0.0005
   schedule: one_cycle
+  precision: {precision}
   early_stop: none
-reduction: {{pruning: {{method: blocks}}, distillation: {{temperature: 2, weight: 0.7}}}}
+reduction:
+  pruning: {{method: blocks}}
+  distillation: {{teacher: fine_tuned, temperature: 4, weight: 0.9, layers: [layer3]}}
 quantization: {{method: ort.static}}
 validation: {{retention: 0.9877, require: evidence}}
 """
@@ -68,7 +71,8 @@ def laid_out(folder: Path, data: Path, options: argparse.Namespace) -> Path:
     for module in MODULES:
         shutil.copy(module, folder)
     recipe = folder / "reduced.yaml"
-    recipe.write_text(RECIPE.format(data=data, epochs=options.epochs, copies=options.copies), "utf-8")
+    terms = {"epochs": options.epochs, "copies": options.copies, "precision": options.precision}
+    recipe.write_text(RECIPE.format(data=data, **terms), "utf-8")
     return recipe
 
 
@@ -148,8 +152,10 @@ def promises(measured: list[Row]) -> Iterator[tuple[str, bool]]:
 def main() -> int:
     """Run the recipe, write what came of it, and hold it against the promises."""
     parser = argparse.ArgumentParser(description="reduction of a residual network", epilog=__doc__)
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of recovery and of the control")
-    parser.add_argument("--copies", type=int, default=1, help="changed copies of each training image")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of recovery and of the control")
+    parser.add_argument("--copies", type=int, default=3, help="changed copies of each training image")
+    parser.add_argument("--precision", default="bf16", help="of the training: bf16, or fp32 where that is emulated")
+    parser.add_argument("--home", type=Path, help="where results are kept, to go on from; default: nowhere")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of results.md")
     options = parser.parse_args()
     if "TITRANT_DATA" not in os.environ:
@@ -157,7 +163,7 @@ def main() -> int:
     import titrant
 
     with tempfile.TemporaryDirectory() as work:
-        home = Path(work) / "home"
+        home = (options.home or Path(work) / "home").absolute()
         os.environ["TITRANT_HOME"] = str(home)
         recipe = laid_out(Path(work) / "recipe", Path(os.environ["TITRANT_DATA"]), options)
         record = titrant.run(titrant.plan(titrant.read(recipe), trust=True), listen=heard)
