@@ -26,7 +26,8 @@ from titrant.schema.values.frozen import dataclass
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = (
-    HERE / "augmented.py", HERE / "channels_last.py", ROOT / "tests" / "models" / "resnet20.py", ROOT / "tests" / "real" / "modules" / "cifar.py",
+    HERE / "augmented.py", HERE / "channels_last.py",
+    ROOT / "tests" / "models" / "resnet20.py", ROOT / "tests" / "real" / "modules" / "cifar.py",
 )  # fmt: skip
 RECIPE = """\
 titrant: 1

@@ -316,7 +316,8 @@ def test_learns_in_two_processes_what_it_learns_in_one(torch_model, roles, apply
     """A projection is trained beside, each process asks the teacher itself, and the sweep is made before."""
     params = {"epochs": 2, "batch_size": 32, "layers": ("layers.1",), "optimizer": "sgd", "find_learning_rate": True}
     one, two = (trained(apply, torch_model, roles, params | more) for more in ({}, {"processes": 2}))
-    for curve in ("loss", "tuning_loss", "tuning_accuracy", "sweep"):
+    assert two.outputs["curves"]["sweep"] == one.outputs["curves"]["sweep"]
+    for curve in ("loss", "tuning_loss", "tuning_accuracy"):
         assert two.outputs["curves"][curve] == pytest.approx(one.outputs["curves"][curve], rel=1e-4), curve
     assert two.measurements["learning_rate"] == one.measurements["learning_rate"]
     assert two.measurements["start_tuning_loss"] == one.measurements["start_tuning_loss"]
