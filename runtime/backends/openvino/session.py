@@ -133,17 +133,21 @@ def _other_shape(name: str, shape: tuple[int, ...], rank: int) -> Diagnostic:
 def specs(graph: "openvino.Model") -> tuple[Spec, ...]:
     """Read a graph's inputs; a dimension without a number is free."""
     return tuple(
-        (name, _shape(item.partial_shape), _dtype(item.element_type))
+        (name, shape_of(item.partial_shape), type_of(item.element_type))
         for name, item in zip(input_names(graph), graph.inputs, strict=True)
     )
 
 
-def _shape(shape: Any) -> tuple[int | str, ...]:
+def shape_of(shape: Any) -> tuple[int | str, ...]:
+    """Return a partial shape, "batch" for a first dimension without a number and "any" for others; () of any rank."""
+    if shape.rank.is_dynamic:
+        return ()
     sizes = [int(size.get_length()) if size.is_static else "any" for size in shape]
     return tuple("batch" if place == 0 and size == "any" else size for place, size in enumerate(sizes))
 
 
-def _dtype(element: Any) -> str:
+def type_of(element: Any) -> str:
+    """Return an element type as NumPy calls it, text as object."""
     if element.get_type_name() == "string":
         return "object"
     return str(element.to_dtype())
