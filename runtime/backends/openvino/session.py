@@ -11,7 +11,7 @@ from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.openvino.ir import IrModel, about, input_names, precision_of, read, read_file
 from titrant.runtime.backends.openvino.library import compiled, reason
 from titrant.runtime.backends.runnable import LoadedSession, Runnable
-from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, failed_advice, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class IrSession:
         try:
             answers = self._infer(self._tensors(feed))
         except RuntimeError as error:
-            advice = "run the file with such a batch in OpenVINO alone; where it fails too, export it anew"
+            advice = failed_advice("OpenVINO", feed)
             shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
             message = f"openvino failed on a batch of {shapes}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=reason(error))) from None
