@@ -76,7 +76,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
     sources = params.sources.values()
     readers = {
         "sklearn.datasets": any(source.sklearn for source in sources),
-        "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pandas": any(source.csv or source.parquet for source in sources),
         "pyarrow.csv": any(source.csv for source in sources),
         "titrant.runtime.data.delimited.read": any(source.csv for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
