@@ -22,7 +22,7 @@ DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundR
 IMAGE = "image"
 
 # What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
-FOLDER_LABEL = "label"
+FOLDER_LABEL, FOLDER_MASK = "label", "mask"
 CLASSIFYING = ("binary_classification", "multiclass_classification")
 
 # How many steps a random case of a model with recurrent state has.
@@ -134,7 +134,7 @@ def section(recipe: Recipe) -> Data:
 def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     """Return the names of inputs and label that every step uses: the section's, else the first source's own.
 
-    The subfolders of an image folder are a label without a name, which is called `label`.
+    The subfolders of an image folder are a label without a name, which is called `label`; its masks are called `mask`.
     """
     data = section(recipe)
     inputs, label = data.input_columns, data.label_name
@@ -144,6 +144,9 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     sources = [source for source in (data.source, *(data.sources or {}).values()) if source is not None]
     if label is None and recipe.task in CLASSIFYING and any(source.image_folder is not None for source in sources):
         label = FOLDER_LABEL
+    folders = [source.image_folder for source in sources if source.image_folder is not None]
+    if label is None and any(folder.masks is not None for folder in folders):
+        label = FOLDER_MASK
     return None if inputs is None else list(inputs), label
 
 
@@ -222,6 +225,8 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
         params["csv_options"] = source.csv.model_dump(mode="json", exclude_none=True, exclude={"path"})
     if source.image_folder is not None:
         params["images"] = _reading(source.image_folder)
+        if source.image_folder.masks is not None:
+            params["masks"] = files[f"{key}.image_folder.masks"].as_param()
     for name in ("sklearn", "factory", "inputs", "label"):
         value = getattr(source, name, None)
         if value is not None:
