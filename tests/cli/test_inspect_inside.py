@@ -67,6 +67,9 @@ def test_says_what_is_broken_and_what_helps(attending):
 
 def test_shows_where_a_model_attends_and_tokens_only_on_request(attending):
     answer = attending.here("inspect", "own:Attends", "--attention", "--inputs", IDS, "--out", "a.html")
+    page = (attending.folder / "a.html").read_text("utf-8")
+    assert "<details" not in page  # heads are seen at once
+    assert "head 1" in page
     assert answer.out.startswith(ATTENTION), answer.all
     assert "first row" not in answer.out
     assert "heads averaged" in (attending.folder / "a.html").read_text("utf-8")

@@ -93,6 +93,13 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception, arguments
     """
     reason = first_line(error)
     layer, name = _failing_layer(module, tensors, arguments)
+    if isinstance(layer, torch.nn.Embedding) and (beyond := _beyond(layer, tensors)) is not None:
+        table = f"{layer.num_embeddings:,} tokens, 0 to {layer.num_embeddings - 1}"
+        message = (
+            f"the model cannot answer a batch of {_forms(tensors)}: {name}it holds {table}, and the batch has others"
+        )
+        advice = "take the tokenizer that the model was trained with, or build the model for as many tokens as it gives"
+        return StepError(Diagnostic("X221", message, help=advice, said=f"the furthest of them is token {beyond}"))
     standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
@@ -112,6 +119,14 @@ def raised_by_forward(tensors: list[torch.Tensor], error: Exception) -> StepErro
 
 def _forms(tensors: list[torch.Tensor]) -> str:
     return ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+
+
+def _beyond(layer: torch.nn.Embedding, tensors: list[torch.Tensor]) -> int | None:
+    """Return the token furthest beyond a table of embeddings; None where all whole numbers of the batch are in it."""
+    whole = [tensor for tensor in tensors if not tensor.is_floating_point() and tensor.numel()]
+    ends = [int(end) for tensor in whole for end in (tensor.min(), tensor.max())]
+    others = [token for token in ends if not 0 <= token < layer.num_embeddings]
+    return max(others, key=abs, default=None)
 
 
 def raised_by_torch(error: BaseException) -> bool:

@@ -54,7 +54,8 @@ class Architecture:
     def sections(self) -> tuple[PageSection, ...]:
         """Return the sections of a page: facts where there are any, drawing, complexity, layers and parameters."""
         drawn = architecture_sections(self.graph)
-        return drawn if self.facts is None else model_sections(self.facts, drawn)
+        shown = sum(not operation.hidden for operation in self.operations)
+        return drawn if self.facts is None else model_sections(self.facts, drawn, shown)
 
     def save(self, file: Path | str) -> Path:
         """Write the drawing (.svg), or a page (.html) that also has every closed block, the complexity and the layers.

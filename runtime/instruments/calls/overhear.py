@@ -46,7 +46,7 @@ def overhear(
     tensors, call = _call(module, inputs)
     entered: list[str] = []
     listening = [_Operations(entered, operated)] if operated is not None else []
-    with _evaluating(module), _hooked(module, entered, answered), torch.no_grad():
+    with _evaluating(module), _hooked(module, entered, answered), _by_node(module, entered, answered), torch.no_grad():
         try:
             for mode in listening:
                 mode.__enter__()
@@ -104,6 +104,46 @@ def _hooked(module: torch.nn.Module, entered: list[str], answered: Answered | No
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _by_node(module: torch.nn.Module, entered: list[str], answered: Answered | None) -> Iterator[None]:
+    """Run an exported program node by node meanwhile: its modules hold weights and are never called."""
+    if not isinstance(module, torch.fx.GraphModule) or not any(map(_layer_of, module.graph.nodes)):
+        yield
+        return
+    runner = _Nodes(module, entered, answered)
+    module.forward = lambda *args, **named: runner.run(*args, *named.values())
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+class _Nodes(torch.fx.Interpreter):
+    """Runs the nodes of a program, each as an operation of the layer that the program says it is of."""
+
+    def __init__(self, module: torch.fx.GraphModule, entered: list[str], answered: Answered | None) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # an error is told with the layer, not with the node
+        self._parts, self._entered, self._answered = dict(module.named_modules()), entered, answered
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        """Run a node; the last one of a layer gives the layer's answer."""
+        layer = _layer_of(n)
+        self._entered.append(layer)
+        answer = super().run_node(n)
+        self._entered.pop()
+        # Modules without weights, such as a dropout, are not kept in a program.
+        if layer and layer in self._parts and self._answered is not None and _layer_of(n.next) != layer:
+            self._answered(layer, self._parts[layer], answer)
+        return answer
+
+
+def _layer_of(node: torch.fx.Node) -> str:
+    """Return the innermost module that a program says a node is of, as it is named when it is first called."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]).partition("@")[0] if stack else ""
 
 
 def _hooks(name: str, entered: list[str], answered: Answered | None) -> tuple[Any, Any]:

@@ -41,6 +41,13 @@ class InspectedModel:
         """Whether it can be called, rather than be read only."""
         return self.module is not None or self.graph is not None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What cannot be told of what it computes."""
+        if self.module is None or not _is_scripted(self.module):
+            return ()
+        return ("TorchScript does not say which layer computes: its answers are named after the whole, in their order",)
+
     def tensors(self) -> Iterator[LayerTensor]:
         """Yield what its layers hold, one tensor at a time."""
         if self.module is not None:
@@ -86,7 +93,7 @@ def _file(path: Path, name: str) -> InspectedModel:
 
         program, module = program_module(path)
         return InspectedModel(name, module=module, specs=program_specs(program))
-    if _is_script(path):
+    if holds_script(path):
         from titrant.runtime.backends.torch.program.original import read_script
 
         return InspectedModel(name, module=read_script(path))
@@ -109,7 +116,14 @@ def _graph(path: Path, name: str) -> InspectedModel:
     return InspectedModel(name, graph=model, folder=path.parent, specs=specs)
 
 
-def _is_script(path: Path) -> bool:
+def _is_scripted(module: "torch.nn.Module") -> bool:
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def holds_script(path: Path) -> bool:
+    """Tell a TorchScript file from any other."""
     if not zipfile.is_zipfile(path):
         return False
     try:

@@ -34,6 +34,20 @@ def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
                 continue
             seen.add(id(tensor))
             yield tensor_of(name, layer or type(part).__name__, part, tensor)
+    if isinstance(module, torch.jit.ScriptModule):
+        yield from _constants(module)
+
+
+def _constants(script: "torch.jit.ScriptModule") -> Iterator[LayerTensor]:
+    """Yield the weights of a frozen script, which are constants of its code: a layer is named by its operation."""
+    from titrant.runtime.backends.torch.executed import calls_with_constants
+
+    seen: set[int] = set()
+    for layer, _, held in calls_with_constants(script.inlined_graph):
+        for last, tensor in held.items():
+            if tensor.data_ptr() not in seen:
+                seen.add(tensor.data_ptr())
+                yield tensor_of(f"{layer}.{last}", layer, None, tensor)
 
 
 def own_tensors(part: "torch.nn.Module") -> "list[tuple[str, torch.Tensor]]":

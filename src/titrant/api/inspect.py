@@ -310,15 +310,13 @@ def _bare(
 ) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
-    from titrant.compiler.facts.inspect import drawn_facts, model_facts
+    from titrant.compiler.facts.inspect import model_facts
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
     with reading(), inspector(bound, home) as (ask, _):
-        if drawn:
-            model, values = drawn_facts(bound, ask, home.path / "facts", shown=shown)
-        else:
-            model, values = model_facts(bound, ask, home.path / "facts", shown=shown), None
+        cache, first_look = home.path / "facts", level is None
+        model, values = model_facts(bound, ask, cache, shown=shown, drawn=drawn, first_look=first_look)
     architecture = _architecture(values, model)
     release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:

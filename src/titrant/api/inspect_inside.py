@@ -281,7 +281,7 @@ def save_inside(seen: "SeenInside", name: str, file: Path) -> Path:
 
 
 def _sections(seen: "SeenInside", name: str) -> "tuple[PageSection, ...]":
-    from titrant.runtime.instruments.attention.section import attention_section
+    from titrant.runtime.instruments.attention.section import attention_sections
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.comparison.section import comparison_sections
     from titrant.runtime.instruments.health.finding import ModelHealth
@@ -291,4 +291,4 @@ def _sections(seen: "SeenInside", name: str) -> "tuple[PageSection, ...]":
         return comparison_sections(seen)
     if isinstance(seen, ModelHealth):
         return (health_section({name: seen}),)
-    return (attention_section({name: seen}),)
+    return attention_sections({name: seen})

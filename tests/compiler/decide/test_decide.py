@@ -506,3 +506,14 @@ def test_lists_the_values_of_a_subgroup_without_what_gives_small_ones_away(count
     found = decided(text, "level=balanced", f"report.min_cell={least}", data=data, model=case.MODEL)
     assert line(found, "data.subgroups.sex").chosen == said
     assert not [one for one in decided(case.RECIPE).decisions if one.rule == "subgroups.found"]
+
+
+def test_says_which_of_several_outputs_is_judged_and_what_becomes_of_the_others():
+    logits, features = (TensorSpec(name, ("batch", 2), "float32") for name in ("logits", "features"))
+    both = replace(case.MODEL, outputs=(logits, features))
+    line = next(line for line in case.decided(model=both).decisions if line.rule == "output.first")
+    assert line.chosen == "logits"
+    assert line.because.startswith("the others (features) are compared with nothing: a candidate may change them")
+    written = case.decided(case.RECIPE, "model.output={name: features}", model=both).decisions
+    assert [line.chosen for line in written if line.rule == "output.written"] == ["features"]
+    assert not any(line.rule.startswith("output.") for line in case.decided().decisions)

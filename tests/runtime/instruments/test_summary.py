@@ -144,6 +144,27 @@ def test_reads_a_safetensors_file(tmp_path):
     assert {line.name: line.mean for line in found.lines}["weight"] == 1.0
 
 
+def test_reads_programs_and_scripts_frozen_or_not(tmp_path):
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    rows = torch.ones(2, 3)
+    torch.export.save(torch.export.export(net, (rows,)), tmp_path / "net.pt2")
+    traced = torch.jit.trace(net, rows)
+    traced.save(tmp_path / "traced.pt")
+    torch.jit.freeze(traced).save(tmp_path / "frozen.pt")
+    for file, names in (
+        ("net.pt2", ["0.weight", "0.bias", "2.weight", "2.bias"]),
+        ("traced.pt", ["0.weight", "0.bias", "2.weight", "2.bias"]),
+        ("frozen.pt", ["linear_0.weight", "linear_0.bias", "linear_1.weight", "linear_1.bias"]),
+    ):
+        found = titrant.summary(tmp_path / file)
+        assert [line.name for line in found.lines] == names
+        assert found.counts == titrant.Counts(26, 0, 4 * 26)
+        assert found.lines[0].mean == pytest.approx(net[0].weight.double().mean().item())
+    (tmp_path / "other.pt2").write_bytes(b"nothing")
+    with pytest.raises(titrant.TitrantError, match="X212"):
+        titrant.summary(tmp_path / "other.pt2")
+
+
 def test_counts_mlx_modules_as_torch_does():
     class Net(mlx.nn.Module):
         def __init__(self):

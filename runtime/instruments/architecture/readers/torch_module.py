@@ -100,6 +100,20 @@ def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], ca
     return replace(drawn, notes=(*drawn.notes, *_unreached(drawn, module)))
 
 
+def of_specs(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec]) -> LayerGraph:
+    """Return the architecture of a live module by a call with zeros of these shapes; it stays as it is.
+
+    Raises StepError X156 when the call fails with values and without.
+    """
+    with _kept_generators(module):
+        try:
+            with _fake_mode():
+                return follow(name, _shadow(module), specs)
+        except StepError:
+            drawn = follow(name, _shadow(module), specs)
+    return replace(drawn, notes=(*drawn.notes, "its code decides by values: drawn is the way that zeros take"))
+
+
 def _traced(
     name: str, module: "torch.nn.Module", named: Mapping[str, Any], made: Callable[[], Any], cases: int
 ) -> LayerGraph:

@@ -1,6 +1,7 @@
 """A drawing: copies stand once, skips are drawn, no box lies on another, and three hundred layers stay readable."""
 
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -12,6 +13,7 @@ from titrant.runtime.instruments.architecture.architecture import Architecture
 from titrant.runtime.instruments.architecture.fold import folded
 from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, Operation
 from titrant.runtime.instruments.architecture.view import view
+from titrant.schema.facts import Layer, ModelFacts
 
 from .nets import IMAGE, Attending, ResNet, TwoInputs, UNet, long_net
 
@@ -120,6 +122,16 @@ def test_escapes_names_and_shortens_long_ones(tmp_path):
 def test_draws_a_model_without_layers():
     assert ">no layers<" in Architecture(LayerGraph("empty", ())).plot().svg
     assert titrant.architecture(nn.Identity(), torch.zeros(2, 3)).plot().svg.startswith("<svg")
+
+
+def test_says_how_many_are_drawn_where_layers_are_another_number():
+    facts = ModelFacts("factory", "d", 4, 4, 16, (Layer("a", "Linear", 4, 16),), (), ())
+    operations = (Operation("a", "Linear", outputs=("t",)), Operation("add", "add", inputs=("t",)))
+    shown = Architecture(LayerGraph("net", operations), facts).sections()[0].table.rows[0]
+    assert shown == ("layers", "1; 2 are drawn: each call of one, and what is computed between them")
+    hidden = (replace(operations[0], hidden="shapes"),)
+    shown = Architecture(LayerGraph("net", hidden), facts).sections()[0].table.rows[0]
+    assert shown == ("layers", "1, of which 0 are drawn")
 
 
 def test_draws_several_inputs_and_outputs():

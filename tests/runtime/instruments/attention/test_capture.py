@@ -121,6 +121,14 @@ def test_captures_what_an_onnx_file_computes(tmp_path):
     assert list(stored) == ["layers.0.self_attn", "layers.1.self_attn"]
 
 
+def test_names_the_layers_of_a_program_as_the_module_does(tmp_path):
+    model = encoder()
+    torch.export.save(torch.export.export(model, (ROWS,)), tmp_path / "net.pt2")
+    live, stored = titrant.capture_attention(model, ROWS), titrant.capture_attention(tmp_path / "net.pt2", ROWS.numpy())
+    assert list(stored) == list(live)
+    assert all(np.abs(live[name] - stored[name]).max() < 1e-5 for name in live)
+
+
 def graph_of(node, inputs, initializers=()):
     from onnx import TensorProto, helper, numpy_helper
 
