@@ -5,7 +5,6 @@ import json
 import shutil
 import warnings
 
-import numpy as np
 import pytest
 
 FEW = ("--iterations", "6", "--warmup", "1")
