@@ -208,7 +208,7 @@ def test_adds_rows_up_over_the_runs_that_the_whole_is_of():
 def test_scales_the_cost_of_watching_to_what_it_added_within_bounds(added, inside):
     from titrant.runtime.backends.torch.layer_times import _HookCost
 
-    cost = _HookCost(2e-6, 1e-6, 2e-6, 1e-6).fitted(added)
+    cost = _HookCost(2e-6, 1e-6, 2e-6, 1e-6).fitted(added, by_cpu=True)
     assert (cost.inside, cost.cpu_around) == (pytest.approx(inside), pytest.approx(inside / 2))
 
 
