@@ -122,6 +122,20 @@ def file_facts(bound: BoundRecipe, ask: Ask, cache: Path) -> tuple[ModelFacts, D
     return answer.model, files
 
 
+def given_facts(
+    bound: BoundRecipe, operator: str, files: Mapping[str, Path], ask: Ask, cache: Path
+) -> tuple[ModelFacts, dict[str, Any]]:
+    """Return what is known of files that an operator loads by itself, and its parameters; kept as `facts` does.
+
+    `files` are by the parameter that takes them.
+    """
+    digests = FileDigests(cache / "files.json")
+    params = {name: file.as_param() for name, file in digest_files(replace(bound, files=files), digests).items()}
+    answer = _answer(bound, ask, cache, digests, {"seed": bound.recipe.seed, "steps": {operator: params}})
+    digests.save()
+    return answer.model, params
+
+
 def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True, drawn: bool = False) -> Facts:
     """Return what is known of the recipe's model and data, asking only when something that the answer rests on moved.
 

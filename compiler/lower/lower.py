@@ -8,6 +8,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.recovery import learns_from_fine_tuned
 from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
 from titrant.compiler.decide.rule import Decisions, ExportRequest
@@ -30,7 +31,7 @@ from titrant.compiler.lower.chains import (
     possible_facts,
 )
 from titrant.compiler.lower.earlier import earlier_loads
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
+from titrant.compiler.lower.judge import CONTROL, REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
 from titrant.compiler.lower.observe import observations, unobserved
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
@@ -202,7 +203,7 @@ def _prepare(
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
-    teacher = ""
+    teacher = f"{CONTROL}.model" if learns_from_fine_tuned(bound.recipe) else ""
     if (load := decisions.settled.teacher) is not None:
         because, teacher = "reduction.distillation.teacher", "teacher.model"
         steps.append(maker.make("teacher", load.operator, load.params, {}, stage="prepare", because=because))

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.backends.torch.factory import source_files
 from titrant.runtime.inspect.weights import BY_HEADER
 from titrant.runtime.operators.model.load import ModelLoadParams
@@ -20,7 +22,7 @@ from titrant.runtime.operators.model.load_exported import ModelLoadExportedParam
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
-from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.plan import files_in
 from titrant.schema.values.canonical import plain, without_defaults
 
@@ -124,9 +126,26 @@ def describe_model(steps: Mapping[str, str], data: DataFacts | None, task: str, 
 
         script = ModelLoadTorchscriptParams.model_validate_json(steps["model.load_torchscript"])
         return describe_script(script, data, task)
+    for kind in backend.kinds().values():
+        if kind.loader is not None and kind.loader.operator in steps:
+            params = json.loads(steps[kind.loader.operator])
+            return _kept_module(kind, params) if kind.loader.facts is None else kind.loader.facts(params)
     from titrant.runtime.inspect.torch import describe_torch
 
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _kept_module(kind: ModelKind, params: Mapping[str, Any]) -> ModelFacts:
+    """Look at the module that a file describes itself."""
+    from titrant.runtime.inspect.torch import describe_live
+
+    (file,) = (Path(given["path"]) for given in params.values())
+    kept = kind.load(file)
+    specs = [TensorSpec(name, shape, dtype) for name, shape, dtype in kept.inputs]
+    digest = "+".join(given["digest"] for given in params.values())
+    facts = describe_live(kept.module, specs)
+    named = zip(facts.outputs, kept.outputs, strict=False)
+    return replace(facts, digest=digest, outputs=tuple(replace(spec, name=name) for spec, name in named))
 
 
 def _other_of(key: str, params: Mapping[str, Any], data: DataFacts, seed: int) -> dict[str, Any]:
@@ -168,6 +187,10 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.get("data.unlabeled", {}).get("source", {}),
     ]
     loads = [params.get("factory") for name, params in steps.items() if name in ("model.load", "student", "teacher")]
+    for each in (kind.loader for kind in backend.kinds().values()):
+        if each is not None and each.code is not None and each.operator in steps:
+            codes = (each.code(Path(given["path"])) for given in steps[each.operator].values())
+            loads += [code.factory for code in codes if code is not None]
     for factory in [*loads, *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             digests[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any
 from titrant.runtime.arrays.libraries import is_module, library_of
 from titrant.runtime.arrays.library import ModulePart
 from titrant.runtime.instruments.checks.statistics import ArrayStatistics, described
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import columns, first_line
 from titrant.schema.values.units import format_size
@@ -31,8 +32,8 @@ def count_parameters(model: Any) -> Counts:
     which none trains. A module's values are not read and may be on the meta device; of an .onnx or .safetensors file a
     header or graph is read, the others are loaded. MLX's quantized weights count as the numbers that they stand for.
 
-    Raises RecipeError P080 for a file of another form or one that cannot be read, StepError X160 for a damaged graph,
-    TypeError for what is no model, and ValueError for a parameter that has no shape yet.
+    Raises RecipeError X702 for a file that is not there, P080 for one of another form or that cannot be read, X675 for
+    a parameter that has no shape yet, StepError X160 for a damaged graph, TypeError for what is no model.
     """
     return _counts(_lines(model, values=False))
 
@@ -137,6 +138,8 @@ def _lines(model: Any, *, values: bool) -> "Iterator[ParameterLine]":
     if read is None:
         advice = f"name {_FORMS}, or load it and give the module"
         raise RecipeError(Diagnostic("P080", f"{file.name} is no file whose parameters are listed", help=advice))
+    if not file.is_file():
+        raise no_file(file)
     yield from read(file, values=values)
 
 
@@ -147,7 +150,9 @@ def _module_lines(module: Any, *, values: bool) -> "Iterator[ParameterLine]":
     for part in parts:
         form = library.form(part.array)
         if form.shapeless:
-            raise ValueError(f"{part.name} has no shape yet: call the model once, with inputs as it will get")
+            from titrant.runtime.backends.torch.call import refuse_empty
+
+            refuse_empty(module, values=False)
     read = [part for part in parts if values and not part.tied]
     statistics = dict(zip((part.name for part in read), described([part.array for part in read]), strict=True))
     for part in parts:
@@ -214,8 +219,6 @@ def _safetensors_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]"
 
     try:
         tensors = read_header(file)
-    except FileNotFoundError:
-        raise _unreadable(file, "there is no such file") from None
     except (ValueError, OSError) as error:
         raise _unreadable(file, f"it cannot be read: {error}") from None
     for tensor in tensors:

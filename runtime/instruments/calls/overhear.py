@@ -9,9 +9,9 @@ import torch  # noqa: TID253 - its very subject
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.arguments import arguments_of
-from titrant.runtime.backends.torch.call import raised_by_torch
-from titrant.runtime.instruments.weights.of_module import refuse_empty
-from titrant.runtime.user_code import describe, said_by
+from titrant.runtime.backends.torch.call import raised_by_torch, refuse_empty
+from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
+from titrant.runtime.user_code import call_unforked, describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
@@ -37,12 +37,12 @@ def overhear(
     `inputs` are a tensor or array, a list of them in the order of the forward, or a mapping of its names to them.
     Operations are named as torch does (`aten::relu`), with the layer that is being called, "" for the module itself.
     Fast paths that torch takes around layers are off meanwhile, so that each operation is seen. A compiled module is
-    called as it was before. Every part's training mode is as it was afterwards. Raises RecipeError X682 for a module
-    without values and for inputs that hold no tensor, StepError X683 with the layer where the forward raises.
+    called as it was before. Every part's training mode is as it was afterwards. Raises RecipeError X675 for a module
+    without values and X682 for inputs that hold no tensor, StepError X683 with the layer where the forward raises and
+    X674 for one that forks.
     """
     module = getattr(module, "_orig_mod", module)
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        refuse_empty(name, tensor)
+    refuse_empty(module)
     tensors, call = _call(module, inputs)
     entered: list[str] = []
     listening = [_Operations(entered, operated)] if operated is not None else []
@@ -51,7 +51,7 @@ def overhear(
             for mode in listening:
                 mode.__enter__()
             try:
-                return call()
+                return call_unforked(type(module).__name__, call)
             finally:
                 for mode in listening:
                     mode.__exit__(None, None, None)
@@ -203,9 +203,8 @@ def _failed(
     where = f"layer {name} ({type(layer).__name__}{shaped}): " if name else ""
     own = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     reason = first_line(error) if own or not entered else describe(error)
-    message = f"the model cannot answer {given}: {where}{reason}"
-    advice = "give inputs of the shapes and types that it takes, the batch first"
-    return StepError(Diagnostic("X683", message, help=advice, said="" if own else said_by(error)))
+    message = f"the model cannot answer a batch of {given}: {where}{reason}"
+    return StepError(Diagnostic(REFUSED, message, help=ADVICE, said="" if own else said_by(error)))
 
 
 def tensors_of(answer: Any) -> list[torch.Tensor]:

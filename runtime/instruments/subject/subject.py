@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.runtime.values import ExportedModel, OnnxModel, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -66,7 +67,8 @@ class InspectedModel:
 def subject_of(model: Any, name: str = "") -> InspectedModel:
     """Open a module, a model as operators hand it on, or the path of a file.
 
-    Raises RecipeError P080 for anything else, and StepError where a file cannot be read.
+    Raises RecipeError X702 for a file that is not there, P080 for anything else, and StepError where a file cannot be
+    read.
     """
     if isinstance(model, TorchModel):
         return InspectedModel(name or model.factory, module=model.module, specs=model.inputs)
@@ -82,8 +84,7 @@ def subject_of(model: Any, name: str = "") -> InspectedModel:
 
 def _file(path: Path, name: str) -> InspectedModel:
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is not there"
-        raise RecipeError(Diagnostic("P080", f"{path} {what}", help=f"give {_READ}"))
+        raise no_file(path)
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _graph(path, name)

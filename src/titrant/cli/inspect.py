@@ -90,7 +90,7 @@ def call(options: argparse.Namespace) -> int:
         options.model,
         level=options.level,
         args=parse_json(options.args, "--args", dict),
-        inputs=parse_json(options.inputs, "--inputs", list),
+        input_specs=parse_json(options.inputs, "--inputs", list),
         overrides=options.overrides,
         trust=options.trust,
         drawn=options.out is not None,

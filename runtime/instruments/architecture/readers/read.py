@@ -42,8 +42,7 @@ def read(request: Mapping[str, Any]) -> dict[str, Any]:
 def _onnx(steps: Mapping[str, Any], reading: "OnnxReading") -> LayerGraph:
     from titrant.runtime.instruments.architecture.readers.onnx_graph import onnx_architecture
 
-    operator = "model.load_onnx"
-    name = Path(steps[operator][_FILES[operator]]["path"]).name
+    name = Path(steps["model.load_onnx"][_FILES["model.load_onnx"]]["path"]).name
     return onnx_architecture(name, reading.graph, reading.facts, reading.shapes, reading.cases)
 
 

@@ -37,18 +37,18 @@ def overlap(first, second):
 
 @pytest.mark.parametrize("net", [ResNet(4), UNet()], ids=["residual", "skips"])
 def test_lays_no_box_on_another(net):
-    svg = titrant.architecture(net, IMAGE).picture().svg
+    svg = titrant.architecture(net, IMAGE).plot().svg
     placed = boxes(svg)
     assert len(placed) > 5
     assert not [pair for pair in combinations(placed, 2) if overlap(*pair)]
 
 
 def test_draws_copies_once_with_how_many_there_are():
-    svg = titrant.architecture(ResNet(5), IMAGE).picture().svg
+    svg = titrant.architecture(ResNet(5), IMAGE).plot().svg
     assert svg.count("× 5") == 1
     assert "layer.0 … 4" in svg
     assert svg.count(">Conv2d<") == 3
-    assert ">× " not in titrant.architecture(ResNet(1), IMAGE).picture().svg
+    assert ">× " not in titrant.architecture(ResNet(1), IMAGE).plot().svg
 
 
 def test_folds_no_copies_whose_answers_are_read_elsewhere():
@@ -64,7 +64,7 @@ def test_folds_no_copies_whose_answers_are_read_elsewhere():
                 seen.append(x)
             return torch.cat(seen, 1)
 
-    assert "× 3" not in titrant.architecture(Collecting(), torch.zeros(2, 4)).picture().svg
+    assert "× 3" not in titrant.architecture(Collecting(), torch.zeros(2, 4)).plot().svg
 
 
 def test_folds_caches_of_copies_into_one_input_and_one_output():
@@ -83,7 +83,7 @@ def test_folds_caches_of_copies_into_one_input_and_one_output():
         "cached", tuple(operations), {}, ("x", *(f"past.{place}" for place in range(6))),
         (last, *(f"now.{place}" for place in range(6))),
     )  # fmt: skip
-    svg = Architecture(graph).picture().svg
+    svg = Architecture(graph).plot().svg
     assert "past.0 … past.5" in svg
     assert "now.5" in svg
     assert "× 6" in svg
@@ -94,7 +94,7 @@ def test_keeps_few_boxes_at_any_size_and_leads_to_the_rest(layers, tmp_path):
     net = long_net(layers)
     drawn = titrant.architecture(net, torch.zeros(2, 4))
     root = folded(drawn.graph).root
-    assert sum(1 for _ in boxes(drawn.picture().svg)) <= 66
+    assert sum(1 for _ in boxes(drawn.plot().svg)) <= 66
     page = drawn.save(tmp_path / "net.html").read_text("utf-8")
     assert len(page) < 2_000_000
     assert all(f">{layers - 1}<" in page or f"{place}" in page for place in range(layers))
@@ -104,7 +104,7 @@ def test_keeps_few_boxes_at_any_size_and_leads_to_the_rest(layers, tmp_path):
 
 
 def test_says_all_in_words_that_a_color_or_a_bar_says():
-    svg = titrant.architecture(Attending(), torch.zeros(2, 5, dtype=torch.long)).picture().svg
+    svg = titrant.architecture(Attending(), torch.zeros(2, 5, dtype=torch.long)).plot().svg
     assert "product with weights" in svg
     assert "attention" in svg
     assert "share of all FLOPs" in svg
@@ -120,8 +120,8 @@ def test_escapes_names_and_shortens_long_ones(tmp_path):
 
 
 def test_draws_a_model_without_layers():
-    assert ">no layers<" in Architecture(LayerGraph("empty", ())).picture().svg
-    assert titrant.architecture(nn.Identity(), torch.zeros(2, 3)).picture().svg.startswith("<svg")
+    assert ">no layers<" in Architecture(LayerGraph("empty", ())).plot().svg
+    assert titrant.architecture(nn.Identity(), torch.zeros(2, 3)).plot().svg.startswith("<svg")
 
 
 def test_says_how_many_are_drawn_where_layers_are_another_number():
@@ -135,7 +135,7 @@ def test_says_how_many_are_drawn_where_layers_are_another_number():
 
 
 def test_draws_several_inputs_and_outputs():
-    svg = titrant.architecture(TwoInputs(), [torch.zeros(2, 4), torch.zeros(2, 2)]).picture().svg
+    svg = titrant.architecture(TwoInputs(), [torch.zeros(2, 4), torch.zeros(2, 2)]).plot().svg
     assert all(f">{name}<" in svg for name in ("image", "table", "class", "age"))
 
 
