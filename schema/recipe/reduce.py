@@ -1,6 +1,6 @@
 """The `reduction`, `quantization` and `search` sections: smaller networks, fewer bits, and how the best is chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -82,7 +82,9 @@ class Pruning(Section):
 class Distillation(Section):
     """Train a student to answer as the teacher does."""
 
-    teacher: Literal["original"] | Model = Field("original", description="the model that is imitated")
+    teacher: Literal["original", "fine_tuned"] | Model = Field(
+        "original", description="the model that is imitated; fine_tuned: the original after the same training"
+    )
     student: Model | None = Field(None, description="the model that is trained; default: the reduced original")
     temperature: Positive = Field(2.0, description="softening of the teacher's answers")
     weight: Fraction = Field(0.5, description="share of the teacher in the loss; the rest is the labels'")
@@ -187,8 +189,10 @@ class Range(Section):
 class Search(Section):
     """What makes one candidate better than another."""
 
-    objective: tuple[Objective, ...] = Field(
-        ("latency", "size"), min_length=1, description="what counts, first things first"
+    objective: tuple[Objective | Ref, ...] = Field(
+        ("latency", "size"),
+        min_length=1,
+        description="what counts, first things first; `module:name` is a metric of your own, on tuning rows",
     )
     budget: Auto | Budget = Field("auto", description="when the search ends")
     mix_layers: bool = Field(
@@ -203,3 +207,9 @@ class Search(Section):
         None, min_length=1, description="recipe path → values or range to try"
     )
     sampler: Literal["tpe", "nsga2", "random"] = Field("tpe", description="how `space` is searched")
+
+
+def objectives(search: Search) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what a search is after, in order, with its place in the recipe."""
+    for place, name in enumerate(search.objective):
+        yield ("search", "objective", place), name

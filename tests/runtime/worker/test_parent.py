@@ -193,13 +193,12 @@ def test_ends_by_itself_and_cleans_up_when_closed(worker, tmp_path, monkeypatch)
 
 
 def test_is_killed_when_the_parent_is_interrupted(worker):
+    def interrupt(event):
+        raise KeyboardInterrupt
+
     expression = "[context.progress(0, 1), __import__('time').sleep(600)]"
-
-    def interrupted(event):
-        raise KeyboardInterrupt  # as the signal's handler does; a signal to this process would be one to its libraries
-
     with pytest.raises(KeyboardInterrupt):
-        run(worker, "probe", expression, listen=interrupted)
+        run(worker, "probe", expression, listen=interrupt)
     assert not worker.started
 
 
