@@ -149,7 +149,7 @@ def _without_label(starter: Starter) -> tuple[str, str | None, str]:
     for output in starter.onnx["outputs"]:
         name, sizes = output["name"], list(output["shape"])
         if tokens and len(sizes) == _POSITIONS and _LOGITS in name.casefold():
-            why = f"{name} has logits at each position of {tokens[0]}: judged by the next token, and a label is none"
+            why = f"{name} has logits at each position of {tokens[0]}: judged by the next token, without a label"
             return "language_modeling", name, why
         if len(sizes) == _VECTORS and _EMBEDDED in name.casefold():
             why = f"by the name of {name}: judged by neighbors; ? data.label: what rows that belong together share"
