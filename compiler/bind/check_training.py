@@ -90,15 +90,10 @@ def processes_fit(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R195", (*at, "processes"), message, f"set `batch_size` to {2 * processes} or more")
     reduction = given.recipe.reduction
     pruning = None if reduction is None else reduction.pruning
-    refused: Mapping[KeyPath, bool] = {
-        ("train", "find_learning_rate"): train.find_learning_rate,
-        ("reduction", "distillation"): reduction is not None and reduction.distillation is not None,
-        ("reduction", "pruning", "schedule"): pruning is not None and pruning.schedule == "gradual",
-    }
-    for path, asked in refused.items():
-        if asked:
-            message = f"`{path[-1]}` is not done in several processes"
-            yield given.finding("R195", path, message, "take it out, or `train.distributed`", part="key")
+    if pruning is not None and pruning.schedule == "gradual":
+        message = "masks that rise while a network is trained are chosen in one process"
+        advice = "write `schedule: one_shot`, after which several processes train, or take `train.distributed` out"
+        yield given.finding("R195", ("reduction", "pruning", "schedule"), message, advice, part="key")
 
 
 def _output_kind(given: CheckInput) -> OutputKind:

@@ -9,6 +9,7 @@ from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import Decision
+from titrant.schema.recipe.recipe import Recipe
 
 _FIT, _DISTILL, _CHECK = "train.fit", "distill.fit", "validate.reduced"
 # The output of a reduction that leaves weights in place and sets them to 0.
@@ -50,19 +51,31 @@ def student(question: Question) -> RuleAnswer:
 def teacher(question: Question) -> RuleAnswer:
     """Settle who is imitated, where that is not the original; InfeasibleError P107 where its outputs are others."""
     load = question.others.get("teacher")
-    if load is None:
+    if load is not None:
+        _check_outputs(question, "teacher", load.model)
+        asked, chosen = str(load.params["factory"]), f"{load.model.parameters:,} parameters"
+        because = "the recipe names it in place of the original"
+    elif learns_from_fine_tuned(question.recipe):
+        asked, chosen = "fine_tuned", "the original, fine-tuned as the candidates are"
+        because = "it is trained anyhow, to be held against them, and knows the train rows"
+    else:
         return RuleAnswer(None)
-    _check_outputs(question, "teacher", load.model)
     line = decision(
         question,
         "reduction.distillation.teacher",
         "teacher.written",
-        asked=str(load.params["factory"]),
-        chosen=f"{load.model.parameters:,} parameters",
-        because="the recipe names it in place of the original",
+        asked=asked,
+        chosen=chosen,
+        because=because,
         path=(*_TAUGHT, "teacher"),
     )
     return RuleAnswer(load, (line,))
+
+
+def learns_from_fine_tuned(recipe: Recipe) -> bool:
+    """Whether what is reduced imitates the original after the same training."""
+    taught = None if recipe.reduction is None else recipe.reduction.distillation
+    return taught is not None and taught.teacher == "fine_tuned"
 
 
 def _check_outputs(question: Question, key: str, model: ModelFacts) -> None:

@@ -138,15 +138,13 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     """
     data = section(recipe)
     inputs, label = data.input_columns, data.label_name
-    for source in (data.sources or {}).values():
-        inputs = inputs if inputs is not None else source.inputs
-        label = label if label is not None else source.label
-    sources = [source for source in (data.source, *(data.sources or {}).values()) if source is not None]
-    if label is None and recipe.task in CLASSIFYING and any(source.image_folder is not None for source in sources):
-        label = FOLDER_LABEL
-    folders = [source.image_folder for source in sources if source.image_folder is not None]
-    if label is None and any(folder.masks is not None for folder in folders):
-        label = FOLDER_MASK
+    sources = [*(data.sources or {}).values()]
+    for source in sources:
+        inputs, label = (source.inputs if inputs is None else inputs), (source.label if label is None else label)
+    folders = [source.image_folder for source in (*sources, data.source) if source and source.image_folder]
+    if label is None and folders:
+        mask = next((FOLDER_MASK for folder in folders if folder.masks is not None), None)
+        label = FOLDER_LABEL if recipe.task in CLASSIFYING else mask
     return None if inputs is None else list(inputs), label
 
 

@@ -8,6 +8,7 @@ from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import own_paths
 from titrant.compiler.bind.check_reduction import GRADUAL
 from titrant.compiler.decide.number_format import planned_layers
+from titrant.compiler.decide.recovery import learns_from_fine_tuned
 from titrant.compiler.decide.reductions import RECOVERY
 from titrant.compiler.decide.repairs import room
 from titrant.compiler.decide.rule import Decisions, ExportRequest
@@ -30,9 +31,9 @@ from titrant.compiler.lower.chains import (
     possible_facts,
 )
 from titrant.compiler.lower.earlier import earlier_loads
-from titrant.compiler.lower.judge import REFERENCE, REPEATS, TIMINGS, Answering
+from titrant.compiler.lower.judge import CONTROL, REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
-from titrant.compiler.lower.observe import observations
+from titrant.compiler.lower.observe import observations, unobserved
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -86,6 +87,7 @@ def lower(
     limited = answering.limits_of_original(original)
     recipe = bound.recipe
     files_made = [step for _, steps in (*beside.values(), *made.values()) for step in steps]
+    made_before = [*prepared, *files_made]
     return Plan(
         name=recipe.name,
         recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
@@ -113,7 +115,7 @@ def lower(
             *earlier_loads(maker, decisions),
             *answering.earlier(),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            *observations(answering, original, candidates, [*prepared, *files_made]),
+            *observations(answering, original, candidates, made_before),
             _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
@@ -128,6 +130,7 @@ def lower(
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
         tracking=decisions.settled.tracking,
+        unobserved=unobserved(answering, original, candidates, made_before),
         profiled=tuple(name for name in PROFILED if getattr(bound.recipe.profile, name)),
     )
 
@@ -200,7 +203,7 @@ def _prepare(
     operator, params = load_steps.model_load(bound, files, decisions.settled.model_args, model_facts)
     steps.append(maker.make("model", operator, params, {}, stage="prepare", because="the original"))
     kind = maker.declare(operator).outputs["model"]
-    teacher = ""
+    teacher = f"{CONTROL}.model" if learns_from_fine_tuned(bound.recipe) else ""
     if (load := decisions.settled.teacher) is not None:
         because, teacher = "reduction.distillation.teacher", "teacher.model"
         steps.append(maker.make("teacher", load.operator, load.params, {}, stage="prepare", because=because))

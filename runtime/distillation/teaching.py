@@ -15,7 +15,7 @@ from torch.nn import functional  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import plain_attention
 from titrant.runtime.distillation.layers import LayerAnswers, LayerPair, distance, pairs, projection, watched
-from titrant.runtime.training.task import Inputs, TrainingTask
+from titrant.runtime.training.task import Inputs, TaughtInputs, TrainingTask
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
@@ -41,14 +41,6 @@ class Lesson:
 
     output: torch.Tensor
     layers: tuple[torch.Tensor, ...] = ()
-
-
-@dataclass(frozen=True)
-class TaughtInputs:
-    """Inputs of a batch with what finds the teacher's answers to them: row numbers, or inputs in its own form."""
-
-    inputs: Inputs
-    asked: Any
 
 
 # From what was `asked` to the teacher's first output.
@@ -92,6 +84,10 @@ class Beside(nn.Module):
         self.student = student
         self.projections = nn.ModuleList(projections)
 
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """Answer as the student does."""
+        return self.student(*given, **named)
+
 
 class Following:
     """A student that follows a teacher: its `task`, and `teach`, which answers what was asked as the teacher does."""
@@ -117,9 +113,9 @@ class Following:
             module = Beside(module, self._projections)
         self.task = replace(self._labels, module=module, objective=self._objective, call=self._call)
 
-    def _call(self, _module: nn.Module, inputs: Inputs) -> torch.Tensor:
+    def _call(self, module: nn.Module, inputs: Inputs) -> torch.Tensor:
         self._seen.clear()
-        return self._labels.call(self._labels.module, inputs.inputs if isinstance(inputs, TaughtInputs) else inputs)
+        return self._labels.call(module, inputs.inputs if isinstance(inputs, TaughtInputs) else inputs)
 
     def _objective(self, output: torch.Tensor, labels: torch.Tensor, inputs: Inputs) -> torch.Tensor:
         """Return the whole loss of a batch that the teacher is asked about, and that of the labels of any other."""

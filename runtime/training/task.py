@@ -18,6 +18,14 @@ BatchLoss = Callable[[torch.Tensor, torch.Tensor, Inputs], torch.Tensor]
 
 
 @dataclass(frozen=True)
+class TaughtInputs:
+    """Inputs of a batch with what finds a teacher's answers to them: row numbers, or inputs in its own form."""
+
+    inputs: Inputs
+    asked: Any
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How weights are moved; what the names mean is said in `train.fit`, which has them too."""
 

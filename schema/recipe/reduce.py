@@ -82,7 +82,9 @@ class Pruning(Section):
 class Distillation(Section):
     """Train a student to answer as the teacher does."""
 
-    teacher: Literal["original"] | Model = Field("original", description="the model that is imitated")
+    teacher: Literal["original", "fine_tuned"] | Model = Field(
+        "original", description="the model that is imitated; fine_tuned: the original after the same training"
+    )
     student: Model | None = Field(None, description="the model that is trained; default: the reduced original")
     temperature: Positive = Field(2.0, description="softening of the teacher's answers")
     weight: Fraction = Field(0.5, description="share of the teacher in the loss; the rest is the labels'")

@@ -96,12 +96,12 @@ def load(
         raise StepError(
             Diagnostic(
                 "X212",
-                f"onnxruntime cannot load {name}: {_without_prefix(error)}",
+                f"onnxruntime cannot load {name}: {_reason(error, path)}",
                 help="the file is damaged, or newer than this onnxruntime: export it again, or upgrade onnxruntime",
             )
         ) from None
     except (state.InvalidArgument, state.RuntimeException) as error:
-        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_without_prefix(error)}")) from None
+        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_reason(error, path)}")) from None
 
 
 def _is_judged(kind: str) -> bool:
@@ -185,6 +185,11 @@ def _providers(device: str) -> list[Any]:
 
 def _shapes(feed: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
+
+
+def _reason(error: BaseException, path: Any) -> str:
+    """Return why a file cannot be loaded, without its path, which onnxruntime puts before it."""
+    return _without_prefix(error).removeprefix(f"Load model from {path} failed:")
 
 
 def _without_prefix(error: BaseException) -> str:

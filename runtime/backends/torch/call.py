@@ -15,7 +15,7 @@ from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.determinism import tensor_of
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Recurrence, Rows
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
 _TORCH = Path(torch.__file__).parent
@@ -39,6 +39,19 @@ def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arg
         return passed.call(module, tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise failed(module, tensors, error, passed) from None
+
+
+def refuse_empty(module: torch.nn.Module, *, values: bool = True) -> None:
+    """Refuse a module whose weights have no shape yet, or with `values` none to compute with: RecipeError X675."""
+    kind = type(module).__name__
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if torch.nn.parameter.is_lazy(tensor):
+            message = f"{kind} is initialized lazily: {name} has no shape yet"
+            raise RecipeError(Diagnostic("X675", message, help="call it once with a batch, as it will get"))
+        if values and tensor.is_meta:
+            message = f"{kind} has no values: {name} stands on the meta device"
+            advice = "load its weights first: to_empty, then load_state_dict"
+            raise RecipeError(Diagnostic("X675", message, help=advice))
 
 
 def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Train a student to answer as a teacher does, beside what the labels say."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,18 @@ from titrant.runtime.catalog import Context, operator
 from titrant.runtime.cost.forward import ASSUMED_ROWS, forward_seconds, speed_of
 from titrant.runtime.cost.sizes import torch_bytes
 from titrant.runtime.operators.train import fit as train_fit
-from titrant.runtime.operators.train.fit import Batches, FitParams, batches_of, first_output, requires, shuffled
+from titrant.runtime.operators.train.fit import FitParams, Teaching, ready, requires
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from titrant.runtime.training.processes.ranks import Ranks
+    from titrant.runtime.training.role_batches import Batches
     from titrant.runtime.training.task import TrainingTask
     from titrant.runtime.values import Rows, TorchModel
 
@@ -92,20 +96,21 @@ def distill_fit(
                 which epoch is best was better than at the start
     Fails:      StepError as train.fit, when student and teacher answer in other shapes (names both), and when a
                 pattern names no layers of both, or layers that cannot be compared
-    Cost:       as train.fit, and one forward pass of the teacher over the train rows; in each epoch where its answers
-                would take more than 512 MiB
+    Cost:       as train.fit, and one forward pass of the teacher over the train rows, of several processes in each; in
+                each epoch where its answers would take more than 512 MiB
     """
     start: dict[str, float] = {}
 
     @contextmanager
-    def taught(task: "TrainingTask", rows: Batches) -> "Iterator[TrainingTask]":
+    def taught(task: "TrainingTask", rows: "Batches") -> "Iterator[TrainingTask]":
         from titrant.runtime.distillation.teaching import judged
 
         start["loss"], start["accuracy"] = judged(task)
         with _following(task, (model, teacher), (train, rows), params, context) as followed:
             yield followed
 
-    fitted, curves = train_fit.fit(model, train, tuning, params, context, taught=taught)
+    teaching = Teaching(teacher, taught, __name__)
+    fitted, curves = train_fit.fit(model, train, tuning, params, context, teaching=teaching)
     best = curves["best_epoch"]
     loss, accuracies = curves["tuning_loss"][best], curves["tuning_accuracy"]
     better = accuracies[best] > start["accuracy"] if params.metric == "tuning accuracy" else loss < start["loss"]
@@ -116,6 +121,25 @@ def distill_fit(
         context.measure("teacher_tuning_accuracy", _accuracy(teacher, tuning, params))
     context.measure("better_than_start", int(better))
     return {"model": fitted, "curves": curves}
+
+
+def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None:
+    """Fit as one of several ranks the student that lies in a folder, beside its teacher."""
+    from titrant.runtime.backends import kinds
+    from titrant.runtime.training.processes.fitting import fit_as_rank
+
+    params = DistillParams.model_validate(options["params"], strict=False)
+    teacher = kinds.load("torch", folder / "teacher")
+
+    def make_task(given: "tuple[TorchModel, Rows, Rows]", context: Any) -> Any:
+        model, train, _ = given
+
+        def taught(task: "TrainingTask", rows: "Batches") -> AbstractContextManager["TrainingTask"]:
+            return _following(task, (model, teacher), (train, rows), params, context)
+
+        return ready(params, given, context, taught)
+
+    fit_as_rank(folder, options, ranks, make_task, deterministic=params.deterministic)
 
 
 @contextmanager
@@ -130,7 +154,9 @@ def _following(
     import torch
 
     from titrant.runtime.backends.torch.losses import OF_NUMBERS
-    from titrant.runtime.distillation.teaching import TaughtInputs, Terms, following, form_of, kept
+    from titrant.runtime.distillation.teaching import Terms, following, form_of, kept
+    from titrant.runtime.training.role_batches import batches_of, first_output
+    from titrant.runtime.training.task import TaughtInputs
 
     (student, teacher), (train, rows) = models, given
     asked = batches_of(teacher, train)
@@ -150,13 +176,16 @@ def _following(
     terms = Terms(form, params.temperature, params.weight, params.layers)
     with following(task, teacher.module, ask, terms, lesson(two)[0]) as follow:
         follow.teach = kept(follow.teach, len(rows.labels), _ASKED)
-        yield replace(follow.task, train=lambda: map(lesson, shuffled(rows, params, context)))
+        yield replace(
+            follow.task, train=lambda: map(lesson, rows.numbers(params.batch_size, params.processes, context.generator))
+        )
 
 
 def _accuracy(model: "TorchModel", tuning: "Rows", params: DistillParams) -> float:
     import torch
 
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, correct
+    from titrant.runtime.training.role_batches import batches_of, first_output
 
     rows = batches_of(model, tuning)
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0

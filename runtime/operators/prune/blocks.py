@@ -104,7 +104,8 @@ def predict(
         return Prediction()
     rows = min(params.rows, work.rows.get("tuning", params.rows))
     there, gone = len(_blocks(params, model)), len(_expected(params, model))
-    passes = 1 + there + gone
+    norms = any(layer.type.startswith("BatchNorm") for layer in model.layers)
+    passes = 1 + (there + gone) * (2 if norms else 1)
     forward = forward_seconds(model, speed_of(hardware, work.threads), run_cost("torch", "torch"), rows)
     peak = 3 * model.weight_bytes + min(rows, 64) * (model.activation_bytes or 0)
     predicted = modelled(hardware, 2 * BASE_SECONDS + passes * forward, peak, torch_bytes(model_after(params, model)))
@@ -126,7 +127,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "prune.blocks",
-    version=3,
+    version=4,
     family="prune",
     params=BlocksParams,
     inputs={"model": "torch", "tuning": "rows"},
@@ -159,11 +160,14 @@ def prune_blocks(params: BlocksParams, context: Context, *, model: Any, tuning: 
                 "left": [{"block", "because"}], "parameters_before", "parameters_after", "rows"}. `kl` is the mean
                 divergence KL(before || after) in nats of class probabilities with that block alone gone, in `steps`
                 with it and all before it; for outputs that are no logits or probabilities the squared error relative
-                to the squares of the answers. Of blocks that these cannot tell apart (a paired difference within two
+                to the squares of the answers. Batch norms have the mean and variance of what these rows then bring to
+                them, in what is measured and in the model: a training puts that right in its first steps, and what it
+                cannot put right is to choose. Of blocks that these cannot tell apart (a paired difference within two
                 standard errors) the smallest goes first. `left` are blocks that the forward cannot do without
     Fails:      PreconditionError X550 where no block can be removed or fewer than asked for; StepError X404 without
                 tuning rows, X420 where the outputs do not fit the task
-    Cost:       a forward pass over the rows for each block, and for each one that is removed; memory of two models
+    Cost:       a forward pass over the rows for each block, and for each one that is removed, two where there are batch
+                norms; memory of two models
     """
     from titrant.runtime.backends.torch.module import rewritten
     from titrant.runtime.backends.torch.reduced.removal import Remover, removable
@@ -181,6 +185,7 @@ def prune_blocks(params: BlocksParams, context: Context, *, model: Any, tuning: 
     removal = remover.cheapest(blocks, params.blocks, room)
     _check(params.blocks, len(removal.removed), next(iter(removal.refused.values()), ""))
     made = rewritten(model, "prune.blocks", _record(blocks, removal.removed))
+    remover.estimate(made)
     before, after = (_parameters(item.module) for item in (model, made))
     context.measure("parameters_removed", 1 - after / before)
     context.measure("blocks_removed", len(removal.removed))

@@ -1,8 +1,8 @@
 """Fit a model's weights on the train rows and keep those that were best on the tuning rows."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,6 @@ from titrant.runtime.cost.forward import (
 )
 from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
@@ -31,14 +30,12 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
-    from titrant.runtime.backends.torch.arguments import Arguments
     from titrant.runtime.training.processes.ranks import Ranks
+    from titrant.runtime.training.role_batches import Batches
     from titrant.runtime.training.task import Batch, TrainingSettings, TrainingTask, Watcher
     from titrant.runtime.values import Rows, TorchModel
 
-    TeachTask = Callable[["TrainingTask", "Batches"], AbstractContextManager["TrainingTask"]]
+    TeachTask = Callable[[TrainingTask, Batches], AbstractContextManager[TrainingTask]]
 
 # Rows answered at once after an epoch, when nothing is learned from them.
 TUNING_ROWS = 256
@@ -195,21 +192,16 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
 
 
 @dataclass(frozen=True)
-class Batches:
-    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about.
+class Teaching:
+    """What is learned besides: whose answers, and a task of the same module, or of one that holds it.
 
-    `classes` says that the labels are classes.
+    `taught` makes that of a task and its train rows, for as long as it is entered; `fit_rank` of a module does so in
+    several processes.
     """
 
-    arguments: "Arguments"
-    inputs: "tuple[torch.Tensor, ...]"
-    labels: "torch.Tensor"
-    positive: int | None
-    classes: bool = True
-
-    def take(self, rows: "torch.Tensor | slice") -> "tuple[list[torch.Tensor], torch.Tensor]":
-        """Return some rows."""
-        return [tensor[rows] for tensor in self.inputs], self.labels[rows]
+    teacher: "TorchModel"
+    taught: "TeachTask"
+    module: str
 
 
 def fit(
@@ -220,33 +212,27 @@ def fit(
     context: Context,
     *,
     watchers: "Sequence[Watcher]" = (),
-    taught: "TeachTask | None" = None,
+    teaching: "Teaching | None" = None,
 ) -> "tuple[TorchModel, dict[str, Any]]":
     """Fit the module in place and return it in eval mode with the best epoch's weights, and the curves.
 
-    `taught` says what is learned besides, from a task and its train rows: a task of the same module, or of one that
-    holds it, for as long as it is entered.
+    `teaching` says what is learned besides. Several processes take no `watchers`.
     """
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.loop import train as train_module
     from titrant.runtime.training.loop import training_failed
     from titrant.runtime.training.trial import trial_steps
-    from titrant.runtime.training.watchers import CurveTeller, watchers_of
 
     seed = int(context.generator.integers(2**63))
     if params.processes > 1:
-        return _in_processes((model, train, tuning), params, context, seed)
+        return _in_processes((model, train, tuning), params, context, seed, teaching)
+    taught = None if teaching is None else teaching.taught
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        rows, judged = batches_of(model, train), batches_of(model, tuning)
-        _try(model, rows, params)
-        task = _task(model, rows, judged, params, context)
         try:
-            with nullcontext(task) if taught is None else taught(task, rows) as learning:
-                trial_steps(learning, rows.take(slice(0, params.batch_size)), context.measure)
-                counts = {"train": len(rows.labels), "tuning": len(judged.labels)}
-                watching = (*watchers, *watchers_of(params, context, counts), CurveTeller(context.curve))
-                course = train_module(learning, watching)
-                learning.module.load_state_dict(course.best_weights)
+            with ready(params, (model, train, tuning), context, taught) as (task, batch, watching):
+                trial_steps(task, batch, context.measure)
+                course = train_module(task, (*watchers, *watching))
+                task.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
             raise training_failed(error) from error
     model.module.eval()
@@ -262,19 +248,31 @@ def fit(
 
 
 def _in_processes(
-    given: "tuple[TorchModel, Rows, Rows]", params: FitParams, context: Context, seed: int
+    given: "tuple[TorchModel, Rows, Rows]", params: FitParams, context: Context, seed: int, teaching: "Teaching | None"
 ) -> "tuple[TorchModel, dict[str, Any]]":
-    """Fit in several processes, and measure how well they scale."""
+    """Fit in several processes, and measure how well they scale; a learning rate is found before, in this one."""
     from titrant.runtime.backends.torch.determinism import fixed_settings
     from titrant.runtime.training.processes.fitting import fit_in_processes
     from titrant.runtime.training.processes.ranked_task import step_seconds
+    from titrant.runtime.training.rate_sweep import find_learning_rate
 
-    with fixed_settings(context.threads, seed, deterministic=params.deterministic):
-        task, batch, _ = _ready(params, *given, context)
+    sweep, taught = None, None if teaching is None else teaching.taught
+    with (
+        fixed_settings(context.threads, seed, deterministic=params.deterministic),
+        ready(params, given, context, taught) as (task, batch, _),
+    ):
+        if params.find_learning_rate:
+            sweep = find_learning_rate(task)
+            params = params.model_copy(update={"find_learning_rate": False, "learning_rate": sweep["chosen"]})
         alone = step_seconds(task, batch)
     values = dict(zip(("model", "train", "tuning"), zip(("torch", "rows", "rows"), given, strict=True), strict=True))
-    request = {"module": __name__, "function": "fit_rank", "seed": seed, "options": {"params": params.model_dump()}}
+    values |= {} if teaching is None else {"teacher": ("torch", teaching.teacher)}
+    module = __name__ if teaching is None else teaching.module
+    request = {"module": module, "function": "fit_rank", "seed": seed, "options": {"params": params.model_dump()}}
     fitted, curves = fit_in_processes(values, request, context, size=params.processes, alone=alone)
+    if sweep is not None:
+        curves["sweep"] = sweep
+        context.measure("learning_rate", sweep["chosen"])
     context.measure("final_loss", curves["loss"][-1])
     context.measure("best_epoch", curves["best_epoch"])
     if curves["tuning_accuracy"]:
@@ -287,20 +285,29 @@ def fit_rank(folder: "Path", options: Mapping[str, Any], ranks: "Ranks") -> None
     from titrant.runtime.training.processes.fitting import fit_as_rank
 
     params = FitParams.model_validate(options["params"], strict=False)
-    fit_as_rank(folder, options, ranks, partial(_ready, params), deterministic=params.deterministic)
+    fit_as_rank(folder, options, ranks, partial(ready, params), deterministic=params.deterministic)
 
 
-def _ready(
-    params: FitParams, model: "TorchModel", train: "Rows", tuning: "Rows", context: Any
-) -> "tuple[TrainingTask, Batch, Sequence[Watcher]]":
-    """Return what is trained, checked, its first rows as a batch, and who watches."""
+@contextmanager
+def ready(
+    params: FitParams, given: "tuple[TorchModel, Rows, Rows]", context: Any, taught: "TeachTask | None" = None
+) -> "Iterator[tuple[TrainingTask, Batch, Sequence[Watcher]]]":
+    """Give what is trained, checked, its first rows as a batch, and who watches, for as long as it is entered."""
+    import torch
+
+    from titrant.runtime.training.role_batches import batches_of
+    from titrant.runtime.training.task import TaughtInputs
     from titrant.runtime.training.watchers import CurveTeller, watchers_of
 
+    model, train, tuning = given
     rows, judged = batches_of(model, train), batches_of(model, tuning)
     _try(model, rows, params)
-    watchers = watchers_of(params, context, {"train": len(rows.labels), "tuning": len(judged.labels)})
-    watching = (*watchers, CurveTeller(context.curve))
-    return _task(model, rows, judged, params, context), rows.take(slice(0, params.batch_size)), watching
+    task = _task(model, rows, judged, params, context)
+    inputs, labels = rows.take(slice(0, params.batch_size))
+    batch = (inputs if taught is None else TaughtInputs(inputs, torch.arange(len(labels))), labels)
+    with nullcontext(task) if taught is None else taught(task, rows) as learning:
+        watchers = watchers_of(params, context, {"train": len(rows.labels), "tuning": len(judged.labels)})
+        yield learning, batch, (*watchers, CurveTeller(context.curve))
 
 
 def settings_of(params: FitParams) -> "TrainingSettings":
@@ -310,20 +317,22 @@ def settings_of(params: FitParams) -> "TrainingSettings":
     return TrainingSettings(**{item.name: getattr(params, item.name) for item in fields(TrainingSettings)})
 
 
-def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParams, context: Context) -> "TrainingTask":
-    import torch
-
+def _task(
+    model: "TorchModel", train: "Batches", tuning: "Batches", params: FitParams, context: Context
+) -> "TrainingTask":
     from titrant.runtime.backends.torch.losses import OF_NUMBERS, LossTerms, correct, loss_of
+    from titrant.runtime.training.role_batches import first_output
     from titrant.runtime.training.task import TrainingTask
 
     numbers, tokens = train.labels.is_floating_point(), train.labels.ndim == 2
     terms = LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers, tokens)
     loss = loss_of(params.loss, terms)
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
+    sizes = params.batch_size, params.processes
 
     return TrainingTask(
         module=model.module,
-        train=lambda: map(train.take, shuffled(train, params, context)),
+        train=lambda: map(train.take, train.numbers(*sizes, context.generator)),
         tuning=lambda: (
             tuning.take(slice(start, start + TUNING_ROWS)) for start in range(0, len(tuning.labels), TUNING_ROWS)
         ),
@@ -333,50 +342,17 @@ def _task(model: "TorchModel", train: Batches, tuning: Batches, params: FitParam
         call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
         right=(lambda output, labels: correct(output, labels, tuning.positive, boundary)) if train.classes else None,
         progress=context.progress,
-        batches=len(_parts(torch.arange(len(train.labels)), params)),
+        batches=len(train.numbers(*sizes)),
     )
 
 
-def shuffled(train: Batches, params: FitParams, context: Context) -> "Sequence[torch.Tensor]":
-    """Return the numbers of all rows, batch by batch, in a new order."""
-    import torch
-
-    return _parts(torch.from_numpy(context.generator.permutation(len(train.labels))), params)
-
-
-def _parts(order: "torch.Tensor", params: FitParams) -> "Sequence[torch.Tensor]":
-    """Part rows into batches; too few left over join the batch before: batch norm needs two in each process."""
-    import torch
-
-    batches = order.split(params.batch_size)
-    if len(batches) < 2 or len(batches[-1]) >= 2 * params.processes:
-        return batches
-    return (*batches[:-2], torch.cat(list(batches[-2:])))
-
-
-def batches_of(model: "TorchModel", rows: "Rows") -> Batches:
-    """Return a role's rows as a model takes them; StepError X202 where there are none, X201 where they do not fit."""
-    from titrant.runtime.backends.session import checked
-    from titrant.runtime.backends.torch.arguments import arguments_of
-    from titrant.runtime.backends.torch.determinism import tensor_of
-    from titrant.runtime.backends.torch.losses import labels_of
-
-    if len(rows) == 0:
-        raise StepError(
-            Diagnostic("X202", f"there are no {rows.role} rows", help=f"give {rows.role} rows in data.split")
-        )
-    arrays = checked(model.inputs, rows.inputs)
-    arguments = arguments_of(model.module, tuple(arrays))
-    tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
-    return Batches(arguments, tensors, labels_of(rows), rows.positive, rows.labels is not None)
-
-
-def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
+def _try(model: "TorchModel", train: "Batches", params: FitParams) -> None:
     """Answer two rows first, so that a misfit is reported as such and not as a failure in mid-training."""
     import torch
 
     from titrant.runtime.backends.torch.call import call
     from titrant.runtime.backends.torch.losses import check_output
+    from titrant.runtime.training.role_batches import first_output
 
     inputs, labels = train.take(slice(0, 2))
     with torch.inference_mode():
@@ -385,10 +361,3 @@ def _try(model: "TorchModel", train: Batches, params: FitParams) -> None:
     first = first_output(model, answer)
     weights = None if params.class_weights is None else len(params.class_weights)
     check_output(params.loss, first, train.labels if len(first) == len(labels) else labels, weights)
-
-
-def first_output(model: "TorchModel", answer: Any) -> "torch.Tensor":
-    """Return the first output of what a module answers."""
-    from titrant.runtime.backends.torch.call import named
-
-    return next(iter(named(answer, model.outputs[:1] or ("output",)).values()))

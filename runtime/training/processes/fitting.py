@@ -1,6 +1,7 @@
 """Fit a model in several processes: they get it and the rows as files, and rank 0 leaves the result as files."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from titrant.runtime.training.processes.ranked_task import ranked_task, shared, 
 from titrant.runtime.training.processes.ranks import Ranks, leave_batch_norm
 from titrant.runtime.training.task import Batch, TrainingTask, Watcher
 
-# From the model, the train and the tuning rows to what is trained, a batch to take a step with, and who watches.
-MakeTask = Callable[[Any, Any, Any, Any], tuple[TrainingTask, Batch, Sequence[Watcher]]]
+# From the model, the train and the tuning rows to what is trained, a batch to take a step with, and who watches, for as
+# long as it is entered.
+MakeTask = Callable[[Any, Any], AbstractContextManager[tuple[TrainingTask, Batch, Sequence[Watcher]]]]
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ def fit_in_processes(
 ) -> tuple[Any, dict[str, Any]]:
     """Run `request` in `size` ranks and return the model and the curves that rank 0 leaves.
 
-    `values` are the model, train and tuning rows by name, each with its kind; `alone` are the seconds of a step in one
-    process, with which the step of the ranks is compared. Raises StepError X523 when a rank dies.
+    `values` are the model, train and tuning rows, and a teacher, by name, each with its kind; `alone` are the seconds
+    of a step in one process, with which the step of the ranks is compared. Raises StepError X523 when a rank dies.
     """
     folder = context.scratch / "ranks"
     for name, (kind, value) in values.items():
@@ -92,15 +94,15 @@ def fit_as_rank(
     model = kinds.load("torch", folder / "model")
     with fixed_settings(options["threads"], ranks.seed, deterministic=deterministic):
         train, tuning = (kinds.load("rows", folder / name) for name in ("train", "tuning"))
-        whole, batch, watchers = make_task(model, train, tuning, context)
-        task, losses = ranked_task(whole, ranks)
-        # After a first step DDP orders its buckets anew, and with them how three ranks or more add up: what is gone on
-        # with has the same bytes only because no training begins before that.
-        seconds = step_seconds(task, shared(batch, ranks))
-        losses.sums = torch.zeros_like(losses.sums)
-        course = train_module(task, [losses, *watchers])
+        with make_task((model, train, tuning), context) as (whole, batch, watchers):
+            task, losses = ranked_task(whole, ranks)
+            # After a first step DDP orders its buckets anew, and with them how three ranks or more add up: what is gone
+            # on with has the same bytes only because no training begins before that.
+            seconds = step_seconds(task, shared(batch, ranks))
+            losses.sums = torch.zeros_like(losses.sums)
+            course = train_module(task, [losses, *watchers])
+            whole.module.load_state_dict(course.best_weights)
     leave_batch_norm(model.module)
-    model.module.load_state_dict(course.best_weights)
     if ranks.writes:
         for name in ("fitted", "curves"):
             (folder / name).mkdir()

@@ -12,7 +12,7 @@ from torch import nn  # noqa: TID253
 from titrant.runtime.training.activation_memory import untouched
 from titrant.runtime.training.loop import step_groups
 from titrant.runtime.training.processes.ranks import Ranks
-from titrant.runtime.training.task import Batch, Inputs, TrainingState, TrainingTask, Watcher
+from titrant.runtime.training.task import Batch, Inputs, TaughtInputs, TrainingState, TrainingTask, Watcher
 
 _TURNS = 5
 
@@ -84,12 +84,18 @@ def shared_group(group: Sequence[Batch], ranks: Ranks) -> list[Batch]:
     """
     own = [ranks.share(labels) for _, labels in group]
     weight = ranks.weight(sum(map(len, own)), sum(len(labels) for _, labels in group))
-    parts = [[ranks.share(tensor) for tensor in inputs] for inputs, _ in group]
+    parts = [_shared(inputs, ranks) for inputs, _ in group]
     last = len(group) - 1
     return [
         (SharedInputs(part, weight, place == last), labels)
         for place, (part, labels) in enumerate(zip(parts, own, strict=True))
     ]
+
+
+def _shared(inputs: Inputs, ranks: Ranks) -> Inputs:
+    if isinstance(inputs, TaughtInputs):
+        return TaughtInputs(_shared(inputs.inputs, ranks), ranks.share(inputs.asked))
+    return [ranks.share(tensor) for tensor in inputs]
 
 
 def step_seconds(task: TrainingTask, batch: Batch) -> float:

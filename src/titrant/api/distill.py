@@ -46,7 +46,8 @@ def distill(
     `titrant.train.fit` raises.
     """
     from titrant.runtime.backends.torch.losses import OF_NUMBERS
-    from titrant.runtime.distillation.teaching import TaughtInputs, Terms, following, form_of
+    from titrant.runtime.distillation.teaching import Terms, following, form_of
+    from titrant.runtime.training.task import TaughtInputs
 
     said = terms or TeacherTerms()
     if not (said.temperature > 0 and 0 <= said.weight <= 1):

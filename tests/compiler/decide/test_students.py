@@ -89,6 +89,19 @@ def test_lets_another_teacher_teach():
     assert plan.original == "fit.model"
 
 
+def test_lets_the_fine_tuned_original_teach():
+    """It is trained before whoever learns from it, and once for all of them."""
+    plan = plan_of(recipe(STUDENT, "teacher: fine_tuned"))
+    taught = next(step for step in plan.steps if step.operator == "distill.fit")
+    assert taught.inputs["teacher"] == "control.model"
+    order = [step.id for step in plan.steps]
+    assert order.count("control") == 1
+    assert order.index("control") < order.index(taught.id)
+    assert steps_of(plan)["control"].inputs["model"] == plan.original == "fit.model"
+    said = {line.subject: line for line in plan.decisions}
+    assert said["reduction.distillation.teacher"].chosen == "the original, fine-tuned as the candidates are"
+
+
 @pytest.mark.parametrize("key", ["student", "teacher"])
 def test_refuses_other_outputs_and_names_both_shapes(key):
     wide = replace(SMALL, outputs=(TensorSpec("logits", ("batch", 5), "float32"),))

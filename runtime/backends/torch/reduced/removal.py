@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from titrant.runtime.backends.session import answer_rows, check_rows, open_sessi
 from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention
 from titrant.runtime.backends.torch.reduced.blocks import Block, stand_in, watched
+from titrant.runtime.backends.torch.reduced.norms import estimate_norms, norms_kept
 from titrant.runtime.catalog import Context
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.mixture.damage import damage, spread
@@ -96,7 +98,9 @@ class Remover:
         part = self._model.module.get_submodule(block.name)
         self._model.module.set_submodule(block.name, stand_in(block.form()))
         try:
-            answers = self._answers()
+            with norms_kept(self._model.module), self._settings():
+                estimate_norms(self._model, self.rows)
+                answers = self._answers()
             every = np.arange(len(self.rows))
             count = min(_PARTS, len(every))
             parts = [self._damage(answers, every[first::count]) for first in range(count)]
@@ -116,12 +120,18 @@ class Remover:
         )
         return damage(self._reading, self.rows.some(places), before, after)
 
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        with fixed_settings(self._context.threads, self._context.seed), plain_attention():
+            yield
+
+    def estimate(self, model: TorchModel) -> None:
+        """Give the batch norms of what is left, in place, the mean and variance of what the rows bring to them."""
+        with self._settings():
+            estimate_norms(model, self.rows)
+
     def _answers(self) -> Outputs:
-        with (
-            fixed_settings(self._context.threads, self._context.seed),
-            plain_attention(),
-            open_session("torch", self._model, threads=self._context.threads) as session,
-        ):
+        with self._settings(), open_session("torch", self._model, threads=self._context.threads) as session:
             inputs = {name: taken(self.rows, name) for name in session.input_names}
             return Outputs(self.rows.role, answer_rows(session, inputs, len(self.rows), _BATCH))
 

@@ -309,3 +309,17 @@ def test_follows_the_teacher_in_training_mode_of_the_student_alone(torch_model, 
     before = weights(models["teacher"])
     apply("distill.fit", {**models, **roles(1, 6, 6)}, {"epochs": 2})
     assert all(torch.equal(before[name], value) for name, value in models["teacher"].module.state_dict().items())
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_learns_in_two_processes_what_it_learns_in_one(torch_model, roles, apply):
+    """A projection is trained beside, each process asks the teacher itself, and the sweep is made before."""
+    params = {"epochs": 2, "batch_size": 32, "layers": ("layers.1",), "optimizer": "sgd", "find_learning_rate": True}
+    one, two = (trained(apply, torch_model, roles, params | more) for more in ({}, {"processes": 2}))
+    assert two.outputs["curves"]["sweep"] == one.outputs["curves"]["sweep"]
+    for curve in ("loss", "tuning_loss", "tuning_accuracy"):
+        assert two.outputs["curves"][curve] == pytest.approx(one.outputs["curves"][curve], rel=1e-4), curve
+    assert two.measurements["learning_rate"] == one.measurements["learning_rate"]
+    assert two.measurements["start_tuning_loss"] == one.measurements["start_tuning_loss"]
+    for name, value in two.outputs["model"].module.state_dict().items():
+        torch.testing.assert_close(value, one.outputs["model"].module.state_dict()[name], atol=1e-5, rtol=1e-4)

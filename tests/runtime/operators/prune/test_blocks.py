@@ -109,6 +109,43 @@ def test_removes_those_whose_removal_alone_moves_the_answers_least():
     assert removed["steps"][1]["kl"] > removed["steps"][0]["kl"]
 
 
+class Shifted(torch.nn.Module):
+    """A block that moves what comes after it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(5, 5)
+
+    def forward(self, x):
+        return x + self.inner(x) + 3
+
+
+def test_estimates_batch_norms_anew_where_a_block_is_gone():
+    """One that no row comes to, and those of the model that was given, stay as they are."""
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm1d(5)
+    net = torch.nn.Sequential(Shifted(), Shifted(), norm, torch.nn.Linear(5, 3)).eval()
+    net.unused = torch.nn.Identity()
+    net.unused.norm = torch.nn.BatchNorm1d(2)
+    net.unused.norm.running_mean += 7
+    net.unused.forward = lambda x: x
+    done = titrant.apply("prune.blocks", {"model": net, "tuning": {"x": X}}, {"blocks": 1})
+    made = done.outputs["model"].module
+    (gone,) = done.outputs["removed"]["blocks"]
+    with torch.no_grad():
+        given = made[:2](torch.from_numpy(X))
+    torch.testing.assert_close(made[2].running_mean, given.mean(0))
+    torch.testing.assert_close(made[2].running_var, given.var(0))
+    assert (made[2].momentum, made[2].training, made[2].num_batches_tracked.item()) == (0.1, False, 1)
+    assert torch.equal(made.unused.norm.running_mean, net.unused.norm.running_mean)
+    assert norm.running_mean.tolist() == [0] * 5
+    # What is measured is the network that is handed on.
+    with torch.no_grad():
+        before, after = (module(torch.from_numpy(X)).double() for module in (net, made))
+    kl = {item["block"]: item["kl"] for item in done.outputs["removed"]["kl"]}[gone]
+    assert kl == pytest.approx(((after - before).square().sum() / before.square().sum()).item(), rel=1e-4)
+
+
 def test_measures_the_squared_error_where_there_are_no_classes():
     value = model("Mixed", kinds=["plain"] * 3)
     (first, *_) = pruned(value, labelled=False, blocks=1).outputs["removed"]["kl"]
