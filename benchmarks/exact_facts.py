@@ -113,7 +113,7 @@ def torch_figures(name: str, case: Case) -> Iterator[Figure]:
     import titrant
     from titrant.runtime.backends.torch.factory import build
 
-    stated = titrant.inspect(case.factory, args=case.args, inputs=case.inputs).model
+    stated = titrant.inspect(case.factory, args=case.args, input_specs=case.inputs).model
     yield Figure(name, "parameters, against a sum by hand", stated.parameters, case.parameters)
     yield Figure(name, "FLOPs, against a sum by hand", stated.flops, case.flops)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counting:
@@ -153,7 +153,7 @@ def file_figures(data: Path) -> Iterator[Figure]:
 
     def stated_of(name: str) -> int:
         case = CASES[name]
-        return titrant.inspect(case.factory, args=case.args, inputs=case.inputs).model.parameters
+        return titrant.inspect(case.factory, args=case.args, input_specs=case.inputs).model.parameters
 
     state = torch.load(data / "resnet20_cifar10" / "resnet20-12fca82f.th", weights_only=True, map_location="cpu")
     yield Figure("ResNet-20", "parameters, against its weights file", stated_of("ResNet-20"),

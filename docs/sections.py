@@ -108,7 +108,7 @@ only what has these bits is a candidate, on any level; where no method gives the
         """What is looked for among candidates that keep the contract, first things first. Choice is a function of
 recorded measurements: a gap counts only above 10 % and its own interval, and the next objective decides where there is
 none; ties go to the smaller, then the more faithful file. Where their runs do not tell which of two is faster, no later
-objective decides.
+objective decides. [A metric of your own](../../how-to/own-metric.md) may stand among the objectives.
 
 What cannot win by what is expected of it is not made, and `budget` says how many of the others are: see
 [how the search is kept short](../../how-to/limit-the-search.md).""",

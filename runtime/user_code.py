@@ -12,12 +12,14 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import digest_bytes
+
+Returned = TypeVar("Returned")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
@@ -219,6 +221,49 @@ def call(what: str, function: Callable[..., Any], /, *args: Any, **named: Any) -
         raise
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         raise _raised(what, error) from None
+
+
+class _Forks:
+    """Counts how often this process forked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_parent=self._add)
+
+    def _add(self) -> None:
+        self.count += 1
+
+
+@cache
+def _forks() -> _Forks:
+    return _Forks()
+
+
+def call_in_parent(work: Callable[[], Returned]) -> Returned:
+    """Call the user's function; a copy of this process that comes back from it, by a fork in it, ends here."""
+    process = os.getpid()
+    try:
+        answer = work()
+    except BaseException:
+        if os.getpid() != process:
+            os._exit(1)
+        raise
+    if os.getpid() != process:
+        os._exit(0)  # the child of a fork: only its parent goes on
+    return answer
+
+
+def call_unforked(name: str, work: Callable[[], Returned]) -> Returned:
+    """Call what is measured or looked into; StepError X674 where it forks, and the copies of this process end here."""
+    forks = _forks()
+    before = forks.count
+    answer = call_in_parent(work)
+    if forks.count > before:
+        message = f"{name} forks: what its children do is not seen by this process"
+        advice = "give what one child does, in a process of its own"
+        raise StepError(Diagnostic("X674", message, help=advice))
+    return answer
 
 
 def describe(error: BaseException) -> str:

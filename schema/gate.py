@@ -343,6 +343,10 @@ COMPARISONS: Mapping[str, str] = {
 }
 
 
+# A threshold with more signs than this is written in fewer, as "about 0.102041".
+_MOST_DIGITS = 14
+
+
 def threshold_words(gate: Gate) -> str:
     """Write a gate's comparison and threshold with its unit, as "≥ 0.97 of the original’s"."""
     if gate.preset == FINE_TUNED:
@@ -362,6 +366,9 @@ def _threshold(gate: Gate) -> str:
     # A threshold is never shown looser or stricter than it is: 0.9999999 is not 1.
     short = f"{gate.threshold:,.0f}" if gate.threshold >= 1000 else f"{gate.threshold:g}"
     text = short if float(short.replace(",", "")) == gate.threshold else repr(gate.threshold)
+    if len(text) > _MOST_DIGITS:  # computed, as the share of the most frequent class: nobody wrote it
+        rounded = (f"{gate.threshold:.{digits}g}" for digits in (6, 9, 12))
+        text = f"about {next((words for words in rounded if float(words) % 1), text)}"
     return f"{text} {gate.unit}".rstrip()
 
 

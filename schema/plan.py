@@ -215,6 +215,8 @@ class Plan:
     mended_at_most: int = 0  # evaluations that may be made to mend one candidate
     judged: str = ""  # digest of the models that it makes and the gates that judge them: what a look is about
     tracking: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tracker → its options; changes no result
+    # What was asked to be looked at, and cannot be: operator → "original" or a candidate → why.
+    unobserved: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     profiled: tuple[str, ...] = ()  # what of the run itself is measured beside its steps, of PROFILED
 
     @cached_property
@@ -255,7 +257,7 @@ def identity(plan: Plan) -> dict[str, Any]:
             del gate["own"]
     if not value["contract"]["waivers"]:
         del value["contract"]["waivers"]
-    del value["warnings"], value["judged"], value["power"], value["tracking"]
+    del value["warnings"], value["judged"], value["power"], value["tracking"], value["unobserved"]
     if value["search_minutes"] is None:
         del value["search_minutes"]
     if not value["mended_at_most"]:

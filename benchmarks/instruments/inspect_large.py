@@ -3,7 +3,8 @@
     python benchmarks/instruments/inspect_large.py [--nodes 10000] [--runs 3]
 
 Figures are processor seconds of whole processes, their children included, with one thread and a fresh home: wall time
-says nothing on a machine that is shared. Prints the least of the runs, and exits 1 when a first drawing misses it.
+says nothing on a machine that is shared. Prints the least of the runs, and exits 1 when a first look misses it; a
+drawing beside it takes longer.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def main() -> int:
         for case, seconds in least.items():
             print(f"{case:12} {seconds:5.2f} s of {BUDGET_SECONDS:.1f} s")
         print(f"page         {page.stat().st_size / 1e6:5.2f} MB")
-    return int(least["drawn"] > BUDGET_SECONDS)
+    return int(least["first look"] > BUDGET_SECONDS)
 
 
 if __name__ == "__main__":

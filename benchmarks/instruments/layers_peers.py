@@ -1,6 +1,9 @@
 """Set `titrant.layers` beside torch.profiler, torchinfo and fvcore on the same networks: times, FLOPs, parameters.
 
-    python benchmarks/instruments/layers_peers.py [SECONDS]
+    python benchmarks/instruments/layers_peers.py [SECONDS] [small]
+
+With `small` only the last table is made: what the rows of networks under a few milliseconds add up to in each engine,
+one case and sixteen at once, the digits CNN and, where TITRANT_DATA names the data sets, those of small_nets.
 
 torchinfo and fvcore are used where they are installed (pip install torchinfo fvcore, in an environment of their own),
 and left out elsewhere. Times are CPU time of one thread: each layer's of `titrant.layers`, in two profiles, beside
@@ -8,12 +11,15 @@ torch.profiler's self CPU time of the operations in the same modules. Prints a t
 FLOPs or parameters differ from a count by hand, or the rows of a profile are more than 10 % off a batch.
 """
 
+import importlib.util
 import itertools
+import os
 import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch  # noqa: TID253 - the benchmark profiles with it
 
@@ -22,6 +28,8 @@ from titrant.runtime.backends.profile import undisturbed
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 RUNS = 30
+# How far rows may be off a batch.
+APART = 0.1
 
 
 class Residual(torch.nn.Module):
@@ -173,11 +181,47 @@ def profiler_seconds(network: Network, module: torch.nn.Module) -> dict[str, flo
     return {name: undisturbed(values) * len(values) / RUNS for name, values in taken.items()}
 
 
+def small_networks() -> Iterator[tuple[str, torch.nn.Module, tuple[int, ...]]]:
+    """Yield name, module and the shape of a case of networks that answer one in less than a few milliseconds."""
+    from titrant.recipes.models import DigitsNet
+
+    yield "digits CNN", DigitsNet(10), (1, 8, 8)
+    file = Path(os.environ.get("TITRANT_DATA", "")) / "small_nets" / "nets.py"
+    if not file.is_file():
+        print("small_nets are left out: TITRANT_DATA names no folder that has them")
+        return
+    loaded = importlib.util.spec_from_file_location("nets", file)
+    assert loaded is not None
+    assert loaded.loader is not None
+    nets = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(nets)
+    yield "tabular", nets.Tabular(), (108,)
+    yield "depthwise", nets.Depthwise(), (1, 28, 28)
+    yield "encoder", nets.Encoder(), (1, 28, 28)
+
+
+def add_up(seconds: float) -> int:
+    """Print what rows add up to in each engine, and return how many are off by more than a tenth."""
+    print(f"\n{'rows add up to':14}{'cases':>6}" + "".join(f"{engine:>24}" for engine in ENGINES))
+    wrong = 0
+    for name, module, shape in small_networks():
+        for cases in (1, 16):
+            cells = []
+            for engine in ENGINES:
+                profile = titrant.layers(module.eval(), torch.rand(cases, *shape), engine=engine, seconds=seconds)
+                wrong += abs(profile.added_up - 1) > APART
+                cells.append(f"{profile.added_up:.1%} of {profile.cpu_seconds * 1e6:,.0f} µs")
+            print(f"{name:14}{cases:>6}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+    return wrong
+
+
 def main() -> int:
     """Compare, print, and return 1 where counts differ or times do not add up."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    if sys.argv[2:] == ["small"]:
+        return 1 if add_up(seconds) else 0
     wrong = 0
     for network in networks():
         torch.manual_seed(0)
@@ -190,7 +234,7 @@ def main() -> int:
         for engine in ENGINES:
             profile = titrant.layers(module, network.batch, engine=engine, seconds=seconds)
             exact = profile.flops == network.flops and (engine != "torch" or profile.parameters == network.parameters)
-            close = abs(profile.added_up - 1) <= 0.1
+            close = abs(profile.added_up - 1) <= APART
             wrong += not (exact and close)
             added = profile.overhead_seconds / profile.cpu_seconds
             counts = f"{profile.parameters:>12,} parameters{profile.flops or 0:>16,} FLOPs"
@@ -200,7 +244,7 @@ def main() -> int:
                 f"{'' if exact and close else '   WRONG'}"
             )
         _times(network, module, seconds)
-    return 1 if wrong else 0
+    return 1 if add_up(seconds) or wrong else 0
 
 
 def _times(network: Network, module: torch.nn.Module, seconds: float) -> None:

@@ -42,6 +42,11 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
+# What does what a key of a later version will do.
+_INSTEAD: Mapping[str, str] = {
+    "text": 'read it in a data factory that returns the tokens, (rows, length): `source: {factory: "my_code:tokens"}`',
+    "tokenize": 'tokenize in a data factory, which returns (rows, length): `source: {factory: "my_code:tokens"}`',
+}
 _METHOD = ("quantization", "method")
 _ENGINE = ("target", "engine")
 _TENSORRT = "an NVIDIA GPU with CUDA, and the package tensorrt"
@@ -111,7 +116,7 @@ def available(given: CheckInput) -> Iterator[Finding]:
     for pattern, harmless in later_keys().items():
         for path in _written(given, pattern):
             if not _same(_value(given, path), harmless):
-                yield _refused(given, path, "")
+                yield _refused(given, path, "", _INSTEAD.get(str(path[-1]), ""))
     for pattern, values in later_values().items():
         for path in _written(given, pattern):
             value = _value(given, path)

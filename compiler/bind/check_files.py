@@ -88,6 +88,8 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
                 # A folder without options is written as its path alone.
                 keys = named[0] if given.written(*place, *named[0]) else named[0][:1]
                 yield (*place, *keys), named[1]
+        if source.image_folder is not None and source.image_folder.masks is not None:
+            yield (*place, "image_folder", "masks"), source.image_folder.masks
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
 
@@ -117,7 +119,7 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
         key = "weights" if path[:2] == WEIGHTS else next(parts)
         if path == TRANSFORM_FROM:
             yield from wrong_transforms(given, path, file)
-        elif key == "image_folder":
+        elif key in ("image_folder", "masks"):
             yield from _folder(given, path, file)
         elif key == "files" and file.is_dir():
             continue

@@ -14,6 +14,7 @@ from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.factory_kind import OWN, Role, builds, in_standard_library
 from titrant.schema.language.nearest import nearest
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.reduce import objectives
 from titrant.schema.recipe.validation import row_metrics
 from titrant.schema.values.files import digest_file
 from titrant.schema.values.frozen import dataclass
@@ -56,7 +57,7 @@ def named_references(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
     pruning = None if recipe.reduction is None else recipe.reduction.pruning
     if pruning is not None and pruning.validate_with is not None:
         yield VALIDATE, pruning.validate_with
-    for place, metric in row_metrics(recipe.validation):
+    for place, metric in (*row_metrics(recipe.validation), *objectives(recipe.search)):
         if ":" in metric:
             yield place, metric
     for number, function in enumerate(recipe.report.plots):
@@ -104,7 +105,7 @@ def _unknown_kind(given: CheckInput, path: KeyPath, located: FoundModule, refere
     """Find an installed factory that nothing says to build a model or to return data: it might run what it is given."""
     module, _, name = reference.partition(":")
     role: Role = "data" if path[0] == "data" else "model"
-    own = {"validation": "a metric", "report": "a function that draws"}.get(str(path[0]))
+    own = {"validation": "a metric", "search": "a metric", "report": "a function that draws"}.get(str(path[0]))
     called = _CALLED if own is None else {**_CALLED, path: own}
     for key, what in called.items():
         if path == key and in_standard_library(module, located.path):

@@ -1,10 +1,11 @@
-"""Check what masks and boxes ask for: a shape of outputs, a decoding function, labels that no transform moves."""
+"""Check what masks and boxes ask for: a shape of outputs, a decoding function, nothing about classes of cases."""
 
 from collections.abc import Iterator
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.recipe.data import Source
 from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.train import Train
 from titrant.schema.recipe.validation import Agreement
@@ -36,6 +37,26 @@ def learns_objects(given: CheckInput, train: Train) -> Iterator[Finding]:
         message = f"`{path[-1]}` counts cases by their class, and a case of `task: {task}` has several"
         advice = "write a weight for each class" if path[-1] == "class_weights" else "take it out"
         yield given.finding("R191", path, message, advice, part="key")
+
+
+def masks_are_labels(given: CheckInput) -> Iterator[Finding]:
+    """Refuse a folder of masks where none are judged, and images without one where masks are and no label says them."""
+    sources: dict[KeyPath, Source | None] = {("data", "source"): given.data.source}
+    sources[("data", "unlabeled")] = given.data.unlabeled
+    sources |= {("data", "sources", name): source for name, source in (given.data.sources or {}).items()}
+    for place, source in sources.items():
+        folder = None if source is None else source.image_folder
+        if folder is None:
+            continue
+        path: KeyPath = (*place, "image_folder")
+        if folder.masks is not None and (given.task.label != "mask" or place[-1] == "unlabeled"):
+            rows = "rows without labels" if place[-1] == "unlabeled" else f"`task: {given.recipe.task}`"
+            message = f"masks are labels, and {rows} have none of these"
+            yield given.finding("R231", (*path, "masks"), message, "take it out, or write `task: segmentation`")
+        elif folder.masks is None and given.task.label == "mask" and place[-1] != "unlabeled":
+            message = "the images have no masks, which `task: segmentation` judges by"
+            advice = "write `image_folder: {path: …, masks: …}`: a folder with a mask of the same name for each image"
+            yield given.finding("R231", path, message, advice)
 
 
 def boxes_are_decoded(given: CheckInput) -> Iterator[Finding]:
@@ -73,15 +94,10 @@ def measures_fit(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R112", (*path, "tolerance"), message, "take it out", part="key")
 
 
-def objects_stay_in_place(given: CheckInput) -> Iterator[Finding]:
-    """Refuse transforms that move pixels but not what labels say of them, and what is about classes of cases."""
+def cases_have_one_class(given: CheckInput) -> Iterator[Finding]:
+    """Refuse what is about classes of cases."""
     if given.task.label not in _OBJECTS:
         return
-    for place, step in enumerate(given.data.transform):
-        if step.name == "resize":
-            message = f"`resize` changes the images and not their {given.task.label}: they would be about other pixels"
-            advice = "bring images and labels to one size in a data factory"
-            yield given.finding("R244", ("data", "transform", place), message, advice)
     split = given.data.split
     if given.written("data", "split", "stratify") and split.stratify:
         message = f"rows are stratified by their class, and a case of `task: {given.recipe.task}` has several"

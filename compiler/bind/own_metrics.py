@@ -9,16 +9,14 @@ from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.compiler.bind.check_references import find_module
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.open_looks import OPEN
-from titrant.schema.recipe.own_metric import GUARDING, OwnMetric, own_metric, own_range, own_test
+from titrant.schema.recipe.own_metric import GUARDING, OwnMetric, is_own, own_metric, own_range, own_test
+from titrant.schema.recipe.reduce import objectives
 from titrant.schema.recipe.validation import FreeGate, row_metrics
 
 _EXAMPLE = '`@titrant.metric(better="higher", range=(0, 1), unit="case")` above the function'
 _PARTS = ("better", "range", "unit")
-
-
-def is_own(metric: str) -> bool:
-    """Whether a metric is the user's own, `module:name`."""
-    return ":" in metric
+# Labels that have a shape, of which a metric can be called with all cases at once.
+_SHOWN = ("class", "numbers", "labels", "mask")
 
 
 def declared(reference: str, folder: Path) -> OwnMetric:
@@ -68,17 +66,18 @@ def _decoration(decorator: ast.expr) -> ast.Call | None:
 def own_metrics_fit(given: CheckInput) -> Iterator[Finding]:
     """Check every metric of the user's own: its task, its declaration, and what each row asks of it."""
     validation = given.recipe.validation
-    for path, metric in row_metrics(validation):
+    for path, metric in (*row_metrics(validation), *objectives(given.recipe.search)):
         if not is_own(metric):
             continue
-        if given.task.label == "none":
-            message = f"`{metric}` is called with labels, and `task: {given.recipe.task}` has none"
-            yield given.finding("R111", path, message, "write `agreement`, or choose a labelled task")
+        if given.task.label not in _SHOWN:
+            yield _not_called(given, path, metric)
             continue
         try:
             own = declared(metric, given.parsed.folder)
         except ValueError as error:
             yield given.finding("R230", path, f"`{metric}`: {error}", f"write {_EXAMPLE}")
+            continue
+        if path[0] == "search":  # nothing is asked of it: it orders what tuning rows show
             continue
         if validation.looks == OPEN and own.unit == "set":
             message = f"`looks: open` has no bound of `{metric}` (one number for all cases) at any number of looks"
@@ -89,6 +88,19 @@ def own_metrics_fit(given: CheckInput) -> Iterator[Finding]:
         else:
             gate = _gate_at(given, path)
             yield from _asked(given, (metric, own), path[:-1], (gate.comparison, "threshold"))
+
+
+def _not_called(given: CheckInput, path: KeyPath, metric: str) -> Finding:
+    """Refuse a metric in a task whose labels and answers are not what it is called with."""
+    if given.task.label == "none":
+        message = f"`{metric}` is called with labels, and `task: {given.recipe.task}` has none"
+        named = "`quality`" if path[0] == "search" else "`agreement`"
+        return given.finding("R111", path, message, f"write {named}, or choose a labelled task")
+    has = f"`task: {given.recipe.task}` has labels of other kinds"
+    message = f"`{metric}` is called with classes, numbers or masks, and {has}"
+    own = ", ".join(f"`{name}`" for name in given.task.metrics)
+    named = "`quality`" if path[0] == "search" else f"one of the task's own: {own}"
+    return given.finding("R111", path, message, f"write {named}")
 
 
 def _gate_at(given: CheckInput, path: KeyPath) -> FreeGate:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from titrant.compiler.bind.check_data import subgroup_values
-from titrant.compiler.bind.own_metrics import declared, is_own
+from titrant.compiler.bind.own_metrics import declared
 from titrant.compiler.decide.gate_cases import shortage, with_cases, without_bound
 from titrant.compiler.decide.gates.earlier import MainRow, because, earlier_rows
 from titrant.compiler.decide.gates.waivers import waivers
@@ -27,7 +27,7 @@ from titrant.schema.gate import (
 from titrant.schema.open_looks import OPEN
 from titrant.schema.recipe.data import STRATA
 from titrant.schema.recipe.deploy import is_offline
-from titrant.schema.recipe.own_metric import OwnMetric, own_test
+from titrant.schema.recipe.own_metric import OwnMetric, is_own, own_test
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.slice import Slice, read_slice
 from titrant.schema.values.units import shown_count

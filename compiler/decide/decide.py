@@ -31,6 +31,7 @@ from titrant.compiler.decide.rule import (
 )
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.plan import Decision
+from titrant.schema.recipe.tasks import TASKS
 
 DecisionRule = Callable[[Question], RuleAnswer]
 
@@ -69,6 +70,34 @@ def _note(question: Question, section: str, text: str) -> Decision:
     )
 
 
+def judged_output(question: Question) -> RuleAnswer:
+    """Say which of several outputs is judged, and what becomes of the others; nothing of a model that has one."""
+    recipe, outputs = question.recipe, [spec.name for spec in question.model.outputs]
+    kind = TASKS[recipe.task].label
+    if kind == "none" or recipe.model.decode is not None or len(outputs) < 2:
+        return RuleAnswer(None)
+    written = next(iter(measuring.output_names(recipe, question.model.outputs)), "")
+    judged = written or outputs[0]
+    others = ", ".join(name for name in outputs if name != judged)
+    compared = (
+        "are compared with nothing: a candidate may change them"
+        if kind in _ALONE
+        else "count where answers are compared with the original's (agreement), in no other metric"
+    )
+    line = decision(
+        question,
+        "model.output.judged",
+        "output.written" if written else "output.first",
+        asked="written" if written else "not written",
+        chosen=judged,
+        because=f"the others ({others}) {compared}; `task: unlabeled` compares all",
+        path=("model", "output") if written else (),
+    )
+    return RuleAnswer(None, (line,))
+
+
+# Labels of tasks that look at one output alone.
+_ALONE = ("class", "mask", "tokens")
 # Subject, the field of Settled that the rule fills (None: it only says something), and the rule.
 RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("trust", None, trusted),
@@ -103,6 +132,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("plain", "plain", measuring.plain),
     ("objective", "objective", measuring.objective),
     ("operating_point", "operating_point", measuring.operating_point),
+    ("judged_output", None, judged_output),
     ("agreement", None, measuring.agreement),
     ("profile", "profile", measuring.profile),
     ("earlier", "earlier", contract.earlier),

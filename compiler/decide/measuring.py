@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from titrant.compiler.bind.own_metrics import declared
 from titrant.compiler.decide.rule import Chain, Question, Ranking, RuleAnswer, SearchBudget, decision
 from titrant.compiler.decide.target import engine_of, original_kind
 from titrant.runtime.backends import backend
@@ -16,6 +17,7 @@ from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.deploy import is_offline
 from titrant.schema.recipe.model import BOXES, CLASSIFYING
 from titrant.schema.recipe.observe import Mlflow, Tensorboard, Tracking, Wandb
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
 from titrant.schema.recipe.tasks import TASKS
@@ -99,13 +101,8 @@ def tracking(question: Question) -> RuleAnswer:
 
 
 def _wandb(asked: Wandb) -> dict[str, Any]:
-    return {
-        "project": asked.project,
-        "mode": asked.mode,
-        "entity": asked.entity or "",
-        "group": asked.group or "",
-        "tags": list(asked.tags),
-    }
+    names = {"entity": asked.entity or "", "group": asked.group or "", "tags": list(asked.tags)}
+    return {"project": asked.project, "mode": asked.mode, **names}
 
 
 def _event_folder(question: Question, asked: bool | Tensorboard) -> str:
@@ -128,16 +125,18 @@ def objective(question: Question) -> RuleAnswer:
     offline = not written and is_offline(question.recipe.target)
     asked = question.recipe.search.objective
     chosen = tuple("throughput" if offline and name == "latency" else name for name in asked)
+    own = {name: declared(name, question.bound.folder) for name in asked if is_own(name)}
+    ways = [f"{'more' if each.better == 'higher' else 'less'} of {name} is better; " for name, each in own.items()]
     line = decision(
         question,
         "search.objective",
         "objective.written" if written else "objective.offline" if offline else "objective.default",
         asked=", ".join(chosen) if written else "not written",
         chosen=", ".join(chosen),
-        because=f"tuning rows choose; at most {SHORTLIST} are judged, from gentle to aggressive",
+        because=f"{''.join(ways)}tuning rows choose; at most {SHORTLIST} are judged, from gentle to aggressive",
         path=("search", "objective"),
     )
-    return RuleAnswer(Ranking(chosen, SHORTLIST), (line,))
+    return RuleAnswer(Ranking(chosen, SHORTLIST, own), (line,))
 
 
 def budget(question: Question) -> RuleAnswer:

@@ -19,7 +19,7 @@ from titrant.compiler.decide.levels import (
 from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
-from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind
+from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind, too_old
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
@@ -254,9 +254,10 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
         there = method.devices[0]
         cause = f"its kernels run on {_DEVICES.get(there, there)}, and target.device is {device}"
         beside = _unable(question, declaration, method, _params(declaration, bits, options))
-        here = find_gpu(there, question.hardware.identity.gpus) is not None
-        remedy = f"write target.device: {there}" + ("" if here or there == "cpu" else ", on a machine that has one")
-        return Offer(chain, (Unmet(cause, remedy, unasked=not here), *beside))
+        gpu = find_gpu(there, question.hardware.identity.gpus)
+        remedy = f"write target.device: {there}" + ("" if gpu or there == "cpu" else ", on a machine that has one")
+        old = too_old(question.hardware, gpu, declaration, _params(declaration, bits, options)) if gpu else ()
+        return Offer(chain, (*old, Unmet(cause, remedy, unasked=gpu is None), *beside))
     offered = (width,) if width else method.bits
     unfit = (*_unfit(question, method.engine, method.format), *other_bits(question, method, offered))
     params = _params(declaration, bits, options)

@@ -9,6 +9,7 @@ from titrant.schema.contract.earlier import EarlierRelease
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
 from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Rejected
+from titrant.schema.recipe.own_metric import OwnMetric
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
@@ -131,10 +132,14 @@ class ThreadCounts:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What decides between candidates, the first first, and how many of them are judged on evaluation rows at most."""
+    """What decides between candidates, the first first, and how many of them are judged on evaluation rows at most.
+
+    `own` says what each metric of the user's own among them declares.
+    """
 
     order: tuple[str, ...]
     shortlist: int
+    own: Mapping[str, OwnMetric] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

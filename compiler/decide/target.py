@@ -7,6 +7,7 @@ from titrant.compiler.decide.rule import ExportRequest, Question, RuleAnswer, Th
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.catalog import Declaration, Params
 from titrant.schema.cost import ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
@@ -15,6 +16,8 @@ from titrant.schema.values.units import format_size, format_time
 
 DEFAULT_NAME = "model"
 _INT8 = 8
+# A compute capability that every kernel would take.
+_NEWEST = "99.0"
 _ONLY_THERE = "int8 methods of this version run there only"
 
 
@@ -37,7 +40,7 @@ def device(question: Question) -> RuleAnswer:
     if not gpus:
         return RuleAnswer("cpu", (_device_line(question, asked, "cpu", "this machine has no other"),))
     batch = _largest_batch(question)
-    reasons = (_int8_runs(gpus[0]), _expected(question, "cpu", batch))
+    reasons = (_int8_runs(question, gpus[0]), _expected(question, "cpu", batch))
     because = "; ".join(filter(None, reasons))
     rejected = (Rejected(gpus[0].kind, _unused(question, gpus[0], batch)),)
     return RuleAnswer("cpu", (_device_line(question, asked, "cpu", because, rejected),))
@@ -69,9 +72,9 @@ def _expected(question: Question, name: str, batch: int) -> str:
     return f"the original is expected to answer a batch of {batch} in {seconds} ({cost.basis})"
 
 
-def _int8_runs(gpu: Gpu) -> str:
+def _int8_runs(question: Question, gpu: Gpu) -> str:
     """Say where the int8 methods run."""
-    there, every = int8_methods(gpu.kind), int8_methods("cpu")
+    there, every = _methods_on(question, gpu), int8_methods("cpu")
     return f"{len(every)} int8 methods run there, and {len(there)} on {gpu.kind}" if there else _ONLY_THERE
 
 
@@ -85,6 +88,23 @@ def int8_methods(device: str) -> tuple[str, ...]:
     )
 
 
+def _methods_on(question: Question, gpu: Gpu) -> tuple[str, ...]:
+    """List the methods of 8 bits or fewer whose kernels run on this very GPU, whatever packages are missing yet."""
+    named = {name: catalog.get(catalog.method_operator(name)) for name in int8_methods(gpu.kind)}
+    return tuple(name for name, item in named.items() if not too_old(question.hardware, gpu, item, item.params()))
+
+
+def too_old(hardware: Hardware, gpu: Gpu, declaration: Declaration, params: Params) -> tuple[Unmet, ...]:
+    """Return what an operator lacks on a GPU that it would not lack on a newer one of the kind."""
+
+    def unmet(gpu: Gpu) -> tuple[Unmet, ...]:
+        there = replace(hardware, identity=replace(hardware.identity, gpus=(gpu,)))
+        return declaration.requires(params, there, None)
+
+    newest = unmet(replace(gpu, capability=_NEWEST))
+    return tuple(each for each in unmet(gpu) if each not in newest)
+
+
 def _unused(question: Question, gpu: Gpu, batch: int) -> str:
     engine = engine_of(original_kind(question.model))
     lack = backend.get(engine).device_unmet(gpu.kind, question.hardware)
@@ -92,7 +112,7 @@ def _unused(question: Question, gpu: Gpu, batch: int) -> str:
         return f"on {gpu.name} the original does not run: {lack.cause}"
     expected = _expected(question, gpu.kind, batch)
     opening = f"on {gpu.name} {expected}, and " if expected else f"on {gpu.name} "
-    methods = int8_methods(gpu.kind)
+    methods = _methods_on(question, gpu)
     runs = f"{', '.join(methods)} {'runs' if len(methods) == 1 else 'run'}" if methods else "no int8 method runs"
     return f"{opening}{runs}; to use it all the same write target.device: {gpu.kind}"
 

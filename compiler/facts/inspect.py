@@ -1,6 +1,5 @@
 """Ask an inspection child what the model and the data are, and remember the answer while nothing has changed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from titrant.compiler.machine.detect import installed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
-from titrant.schema.values.canonical import canonical_json, read_back, sha256
+from titrant.schema.values.canonical import read_back, sha256
 from titrant.schema.values.files import remember, remembered
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
@@ -85,28 +84,26 @@ def request(bound: BoundRecipe, files: DigestedFiles | None = None) -> dict[str,
     }
 
 
-def model_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> ModelFacts:
-    """Return what is known of the recipe's model alone, kept as `facts` does.
+def model_facts(
+    bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool, drawn: bool = False, first_look: bool = False
+) -> tuple[ModelFacts, Mapping[str, Any] | None]:
+    """Return what is known of the recipe's model alone, and where it is `drawn` its architecture; kept as by `facts`.
 
-    Unless it is `shown` the inputs that the recipe names, only its layers are looked at, not what it answers.
+    Unless it is `shown` the inputs that the recipe names, only its layers are looked at, not what it answers. At a
+    `first_look` a large graph is not opened, of which nothing is planned then. The architecture is in plain values.
     """
-    return _model_alone(bound, ask, cache, shown=shown, drawn=False).model
-
-
-def drawn_facts(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool) -> tuple[ModelFacts, Mapping[str, Any]]:
-    """Return what is known of the recipe's model alone, and its architecture in plain values, both kept."""
-    answer = _model_alone(bound, ask, cache, shown=shown, drawn=True)
-    assert answer.architecture is not None
+    answer = _model_alone(bound, ask, cache, shown=shown, drawn=drawn, first_look=first_look)
     return answer.model, answer.architecture
 
 
-def _model_alone(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool, drawn: bool) -> "_Answer":
+def _model_alone(bound: BoundRecipe, ask: Ask, cache: Path, *, shown: bool, drawn: bool, first_look: bool) -> "_Answer":
     digests = FileDigests(cache / "files.json")
     operator, params = model_load(bound, digest_files(bound, digests, by_header=True))
     if not shown and "inputs" in params:
         params["inputs"] = []
-    question = {"seed": bound.recipe.seed, "steps": {operator: params}, **({"drawn": True} if drawn else {})}
-    answer = _answer(bound, ask, cache, digests, question)
+    look = {"drawn": drawn, "first_look": first_look and operator == "model.load_onnx"}
+    asked = {name: True for name, is_asked in look.items() if is_asked}
+    answer = _answer(bound, ask, cache, digests, {"seed": bound.recipe.seed, "steps": {operator: params}, **asked})
     digests.save()
     return answer
 
@@ -123,6 +120,20 @@ def file_facts(bound: BoundRecipe, ask: Ask, cache: Path) -> tuple[ModelFacts, D
     files = _contents(bound, files, answer.parts, digests)
     digests.save()
     return answer.model, files
+
+
+def given_facts(
+    bound: BoundRecipe, operator: str, files: Mapping[str, Path], ask: Ask, cache: Path
+) -> tuple[ModelFacts, dict[str, Any]]:
+    """Return what is known of files that an operator loads by itself, and its parameters; kept as `facts` does.
+
+    `files` are by the parameter that takes them.
+    """
+    digests = FileDigests(cache / "files.json")
+    params = {name: file.as_param() for name, file in digest_files(replace(bound, files=files), digests).items()}
+    answer = _answer(bound, ask, cache, digests, {"seed": bound.recipe.seed, "steps": {operator: params}})
+    digests.save()
+    return answer.model, params
 
 
 def facts(bound: BoundRecipe, ask: Ask, cache: Path, *, contents: bool = True, drawn: bool = False) -> Facts:
@@ -179,10 +190,9 @@ def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, que
     if answer is None:
         asked = located(bound, lambda: ask({"do": "inspect", **question}))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
-        kept = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
-        kept |= {part: asked[part] for part in ("others", "architecture") if part in asked}
-        kept = json.loads(canonical_json(kept))
-        remember(place, kept)
+        parts = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
+        parts |= {part: asked[part] for part in ("others", "architecture") if part in asked}
+        kept = remember(place, parts)
         if folder:
             remember(copied, movable(kept, bound.folder))
         answer = read_back(_Answer, kept)

@@ -22,7 +22,7 @@ DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundR
 IMAGE = "image"
 
 # What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
-FOLDER_LABEL = "label"
+FOLDER_LABEL, FOLDER_MASK = "label", "mask"
 CLASSIFYING = ("binary_classification", "multiclass_classification")
 
 # How many steps a random case of a model with recurrent state has.
@@ -134,16 +134,17 @@ def section(recipe: Recipe) -> Data:
 def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     """Return the names of inputs and label that every step uses: the section's, else the first source's own.
 
-    The subfolders of an image folder are a label without a name, which is called `label`.
+    The subfolders of an image folder are a label without a name, which is called `label`; its masks are called `mask`.
     """
     data = section(recipe)
     inputs, label = data.input_columns, data.label_name
-    for source in (data.sources or {}).values():
-        inputs = inputs if inputs is not None else source.inputs
-        label = label if label is not None else source.label
-    sources = [source for source in (data.source, *(data.sources or {}).values()) if source is not None]
-    if label is None and recipe.task in CLASSIFYING and any(source.image_folder is not None for source in sources):
-        label = FOLDER_LABEL
+    sources = [*(data.sources or {}).values()]
+    for source in sources:
+        inputs, label = (source.inputs if inputs is None else inputs), (source.label if label is None else label)
+    folders = [source.image_folder for source in (*sources, data.source) if source and source.image_folder]
+    if label is None and folders:
+        mask = next((FOLDER_MASK for folder in folders if folder.masks is not None), None)
+        label = FOLDER_LABEL if recipe.task in CLASSIFYING else mask
     return None if inputs is None else list(inputs), label
 
 
@@ -222,6 +223,8 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
         params["csv_options"] = source.csv.model_dump(mode="json", exclude_none=True, exclude={"path"})
     if source.image_folder is not None:
         params["images"] = _reading(source.image_folder)
+        if source.image_folder.masks is not None:
+            params["masks"] = files[f"{key}.image_folder.masks"].as_param()
     for name in ("sklearn", "factory", "inputs", "label"):
         value = getattr(source, name, None)
         if value is not None:

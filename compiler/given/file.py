@@ -8,10 +8,12 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.bind.check_files import ENDINGS
 from titrant.compiler.decide.rule import EarlierModel, LoadStep
-from titrant.compiler.facts.inspect import file_facts
+from titrant.compiler.facts.inspect import file_facts, given_facts
 from titrant.compiler.facts.load_steps import model_load
 from titrant.compiler.facts.user_operators import Ask
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.model_kind import CodeNamed, FileLoader
 from titrant.schema.contract.earlier import EarlierRelease
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import ModelFacts, TensorSpec
@@ -21,6 +23,7 @@ from titrant.schema.values.frozen import dataclass
 # The keys of `model` that name a file which holds a whole model.
 WHOLE = ("onnx", "torchscript", "exported")
 _READ = ", ".join(ending for key in WHOLE for ending in ENDINGS[key])
+_NOT_THERE = "name the file that was optimized"
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,29 @@ def key_of(path: Path) -> str:
     for key in WHOLE:
         if path.name.lower().endswith(ENDINGS[key]):
             return key
-    advice = f"give one of {_READ}"
-    if path.suffix == ".xml":
-        advice = "give the ONNX file that it was made of, with --set target.engine=openvino to judge it there"
-    raise RecipeError(Diagnostic("P142", f"{path.name} is no file that can be judged as it is", help=advice))
+    if _own_files(path) is not None:
+        message = f"{path.name} can be judged, and is nothing that others are compared with"
+        advice = f"give the model that it was made of, one of {_READ}, or `recipe` for the recipe's own"
+        raise RecipeError(Diagnostic("P142", message, help=advice))
+    endings = ", ".join((_READ, *(each.ending for each in _every_own())))
+    raise RecipeError(
+        Diagnostic("P142", f"{path.name} is no file that can be judged as it is", help=f"give one of {endings}")
+    )
+
+
+def _every_own() -> list[FileLoader]:
+    return [kind.loader for kind in backend.kinds().values() if kind.loader is not None]
+
+
+def _own_files(path: Path) -> FileLoader | None:
+    """Return how a file is taken whose kind no key of `model` reads; None for any other."""
+    return next((each for each in _every_own() if path.name.lower().endswith(each.ending)), None)
+
+
+def in_folder(folder: Path) -> Path | None:
+    """Return the one file of such a kind that a folder holds, as a model of several files is released; else None."""
+    files = [file for each in _every_own() for file in sorted(folder.glob(f"*{each.ending}"))]
+    return files[0] if len(files) == 1 else None
 
 
 def given_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path, original: ModelFacts) -> GivenFile:
@@ -67,9 +89,13 @@ def given_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path
     else than the original does, and StepError where it is damaged.
     """
     path = optimized.path
+    if path.is_dir() and (inside := in_folder(path)) is not None:
+        path = inside
+    if _own_files(path) is not None:
+        return _own_file(bound, replace(optimized, path=path), ask, cache, original)
     key = key_of(path)
     if not path.is_file():
-        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help="name the file that was optimized"))
+        raise RecipeError(Diagnostic("P142", f"there is no file {path}", help=_NOT_THERE))
     recipe = bound.recipe.model_copy(update={"model": _model(bound, key, path, original)})
     alone = replace(bound, recipe=recipe, files={f"model.{key}": path}, user_references=())
     facts, files = file_facts(alone, ask, cache)
@@ -80,6 +106,51 @@ def given_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path
     operator, params = model_load(alone, files, facts=original)
     size = sum(file.path.stat().st_size for file in files.values())
     return GivenFile(path, operator, params, size, facts, optimized.engine)
+
+
+def _own_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path, original: ModelFacts) -> GivenFile:
+    """Look at a file whose kind says itself how it is loaded."""
+    path, own = optimized.path, _own_files(optimized.path)
+    assert own is not None
+    files = own.files(path)
+    for file in files.values():
+        if not file.is_file():
+            raise RecipeError(Diagnostic("P142", f"there is no file {file}", help=_NOT_THERE))
+    if bound.recipe.model.state is not None:
+        message = f"{path.name} has no state that is fed back, which `model.state` asks for"
+        raise RecipeError(
+            Diagnostic("P142", message, help="give a file of a graph with such inputs and outputs, .onnx")
+        )
+    if own.code is not None:
+        _refuse_other_code(bound, path, own.code(path))
+    facts, params = given_facts(bound, own.operator, files, ask, cache)
+    refuse_other("takes", original.inputs, facts.inputs)
+    refuse_other("gives", original.outputs, facts.outputs)
+    size = sum(file.stat().st_size for file in files.values())
+    return GivenFile(path, own.operator, params, size, facts, optimized.engine)
+
+
+def _refuse_other_code(bound: BoundRecipe, path: Path, code: CodeNamed | None) -> None:
+    """Refuse a file that would be built by other code than the recipe's own, which alone is trusted."""
+    model = bound.recipe.model
+    if code is None:
+        message = f"{path.name} holds weights, and does not say how their module is built"
+        advice = f"name it as model.weights of a recipe, and release or export it from there as one of {_READ}"
+        raise RecipeError(Diagnostic("P142", message, help=advice))
+    own = [name for name in code.operators if ":" in name and name != bound.recipe.quantization.method]
+    if own:
+        message = f"{path.name} was changed by `{own[0]}`, which is no operator of titrant's or of the recipe"
+        advice = f"name it as quantization.method, or give one of {_READ}: no other code of a file is run"
+        raise RecipeError(Diagnostic("P142", message, help=advice))
+    args = code.args
+    same = args.keys() == model.args.keys() and all(
+        type(args[name]) is int if value == "auto" else args[name] == value for name, value in model.args.items()
+    )
+    if code.factory != model.factory or not same:
+        written = ", ".join(f"{name}: {value}" for name, value in args.items())
+        message = f"{path.name} is built by `{code.factory}` with {{{written}}}, and the recipe's model is not"
+        advice = "judge it by a recipe with that model.factory and these model.args: no other code of a file is run"
+        raise RecipeError(Diagnostic("P142", message, help=advice))
 
 
 def _model(bound: BoundRecipe, key: str, path: Path, original: ModelFacts) -> Model:
@@ -156,6 +227,6 @@ def _earlier(
         seen = error.diagnostics[0]
         message = f"the file that {release.run} released cannot be compared with: {seen.message}"
         where = bound.parsed.source.place(("validation", name), "value")
-        advice = "name a run whose file is ONNX, TorchScript or .pt2 with the original's inputs and outputs"
+        advice = f"{seen.help}; or name another run" if seen.help else "name another run"
         raise RecipeError(Diagnostic("P152", message, where, advice)) from None
     return EarlierModel(release, LoadStep(given.operator, given.params, given.model))

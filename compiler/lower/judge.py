@@ -83,7 +83,7 @@ class Answering:
             self.maker.make(
                 REFERENCE,
                 "validate.reference",
-                {**self.reading, "assumed_order": self.assumed_order},
+                {**self.reading, "assumed_order": self.assumed_order, **self._own},
                 {"rows": TUNING, "outputs": "baseline.tuning.outputs", "point": POINT},
                 stage="prepare",
                 because="what is misread, or no better than one answer for all, proves nothing",
@@ -135,7 +135,7 @@ class Answering:
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
-                {**self.reading, **self._beyond_chance(candidate)},
+                {**self.reading, **self._beyond_chance(candidate), **self._own},
                 {
                     "rows": TUNING,
                     "original": "baseline.tuning.outputs",
@@ -149,6 +149,12 @@ class Answering:
             ),
             self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )
+
+    @property
+    def _own(self) -> dict[str, Any]:
+        """The metrics of the user's own that the search is after, with what they declare."""
+        own = self.decisions.settled.objective.own
+        return {"own": {name: vars(each) for name, each in own.items()}} if own else {}
 
     def _beyond_chance(self, candidate: Candidate) -> dict[str, Any]:
         """Say what a mixture must keep beyond chance on tuning rows, on which it was searched for."""

@@ -33,7 +33,7 @@ from titrant.compiler.lower.chains import (
 from titrant.compiler.lower.earlier import earlier_loads
 from titrant.compiler.lower.judge import CONTROL, REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
-from titrant.compiler.lower.observe import observations
+from titrant.compiler.lower.observe import observations, unobserved
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
@@ -87,6 +87,7 @@ def lower(
     limited = answering.limits_of_original(original)
     recipe = bound.recipe
     files_made = [step for _, steps in (*beside.values(), *made.values()) for step in steps]
+    made_before = [*prepared, *files_made]
     return Plan(
         name=recipe.name,
         recipe_digest=sha256(own_paths(recipe_value(recipe), bound.parsed)),
@@ -114,7 +115,7 @@ def lower(
             *earlier_loads(maker, decisions),
             *answering.earlier(),
             *(step for candidate in candidates for step in answering.judge(candidate, original, timed)),
-            *observations(answering, original, candidates, [*prepared, *files_made]),
+            *observations(answering, original, candidates, made_before),
             _report(maker, bound, decisions.settled.evidence),
         ),
         candidates=candidates,
@@ -129,6 +130,7 @@ def lower(
         mended_at_most=_mended_at_most(bound, decisions) if any(candidate.mends for candidate in candidates) else 0,
         judged=_judged(bound, decisions, model_facts, files),
         tracking=decisions.settled.tracking,
+        unobserved=unobserved(answering, original, candidates, made_before),
         profiled=tuple(name for name in PROFILED if getattr(bound.recipe.profile, name)),
     )
 

@@ -7,10 +7,13 @@ from titrant.compiler.lower.answering import timing_batch
 from titrant.compiler.lower.chains import Original
 from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import given_kinds, split_reference, takes
+from titrant.runtime.backends import backend
 from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
+# What the steps that look at the original are called after.
+ORIGINAL = "original"
 # The ports and parameters that an operator which looks inside a model may have besides.
 MODEL, ROWS = "model", "rows"
 ENGINE, THREADS, DEVICE, LAYERS, SUBJECT = "engine", "threads", "device", "layers", "subject"
@@ -57,19 +60,46 @@ def observations(
 
     An operator that takes rows is given tuning rows, and one with parameters `engine`, `threads` and `device` what runs
     the model; one with `layers` what the original's layers are called, of a file that was made of it.
-    A file of a kind that an operator does not take is not looked at.
+    A file of a kind that an operator does not take is not looked at: see `unobserved`.
     """
-    steps = {step.id: step for step in made}
+    kinds = _kinds(answering, original, candidates, made)
     for observed in asked_for(answering.bound.recipe):
-        engine = answering.decisions.settled.original_engine
-        if takes(answering.maker.declare(observed.operator).inputs[MODEL], original.kind):
-            yield _step(observed, "original", (original.reference, TUNING), engine, answering)
+        port = answering.maker.declare(observed.operator).inputs[MODEL]
+        if takes(port, original.kind):
+            engine = answering.decisions.settled.original_engine
+            yield _step(observed, ORIGINAL, (original.reference, TUNING), engine, answering)
         for candidate in candidates:
-            producer, port = split_reference(candidate.model)
-            kind = given_kinds(steps[producer], answering.maker.declare)[port]
-            if takes(answering.maker.declare(observed.operator).inputs[MODEL], kind):
+            if takes(port, kinds[candidate.id]):
                 inputs = candidate.model, answering.taken(candidate, TUNING)
                 yield _step(observed, candidate.id, inputs, candidate.engine, answering)
+
+
+def unobserved(
+    answering: Answering, original: Original, candidates: Sequence[Candidate], made: Sequence[Step]
+) -> dict[str, dict[str, str]]:
+    """Say what the recipe asks to look at and no step looks at: operator → "original" or a candidate → why."""
+    kinds = _kinds(answering, original, candidates, made)
+    refused: dict[str, dict[str, str]] = {}
+    for observed in asked_for(answering.bound.recipe):
+        port = answering.maker.declare(observed.operator).inputs[MODEL]
+        labels = [backend.kinds()[kind].label for kind in port.kinds if kind in backend.kinds()]
+        for subject, kind in kinds.items():
+            if not takes(port, kind):
+                because = f"it is {backend.kinds()[kind].title}, and {observed.operator} reads {', '.join(labels)}"
+                refused.setdefault(observed.operator, {})[subject] = because
+    return refused
+
+
+def _kinds(
+    answering: Answering, original: Original, candidates: Sequence[Candidate], made: Sequence[Step]
+) -> dict[str, str]:
+    """Return the kind of the original and of each candidate's file."""
+    steps = {step.id: step for step in made}
+    kinds = {ORIGINAL: original.kind}
+    for candidate in candidates:
+        producer, port = split_reference(candidate.model)
+        kinds[candidate.id] = given_kinds(steps[producer], answering.maker.declare)[port]
+    return kinds
 
 
 def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str, answering: Answering) -> Step:
@@ -77,7 +107,7 @@ def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str
     declared = answering.maker.declare(observed.operator)
     settled = answering.decisions.settled
     runs = {ENGINE: engine, THREADS: settled.threads.timing, DEVICE: settled.device, SUBJECT: subject}
-    if subject != "original":
+    if subject != ORIGINAL:
         runs[LAYERS] = {layer.name: layer.type for layer in answering.maker.model.layers}
     params = {
         **observed.params,
@@ -89,6 +119,6 @@ def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str
         params,
         {MODEL: model, **({ROWS: rows} if ROWS in declared.inputs else {})},
         stage=OBSERVING_STAGE,
-        candidate="" if subject == "original" else subject,
+        candidate="" if subject == ORIGINAL else subject,
         because=observed.key,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from titrant.compiler.decide.rule import LeftOut, SearchBudget
 from titrant.compiler.predict.outlook import Outlook
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -176,7 +177,7 @@ def merit(item: Outlook, objective: Sequence[str]) -> tuple[float, ...]:
 
 def _expected(item: Outlook, name: str) -> float:
     """Return what is expected in one objective, less for better: memory goes with the file, quality with gentleness."""
-    if name == "quality":
+    if name == "quality" or is_own(name):
         return float(item.rank)
     expected = item.seconds if name in FAST else item.bytes
     return -1.0 if expected is None else float(expected)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.stamp import Stamp
+from titrant.schema.facts import ModelFacts
 from titrant.schema.values.frozen import dataclass
 
 
@@ -16,6 +17,32 @@ class Preparation:
     operator: str
     name: str
     because: str
+
+
+@dataclass(frozen=True)
+class CodeNamed:
+    """Which code a file names: the factory `module:name` with its arguments, and operators that changed the module."""
+
+    factory: str
+    args: Mapping[str, Any]
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileLoader:
+    """How files of a kind are taken as they are that were made elsewhere or before, and what is known of them.
+
+    The file that people name ends in `ending`. `files` gives it and those beside it, there or not, by the parameter of
+    `operator`, which loads them; `facts` describes them by those parameters, in plain values, in the worker. None: what
+    the kind loads is a live module, and is described as one.
+    """
+
+    operator: str
+    ending: str
+    files: Callable[[Path], Mapping[str, Path]]
+    facts: Callable[[Mapping[str, Any]], ModelFacts] | None = None
+    # Of files that say which of the user's code builds them: that, without importing anything; None where one does not.
+    code: Callable[[Path], CodeNamed | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,7 @@ class ModelKind:
     weights_into: Callable[[Path, Any], Any] | None = None
     weights_for: str = ""  # whose code runs it, where titrant has none: its answers are judged, no time of it is
     stamp: Stamp | None = None  # how a released file says what it was judged by; None: it does not
+    loader: FileLoader | None = None  # how such files are judged as they are, where no key of `model` reads them
 
     @property
     def suffix(self) -> str:

@@ -122,6 +122,43 @@ def undisturbed(values: Sequence[float]) -> float:
     return typical(values, _UNDISTURBED)
 
 
+# What a profiler adds to a run of an operation is at most this; less than a tenth of a microsecond is worth no word,
+# nor is less than a hundredth of the time.
+_MOST_COST, _LEAST_COST, _HALVINGS = 4e-6, 1e-7, 40
+_LEAST_SHARE = 0.01
+
+
+def without_profiler(
+    taken: Mapping[str, tuple[float, int]], whole: float, profiler: str
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the seconds of each operation without what the profiler added to it, and in words what was taken off.
+
+    `taken` has the seconds of each in a batch, as a profiler says, and how often it runs in one; `whole` are those of a
+    batch without it. Profilers count whole microseconds and write down each run, which shows where one takes about as
+    long: up to 4 µs a run are taken off, so that all take no more than the batch. What is left beyond it others took,
+    by the clock, from all in proportion.
+    """
+    low, high = 0.0, _MOST_COST if sum(seconds for seconds, _ in taken.values()) > whole else 0.0
+    for _ in range(_HALVINGS if high else 0):
+        middle = (low + high) / 2
+        left = sum(max(seconds - middle * calls, 0.0) for seconds, calls in taken.values())
+        low, high = (middle, high) if left > whole else (low, middle)
+    alone = {name: max(seconds - high * calls, 0.0) for name, (seconds, calls) in taken.items()}
+    others = 1 - min(whole / max(sum(alone.values()), 1e-12), 1.0)
+    notes = []
+    if high > _LEAST_COST:
+        notes.append(f"each run of an operation is counted {high * 1e6:.1f} µs less than {profiler} says: it adds that")
+    if others > _LEAST_SHARE:
+        notes.append(f"{profiler} tells time by the clock, of which others took {others:.0%}: it is taken off each row")
+    return {name: seconds * (1 - others) for name, seconds in alone.items()}, tuple(notes)
+
+
+def undisturbed_runs(values: Sequence[float]) -> tuple[int, ...]:
+    """Return the places of the runs that `undisturbed` takes the mean of."""
+    ordered = sorted(range(len(values)), key=lambda place: values[place])
+    return tuple(ordered[int(_FROM * len(ordered)) : max(int(_UNDISTURBED * len(ordered)), 1)])
+
+
 @dataclass(frozen=True)
 class Turns:
     """Seconds of each run by the wall clock and in CPU time, without a profile and with one."""

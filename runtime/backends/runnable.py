@@ -51,7 +51,7 @@ class Runnable:
 def in_order(inputs: RunInputs, names: Sequence[str]) -> dict[str, Any]:
     """Return inputs by the names that a model has, in its order; a lone one goes to the only name, whatever its own.
 
-    StepError X670 where there are others than the model takes; inputs that a model does not take are left out.
+    StepError X683 where there are others than the model takes; inputs that a model does not take are left out.
     """
     given = len(inputs)
     if isinstance(inputs, tuple):
@@ -67,7 +67,7 @@ def in_order(inputs: RunInputs, names: Sequence[str]) -> dict[str, Any]:
 
 def _other(names: Sequence[str], why: str) -> StepError:
     message = f"the model takes {', '.join(names) or 'nothing'}, and {why}"
-    return StepError(Diagnostic("X670", message, help="name each input as the model does, with its shape"))
+    return StepError(Diagnostic("X683", message, help="name each input as the model does, with its shape"))
 
 
 def as_array(value: Any) -> Any:

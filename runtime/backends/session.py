@@ -135,6 +135,14 @@ def checked(specs: Sequence[Spec], arrays: Mapping[str, np.ndarray]) -> dict[str
     return {name: _checked(name, shape, dtype, arrays) for name, shape, dtype in specs}
 
 
+def failed_advice(engine: str, feed: Mapping[str, np.ndarray]) -> str:
+    """Say what helps where an engine failed on a batch, of which only it knows why."""
+    advice = f"run the file with such a batch in {engine} alone; where it fails too, export it anew"
+    if any(np.issubdtype(array.dtype, np.integer) for array in feed.values()):
+        return f"{advice}; tokens beyond the model's vocabulary fail so too (--show-data shows what {engine} says)"
+    return advice
+
+
 def insisted_batch(specs: Sequence[Spec]) -> int | None:
     """Return the batch size that the model insists on, or None where it is free."""
     sizes = {shape[0] for _, shape, _ in specs if shape and isinstance(shape[0], int)}

@@ -80,8 +80,15 @@ def _header_pieces(file: Path, text: str) -> Sequence[Piece]:
 
 def _header_text(file: Path) -> str:
     """Return the text; "" where there is none."""
-    text = _header(file)[0].get(_METADATA, {}).get(KEY, "")
-    return str(text)
+    return str(header_metadata(file).get(KEY, ""))
+
+
+def header_metadata(file: Path) -> Mapping[str, Any]:
+    """Return the metadata of a safetensors file, without its tensors; OSError or ValueError for another file."""
+    metadata = _header(file)[0].get(_METADATA, {})
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{file.name} has metadata that are none")
+    return metadata
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:

@@ -118,6 +118,9 @@ class SourceParams(Params):
     npz: File | None = None
     image_folder: File | None = None
     images: ImageParams | None = Field(None, description="how they are read", exclude_if=lambda value: value is None)
+    masks: File | None = Field(
+        None, description="folder of their masks, which are the label", exclude_if=lambda value: value is None
+    )
     factory: str | None = Field(None, description="module:Name of a function that returns the data")
     part: str | None = Field(None, description="which source of a factory that returns several")
     args: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")

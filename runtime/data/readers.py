@@ -2,6 +2,7 @@
 
 import lzma
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -213,9 +214,9 @@ def _is_named_sources(made: Any) -> bool:
 
 
 def _is_frame(value: Any) -> bool:
-    import pandas as pd
-
-    return isinstance(value, pd.DataFrame)
+    """Tell a DataFrame; whoever made one has imported pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
 
 
 def _part(made: Mapping[Any, Any], part: str, reference: str) -> Any:

@@ -6,29 +6,28 @@ The request is what `titrant.compiler.facts.inspect.request` gives:
 parameter model; "others" has those of model.load for the models beside the original, by key.
 """
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.backends import backend
+from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.backends.torch.factory import source_files
-from titrant.runtime.inspect.data import describe_data, with_places
-from titrant.runtime.inspect.inputs import settled
 from titrant.runtime.inspect.weights import BY_HEADER
-from titrant.runtime.operators.data.load import DataLoadParams
-from titrant.runtime.operators.data.split import DataSplitParams
-from titrant.runtime.operators.data.transform import DataTransformParams
-from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
 from titrant.runtime.operators.model.load import ModelLoadParams
 from titrant.runtime.operators.model.load_exported import ModelLoadExportedParams
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.operators.model.load_torchscript import ModelLoadTorchscriptParams
-from titrant.runtime.values import Tables
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
-from titrant.schema.facts import DataFacts, ModelFacts
+from titrant.schema.facts import DataFacts, ModelFacts, TensorSpec
 from titrant.schema.plan import files_in
-from titrant.schema.values.canonical import plain
+from titrant.schema.values.canonical import plain, without_defaults
+
+if TYPE_CHECKING:
+    from titrant.runtime.inspect.onnx import OnnxReading
 
 
 def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +36,9 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …],
     "parts": [path, …]}; the dependencies are the user's modules and the files that the request names by their content;
     "parts" are the files outside an ONNX file that hold its weights, seen from its folder. A request without the steps
-    of data asks for the model alone, whose "data" is None; one with "starter" only asks what a starter recipe needs.
+    of data asks for the model alone, whose "data" is None, and with "first_look" for what such a look needs; the facts
+    of an ONNX file alone leave out the fields that have their default. One with "starter" only asks what a starter
+    recipe needs.
     Raises what the steps themselves raise.
     """
     steps = {name: json.dumps(params) for name, params in request["steps"].items()}
@@ -47,8 +48,24 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
 
         return {"model": {}, "data": None, "starter": describe_starter(request["steps"]["starter"]), "dependencies": []}
     if "data.load" not in steps:
+        if "model.load_onnx" in steps:
+            return onnx_alone(request)[0]
         model = describe_model(steps, None, "unlabeled", seed)
-        return {"model": plain(model), "data": None, **rests_on(request["steps"])}
+        dependencies = _dependencies(request["steps"])
+        return {"model": plain(model), "data": None, "dependencies": dependencies, "parts": []}
+    return _with_data(request, steps, seed)
+
+
+def _with_data(request: Mapping[str, Any], steps: Mapping[str, str], seed: int) -> dict[str, Any]:
+    """Look at data and model; what reads data is only loaded here, which takes as long as looking at a small model."""
+    from titrant.runtime.inspect.data import describe_data, with_places
+    from titrant.runtime.inspect.inputs import settled
+    from titrant.runtime.operators.data.load import DataLoadParams
+    from titrant.runtime.operators.data.split import DataSplitParams
+    from titrant.runtime.operators.data.transform import DataTransformParams
+    from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
+    from titrant.runtime.values import Tables
+
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
@@ -73,9 +90,21 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rests_on(steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the "dependencies" and "parts" of an answer about a model alone."""
-    return {"dependencies": _dependencies(steps), "parts": _parts(steps)}
+def onnx_alone(request: Mapping[str, Any]) -> tuple[dict[str, Any], "OnnxReading"]:
+    """Answer about an ONNX file alone, and return what was read of it: a file is read once."""
+    from titrant.runtime.inspect.onnx import read_onnx
+
+    gc.freeze()  # what is imported by now is no garbage: looking for some in it takes longer than counting layers
+    steps = request["steps"]
+    params = ModelLoadOnnxParams.model_validate_json(json.dumps(steps["model.load_onnx"]))
+    reading = read_onnx(params, None, first_look=bool(request.get("first_look")))
+    answer = {
+        "model": without_defaults(reading.facts),
+        "data": None,
+        "dependencies": _dependencies(steps),
+        "parts": _beside(Path(params.onnx.path), reading.parts),
+    }
+    return answer, reading
 
 
 def describe_model(steps: Mapping[str, str], data: DataFacts | None, task: str, seed: int) -> ModelFacts:
@@ -97,9 +126,26 @@ def describe_model(steps: Mapping[str, str], data: DataFacts | None, task: str, 
 
         script = ModelLoadTorchscriptParams.model_validate_json(steps["model.load_torchscript"])
         return describe_script(script, data, task)
+    for kind in backend.kinds().values():
+        if kind.loader is not None and kind.loader.operator in steps:
+            params = json.loads(steps[kind.loader.operator])
+            return _kept_module(kind, params) if kind.loader.facts is None else kind.loader.facts(params)
     from titrant.runtime.inspect.torch import describe_torch
 
     return describe_torch(ModelLoadParams.model_validate_json(steps["model.load"]), data, task, seed=seed)
+
+
+def _kept_module(kind: ModelKind, params: Mapping[str, Any]) -> ModelFacts:
+    """Look at the module that a file describes itself."""
+    from titrant.runtime.inspect.torch import describe_live
+
+    (file,) = (Path(given["path"]) for given in params.values())
+    kept = kind.load(file)
+    specs = [TensorSpec(name, shape, dtype) for name, shape, dtype in kept.inputs]
+    digest = "+".join(given["digest"] for given in params.values())
+    facts = describe_live(kept.module, specs)
+    named = zip(facts.outputs, kept.outputs, strict=False)
+    return replace(facts, digest=digest, outputs=tuple(replace(spec, name=name) for spec, name in named))
 
 
 def _other_of(key: str, params: Mapping[str, Any], data: DataFacts, seed: int) -> dict[str, Any]:
@@ -141,6 +187,10 @@ def _dependencies(steps: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.get("data.unlabeled", {}).get("source", {}),
     ]
     loads = [params.get("factory") for name, params in steps.items() if name in ("model.load", "student", "teacher")]
+    for each in (kind.loader for kind in backend.kinds().values()):
+        if each is not None and each.code is not None and each.operator in steps:
+            codes = (each.code(Path(given["path"])) for given in steps[each.operator].values())
+            loads += [code.factory for code in codes if code is not None]
     for factory in [*loads, *(source.get("factory") for source in sources)]:
         for path in source_files(factory).values() if factory else ():
             digests[str(path.resolve())] = blake3(path.read_bytes()).hexdigest()
@@ -156,4 +206,8 @@ def _parts(steps: Mapping[str, Any]) -> list[str]:
     from titrant.runtime.inspect.onnx import outside_files
 
     file = Path(steps["model.load_onnx"]["onnx"]["path"])
-    return [path.relative_to(file.parent).as_posix() for path in outside_files(str(file))]
+    return _beside(file, outside_files(str(file)))
+
+
+def _beside(file: Path, parts: Iterable[Path]) -> list[str]:
+    return [path.relative_to(file.parent).as_posix() for path in parts]

@@ -5,7 +5,7 @@ Layers are priced by their weights; these are what else a forward pass spends it
 
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.facts import OperationWork
@@ -205,22 +205,25 @@ def graph_work(
     `constants` are tensors that the file holds; what rests on these alone is computed once. Numbers take four bytes.
     """
     tally, fixed = OperationTally(), set(constants)
+    sizes = {name: _FOUR_BYTES * math.prod(shape) for name, shape in shapes.items()}
     for node, flops in counted:
+        operator = node.op_type
         given = [name for name in node.input if name]
         computed = [name for name in given if name not in fixed]
         if not computed:
-            fixed |= set(node.output)
+            fixed.update(node.output)
         elif not flops:
-            written = sum(_sizes(node.output, shapes))
-            kind = _ONNX_KINDS.get(node.op_type, "elementwise")
-            axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
-            joined = [shapes[name] for name in given if name in shapes]
-            if node.op_type == "Concat" and _joins_few(joined, axis):
-                kind = "scattered"
-            read = written if node.op_type in _LOOK_UPS else sum(_sizes(computed, shapes))
+            written = sum([sizes.get(name, 0) for name in node.output])
+            kind = _ONNX_KINDS.get(operator, "elementwise")
+            if operator == "Concat":
+                axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
+                few = _joins_few([shapes[name] for name in given if name in shapes], axis)
+                kind = "scattered" if few else kind
+            read = written if operator in _LOOK_UPS else sum([sizes.get(name, 0) for name in computed])
             tally.add(kind, read, written)
         elif not any(_is_matrix(shapes.get(name)) for name in given if name in fixed):
-            tally.add("product", sum(_sizes(computed, shapes)), sum(_sizes(node.output, shapes)), flops)
+            read, written = (sum(sizes.get(name, 0) for name in names) for names in (computed, node.output))
+            tally.add("product", read, written, flops)
     return tally.work(cases)
 
 
@@ -234,10 +237,6 @@ def _joins_few(shapes: Sequence[Sequence[int]], axis: int, *, stacked: bool = Fa
     rank = len(shapes[0]) + stacked if shapes else 0
     place = axis + rank if axis < 0 else axis
     return rank > 1 and any(math.prod(shape[place:]) < _TOGETHER for shape in shapes)
-
-
-def _sizes(names: Iterable[str], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[int]:
-    return (_FOUR_BYTES * math.prod(shapes[name]) for name in names if name in shapes)
 
 
 def _is_matrix(shape: tuple[int, ...] | None) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.inspect.graph.constants import constants
 from titrant.runtime.inspect.graph.inputs import nan_weights
-from titrant.runtime.inspect.onnx import count_parameters
+from titrant.runtime.inspect.graph.parameters import count_parameters
 from titrant.runtime.operators.model.load_onnx import read_onnx
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import json_object
@@ -54,7 +55,7 @@ def describe_hints(path: str) -> dict[str, Any]:
 
 
 def _refuse_nan(model: "onnx.ModelProto", name: str) -> None:
-    for note in nan_weights(model.graph, count_parameters(model.graph)):
+    for note in nan_weights(model.graph, count_parameters(model.graph, constants(model.graph))):
         advice = "export it from a checkpoint that trained well"
         raise RecipeError(Diagnostic("P081", f"{name}: {note}", help=advice))
 

@@ -28,7 +28,7 @@ from titrant.runtime.inspect.exported_graph import ExportedGraph, causal_mask_by
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.operation_work import TorchWork
 from titrant.runtime.inspect.recurrent import check_name
-from titrant.runtime.user_code import RaisedError, call, reason_of
+from titrant.runtime.user_code import RaisedError, call, call_unforked, reason_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import OperationWork, TensorSpec
 from titrant.schema.values.text import first_line
@@ -100,8 +100,11 @@ def run_forward(
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
     with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts, watched(module) as seen:
         try:
-            answer = call(f"{name}, shown {shapes},", arguments.call, module, inputs)
+            what = f"{name}, shown {shapes},"
+            answer = call(what, call_unforked, name, lambda: arguments.call(module, inputs))
         except StepError as error:
+            if not isinstance(error, RaisedError):
+                raise
             failed = replace(error.diagnostics[0], code="X156", help=advice)
             cause = error.__context__
             if isinstance(cause, RuntimeError) and raised_by_torch(cause):

@@ -38,7 +38,8 @@ class MeasuredFacts:
 
     `times` are those of several batch sizes, () where they were not timed. `methods` maps a layer to the methods that
     would quantize it here, `left` to why one is left alone. `limits` say how fast the machine computes and reads.
-    `kept` says that every method was tried already, and this is the file that was kept.
+    `kept` says that every method was tried already, and this is the file that was kept. `fewest_bits` are those to
+    which the level goes that was asked about.
     """
 
     profile: "LayerProfile"
@@ -47,6 +48,7 @@ class MeasuredFacts:
     left: Mapping[str, str] = field(default_factory=dict)
     limits: "MachineLimits | None" = None
     kept: bool = False
+    fewest_bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ def _memory(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
         f"{_percent(share)} of a batch is in layers that wait for memory rather than for arithmetic (the slowest: "
         f"{waiting[0].name}): weights of fewer bits, or more rows a batch, move fewer bytes for each answer."
     )
-    yield MeasuredAdvice("memory", share, words, "quantization: {bits: 4}   # or 8: what is kept is judged")
+    yield MeasuredAdvice(
+        "memory", share, words, f"quantization: {{bits: {facts.fewest_bits}}}   # what is kept is judged"
+    )
 
 
 def _engine(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
@@ -177,7 +181,10 @@ def _busy(facts: MeasuredFacts) -> Iterator[MeasuredAdvice]:
     if profile.device == "cpu" and profile.threads == 1 and profile.cpu_seconds > 0:
         waited = profile.seconds / profile.cpu_seconds
         if waited > 1.5:
-            words = f"the machine was busy: a batch took {waited:.1f} times its CPU time. Measure again on a quiet one."
+            words = (
+                f"a batch took {waited:.1f} times its CPU time: the machine was busy, or the model waits. "
+                "Measure again on a quiet machine to know which."
+            )
             yield MeasuredAdvice("busy", waited, words)
 
 
@@ -238,7 +245,7 @@ def measured(
 ) -> MeasuredModel:
     """Time the layers of a model, as operators hand it on, on rows, name → (rows, …), and then every batch size.
 
-    Raises StepError X221 or X670 for inputs that it cannot answer, X680 where its engine tells nothing of its layers.
+    Raises StepError X221 or X683 for inputs that it cannot answer, X680 where its engine tells nothing of its layers.
     """
     from titrant.runtime.instruments.layers.profile import profile_layers
     from titrant.runtime.instruments.measure.live import measure

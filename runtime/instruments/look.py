@@ -57,7 +57,9 @@ def _seen(request: Mapping[str, Any], load: LoadArtifact) -> Any:
     work: Mapping[str, Callable[[], Any]] = {
         "health": lambda: health_of(subjects[0], inputs),
         "attention": lambda: seen(
-            attention_of(subjects[0], inputs), token_names(inputs or {}) if request.get("tokens") else ()
+            attention_of(subjects[0], inputs),
+            token_names(inputs or {}) if request.get("tokens") else (),
+            subjects[0].notes,
         ),
         "comparison": lambda: compare(subjects[0], subjects[1], inputs),
         "advice": lambda: measured(_of_kind(values[0], subjects[0]), inputs or {}),

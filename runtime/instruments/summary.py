@@ -8,11 +8,12 @@ from typing import Any
 from titrant.runtime.arrays.libraries import is_module, library_of
 from titrant.runtime.arrays.library import ModulePart
 from titrant.runtime.instruments.checks.statistics import ArrayStatistics, described
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import columns, first_line
 from titrant.schema.values.units import format_size
 
-_FORMS = ".onnx and .safetensors"
+_FORMS = "an .onnx, .safetensors, .pt2 (torch.export) or TorchScript file"
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class Counts:
 def count_parameters(model: Any) -> Counts:
     """Count every parameter of a model once, however many layers share it; buffers are not parameters.
 
-    `model` is a torch or MLX module, or the path of an .onnx or .safetensors file, of which none trains. A module's
-    values are not read and may be on the meta device; of a file a header or graph is read. MLX's quantized weights
-    count as the numbers that they stand for.
+    `model` is a torch or MLX module, or the path of an .onnx, .safetensors, .pt2 (torch.export) or TorchScript file, of
+    which none trains. A module's values are not read and may be on the meta device; of an .onnx or .safetensors file a
+    header or graph is read, the others are loaded. MLX's quantized weights count as the numbers that they stand for.
 
-    Raises RecipeError P080 for a file of another form or one that cannot be read, StepError X160 for a damaged graph,
-    TypeError for what is no model, and ValueError for a parameter that has no shape yet.
+    Raises RecipeError X702 for a file that is not there, P080 for one of another form or that cannot be read, X675 for
+    a parameter that has no shape yet, StepError X160 for a damaged graph, TypeError for what is no model.
     """
     return _counts(_lines(model, values=False))
 
@@ -115,6 +116,13 @@ def summary(model: Any) -> Summary:
     return Summary(lines, _counts(lines))
 
 
+def summary_of_value(model: Any) -> Summary:
+    """Return the summary of a model as operators hand it on: a live module, or a file by its path."""
+    from titrant.runtime.values import TorchModel
+
+    return summary(model.module if isinstance(model, TorchModel) else model.path)
+
+
 def _lines(model: Any, *, values: bool) -> "Iterator[ParameterLine]":
     if is_module(model):
         yield from _module_lines(model, values=values)
@@ -123,11 +131,15 @@ def _lines(model: Any, *, values: bool) -> "Iterator[ParameterLine]":
         what = f"a {type(model).__name__} has no parameters to count"
         raise TypeError(f"{what}: give a torch or MLX module, or the path of a file ({_FORMS})")
     file = Path(model)
-    readers = {".onnx": _onnx_lines, ".safetensors": _safetensors_lines}
+    readers = {".onnx": _onnx_lines, ".safetensors": _safetensors_lines, ".pt2": _program_lines}
     read = readers.get(file.suffix.lower())
+    if read is None and _holds_script(file):
+        read = _script_lines
     if read is None:
-        advice = f"name a file that ends in {' or '.join(readers)}, or load it and give the module"
+        advice = f"name {_FORMS}, or load it and give the module"
         raise RecipeError(Diagnostic("P080", f"{file.name} is no file whose parameters are listed", help=advice))
+    if not file.is_file():
+        raise no_file(file)
     yield from read(file, values=values)
 
 
@@ -138,7 +150,9 @@ def _module_lines(module: Any, *, values: bool) -> "Iterator[ParameterLine]":
     for part in parts:
         form = library.form(part.array)
         if form.shapeless:
-            raise ValueError(f"{part.name} has no shape yet: call the model once, with inputs as it will get")
+            from titrant.runtime.backends.torch.call import refuse_empty
+
+            refuse_empty(module, values=False)
     read = [part for part in parts if values and not part.tied]
     statistics = dict(zip((part.name for part in read), described([part.array for part in read]), strict=True))
     for part in parts:
@@ -176,12 +190,13 @@ def _line(line: ParameterLine, statistics: ArrayStatistics | None) -> ParameterL
 
 def _onnx_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]":
     from titrant.runtime.backends.onnxruntime.mend import mend
+    from titrant.runtime.inspect.graph.constants import constants
+    from titrant.runtime.inspect.graph.parameters import count_parameters as graph_parameters
     from titrant.runtime.inspect.graph.parameters import graph_tensors, inlined, numbers_of
-    from titrant.runtime.inspect.onnx import count_parameters as graph_parameters
     from titrant.runtime.operators.model.load_onnx import read_graph
 
     graph = inlined(mend(read_graph(str(file))[0])[0]).graph
-    for tensor in graph_tensors(graph, graph_parameters(graph)):
+    for tensor in graph_tensors(graph, graph_parameters(graph, constants(graph))):
         constant = tensor.constant
         line = ParameterLine(
             tensor.name, constant.shape, constant.dtype, constant.bytes, constant.size, False, tensor.tied,
@@ -204,8 +219,6 @@ def _safetensors_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]"
 
     try:
         tensors = read_header(file)
-    except FileNotFoundError:
-        raise _unreadable(file, "there is no such file") from None
     except (ValueError, OSError) as error:
         raise _unreadable(file, f"it cannot be read: {error}") from None
     for tensor in tensors:
@@ -217,6 +230,39 @@ def _safetensors_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]"
             with safe_open(file, framework="pt") as opened:  # opened anew: what was read is let go
                 line = _line(line, described([opened.get_tensor(tensor.name)])[0])
         yield line
+
+
+def _holds_script(file: Path) -> bool:
+    from titrant.runtime.instruments.subject.subject import holds_script
+
+    return holds_script(file)
+
+
+def _program_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]":
+    from titrant.runtime.backends.torch.program.original import program_module
+
+    _, module = program_module(file)
+    yield from _untrained(module, values=values)
+
+
+def _script_lines(file: Path, *, values: bool) -> "Iterator[ParameterLine]":
+    from titrant.runtime.backends.torch.executed import calls_with_constants
+    from titrant.runtime.backends.torch.program.original import read_script
+
+    script = read_script(file)
+    yield from _untrained(script, values=values)
+    seen: set[int] = set()
+    for layer, _, held in calls_with_constants(script.inlined_graph):
+        for name, tensor in held.items():
+            if tensor.data_ptr() not in seen:  # a frozen script's weights are constants of its code
+                seen.add(tensor.data_ptr())
+                part = ModulePart(f"{layer}.{name}", tensor, trainable=False, parameter=True)
+                yield _part_line(part, described([tensor])[0] if values else None)
+
+
+def _untrained(module: Any, *, values: bool) -> "Iterator[ParameterLine]":
+    """List what a file's module holds: nothing of a file trains."""
+    return (replace(line, trainable=False) for line in _module_lines(module, values=values))
 
 
 def _unreadable(file: Path, problem: str) -> RecipeError:

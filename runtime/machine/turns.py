@@ -19,11 +19,20 @@ PAUSE_SECONDS = 0.015
 
 @dataclass
 class Runs:
-    """What the runs of one model took, in the order of the rounds: seconds of the wall clock and of the process."""
+    """What the runs of one model took, in the order of the rounds: seconds of the wall clock and of the process.
+
+    `pauses` says how often the thread gave the processor away by itself in each run, as in a sleep or a read.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)  # how many of them each block has
+    pauses: list[int] = field(default_factory=list)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a typical run waits for something itself, rather than for a processor that others have."""
+        return bool(self.pauses) and sorted(self.pauses)[len(self.pauses) // 2] > 0
 
 
 def time_turn(work: Callable[[], object], runs: Runs) -> None:
@@ -33,11 +42,21 @@ def time_turn(work: Callable[[], object], runs: Runs) -> None:
     model is shipped it runs alone. Work on a device must wait for the device before it returns.
     """
     work()
-    spent, begin = time.process_time(), time.perf_counter()
+    paused, spent, begin = pauses(), time.process_time(), time.perf_counter()
     work()
     wall = time.perf_counter() - begin
     runs.cpu.append(time.process_time() - spent)
+    runs.pauses.append(pauses() - paused)
     runs.wall.append(wall)
+
+
+def pauses() -> int:
+    """Return how often this thread gave the processor away by itself so far; always 0 where the system counts none."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_nvcsw
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from titrant.runtime.report.record_view import NONE, ModelTimings, Quality, Reco
 from titrant.schema.contract.waivers import WAIVED
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.record import NOT_TRIED, UNKNOWN, CandidateRecord, LadderRung, is_unlike
 
 NOTHING = ModelTimings({})
@@ -126,6 +127,7 @@ class CandidateRow:
     agreement: str
     company: str  # rows that are answered otherwise: alone, in other company, beside an outlier
     mark: str = ""  # of which engine it is the fastest fp32 file
+    own: tuple[str, ...] = ()  # metrics of the user's own that the search is after, each with its number
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def candidate_rows(record: Record, candidates: Mapping[str, Shown]) -> tuple[Can
         "original", f"as given, in {record.plan.original_engine}", "✓" if kept else "○",
         "keep this one" if kept else "the reference", "pass" if kept else "plain", "", **_figures(raws[""], largest),
         metric=metric.words(metric.of_original(first)), agreement=NONE, company=NONE, mark=marks.get("original", ""),
+        own=_own({} if first is None else first.original),
     )  # fmt: skip
     seen = record.values.invariance
     return (
@@ -178,7 +181,7 @@ def _beside(name: str, engine: str, raw: _Raw, largest: Mapping[str, float], mar
     return CandidateRow(
         name, f"plain conversion, in {engine}", "○", "timed beside", "plain",
         "what the others are compared with; never released", **_figures(raw, largest), metric=NONE, agreement=NONE,
-        company=NONE, mark=mark,
+        company=NONE, mark=mark, own=(),
     )  # fmt: skip
 
 
@@ -198,7 +201,12 @@ def _row(
         candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
         candidate.record.because, **_figures(raw, largest), metric=metric.words(metric.of(candidate.quality)),
         agreement=agreement, company=NONE if seen is None else seen_words(seen), mark=mark,
+        own=_own({} if candidate.quality is None else candidate.quality.candidate),
     )  # fmt: skip
+
+
+def _own(figures: Mapping[str, float | None]) -> tuple[str, ...]:
+    return tuple(f"{name} {value:.4f}" for name, value in figures.items() if is_own(name) and value is not None)
 
 
 def _raw(size: int | None, timings: ModelTimings, batch: int) -> _Raw:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from titrant.runtime.contract.release.waivers import ended_waivers
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import (
     Record,
@@ -13,7 +14,7 @@ from titrant.runtime.report.record_view import (
     place,
     quantity,
 )
-from titrant.schema.contract.waivers import WaivedGate, waived_verdict, waiver_words
+from titrant.schema.contract.waivers import GateWaiver, WaivedGate, ended_words, of_gates, waived_verdict, waiver_words
 from titrant.schema.gate import (
     AS_PLANNED,
     NOT_SHOWN,
@@ -216,6 +217,8 @@ def judged(record: Record, candidate: Shown, least: int) -> Judged | None:
     every = tuple(_gate_row(gates[result.gate], result, least) for result in judgement.results if result.gate in gates)
     waived = {gate.gate: gate for gate in candidate.record.waived}
     every = tuple(_waived(row, waived[row.margin.gate]) if row.margin.gate in waived else row for row in every)
+    ended = of_gates(ended_waivers(record.plan.contract, judgement, record.run.judged_on))
+    every = tuple(_ended(row, ended[row.margin.gate]) if row.margin.gate in ended else row for row in every)
     # A gate that passed on a group too small to show is no weak one: how near it was is not told. One that has all of
     # what it asks for, such as every layer as planned, has no margin to be near to.
     far = {row.margin.gate for row in every if row.verdict == "PASS" and (row.hidden or _all_or_nothing(gates, row))}
@@ -234,6 +237,11 @@ def _waived(row: GateRow, gate: WaivedGate) -> GateRow:
     return replace(
         row, verdict=waived_verdict(gate.verdict), symbol="!", tone="warn", reason=f"{waiver_words(gate)}; {row.reason}"
     )
+
+
+def _ended(row: GateRow, waiver: GateWaiver) -> GateRow:
+    """Return the row of a gate that blocks since its waiver holds no more: its reason says whose that was."""
+    return replace(row, reason=f"{ended_words(waiver)} ({waiver.reason}), and the gate blocks again; {row.reason}")
 
 
 def _all_or_nothing(gates: Mapping[str, Gate], row: GateRow) -> bool:

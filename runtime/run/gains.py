@@ -10,6 +10,7 @@ from titrant.runtime.run.walk import Walk
 from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts, halfway
 from titrant.schema.plan import Candidate, CandidateSearch, Plan
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass
 
 _TIMED = ("latency", "throughput")
@@ -29,14 +30,16 @@ class Measured:
 
 
 def gains(walk: Walk, candidate: Candidate) -> tuple[Gain, ...]:
-    """Compare a candidate in every objective of its search, with the plain conversion in its engine first."""
+    """Compare a candidate in every objective of its search that files are compared by, the plain conversion first."""
     search = _search_of(walk, candidate)
     anew = timed_anew(walk, candidate)
     timings = anew or walk.value_if_there(search.timings) or {}
     measured = Measured(timings, search.timing_batch, _sizes(walk, search.timings), anew is not None)
+    # What answers are worth is told by the gates; how fast a file is, by whatever a search is after.
+    measurable = [name for name in search.objective if name != "quality" and not is_own(name)] or ["latency"]
     asked = (
         Gain(objective, place == 0, rival, _title(candidate, rival), rival == candidate.plain, 1.0, "alike")
-        for place, objective in enumerate(search.objective)
+        for place, objective in enumerate(measurable)
         for rival in dict.fromkeys(filter(None, (candidate.plain, _fastest(walk, search, candidate), "original")))
     )
     return tuple(gain for each in asked if (gain := _gain(measured, candidate.id, each)) is not None)

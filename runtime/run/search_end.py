@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from titrant.runtime.run.walk import StoppedError, needed
 from titrant.schema.diagnostics.diagnostics import Diagnostic
 from titrant.schema.plan import MENDING_STAGE, Candidate, CandidateSearch, Plan, Step
+from titrant.schema.recipe.own_metric import is_own
 
 # Objectives that follow from the seconds of a batch.
 _TIMED = ("latency", "throughput")
@@ -96,4 +97,5 @@ def _merit(plan: Plan, search: CandidateSearch, candidate: Candidate) -> tuple[f
     seconds = 0.0 if cost is None else cost.seconds.get(str(search.timing_batch), 0.0)
     by_name = {"quality": float(candidate.rank), **dict.fromkeys(_TIMED, seconds)}
     size = float(candidate.predicted_bytes or 0)
-    return (plain, *(by_name.get(name, size) for name in search.objective), float(candidate.rank))
+    gentle = float(candidate.rank)
+    return (plain, *(gentle if is_own(name) else by_name.get(name, size) for name in search.objective), gentle)

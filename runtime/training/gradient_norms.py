@@ -57,6 +57,10 @@ class WatchedGradients:
     def __len__(self) -> int:
         return len(self._weights)
 
+    def reached(self) -> bool:
+        """Whether any of them has a gradient: none has before the first backward pass."""
+        return any(weight.grad is not None for _, weight in self._weights)
+
     def measure(self, scale: float = 1.0) -> GradientNorms:
         """Measure the gradients that are there now, divided by `scale`; one call a device, and one transfer."""
         reached = [(name, weight.grad) for name, weight in self._weights if weight.grad is not None]

@@ -55,8 +55,12 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     send = _sender(answers)
     state = WorkerState(home, folder, scratch, watch, seeding, send)
     waiting = _listen(requests)
+    process = os.getpid()
     while True:
-        send(_answer(state, waiting.get()))
+        answer = _answer(state, waiting.get())
+        if os.getpid() != process:
+            os._exit(0)  # a copy that a fork in somebody's code made: only the worker goes on
+        send(answer)
 
 
 def _answer(state: WorkerState, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -160,9 +164,11 @@ def _listen(requests: int) -> queue.SimpleQueue[Mapping[str, Any]]:
 
 def _sender(answers: int) -> Send:
     pipe = os.fdopen(answers, "wb")
-    lock = threading.Lock()
+    lock, process = threading.Lock(), os.getpid()
 
     def send(message: Mapping[str, Any]) -> None:
+        if os.getpid() != process:
+            return  # a copy of the worker, whose words the parent would take for the worker's
         line = json.dumps(message, allow_nan=False).encode() + b"\n"
         with lock:
             pipe.write(line)

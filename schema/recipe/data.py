@@ -72,6 +72,11 @@ class ImageFolder(Section):
         description="the stored numbers that become 0 and 1, of DICOM after its rescaling; needed where a file does "
         "not say its range: rescaled or signed DICOM, float and signed TIFF",
     )
+    masks: PathText | None = Field(
+        None,
+        exclude_if=unsaid,
+        description="folder with a mask of the same name for each image, the class number of each pixel: the label",
+    )
 
 
 def _folder(value: Any) -> Any:

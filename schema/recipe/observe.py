@@ -82,6 +82,6 @@ class Profile(Section):
 class Inspect(Section):
     """What the report shows of the model's inside."""
 
-    summary: bool = Field(False, description="table of the parameters")
+    summary: bool = Field(False, description="table of the parameters, and the architecture drawn")
     health: bool = Field(False, description="NaN, infinity and odd ranges in weights and activations")
     attention: bool = Field(False, description="attention heat maps")

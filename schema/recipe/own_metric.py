@@ -31,6 +31,11 @@ class OwnMetric:
     unit: MetricUnit
 
 
+def is_own(metric: str) -> bool:
+    """Whether a metric is the user's own, `module:name`."""
+    return ":" in metric
+
+
 def own_metric(better: Any, range: Any, unit: Any) -> OwnMetric:
     """Return a declaration; ValueError, with a sentence for a person, where a part of it is none."""
     if better not in _BETTER:

@@ -1,6 +1,6 @@
 """The `reduction`, `quantization` and `search` sections: smaller networks, fewer bits, and how the best is chosen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -189,8 +189,10 @@ class Range(Section):
 class Search(Section):
     """What makes one candidate better than another."""
 
-    objective: tuple[Objective, ...] = Field(
-        ("latency", "size"), min_length=1, description="what counts, first things first"
+    objective: tuple[Objective | Ref, ...] = Field(
+        ("latency", "size"),
+        min_length=1,
+        description="what counts, first things first; `module:name` is a metric of your own, on tuning rows",
     )
     budget: Auto | Budget = Field("auto", description="when the search ends")
     mix_layers: bool = Field(
@@ -205,3 +207,9 @@ class Search(Section):
         None, min_length=1, description="recipe path → values or range to try"
     )
     sampler: Literal["tpe", "nsga2", "random"] = Field("tpe", description="how `space` is searched")
+
+
+def objectives(search: Search) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what a search is after, in order, with its place in the recipe."""
+    for place, name in enumerate(search.objective):
+        yield ("search", "objective", place), name

@@ -1,5 +1,6 @@
 """Digest files, write them whole or not at all, append lines, keep answers as JSON, and find titrant's own folder."""
 
+import hashlib
 import json
 import mmap
 import os
@@ -7,9 +8,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from titrant.schema.values.canonical import canonical_json, plain, sha256
+from titrant.schema.values.canonical import json_text, plain
 from titrant.schema.values.text import printable
 
 # A file descriptor that is opened without it turns line ends into others on Windows.
@@ -119,12 +120,24 @@ def json_object(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def remember(place: Path, answer: Mapping[str, Any]) -> None:
-    """Write an answer by rename, with a digest of it; a disk that refuses costs only asking again next time."""
+def remember(place: Path, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an answer of JSON types by rename, with a digest of it, and return it as it will be read back.
+
+    A disk that refuses costs only asking again next time.
+    """
+    # Each part is written once: an answer about a large model has megabytes.
+    parts = {name: json_text(part) for name, part in answer.items()}
+    text = _joined(parts)
+    sealed = _joined({**parts, _SEAL: json_text(hashlib.sha256(text.encode()).hexdigest())})
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        sealed = {**answer, _SEAL: sha256(answer)}
-        write_bytes(place, canonical_json(sealed).encode(), durable=False)
+        write_bytes(place, sealed.encode(), durable=False)
+    return cast("dict[str, Any]", json.loads(text))
+
+
+def _joined(parts: Mapping[str, str]) -> str:
+    """Write the canonical JSON of an object, of the canonical JSON of its parts."""
+    return "{" + ",".join(f"{json_text(name)}:{parts[name]}" for name in sorted(parts)) + "}"
 
 
 def remembered(place: Path) -> dict[str, Any]:
@@ -135,7 +148,7 @@ def remembered(place: Path) -> dict[str, Any]:
     answer = json_object(place) or {}
     seal = answer.pop(_SEAL, None)
     with suppress(ValueError):  # an infinite number, which nobody wrote
-        return answer if seal is None or seal == sha256(answer) else {}
+        return answer if seal is None or seal == hashlib.sha256(json_text(answer).encode()).hexdigest() else {}
     return {}
 
 

@@ -58,6 +58,11 @@ def test_refuses_other_limits(limits):
         titrant.debug.gradients(net([1.0]), limits=limits)
 
 
+def test_says_that_there_are_no_gradients_before_a_backward_pass():
+    with pytest.raises(ValueError, match=r"no parameter of the model has a gradient: call backward\(\) on the loss"):
+        titrant.debug.gradients(torch.nn.Linear(2, 2))
+
+
 def test_refuses_what_has_no_gradients():
     with pytest.raises(ValueError, match=r"a int has no gradients to measure: give a torch\.nn\.Module"):
         titrant.debug.gradients(3)

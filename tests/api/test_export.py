@@ -57,7 +57,7 @@ def net():
 @pytest.mark.parametrize("name", ["net", "v1.2", "own"])
 def test_writes_the_file_that_was_named_and_says_how_far_it_is_apart(form, opener, name, net, tmp_path):
     suffix = {"onnx": ".onnx", "torchscript": ".pt"}[form]
-    written = titrant.export(net, form, tmp_path / (name + suffix * (name == "own")), example=ROWS)
+    written = titrant.export(net, form, tmp_path / (name + suffix * (name == "own")), inputs=ROWS)
     assert written.path == tmp_path / (name + suffix)
     assert [path.name for path in tmp_path.iterdir()] == [written.path.name]
     expected = net.eval()(torch.from_numpy(ROWS)).numpy(force=True)
@@ -78,8 +78,8 @@ def test_leaves_the_module_as_it_was_and_replaces_an_earlier_file(net, tmp_path)
 @pytest.mark.parametrize(
     "shown",
     [
-        {"example": {"image": np.ones((2, 3), np.float32), "age": np.ones((2, 1), np.float32)}},
-        {"example": [torch.ones(2, 3), torch.ones(2, 1)]},
+        {"inputs": {"image": np.ones((2, 3), np.float32), "age": np.ones((2, 1), np.float32)}},
+        {"inputs": [torch.ones(2, 3), torch.ones(2, 1)]},
         {"shape": {"image": (2, 3), "age": (2, 1)}},
         {"shape": {"age": (1, 1), "image": (1, 3)}, "dtype": {"age": "float32"}},
     ],
@@ -112,15 +112,15 @@ def test_writes_the_operator_set_that_was_asked_for(opset, net, tmp_path):
         ("X371", nn.ReLU(), ("onnx", "x.pt"), {"shape": (1, 4)}),
         ("X371", nn.ReLU(), ("onnx", "nowhere/x"), {"shape": (1, 4)}),
         ("X372", nn.ReLU(), ("onnx", "x"), {}),
-        ("X372", nn.ReLU(), ("onnx", "x"), {"shape": (1, 4), "example": ROWS}),
+        ("X372", nn.ReLU(), ("onnx", "x"), {"shape": (1, 4), "inputs": ROWS}),
         ("X372", nn.ReLU(), ("onnx", "x"), {"shape": (0, 4)}),
         ("X372", nn.ReLU(), ("onnx", "x"), {"shape": ()}),
         ("X372", nn.ReLU(), ("onnx", "x"), {"shape": (1, 4), "dtype": "complex64"}),
-        ("X372", nn.ReLU(), ("onnx", "x"), {"example": [ROWS, ROWS]}),
+        ("X372", nn.ReLU(), ("onnx", "x"), {"inputs": [ROWS, ROWS]}),
         ("X206", Decides(), ("onnx", "x"), {"shape": (1, 4)}),
         ("X207", Echoes(), ("onnx", "x"), {"shape": (1, 4)}),
-        ("X208", Counts(), ("onnx", "x"), {"example": ROWS}),
-        ("X221", nn.Linear(4, 2), ("onnx", "x"), {"shape": (1, 5)}),
+        ("X208", Counts(), ("onnx", "x"), {"inputs": ROWS}),
+        ("X683", nn.Linear(4, 2), ("onnx", "x"), {"shape": (1, 5)}),
     ],
 )
 def test_refuses_what_cannot_be_and_leaves_nothing_behind(code, model, asked, options, tmp_path):

@@ -3,16 +3,20 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from titrant.api.lock import entry_of
 from titrant.api.replan import decided, otherwise, with_facts
 from titrant.api.rerun import as_run
+from titrant.api.run import answers_lock
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
 from titrant.runtime import catalog
+from titrant.runtime.run.replay import Replay, recorded_choices
 from titrant.schema.compare.runs import RecordedRun, compare_runs, first_cause
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.language.parse import parse
 from titrant.schema.lock import Lock, LockedStep, lock_text
@@ -54,6 +58,17 @@ def step_outputs(step):
 @pytest.fixture(scope="module")
 def entry(plan, record):
     return entry_of(plan, record, 1)
+
+
+def test_answers_from_an_earlier_run_that_is_what_a_lock_says(plan, record):
+    planned, choices = SimpleNamespace(plan=plan), recorded_choices(plan, record)
+
+    def refuse(_):
+        raise StaleError(Diagnostic("P092", "not as the lock says"))
+
+    assert answers_lock(record, Replay(choices=choices, accept=lambda _: None), planned)
+    assert not answers_lock(record, Replay(choices=choices, accept=refuse), planned)
+    assert not answers_lock(record, Replay(choices=dict.fromkeys(choices, ("other",))), planned)
 
 
 def found(entry, plan, record):

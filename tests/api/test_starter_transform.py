@@ -246,3 +246,34 @@ def leaves(answers, path=()):
             yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
+
+
+def unlabelled(column, *outputs):
+    onnx = graph(*column["shape"], dtype=column["dtype"])
+    onnx["inputs"][0]["name"] = column["name"]
+    onnx["outputs"] = [{"name": name, "shape": shape, "dtype": "float32"} for name, shape in outputs]
+    data = {"rows": 100, "columns": [column], "left": [], "label": None, "notes": [], "candidates": []}
+    return starter(kind="npz", onnx=onnx, data=data, weights=None)
+
+
+TOKENS = column("input_ids", "int64", (32,))
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "output"),
+    [
+        (unlabelled(TOKENS, ("logits", ["batch", 32, 512])), "language_modeling", None),
+        (
+            unlabelled(TOKENS, ("past", ["batch", 4]), ("lm_logits", ["batch", "n", 512])),
+            "language_modeling",
+            "lm_logits",
+        ),
+        (unlabelled(TOKENS, ("last_hidden_state", ["batch", 32, 64])), "unlabeled", None),
+        (unlabelled(PIXELS, ("image_embeds", ["batch", 64])), "embedding", None),
+        (unlabelled(PIXELS, ("logits", ["batch", 3, 32])), "unlabeled", None),
+    ],
+)
+def test_guesses_language_models_and_embeddings_by_what_they_take_and_answer(given, task, output, tmp_path):
+    recipe = parse(recipe_text(given), "x.yaml", folder=tmp_path).recipe
+    assert recipe.task == task
+    assert (recipe.model.output[0].name if recipe.model.output else None) == output

@@ -84,7 +84,7 @@ WRONG = {
     "no runs": (["other.onnx", "--iterations", "0"], "error[X671]: iterations is 0"),
     "a batch of none": (["other.onnx", "--batch", "1,0"], "error[X671]: batch is 0"),
     "no batch": (["other.onnx", "--batch", "many"], "error[X671]: --batch is many"),
-    "no such file": (["gone.onnx"], "error[X672]: there is no file, run or factory gone.onnx"),
+    "no such file": (["gone.onnx"], "error[X702]: there is no file gone.onnx"),
     "a recipe": (["recipe.yaml"], "error[X672]: recipe.yaml is a recipe, which holds no model"),
     "two sources": (["other.onnx", "--input-shape", "1,4", "--data", "x.npz"], "error[X673]: --input-shape and --data"),
     "no shape": (["other.onnx", "--input-shape", "1;4"], "error[X673]: `1;4`"),
@@ -110,4 +110,4 @@ def test_says_which_model_cannot_run_on_the_inputs(run):
     np.savez(run.folder / "wide.npz", x=np.zeros((2, 5), np.float32))
     answer = run.titrant("bench", "net:Net", "--args", '{"features": 4, "classes": 2}', "--data", "wide.npz")
     assert answer.code == 4
-    assert "error[X670]: Net: the model cannot answer a batch of (32, 5) float32: layer first" in answer.err
+    assert "error[X683]: Net: the model cannot answer a batch of (32, 5) float32: layer first" in answer.err

@@ -114,12 +114,12 @@ def test_reads_a_weights_header_without_a_child(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("model.pt",), "error[P080]: there is no file model.pt"),
-        (("model.h5",), "error[P080]: there is no file model.h5"),
-        ((".",), "error[P080]: . is a folder"),
+        (("model.pt",), "error[X702]: there is no file model.pt"),
+        (("model.h5",), "error[X702]: there is no file model.h5"),
+        ((".",), "error[X702]: . is a folder"),
         ((__file__,), "is not a model that titrant looks at"),
         (("gone.safetensors",), "there is no file"),
-        (("gone.onnx",), "error[P080]: there is no file gone.onnx"),
+        (("gone.onnx",), "error[X702]: there is no file gone.onnx"),
         (("w.safetensors", "--level", "balanced"), "there is no file w.safetensors"),
         (("net:Net", "--args", "[1]"), "--args holds list"),
         (("net:Net", "--inputs", "{"), "--inputs is not JSON"),
@@ -164,14 +164,14 @@ def test_checks_a_live_module(tmp_path, monkeypatch):
         titrant.check_model(module, "best")
 
 
-def test_counts_what_a_live_module_does_with_inputs_or_an_example(tmp_path, monkeypatch):
+def test_counts_what_a_live_module_does_with_inputs_or_their_description(tmp_path, monkeypatch):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Flatten(),
                                  torch.nn.Linear(8, 2))  # fmt: skip
     module[0].eval()
     flops = 2 * (8 * 27 + 8 * 2)
-    named = titrant.check_model(module, "balanced", inputs=[{"name": "x", "shape": ["batch", 3, 3, 3]}])
-    shown = titrant.check_model(module, "balanced", example=[torch.full((5, 3, 3, 3), torch.nan)])
+    named = titrant.check_model(module, "balanced", input_specs=[{"name": "x", "shape": ["batch", 3, 3, 3]}])
+    shown = titrant.check_model(module, "balanced", inputs=[torch.full((5, 3, 3, 3), torch.nan)])
     silent = titrant.check_model(module, "balanced")
     assert [(one.parameters, one.flops) for one in (named, shown, silent)] == [(258, flops), (258, flops), (258, None)]
     # It is as it was: its parts in their modes, and its statistics untouched.
@@ -190,14 +190,14 @@ class Two(torch.nn.Module):
         return self.wide(wide) + self.narrow(narrow)
 
 
-def test_names_the_tensors_of_an_example_as_the_forward_does(tmp_path, monkeypatch):
+def test_names_the_inputs_of_a_live_module_as_its_forward_does(tmp_path, monkeypatch):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
     tensors = [torch.zeros(1, 6), torch.zeros(1, 3)]
     specs = [{"name": "narrow", "shape": ["batch", 3]}, {"name": "wide", "shape": ["batch", 6]}]
-    assert titrant.check_model(Two(), "balanced", example=tensors).flops == 2 * (12 + 6)
-    assert titrant.check_model(Two(), "balanced", inputs=specs).flops == 2 * (12 + 6)
+    assert titrant.check_model(Two(), "balanced", inputs=tensors).flops == 2 * (12 + 6)
+    assert titrant.check_model(Two(), "balanced", input_specs=specs).flops == 2 * (12 + 6)
     with pytest.raises(titrant.TitrantError, match="takes wide, narrow, and it is given wide, other"):
-        titrant.check_model(Two(), "balanced", inputs=[specs[1], {"name": "other", "shape": ["batch", 3]}])
+        titrant.check_model(Two(), "balanced", input_specs=[specs[1], {"name": "other", "shape": ["batch", 3]}])
 
 
 class Decides(torch.nn.Module):
@@ -213,7 +213,7 @@ class Decides(torch.nn.Module):
 
 def test_runs_a_live_module_for_real_where_its_code_reads_values(tmp_path, monkeypatch):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
-    found = titrant.check_model(Decides(), "balanced", example=[torch.zeros(1, 3)])
+    found = titrant.check_model(Decides(), "balanced", inputs=[torch.zeros(1, 3)])
     assert found.flops == 24
     assert any("code reads tensor values" in text for text in found.warnings)
 
@@ -221,12 +221,11 @@ def test_runs_a_live_module_for_real_where_its_code_reads_values(tmp_path, monke
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"example": [torch.zeros(1, 4)]}, r"shapes cannot be multiplied.*give the inputs that the model takes"),
-        ({"example": torch.zeros(1, 3)}, r"write `example=\[tensor\]`"),
-        ({"example": [3]}, "place 0 of the example holds int"),
-        ({"example": [torch.tensor(3.0)]}, "a tensor without dimensions"),
-        ({"example": [torch.zeros(1, 3)], "inputs": []}, "say the same"),
-        ({"inputs": [{"name": "x", "shape": ["batch", "wide"]}]}, "wide"),
+        ({"inputs": [torch.zeros(1, 4)]}, r"X683: .*shapes cannot be multiplied"),
+        ({"inputs": [3]}, "X372: the input input_0 is a int"),
+        ({"inputs": [torch.tensor(3.0)]}, "X372: .*a tensor without dimensions"),
+        ({"inputs": [torch.zeros(1, 3)], "input_specs": []}, "say the same"),
+        ({"input_specs": [{"name": "x", "shape": ["batch", "wide"]}]}, "wide"),
         ({"args": {}}, "made already"),
     ],
 )

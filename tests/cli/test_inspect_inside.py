@@ -67,6 +67,9 @@ def test_says_what_is_broken_and_what_helps(attending):
 
 def test_shows_where_a_model_attends_and_tokens_only_on_request(attending):
     answer = attending.here("inspect", "own:Attends", "--attention", "--inputs", IDS, "--out", "a.html")
+    page = (attending.folder / "a.html").read_text("utf-8")
+    assert "<details" not in page  # heads are seen at once
+    assert "head 1" in page
     assert answer.out.startswith(ATTENTION), answer.all
     assert "first row" not in answer.out
     assert "heads averaged" in (attending.folder / "a.html").read_text("utf-8")
@@ -102,13 +105,13 @@ WRONG = {
     ("net:Net", "--health", "--attention"): "error[P014]: --health and --attention are asked for at once",
     ("own:Attends", "own:Attends", "--health"): "error[P014]: --health and a second model are asked for at once",
     ("own:Attends", "--rows", "3"): "error[P014]: --rows has nothing to act on here",
-    ("own:Attends", "--health", "--rows", "0"): "error[X682]: --rows 0 are no rows",
+    ("own:Attends", "--health", "--rows", "0"): "error[X671]: --rows is 0",
     ("own:Attends", "--health", "--rows", "2"): "error[X682]: nothing says what own:Attends takes",
-    ("own:Attends", "--attention", "--data", "gone.npz"): "error[X682]: there is no file gone.npz",
+    ("own:Attends", "--attention", "--data", "gone.npz"): "error[X702]: there is no file gone.npz",
     ("own:Attends", "--attention", "--data", "own.py"): "error[X682]: ",
     ("w.safetensors", "--attention"): "error[X682]: w.safetensors holds weights and no model",
     ("w.safetensors", "--health", "--rows", "2"): "error[X682]: w.safetensors holds weights and no model",
-    ("gone.onnx", "--health"): "error[P080]: there is no file gone.onnx",
+    ("gone.onnx", "--health"): "error[X702]: there is no file gone.onnx",
     ("rows.csv", "--health"): "error[P080]: rows.csv is no file that can be looked into",
     ("own:Attends", "--health", "--out", "h.png"): "error[X662]: what was seen inside a model cannot be saved as h.png",
     ("own:Attends", "--health", "--level", "balanced"): "error[P014]: --level has nothing to act on here",

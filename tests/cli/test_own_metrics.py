@@ -1,6 +1,7 @@
 """A metric of the user's own, strata and a decision curve through a whole run; live modules judged as files are."""
 
 import os
+import re
 from unittest import mock
 
 import pytest
@@ -27,6 +28,7 @@ def raising(cases):
     return np.array([1.0])[cases.labels]
 """
 VALIDATION = """\
+search: {objective: ["scores:harm", latency]}
 validation:
   retention: 0.8
   require: evidence
@@ -65,6 +67,9 @@ def right(cases):
 def test_judges_by_it_in_gates_and_as_baseline_and_again_when_its_module_changes(place):
     first = place.here("run", "recipe.yaml")
     assert first.code == 0, first.all
+    (report,) = (place.home / "runs").glob("*/report.html")
+    assert "less of scores:harm is better; tuning rows choose" in report.read_text()
+    assert re.search(r"<small>scores:harm \d\.\d{4}</small>", report.read_text())
     assert "data.strata: site → tests stratified by A" in first.all
     assert "C together, under 30 cases each" in first.all
     assert "harm: scores:harm ≤ 0.5 higher than the original’s" in first.all
@@ -84,6 +89,15 @@ def test_an_exception_in_it_is_said_with_its_line_and_never_passed(place):
     )
     answer = place.here("run", "raising.yaml")
     assert answer.code == 5, answer.all
+    assert "raised IndexError (scores.py:14)" in " ".join(answer.all.split())
+
+
+def test_a_search_after_it_ends_at_an_original_of_which_it_has_no_number(place):
+    text = (place.folder / "recipe.yaml").read_text()
+    place.write("after.yaml", text.replace('["scores:harm", latency]', '["scores:raising", latency]'))
+    answer = place.here("run", "after.yaml")
+    assert answer.code == 4, answer.all
+    assert "X605" in answer.all
     assert "raised IndexError (scores.py:14)" in " ".join(answer.all.split())
 
 

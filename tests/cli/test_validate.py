@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -26,9 +27,12 @@ def place(tmp_path_factory, warm):
     """Return a folder with an original, what onnxruntime made of it, and files that are wrong in several ways."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    from titrant.runtime.backends.openvino.library import openvino
+
     place = place_in(tmp_path_factory.mktemp("validate"), warm)
     linear(place.folder / "original.onnx", WEIGHTS[:, ::-1])
     quantize_dynamic(place.folder / "original.onnx", place.folder / "int8.onnx", weight_type=QuantType.QInt8)
+    openvino.serialize(openvino.Core().read_model(place.folder / "original.onnx"), place.folder / "ir.xml")
     linear(place.folder / "broken.onnx", WEIGHTS)
     linear(place.folder / "other.onnx", WEIGHTS[:, ::-1], taken="input.1")
     text = RECIPE.replace(FACTORY, "  onnx: original.onnx\n").replace("train: {epochs: 4, learning_rate: 0.05}\n", "")
@@ -79,6 +83,67 @@ def test_a_broken_file_is_kept_back(place):
     assert list((run / "quarantine").rglob("*.onnx"))
     assert "quantization.method: ort.static → given" in answer.all
     assert "optimized elsewhere" in answer.all
+
+
+def test_an_ir_is_judged_in_its_own_engine_and_its_release_again(place):
+    record = titrant.validate("recipe", place.folder / "ir.xml", read(place.folder / "recipe.yaml", ("name=ir",)))
+    assert (record.exit, record.released) == (0, ("given",))
+    folder = place.home / "runs" / record.run / "outputs"
+    (model,) = json.loads((folder / "titrant.json").read_text())["models"]
+    assert (model["engine"], model["format"]) == ("openvino", "openvino")
+    again = plan_of(place, folder / model["file"])
+    graph = next(step for step in again.steps if step.id == "given").params["graph"]
+    assert Path(graph["path"]) == folder / model["file"] / "model.xml"
+    assert optimized_file(record.run).engine == "openvino"
+
+
+@pytest.fixture(scope="module")
+def module_recipe(place):
+    """Return a recipe of a module beside a file that says how such a module is built, and others."""
+    from safetensors.torch import save_file
+
+    from titrant.runtime.backends.torch.module import save_torch
+    from titrant.runtime.operators.model.load import ModelLoadParams, load_torch
+
+    factory = "titrant.recipes.models:TabularNet"
+    for name, classes in (("kept", 2), ("other", 3)):
+        inputs = [{"name": "features", "shape": ["batch", 4], "dtype": "float32"}]
+        about = {"factory": factory, "args": {"features": 4, "classes": classes}, "inputs": inputs}
+        model, _ = load_torch(
+            ModelLoadParams.model_validate_json(json.dumps(about | {"outputs": [{"name": "logits"}]})), seed=0
+        )
+        place.folder.joinpath(name).mkdir()
+        save_torch(model, place.folder / name)
+    save_file(model.module.state_dict(), place.folder / "weights.safetensors")
+    text = RECIPE.replace(FACTORY, f'  factory: "{factory}"\n  args: {{features: auto, classes: 2}}\n')
+    return read(place.write("module.yaml", text))
+
+
+def test_a_module_that_says_how_it_is_built_is_judged_by_a_recipe_of_that_module(place, module_recipe):
+    planned = plan_validation("recipe", place.folder / "kept", module_recipe)[0].plan
+    step = next(step for step in planned.steps if step.id == "given")
+    assert (step.operator, planned.candidates[0].format) == ("model.load_module", "safetensors")
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        ("weights.safetensors", "holds weights, and does not say how their module is built"),
+        ("other/model.safetensors", "is built by `titrant.recipes.models:TabularNet` with {classes: 3, features: 4}"),
+    ],
+)
+def test_no_other_code_than_the_recipe_s_is_run_for_a_file(place, module_recipe, file, says):
+    with pytest.raises(RecipeError) as caught:
+        plan_validation("recipe", place.folder / file, module_recipe)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "P142"
+    assert says in diagnostic.message
+
+
+def test_what_is_judged_as_it_is_is_not_what_others_are_compared_with(place):
+    with pytest.raises(RecipeError) as caught:
+        plan_of(place, "int8.onnx", original=place.folder / "ir.xml")
+    assert "ir.xml can be judged, and is nothing that others are compared with" in caught.value.diagnostics[0].message
 
 
 def test_a_released_file_is_judged_again(place, judged):

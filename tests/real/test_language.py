@@ -17,7 +17,7 @@ data:
   split: {{calibration: {{drawn: 0.3}}, tuning: {{drawn: 0.7}}, evaluation: told}}
 quantization: {{method: ort.dynamic}}
 validation: {{retention: 0.9, gates: [{{metric: token_agreement, comparison: at_least, threshold: 0.8}}]}}
-profile: {{batches: [1], iterations: 30}}
+profile: {{batches: [1], iterations: 6, warmup: 1}}
 export: [{{format: onnx}}]
 """
 

@@ -36,6 +36,8 @@ def gate(comparison, threshold, unit=""):
         (gate("at_most", 2048, "B"), "≤ 2.0 KiB"),
         (gate("at_least", 1234567.0, "cases/s"), "≥ 1,234,567 cases/s"),
         (gate("at_least", 0.5, "cases/s"), "≥ 0.5 cases/s"),
+        (gate("at_least", 5 / 49), "≥ about 0.102041"),
+        (gate("at_least", 1 - 1 / 3e9), "≥ about 0.999999999667"),
     ],
 )
 def test_writes_the_threshold_with_its_unit_and_never_looser(asked, words):

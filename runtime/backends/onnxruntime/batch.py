@@ -75,19 +75,22 @@ def _follows(model: onnx.ModelProto, names: frozenset[str]) -> bool | None:
 
 def _first_sizes(model: onnx.ModelProto, names: frozenset[str], batch: int) -> list[int | None] | None:
     """Return the first size of each output, None for one that is not known; None where sizes contradict each other."""
-    shapes = _shapes(model, names, batch)
-    return [(shapes.get(value.name) or (None,))[0] for value in model.graph.output] if shapes else None
+    graph = _inferred(_of_batch(model, names, batch))
+    if graph is None:
+        return None
+    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.output)}
+    return [(shapes[value.name] or (None,))[0] for value in model.graph.output]
 
 
-def _shapes(model: onnx.ModelProto, names: frozenset[str], batch: int) -> Mapping[str, tuple[int, ...]]:
-    """Infer the shapes with a batch; none where they contradict each other."""
+def _of_batch(model: onnx.ModelProto, names: frozenset[str], batch: int) -> onnx.ModelProto:
+    """Copy a graph with a batch size at its inputs, and no shapes between these and its outputs."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
     for value in copy.graph.input:
         if value.name in names:
             value.type.tensor_type.shape.dim[0].dim_value = batch
-    return inferred_shapes(copy)
+    return copy
 
 
 def inferred_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
@@ -95,18 +98,28 @@ def inferred_shapes(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
 
     What the graph says of its outputs is forgotten.
     """
+    graph = _inferred(model)
+    if graph is None:
+        return {}
+    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    return {name: shape for name, shape in shapes.items() if shape is not None}
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.GraphProto | None:
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError):
-        return {}
-    return {
-        value.name: tuple(size.dim_value for size in value.type.tensor_type.shape.dim)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
-        and value.type.tensor_type.HasField("shape")
-    }
+        return None
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """Return the shape of a tensor; None where a size is not known."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape") or not all(size.HasField("dim_value") for size in tensor.shape.dim):
+        return None
+    return tuple(size.dim_value for size in tensor.shape.dim)
 
 
 def _reshapes(
@@ -139,7 +152,7 @@ def _given_shape(model: onnx.ModelProto, name: str, names: frozenset[str], batch
     if inputs:
         sizes = [size.dim_value for size in inputs[0].type.tensor_type.shape.dim]
         return (batch if name in names else sizes[0], *sizes[1:])
-    return _shapes(model, names, batch).get(name, ())
+    return inferred_shapes(_of_batch(model, names, batch)).get(name, ())
 
 
 def _freed(sizes: Sequence[int] | None, alone: tuple[int, ...], many: tuple[int, ...]) -> np.ndarray | None:

@@ -146,7 +146,8 @@ def opset(model: onnx.ModelProto) -> int:
 
 def subgraphs(node: onnx.NodeProto) -> Mapping[str, onnx.GraphProto]:
     """Return a node's graphs by the attribute that holds each: `body`, `then_branch`, `else_branch`."""
-    return {item.name: item.g for item in node.attribute if item.HasField("g")}
+    settings = node.attribute
+    return {item.name: item.g for item in settings if item.HasField("g")} if settings else {}
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:

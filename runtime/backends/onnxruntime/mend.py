@@ -11,20 +11,22 @@ from titrant.runtime.backends.onnxruntime.batch import free_batch
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset
 
 
-def mend(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def mend(model: onnx.ModelProto, *, batches: bool = True) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph as onnxruntime takes it, and what was put right; a graph that needs nothing is the same object.
 
     Node names that stand twice are numbered, weights are no inputs. A file that is newer than onnxruntime is brought
     to the versions that it reads where every operator in it allows that; else it stays as it is, and onnxruntime
-    refuses it.
+    refuses it. Without `batches` it is not looked whether a batch size is written into it.
     """
     notes = []
     if repeated := rename_nodes(model):
-        notes.append(f"{repeated} nodes whose names stood before are renamed")
+        notes.append(f"{repeated:,} nodes whose names stood before are renamed")
     if fixed := fix_weights(model):
         notes.append(f"{fixed} weights are no longer inputs too, which kept engines from folding them")
-    ir_version, newest = reads()
     version = opset(model)
+    ir_version, newest = _OLDEST_READS
+    if model.ir_version > ir_version or version > newest:
+        ir_version, newest = reads()
     lowered = _converted(model, newest) if version > newest else model
     if lowered is not None:
         if version > newest:
@@ -33,9 +35,11 @@ def mend(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     if model.ir_version > ir_version and opset(model) <= newest:
         notes.append(f"IR version {model.ir_version} is brought to {ir_version}, the newest that onnxruntime reads")
         model.ir_version = ir_version
-    return model, (*notes, *free_batch(model))
+    return model, (*notes, *(free_batch(model) if batches else ()))
 
 
+# The newest IR version and operator set that the oldest onnxruntime reads with which titrant runs.
+_OLDEST_READS = (10, 21)
 # The first IR version in which a weight need not be an input too.
 _APART = 4
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.runnable import LoadedSession, Runnable
-from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, failed_advice, insisted_batch
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
@@ -96,12 +96,12 @@ def load(
         raise StepError(
             Diagnostic(
                 "X212",
-                f"onnxruntime cannot load {name}: {_without_prefix(error)}",
+                f"onnxruntime cannot load {name}: {_reason(error, path)}",
                 help="the file is damaged, or newer than this onnxruntime: export it again, or upgrade onnxruntime",
             )
         ) from None
     except (state.InvalidArgument, state.RuntimeException) as error:
-        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_without_prefix(error)}")) from None
+        raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_reason(error, path)}")) from None
 
 
 def _is_judged(kind: str) -> bool:
@@ -132,7 +132,7 @@ class OnnxSession:
         try:
             answers = self._session.run(self.output_names, feed)
         except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
-            advice = "run the file with such a batch in onnxruntime alone; where it fails too, export it anew"
+            advice = failed_advice("onnxruntime", feed)
             # It may say which value of a row an operation could not take.
             message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
@@ -185,6 +185,11 @@ def _providers(device: str) -> list[Any]:
 
 def _shapes(feed: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
+
+
+def _reason(error: BaseException, path: Any) -> str:
+    """Return why a file cannot be loaded, without its path, which onnxruntime puts before it."""
+    return _without_prefix(error).removeprefix(f"Load model from {path} failed:")
 
 
 def _without_prefix(error: BaseException) -> str:

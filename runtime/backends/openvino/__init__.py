@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend
-from titrant.runtime.backends.model_kind import ModelKind, RunCost
+from titrant.runtime.backends.model_kind import FileLoader, ModelKind, RunCost
 from titrant.runtime.backends.profile import EngineProfile
 from titrant.runtime.backends.stamp import Piece, Stamp
 from titrant.schema.cost import Unmet
-from titrant.schema.facts import Hardware
+from titrant.schema.facts import Hardware, ModelFacts
 
 SNIPPET = """\
 import numpy as np
@@ -19,7 +19,8 @@ import openvino
 core = openvino.Core()
 model = core.read_model({file} + "/model.xml")
 # In which precision it was judged. Without it OpenVINO rounds to bf16 wherever a processor has it.
-precision = model.get_rt_info(["runtime_options", "INFERENCE_PRECISION_HINT"]).astype(str)
+said = ["runtime_options", "INFERENCE_PRECISION_HINT"]
+precision = model.get_rt_info(said).astype(str) if model.has_rt_info(said) else "f32"
 compiled = core.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": precision}})
 # batch is {batch}.
 outputs = compiled(batch)[0]
@@ -55,6 +56,16 @@ def _stamp_text(file: Path) -> str:
     from titrant.runtime.backends.openvino.ir import stamp_text
 
     return stamp_text(file)
+
+
+def _given_files(graph: Path) -> Mapping[str, Path]:
+    return {"graph": graph, "weights": graph.with_suffix(".bin")}
+
+
+def _given_facts(params: Mapping[str, Any]) -> ModelFacts:
+    from titrant.runtime.backends.openvino.facts import ir_facts
+
+    return ir_facts(params)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -137,6 +148,7 @@ BACKEND = Backend(
             is_graph=True,
             snippet=SNIPPET,
             stamp=Stamp("model.xml", _stamp_pieces, _stamp_text),
+            loader=FileLoader("model.load_openvino", ".xml", _given_files, _given_facts),
         )
     },
     # Fitted to those networks that benchmarks/latency calls fitted, with OpenVINO 2026.4, one thread: products as fast

@@ -32,7 +32,11 @@ class CountedOperation:
 
 def static_graph(model: IrModel, inputs: "Mapping[str, np.ndarray]") -> "openvino.Model":
     """Return a graph whose shapes are those of a batch; dimensions that depend on values stay free."""
-    graph = read(model)
+    return reshaped(read(model), inputs)
+
+
+def reshaped(graph: "openvino.Model", inputs: "Mapping[str, np.ndarray]") -> "openvino.Model":
+    """Give a graph the shapes of a batch, in place, and return it."""
     shapes = {
         place: inputs[name].shape
         for place, name in enumerate(input_names(graph))
@@ -48,10 +52,15 @@ def count_operations(model: IrModel, inputs: "Mapping[str, np.ndarray]") -> dict
     Weights that are unpacked count as many as come out, with the bytes that they are kept in, scales included. Products
     count two FLOPs per multiply-add, everything else none.
     """
+    return count_graph(static_graph(model, inputs))
+
+
+def count_graph(graph: "openvino.Model") -> dict[str, CountedOperation]:
+    """Return what each operation of a graph holds and computes, as `count_operations`."""
     counted: dict[str, CountedOperation] = {}
     seen: set[str] = set()
     made_of: Constants = {}  # of each operation, the constants that it is made of alone
-    for operation in static_graph(model, inputs).get_ordered_ops():
+    for operation in graph.get_ordered_ops():
         name, kind = operation.get_friendly_name(), operation.get_type_name()
         makers = [made_of[value.get_node().get_name()] for value in operation.input_values()]
         fixed = [operation] if kind == _CONSTANT else [item for made in makers for item in made] if all(makers) else []

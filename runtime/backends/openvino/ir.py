@@ -26,7 +26,8 @@ PRECISION_KEY = ("runtime_options", "INFERENCE_PRECISION_HINT")
 _ABOUT_KEY = ("titrant", "about")
 _INPUT, _CONSTANT = "Parameter", "Constant"
 _OPENING = b"<?xml"
-_END = re.compile(rb"</rt_info>\s*</net>\s*$")
+# A graph from elsewhere may have no facts, or an empty element for them.
+_END = re.compile(rb"(</rt_info>|<rt_info\s*/>)?\s*</net>\s*$")
 # Values have no quotes and no brackets of their own: they are written as entities.
 _ELEMENT = re.compile(rb"<" + re.escape(KEY).encode() + rb' value="([^"]*)" ?/>')
 _AS_ENTITIES = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
@@ -180,11 +181,14 @@ def stamp_pieces(file: Path, text: str) -> Sequence[Piece]:
     written = file.read_bytes()
     end = _END.search(written)
     if end is None:
-        raise ValueError(f"{file.name} has no facts of the graph")
+        raise ValueError(f"{file.name} is no graph")
     cuts = [element.span() for element in _ELEMENT.finditer(written)]
     starts, ends = [0, *(after for _, after in cuts)], [*(before for before, _ in cuts), end.start()]
     element = f'<{KEY} value="{escape(text, _AS_ENTITIES)}" />'.encode()
-    return *map(range, starts, ends), element, range(end.start(), len(written))
+    after = end.start()
+    if end[1] is None or b"/>" in end[1]:
+        element, after = b"<rt_info>" + element + b"</rt_info>", end.start() if end[1] is None else end.end(1)
+    return *map(range, starts, ends), element, range(after, len(written))
 
 
 def stamp_text(file: Path) -> str:

@@ -18,7 +18,15 @@ from titrant.runtime.backends.openvino.ir import IrModel, about, precision_of, r
 from titrant.runtime.backends.openvino.library import compiled
 from titrant.runtime.backends.openvino.names import MULTIPLY, NO_NODES, layers_of, node_of
 from titrant.runtime.backends.openvino.session import IrSession
-from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, undisturbed
+from titrant.runtime.backends.profile import (
+    WARM,
+    EngineProfile,
+    LayerSpan,
+    TimedLayer,
+    in_turns,
+    undisturbed,
+    without_profiler,
+)
 from titrant.runtime.backends.session import adapted
 
 if TYPE_CHECKING:
@@ -70,11 +78,16 @@ def profile_operations(
     wholes = turns.profiled_cpu if threads == 1 else turns.profiled
     kept = min(undisturbed(wholes) * turns.runs / sum(turns.profiled), 1.0)
     operations = _since_warm(said_after[WARM], said_after[count], count, kept)
+    by_cpu = threads == 1 and device == "cpu"
+    whole = undisturbed(turns.cpu if by_cpu else turns.plain)
+    taken = {str(place): (each.seconds, 1) for place, each in enumerate(operations)}
+    alone, notes = without_profiler(taken, whole, "OpenVINO")
+    operations = tuple(replace(each, seconds=alone[str(place)]) for place, each in enumerate(operations))
     names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
     profile = turns.profile(tuple(rows), turns.gaps([inside] * turns.runs, wholes), tuple(_spans(names, operations)))
-    return replace(profile, told_when=False)
+    return replace(profile, told_when=False, notes=notes)
 
 
 @dataclass(frozen=True)

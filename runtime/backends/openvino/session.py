@@ -11,7 +11,7 @@ from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.openvino.ir import IrModel, about, input_names, precision_of, read, read_file
 from titrant.runtime.backends.openvino.library import compiled, reason
 from titrant.runtime.backends.runnable import LoadedSession, Runnable
-from titrant.runtime.backends.session import Spec, checked, insisted_batch
+from titrant.runtime.backends.session import Spec, checked, failed_advice, insisted_batch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class IrSession:
         try:
             answers = self._infer(self._tensors(feed))
         except RuntimeError as error:
-            advice = "run the file with such a batch in OpenVINO alone; where it fails too, export it anew"
+            advice = failed_advice("OpenVINO", feed)
             shapes = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feed.items())
             message = f"openvino failed on a batch of {shapes}: {type(error).__name__}"
             raise StepError(Diagnostic("X221", message, help=advice, said=reason(error))) from None
@@ -133,17 +133,21 @@ def _other_shape(name: str, shape: tuple[int, ...], rank: int) -> Diagnostic:
 def specs(graph: "openvino.Model") -> tuple[Spec, ...]:
     """Read a graph's inputs; a dimension without a number is free."""
     return tuple(
-        (name, _shape(item.partial_shape), _dtype(item.element_type))
+        (name, shape_of(item.partial_shape), type_of(item.element_type))
         for name, item in zip(input_names(graph), graph.inputs, strict=True)
     )
 
 
-def _shape(shape: Any) -> tuple[int | str, ...]:
+def shape_of(shape: Any) -> tuple[int | str, ...]:
+    """Return a partial shape, "batch" for a first dimension without a number and "any" for others; () of any rank."""
+    if shape.rank.is_dynamic:
+        return ()
     sizes = [int(size.get_length()) if size.is_static else "any" for size in shape]
     return tuple("batch" if place == 0 and size == "any" else size for place, size in enumerate(sizes))
 
 
-def _dtype(element: Any) -> str:
+def type_of(element: Any) -> str:
+    """Return an element type as NumPy calls it, text as object."""
     if element.get_type_name() == "string":
         return "object"
     return str(element.to_dtype())

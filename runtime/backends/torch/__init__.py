@@ -1,5 +1,6 @@
 """PyTorch: modules, TorchScript and torch.export files, how they are kept, called and exported."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -7,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from titrant.runtime.backends.backend import Backend, ExecutedLayer, GpuNote
-from titrant.runtime.backends.model_kind import ModelKind, Preparation, RunCost
+from titrant.runtime.backends.model_kind import CodeNamed, FileLoader, ModelKind, Preparation, RunCost
 from titrant.runtime.backends.profile import EngineProfile
-from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp
+from titrant.runtime.backends.stamp import SAFETENSORS, Piece, Stamp, header_metadata
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Gpu
 
@@ -89,6 +90,16 @@ def _weights_into(file: Path, live: Any) -> Any:
     from titrant.runtime.backends.torch.module import described, with_tensors
 
     return with_tensors(live, load_file(str(file)), described(file)["tied"])
+
+
+def _given_code(file: Path) -> CodeNamed | None:
+    try:
+        about = json.loads(header_metadata(file)["titrant"])
+        factory, args = about["factory"], about["args"]
+        operators = tuple(str(step["operator"]) for step in about["rewrites"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return CodeNamed(factory, args, operators) if isinstance(factory, str) and isinstance(args, dict) else None
 
 
 def _module_as_loaded(value: Any) -> Any:
@@ -323,6 +334,7 @@ BACKEND = Backend(
             weights_into=_weights_into,
             snippet=MODULE_SNIPPET,
             stamp=SAFETENSORS,
+            loader=FileLoader("model.load_module", ".safetensors", lambda file: {"module": file}, code=_given_code),
         ),
         "torchscript": ModelKind(
             name="torchscript",

@@ -15,7 +15,7 @@ from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
 from titrant.runtime.backends.torch.determinism import tensor_of
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import Recurrence, Rows
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
 _TORCH = Path(torch.__file__).parent
@@ -39,6 +39,19 @@ def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arg
         return passed.call(module, tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise failed(module, tensors, error, passed) from None
+
+
+def refuse_empty(module: torch.nn.Module, *, values: bool = True) -> None:
+    """Refuse a module whose weights have no shape yet, or with `values` none to compute with: RecipeError X675."""
+    kind = type(module).__name__
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if torch.nn.parameter.is_lazy(tensor):
+            message = f"{kind} is initialized lazily: {name} has no shape yet"
+            raise RecipeError(Diagnostic("X675", message, help="call it once with a batch, as it will get"))
+        if values and tensor.is_meta:
+            message = f"{kind} has no values: {name} stands on the meta device"
+            advice = "load its weights first: to_empty, then load_state_dict"
+            raise RecipeError(Diagnostic("X675", message, help=advice))
 
 
 def named(answer: Any, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
@@ -81,6 +94,11 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception, arguments
     given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     reason = first_line(error)
     layer, name = _failing_layer(module, tensors, arguments)
+    if isinstance(layer, torch.nn.Embedding) and (beyond := _beyond(layer, tensors)) is not None:
+        table = f"{layer.num_embeddings:,} tokens, 0 to {layer.num_embeddings - 1}"
+        message = f"the model cannot answer a batch of {given}: {name}it holds {table}, and the batch has others"
+        advice = "take the tokenizer that the model was trained with, or build the model for as many tokens as it gives"
+        return StepError(Diagnostic("X221", message, help=advice, said=f"the furthest of them is token {beyond}"))
     standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
@@ -90,6 +108,14 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception, arguments
             said="" if standard else said_by(error),
         )
     )
+
+
+def _beyond(layer: torch.nn.Embedding, tensors: list[torch.Tensor]) -> int | None:
+    """Return the token furthest beyond a table of embeddings; None where all whole numbers of the batch are in it."""
+    whole = [tensor for tensor in tensors if not tensor.is_floating_point() and tensor.numel()]
+    ends = [int(end) for tensor in whole for end in (tensor.min(), tensor.max())]
+    others = [token for token in ends if not 0 <= token < layer.num_embeddings]
+    return max(others, key=abs, default=None)
 
 
 def raised_by_torch(error: BaseException) -> bool:

@@ -16,7 +16,15 @@ from torch.nn.modules.module import (  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 
-from titrant.runtime.backends.profile import WARM, EngineProfile, LayerSpan, TimedLayer, in_turns, undisturbed
+from titrant.runtime.backends.profile import (
+    WARM,
+    EngineProfile,
+    LayerSpan,
+    TimedLayer,
+    in_turns,
+    undisturbed,
+    undisturbed_runs,
+)
 from titrant.runtime.backends.torch.determinism import without_dynamo
 from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
@@ -55,27 +63,27 @@ def profile_modules(
     session, module = adapted(opened), opened.module
     seen = _look(session, module, inputs)
     clock = _Clock(module, _waiting(device), ranges=device.startswith("cuda"))
-    wholes: list[tuple[float, float]] = []
+    wholes: list[_Whole] = []
 
     def profiled() -> None:
         with clock.watching():
-            begin = time.perf_counter()
+            spent, begin = time.process_time(), time.perf_counter()
             session.run(inputs)
-            wholes.append((begin, time.perf_counter() - begin))
+            wholes.append(_Whole(begin, time.perf_counter() - begin, time.process_time() - spent))
 
     turns = in_turns(lambda: session.run(inputs), profiled, seconds)
-    runs = clock.runs[WARM:]
-    cost = _hook_cost(_waiting(device))
-    own, own_cpu = _own_seconds(runs, cost)
-    outside = [
-        whole - sum(call.seconds + cost.around for call in run if call.outermost)
-        for run, (_, whole) in zip(runs, wholes[WARM:], strict=True)
-    ]
+    runs, watched = clock.runs[WARM:], wholes[WARM:]
+    added = undisturbed([whole.cpu_seconds for whole in watched]) - undisturbed(turns.cpu)
+    cost = _hook_cost(_waiting(device)).fitted(added / max(len(runs[-1]), 1))
+    by_cpu = threads == 1 and device == "cpu"
+    kept = undisturbed_runs([whole.cpu_seconds if by_cpu else whole.seconds for whole in watched])
+    own, own_cpu = _own_seconds([runs[place] for place in kept], cost)
+    outside = sum(_outside(runs[place], watched[place], cost, by_cpu=by_cpu) for place in kept) / len(kept)
     rows = (
         replace(row, name=own_layer(row.name, layers) or row.name) if row.name else row
         for row in _rows(module, seen, own, own_cpu)
     )
-    profile = turns.profile(tuple(rows), undisturbed(outside), tuple(_spans(module, runs[-1], wholes[-1][0])))
+    profile = turns.profile(tuple(rows), outside, tuple(_spans(module, runs[-1], wholes[-1].begin)))
     return replace(profile, notes=tuple(_notes(module, device)))
 
 
@@ -158,6 +166,19 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True)
+class _Whole:
+    """One watched run: when it began, and what it took."""
+
+    begin: float
+    seconds: float
+    cpu_seconds: float
+
+
+# How far the cost of watching a call, as measured on modules that do nothing, may be from what it adds to this model.
+_LEAST_FIT, _MOST_FIT = 0.5, 3.0
+
+
+@dataclass(frozen=True)
 class _HookCost:
     """What watching one call adds, by the wall clock and in CPU time: to the call itself, and to whoever makes it."""
 
@@ -165,6 +186,23 @@ class _HookCost:
     around: float
     cpu_inside: float
     cpu_around: float
+
+    def fitted(self, added: float) -> "_HookCost":
+        """Return the cost in proportion to what watching added to a call of the model itself, in CPU time.
+
+        Modules that do nothing find the hooks in the caches; between layers that work they are read anew. Where layers
+        take long, what was added is lost in their dispersion: then the cost stays near to what was measured.
+        """
+        fit = min(max(added / max(self.cpu_inside + self.cpu_around, 1e-9), _LEAST_FIT), _MOST_FIT)
+        return _HookCost(self.inside * fit, self.around * fit, self.cpu_inside * fit, self.cpu_around * fit)
+
+
+def _outside(run: Sequence[_Call], whole: _Whole, cost: _HookCost, *, by_cpu: bool) -> float:
+    """Return what a watched run takes outside the calls of modules, without what watching took."""
+    calls = [call for call in run if call.outermost]
+    if by_cpu:
+        return whole.cpu_seconds - sum(call.cpu_seconds + cost.cpu_around for call in calls)
+    return whole.seconds - sum(call.seconds + cost.around for call in calls)
 
 
 def _hook_cost(wait: Callable[[], None], calls: int = 64, rounds: int = 9) -> _HookCost:
@@ -261,8 +299,8 @@ def _format(answer: Any) -> str:
 def _rows(
     module: torch.nn.Module,
     seen: Mapping[str, _Part],
-    seconds: Mapping[str, Sequence[float]],
-    cpu: Mapping[str, Sequence[float]],
+    seconds: Mapping[str, float],
+    cpu: Mapping[str, float],
 ) -> Iterator[TimedLayer]:
     """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
     parts = dict(module.named_modules())
@@ -277,8 +315,8 @@ def _rows(
             kind=_class(parts[name]),
             engine_op=", ".join(_named(noted.operations)),
             precision=precision_in(parts[name], noted.answer),
-            seconds=undisturbed(seconds[name]),
-            cpu_seconds=undisturbed(cpu[name]),
+            seconds=seconds[name],
+            cpu_seconds=cpu[name],
             calls=noted.calls,
             read_bytes=noted.read_bytes,
             answer_bytes=noted.answer_bytes,
@@ -289,7 +327,7 @@ def _rows(
             yield TimedLayer(name, _class(parts[name]), _UNCALLED, "", 0.0, 0.0, calls=0, parts=(name,))
     others = [name for name in seen if name not in layers]
     operations = dict.fromkeys(operation for name in others for operation in seen[name].operations)
-    rest, rest_cpu = (sum(undisturbed(taken[name]) for name in others) for taken in (seconds, cpu))
+    rest, rest_cpu = (sum(taken[name] for name in others) for taken in (seconds, cpu))
     yield TimedLayer("", "", ", ".join(_named(operations)), "", rest, rest_cpu, calls=len(others))
 
 
@@ -310,20 +348,19 @@ def _nearest(name: str, layers: Collection[str], seen: Mapping[str, _Part]) -> s
     return _NOBODY
 
 
-def _own_seconds(
-    runs: Sequence[Sequence[_Call]], cost: _HookCost
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return what each module took in each run, without those that it called and what watching took."""
-    wall, cpu = dict[str, list[float]](), dict[str, list[float]]()
-    for place, run in enumerate(runs):
-        for call in run:
-            of_wall = wall.setdefault(call.name, [0.0] * len(runs))
-            of_wall[place] += max(call.seconds - call.inside - cost.inside - call.calls * cost.around, 0.0)
-            of_cpu = cpu.setdefault(call.name, [0.0] * len(runs))
-            of_cpu[place] += max(
-                call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around, 0.0
-            )
-    return wall, cpu
+def _own_seconds(runs: Sequence[Sequence[_Call]], cost: _HookCost) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what each module takes in the mean of these runs, without those that it calls and what watching takes."""
+    wall, cpu = dict[str, float](), dict[str, float]()
+    for call in (call for run in runs for call in run):
+        seconds = call.seconds - call.inside - cost.inside - call.calls * cost.around
+        spent = call.cpu_seconds - call.cpu_inside - cost.cpu_inside - call.calls * cost.cpu_around
+        wall[call.name] = wall.get(call.name, 0.0) + seconds
+        cpu[call.name] = cpu.get(call.name, 0.0) + spent
+    return _mean(wall, len(runs)), _mean(cpu, len(runs))
+
+
+def _mean(sums: Mapping[str, float], runs: int) -> dict[str, float]:
+    return {name: max(seconds / runs, 0.0) for name, seconds in sums.items()}
 
 
 def _named(operations: Collection[str]) -> Iterator[str]:

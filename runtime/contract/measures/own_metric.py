@@ -12,6 +12,7 @@ from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.user_code import call, reason_of, resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.recipe.own_metric import OwnMetric, own_metric
+from titrant.schema.recipe.tasks import TASKS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _DECLARED = "titrant_metric"
@@ -26,7 +27,8 @@ class MetricCases:
     With classes `labels` and `decisions` are (cases,) int64 indices into `classes`, decisions those at the operating
     point, and `probabilities` (cases, classes) float64; `positive` is the index of `data.positive`, or None. With
     numbers (regression) `labels` and `numbers` are (cases, numbers) float64; with several labels a case `labels` says
-    which it has, 0 or 1, and `numbers` the probability of each. What a task does not have is None.
+    which it has, 0 or 1, and `numbers` the probability of each. With masks `labels` and `decisions` are (cases, height,
+    width), the class of each pixel. What a task does not have is None.
     """
 
     labels: np.ndarray
@@ -57,7 +59,7 @@ class MetricCases:
 def metric(
     *, better: Literal["higher", "lower"], range: tuple[float, float], unit: Literal["case", "set"]
 ) -> Callable[[Function], Function]:
-    """Declare a function of `MetricCases` to be a metric, which gates and `validation.baseline` name as `module:name`.
+    """Declare a function of `MetricCases` to be a metric, for gates, `validation.baseline` and `search.objective`.
 
     `better` says which way is better, `range` the lowest and the highest number possible. With `unit="case"` it returns
     a number for each case (cases,), which does not depend on the other cases, and is compared as a mean; with "set" one
@@ -98,6 +100,9 @@ def both_models(evidence: Evidence) -> tuple[MetricCases, MetricCases]:
     """Return what a metric is called with, of the original and of the candidate; Unassessable without labels."""
     if evidence.cases is not None and (shown := evidence.cases.shown()) is not None:
         targets, *numbers = (_read_only(array) for array in shown)
+        if TASKS[evidence.cases.task].label == "mask":
+            old, new = (MetricCases(targets, array, classes=evidence.rows.classes) for array in numbers)
+            return old, new
         original, candidate = (MetricCases(targets, numbers=array) for array in numbers)
         return original, candidate
     labels, answers = evidence.rows.labels, (evidence.original, evidence.candidate)

@@ -73,7 +73,7 @@ class CaseAnswers(ABC):
         """Whether every number of both models' answers is the same, bit for bit."""
 
     def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Return the labels and what either model answers, (rows, numbers) each; None where these are no numbers.
+        """Return the labels and what either model answers, (rows, …) each; None where these have no fixed shape.
 
         It is what a metric of the user's own is called with.
         """

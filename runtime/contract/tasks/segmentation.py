@@ -116,6 +116,10 @@ class SegmentationAnswers(CaseAnswers):
         """The furthest that two pixels of an image can be apart."""
         return float(np.hypot(*(size - 1 for size in self._labels.shape[1:])))
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels' masks and both models', (rows, height, width) class numbers each."""
+        return self._labels, self._original, self._candidate
+
     def permuted(self, order: np.ndarray) -> "SegmentationAnswers":
         """Give every image the original's answer to another one."""
         return self._with(self._original[order])

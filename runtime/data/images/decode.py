@@ -22,6 +22,8 @@ _ORIENTATION = 0x0112  # of EXIF
 # TIFF tags.
 _SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _SAMPLE_FORMAT = 254, 258, 262, 277, 284, 339
 _WHITE_IS_ZERO, _REDUCED, _MASK, _SEPARATE = 0, 1, 4, 2
+# Modes of one channel whose numbers are whole.
+_NUMBERS = ("1", "L", "P", "I", "I;16", "I;16B")
 # Formats whose further pictures no viewer shows beside the first: a phone's preview or depth map.
 _WITH_PREVIEWS = ("MPO",)
 
@@ -49,6 +51,23 @@ def decode(file: Path) -> StoredImage:
             assert upright is not None
             stored = _shallow(upright, tags)
         return replace(stored, turned=turned, previews=previews, unread=max(0, unread))
+
+
+def decode_numbers(file: Path) -> np.ndarray:
+    """Read the numbers of an image of one channel as they are stored, (height, width): a palette's by their places.
+
+    Raises ImageRefusedError X107 where it cannot be decoded, X607 where it holds colors, or was compressed with loss.
+    """
+    with _reasons(), _opened(file) as image:
+        _previews(image)
+        mode, lossy = image.mode, image.format == "JPEG"
+        numbers = np.asarray(image) if mode in _NUMBERS else None
+    if lossy:
+        raise ImageRefusedError("X607", "is a JPEG, which changes the numbers of pixels", "save masks as PNG or TIFF")
+    if numbers is None:
+        advice = "save masks as gray or palette images whose numbers are the classes"
+        raise ImageRefusedError("X607", f"holds colors ({mode}), and a class is a number", advice)
+    return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
 
 
 @contextmanager

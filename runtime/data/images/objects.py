@@ -1,12 +1,13 @@
 """Read labels that say where something is in an image: a class for each pixel, or boxes with a class each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from titrant.runtime.data.classes import Classes
 from titrant.runtime.data.columns import value_text
 from titrant.runtime.data.parameters import PlainValue
+from titrant.runtime.values import Fitted
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.values.text import is_whole
@@ -19,16 +20,20 @@ _CHANNELS = (1, 3, 4)
 BOX_NUMBERS = 5
 
 
-def find_object_classes(labels: Sequence[np.ndarray], column: str, kind: str, stated: Sequence[PlainValue]) -> Classes:
+def find_object_classes(
+    labels: Sequence[np.ndarray], column: str, kind: str, stated: Sequence[PlainValue], *, resized: bool = False
+) -> Classes:
     """Name the classes of masks or boxes over all sources: 0 up to the highest number, or as is `stated`.
 
     What is stated are the names of 0, 1, … in the order of the model's outputs, or, where all are whole numbers, the
-    numbers that stand in the labels. Raises PreconditionError X646 for masks, X647 for boxes that hold anything but
-    classes, RecipeError X128 for a number without a class.
+    numbers that stand in the labels. Masks that are `resized` may differ in size. Raises PreconditionError X646 for
+    masks, X647 for boxes that hold anything but classes, RecipeError X128 for a number without a class.
     """
     numbers: set[int] = set()
     for label in labels:
-        numbers |= _numbers(label, column) if kind == "mask" else _box_classes(label, column)
+        parts = [mask[None] for mask in label] if resized and label.dtype == object else [label]
+        for part in parts:
+            numbers |= _numbers(part, column) if kind == "mask" else _box_classes(part, column)
     entries = [value_text(entry) for entry in stated]
     if entries and all(map(is_whole, entries)):
         left_out = [str(number) for number in sorted(numbers) if str(number) not in entries]
@@ -55,6 +60,59 @@ def object_labels(
     if kind == "mask":
         return mask_numbers(column, classes)
     return box_numbers(column, classes, image_size(inputs), name)
+
+
+def resized_objects(
+    column: np.ndarray, kind: str, steps: Sequence[Fitted], images: Callable[[str], np.ndarray]
+) -> np.ndarray:
+    """Return masks or boxes as the transforms that resize their images leave them; as they are where none does.
+
+    `images` gives the role's images by column, as they were. Raises PreconditionError X606 where boxes could be about
+    several images that differ in size.
+    """
+    resizing = [step for step in steps if step.name == "resize"]
+    if not resizing:
+        return column
+    last = resizing[-1]  # sizes in between make no difference to where things lie
+    height, width = int(last.params["height"]), int(last.params["width"])
+    if kind == "mask":
+        return resized_masks(column, height, width)
+    every = [images(name) for name in last.columns]
+    sizes = [[image.shape[-2:] for image in each] for each in every]
+    if any(each != sizes[0] for each in sizes):
+        message = f"a row has several images of different sizes, {', '.join(last.columns)}, and its boxes are of one"
+        advice = "bring images and boxes to one size in a data factory"
+        raise PreconditionError(Diagnostic("X606", message, help=advice))
+    return resized_boxes(column, every[0], height, width)
+
+
+def resized_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return masks (rows, height, width) as `resize` makes their images: each pixel is that which lies nearest to it.
+
+    Takes (rows, height, width), also with one channel, or an object array of masks that differ in size.
+    """
+    masks = _squeezed(masks)
+    if not len(masks):
+        return np.empty((0, height, width), np.float32 if masks.dtype == object else masks.dtype)
+    return np.stack([mask[np.ix_(_nearest(mask.shape[0], height), _nearest(mask.shape[1], width))] for mask in masks])
+
+
+def _nearest(given: int, made: int) -> np.ndarray:
+    """Return which of the pixels of a line lies nearest to each of a resized one, (made,), by their centers."""
+    places: np.ndarray = np.floor((np.arange(made) + 0.5) * given / made).astype(np.int64)
+    return np.minimum(places, given - 1)
+
+
+def resized_boxes(boxes: np.ndarray, images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return boxes (rows, most, 5) as `resize` moves their images, which lie at the same places.
+
+    `images` are those before, (rows, channels, height, width) or (rows, height, width), or an object array of them.
+    """
+    sizes = np.array([image.shape[-2:] for image in images], np.float64).reshape(len(images), 2)
+    moved = boxes.astype(np.float64)
+    moved[..., [0, 2]] *= (width / sizes[:, 1])[:, None, None]
+    moved[..., [1, 3]] *= (height / sizes[:, 0])[:, None, None]
+    return moved
 
 
 def mask_numbers(masks: np.ndarray, classes: Classes) -> np.ndarray:
@@ -112,7 +170,8 @@ def _numbers(masks: np.ndarray, column: str) -> set[int]:
     """Return the numbers that masks hold; PreconditionError X646 where they are none."""
     masks = _squeezed(masks)
     if masks.dtype == object:
-        raise _no_masks(column, "masks of several sizes", "bring images and masks to one size in a data factory")
+        advice = "bring images and masks to one size: `transform: [{resize: {height: 224, width: 224}}]`"
+        raise _no_masks(column, "masks of several sizes", advice)
     if masks.ndim != 3:
         shown = f"the shape {masks.shape[1:]} in each row"
         raise _no_masks(column, shown, "a mask is (height, width), the number of a class for each pixel")

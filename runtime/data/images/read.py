@@ -9,6 +9,7 @@ import numpy as np
 from titrant.runtime.data.images.decode import decode
 from titrant.runtime.data.images.dicom import decode_dicom, is_dicom
 from titrant.runtime.data.images.folder import SUFFIXES, list_images, passed_over, refuse_other_levels
+from titrant.runtime.data.images.mask_files import read_masks
 from titrant.runtime.data.images.stored import (
     CHANNELS,
     ImageRefusedError,
@@ -25,21 +26,25 @@ IMAGE = "image"  # the column that a folder of images gives
 _SHOWN = 6  # forms that a note lists
 
 
-def read_images(path: str, *, label: str | None, resize: bool, reading: ImageReading | None = None) -> Table:
+def read_images(
+    path: str, *, label: str | None, resize: bool, reading: ImageReading | None = None, masks: str | None = None
+) -> Table:
     """Read images as `image` (rows, 3 or 1, height, width) float32 in 0..1 and, from class folders, their names.
 
-    `label` is the column to give the class names; None leaves them out. Files are taken in the order of their names.
+    `label` is the column to give the class names, or the masks that lie in the folder `masks`; None leaves them out.
+    Files are taken in the order of their names.
     With a resize transform to follow, images may differ in size: then `image` is an object array of (channels, height,
     width). The notes say what was read and what was passed over. StepError X107, X113 to X116.
     """
     reading = ImageReading() if reading is None else reading
     folder = Path(path)
     listing = list_images(folder)
-    if label is not None:
+    by_class = label is not None and masks is None
+    if by_class:
         refuse_other_levels(folder, listing)
 
     def named(place: int) -> str:
-        return listing.name(place, by_class=label is not None)
+        return listing.name(place, by_class=by_class)
 
     images = []
     for place, file in enumerate(listing.files):
@@ -50,10 +55,15 @@ def read_images(path: str, *, label: str | None, resize: bool, reading: ImageRea
             raise refused.error(f"{named(place)}, in the order of the files' names,") from None
     _refuse_mixed_units(images, reading, named)
     columns = {IMAGE: stacked(images, reading, named, resize=resize)}
-    if listing.classes and label is not None:
+    if listing.classes and label is not None and by_class:
         columns[label] = np.array(listing.classes, dtype=str)
+    unpaired: tuple[str, ...] = ()
+    if label is not None and masks is not None:
+        sizes = [image.pixels.shape[1:] for image in images]
+        within = [file.relative_to(folder) for file in listing.files]
+        columns[label], unpaired = read_masks(Path(masks), within, sizes, named)
     whites = {image.brightest[1] for image in images if image.brightest is not None}
-    notes = (*_notes(images, reading), *passed_over(listing))
+    notes = (*_notes(images, reading), *passed_over(listing), *unpaired)
     return Table(columns, notes=notes, deep_whites=tuple(sorted(whites)))
 
 

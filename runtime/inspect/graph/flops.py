@@ -242,11 +242,12 @@ def activation_bytes(model: "onnx.ModelProto", shapes: Mapping[str, tuple[int, .
     peak = now = 0
     ends: dict[int, list[str]] = {}
     for place, node in enumerate(model.graph.node):
-        born = {name: 4 * math.prod(shapes[name]) for name in node.output if name in shapes}
-        alive |= born
-        now += sum(born.values())
+        for name in node.output:
+            if name in shapes:
+                alive[name] = size = 4 * math.prod(shapes[name])
+                now += size
+                ends.setdefault(max(last.get(name, place), place), []).append(name)
         peak = max(peak, now)
-        for name in born:
-            ends.setdefault(max(last.get(name, place), place), []).append(name)
-        now -= sum(alive.pop(name) for name in ends.pop(place, ()) if name not in kept)
+        if place in ends:
+            now -= sum([alive.pop(name) for name in ends.pop(place) if name not in kept])
     return peak // cases or None

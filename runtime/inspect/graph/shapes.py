@@ -1,12 +1,10 @@
-"""Infer the shape of every tensor of an ONNX graph for one case, and list the constants that a graph holds.
+"""Infer the shape of every tensor of an ONNX graph for one case.
 
 Inference goes through onnxruntime's own operators and, node by node, through sizes that the graph computes.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.onnxruntime.graph import MICROSOFT, STANDARD, opset, subgraphs
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 Types = dict[str, "onnx.TypeProto"]
 KnownTensors = dict[str, "onnx.TensorProto"]
 
-_BYTE = 8
 # Tensors with more numbers than this do not describe a shape.
 MOST_SHAPE_NUMBERS = 1024
 # onnxruntime's own operators, which onnx infers no shapes for → the standard operator, and its operands, that has an
@@ -65,9 +62,10 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
     for value in copy.graph.output:
         value.type.tensor_type.ClearField("shape")
     version = opset(copy)
-    nodes = [stand_in for node in copy.graph.node for stand_in in _stand_ins(node, version)]
-    del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
+    if any(node.domain == MICROSOFT for node in copy.graph.node):
+        nodes = [stand_in for node in copy.graph.node for stand_in in _stand_ins(node, version)]
+        del copy.graph.node[:]
+        copy.graph.node.extend(nodes)
     try:
         inferred = onnx.shape_inference.infer_shapes(copy, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
@@ -76,11 +74,24 @@ def infer_shapes(model: "onnx.ModelProto", inputs: tuple[TensorSpec, ...]) -> di
         ) from None
     graph = inferred.graph
     types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
-    if any(shape_of(types.get(name)) is None for node in graph.node for name in node.output if name):
-        types = follow(inferred, types)
-    shapes = {name: shape_of(kind) for name, kind in types.items()}
-    inferred_shapes = {name: shape for name, shape in shapes.items() if shape is not None}
-    return inferred_shapes | {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    shapes = _shapes_of(types)
+    if any(name and name not in shapes for node in graph.node for name in node.output):
+        shapes = _shapes_of(follow(inferred, types))
+    return shapes | {weight.name: tuple(weight.dims) for weight in graph.initializer}
+
+
+def _shapes_of(types: Types) -> dict[str, tuple[int, ...]]:
+    """Read the shapes that are fully known; most tensors of a graph share few types, each of which is read once."""
+    read: dict[bytes, tuple[int, ...] | None] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, kind in types.items():
+        written = kind.SerializeToString()
+        if written not in read:
+            read[written] = shape_of(kind)
+        shape = read[written]
+        if shape is not None:
+            shapes[name] = shape
+    return shapes
 
 
 def _stand_ins(node: "onnx.NodeProto", version: int) -> "Iterator[onnx.NodeProto]":
@@ -254,134 +265,3 @@ def _computed(node: "onnx.NodeProto", given: Mapping[str, object], version: int)
     except (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError, ArithmeticError):
         return None
     return numpy_helper.from_array(np.asarray(answers[0]))
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A tensor that a graph holds: as an initializer, or as the output of a `Constant` node."""
-
-    tensor: "onnx.TensorProto"
-    initializer: bool
-    source: str = ""  # where it is a constant that was moved, the name of the one that the graph holds
-    held_bytes: int = 0  # and the bytes of that one
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its dimensions."""
-        return tuple(self.tensor.dims)
-
-    @property
-    def size(self) -> int:
-        """How many numbers it has."""
-        return math.prod(self.tensor.dims)
-
-    @property
-    def bytes(self) -> int:
-        """The bytes of its numbers in the file, those narrower than a byte packed."""
-        return self.held_bytes or -(-self.size * _bits(self.type) // _BYTE)
-
-    @property
-    def type(self) -> str:
-        """Its data type as ONNX names it: FLOAT, BFLOAT16, INT8, UINT4 …"""
-        import onnx
-
-        return onnx.TensorProto.DataType.Name(self.tensor.data_type)
-
-    @property
-    def dtype(self) -> str:
-        """Its data type as NumPy names it: float32, bfloat16, int8 …"""
-        import onnx
-
-        return str(onnx.helper.tensor_dtype_to_np_dtype(self.tensor.data_type))
-
-    @property
-    def floating(self) -> bool:
-        """Whether it has floating-point numbers of any width."""
-        return "FLOAT" in self.type or self.type == "DOUBLE"
-
-    @property
-    def integer_bits(self) -> int:
-        """The bits of its integers; 0 for any other type."""
-        return _bits(self.type) if "INT" in self.type else 0
-
-    @property
-    def low_bit(self) -> bool:
-        """Whether it has integers of at most a byte."""
-        return 0 < self.integer_bits <= _BYTE
-
-    def uniform(self) -> bool:
-        """Whether all its numbers are equal, as those of a plain normalization; False where they stand outside."""
-        import onnx
-        from onnx import numpy_helper
-
-        if self.tensor.data_location == onnx.TensorProto.EXTERNAL:
-            return False
-        numbers = numpy_helper.to_array(self.tensor)
-        return numbers.size == 0 or bool((numbers == numbers.flat[0]).all())
-
-    def has_nan(self) -> bool:
-        """Whether one of its numbers is NaN; False where they stand outside."""
-        import numpy as np
-        import onnx
-        from onnx import numpy_helper
-
-        outside = self.tensor.data_location == onnx.TensorProto.EXTERNAL
-        return self.floating and not outside and bool(np.isnan(numpy_helper.to_array(self.tensor)).any())
-
-    def is_transposed(self, other: "Constant") -> bool:
-        """Whether it holds another's numbers, transposed; False for numbers that are kept outside the file."""
-        import onnx
-        from onnx import numpy_helper
-
-        if self.tensor.data_type != other.tensor.data_type:
-            return False
-        if onnx.TensorProto.EXTERNAL in (self.tensor.data_location, other.tensor.data_location):
-            return False
-        mine, its = numpy_helper.to_array(self.tensor), numpy_helper.to_array(other.tensor)
-        return bool((mine[:1] == its.T[:1]).all() and (mine == its.T).all())
-
-
-def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
-    """List the tensors that a graph holds by name: initializers, dense and sparse, and `Constant` nodes."""
-    import onnx
-
-    by_name = {tensor.name: Constant(tensor, initializer=True) for tensor in graph.initializer}
-    for sparse in graph.sparse_initializer:
-        whole = onnx.TensorProto(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
-        by_name[whole.name] = Constant(whole, initializer=True)
-    for node in graph.node:
-        for item in node.attribute if node.op_type == "Constant" else ():
-            if item.name == "value":
-                by_name[node.output[0]] = Constant(item.t, initializer=False)
-    return by_name
-
-
-# Operators that give the numbers of their first operand, in another order, shape or format.
-_MOVERS = ("Transpose", "Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten")
-
-
-def moved_constants(
-    graph: "onnx.GraphProto", held: Mapping[str, Constant], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Constant]:
-    """List what becomes of constants that nodes only move, by the name of the tensor, in its own shape and format."""
-    import onnx
-
-    outputs = {value.name for value in graph.output}
-    moved: dict[str, Constant] = {}
-    for node in graph.node:
-        first = node.input[0] if node.input and node.op_type in _MOVERS and node.domain in STANDARD else ""
-        constant = moved.get(first) or held.get(first)
-        if constant is None or node.output[0] in outputs:
-            continue
-        element = next((item.i for item in node.attribute if item.name == "to"), constant.tensor.data_type)
-        tensor = onnx.TensorProto(data_type=element, dims=shapes.get(node.output[0], constant.shape))
-        source = constant.source or first
-        moved[node.output[0]] = Constant(tensor, constant.initializer, source, constant.bytes)
-    return moved
-
-
-def _bits(name: str) -> int:
-    """Return the bits of one number of a type, from its name: FLOAT 32, DOUBLE 64, BOOL and STRING 8."""
-    widths = {"FLOAT": 32, "DOUBLE": 64, "COMPLEX64": 64, "COMPLEX128": 128}
-    written = re.search(r"(?:INT|FLOAT)(\d+)", name)
-    return widths[name] if name in widths else int(written[1]) if written else _BYTE

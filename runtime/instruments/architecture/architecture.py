@@ -47,14 +47,15 @@ class Architecture:
         """Return the parameters and FLOPs of about `most` blocks, the largest of them divided further."""
         return block_shares(self.graph, most)
 
-    def picture(self, boxes: int = 40) -> ChartPicture:
+    def plot(self, boxes: int = 40) -> ChartPicture:
         """Return the drawing: blocks are opened, the largest first, as long as at most `boxes` boxes stand in it."""
         return overview(self.graph, boxes)
 
     def sections(self) -> tuple[PageSection, ...]:
         """Return the sections of a page: facts where there are any, drawing, complexity, layers and parameters."""
         drawn = architecture_sections(self.graph)
-        return drawn if self.facts is None else model_sections(self.facts, drawn)
+        shown = sum(not operation.hidden for operation in self.operations)
+        return drawn if self.facts is None else model_sections(self.facts, drawn, shown)
 
     def save(self, file: Path | str) -> Path:
         """Write the drawing (.svg), or a page (.html) that also has every closed block, the complexity and the layers.
@@ -67,7 +68,7 @@ class Architecture:
             message = f"an architecture cannot be saved as {path.name}"
             raise RecipeError(Diagnostic("X662", message, help="give it a name that ends in .svg or .html"))
         if suffix == ".svg":
-            text = self.picture().alone()
+            text = self.plot().alone()
         else:
             text = page_html(self.graph.name, self.sections(), brand="titrant inspect")
         try:
@@ -79,4 +80,4 @@ class Architecture:
 
     def _repr_svg_(self) -> str:
         """Show the drawing where a notebook shows the value of a cell."""
-        return self.picture().alone()
+        return self.plot().alone()

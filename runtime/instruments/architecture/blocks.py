@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
-from titrant.runtime.instruments.architecture.layer_graph import PRECISION, LayerGraph, Operation
+from titrant.runtime.instruments.architecture.layer_graph import MODULES, PRECISION, LayerGraph, Operation
 from titrant.runtime.instruments.architecture.names import is_light
 from titrant.schema.values.frozen import dataclass
 
@@ -49,6 +49,8 @@ def children_outputs(child: Child) -> tuple[str, ...]:
 
 def drawn_operations(architecture: LayerGraph) -> tuple[Operation, ...]:
     """Return the operations that are drawn, wired past those that are not."""
+    if architecture.basis == MODULES:  # no data flows
+        return tuple(operation for operation in architecture.operations if not operation.hidden)
     past: dict[str, str] = {}
     drawn = []
     for operation in architecture.operations:
@@ -123,9 +125,11 @@ def _flat(nested: "Sequence[int | _Nested]") -> Iterator[int]:
 
 def _grouped(operations: Sequence[Operation], places: Sequence[int], depth: int) -> "list[int | _Nested]":
     """Gather the operations at these places by the block that they stand in at this depth, in an order of execution."""
+    paths = [operations[place].block for place in places]
+    if depth >= _DEEPEST or all(len(path) <= depth for path in paths):
+        return list(places)
     keys: list[object] = [
-        operations[place].block[depth] if len(operations[place].block) > depth and depth < _DEEPEST else place
-        for place in places
+        path[depth] if len(path) > depth else place for place, path in zip(places, paths, strict=True)
     ]
     groups: dict[object, list[int]] = defaultdict(list)
     for key, place in zip(keys, places, strict=True):
@@ -141,7 +145,7 @@ def _grouped(operations: Sequence[Operation], places: Sequence[int], depth: int)
     for key in order:
         members = groups[key]
         block = operations[members[0]].block
-        if len(block) > depth and depth < _DEEPEST:
+        if len(block) > depth:
             inner = _grouped(operations, members, depth + 1)
             # A block of one layer is that layer.
             alone = len(inner) == 1 and isinstance(inner[0], int)
@@ -155,6 +159,8 @@ def _sorted_groups(operations: Sequence[Operation], groups: Mapping[object, list
     """Return the groups, each after those it reads from and as early as its first operation; None: a circle."""
     group_of = {place: key for key, members in groups.items() for place in members}
     maker = {name: key for place, key in group_of.items() for name in operations[place].outputs}
+    if not maker:  # no data flow is known
+        return list(groups)
     after: dict[object, set[object]] = {key: set() for key in groups}
     ahead = dict.fromkeys(groups, 0)
     for place, key in group_of.items():

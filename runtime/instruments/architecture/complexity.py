@@ -73,9 +73,12 @@ def _share(child: Child) -> BlockShare:
 
 
 def complexity_pictures(
-    architecture: LayerGraph, shares: Sequence[BlockShare], most: int = 14
+    architecture: LayerGraph, shares: Sequence[BlockShare], most: int = 14, name: str = "complexity"
 ) -> "tuple[ChartPicture, ...]":
-    """Draw the largest shares by parameters and by FLOPs, the others as one bar, and both summed up along the model."""
+    """Draw the largest shares by parameters and by FLOPs, the others as one bar, and both summed up along the model.
+
+    `name` keeps the pictures' ids apart on a page.
+    """
     from titrant.runtime.charts.alone import ChartPicture
     from titrant.runtime.charts.share_bars import Bar, share_bars
 
@@ -89,9 +92,9 @@ def complexity_pictures(
         rest = sum(key(share) for share in ranked[most:])
         if rest:
             bars.append(Bar(f"{len(ranked) - most} others", rest, short_count(rest)))
-        name = "parameters" if key is _parameters else "flops"
-        pictures.append(ChartPicture(share_bars(title, bars, total, f"complexity-{name}"), title))
-    return (*pictures, *_cumulative(architecture))
+        of = "parameters" if key is _parameters else "flops"
+        pictures.append(ChartPicture(share_bars(title, bars, total, f"{name}-{of}"), title))
+    return (*pictures, *_cumulative(architecture, name))
 
 
 def _parameters(share: BlockShare) -> int:
@@ -106,7 +109,7 @@ def _label(share: BlockShare) -> str:
     return f"{share.name} × {share.copies}" if share.copies > 1 else share.name
 
 
-def _cumulative(architecture: LayerGraph) -> "tuple[ChartPicture, ...]":
+def _cumulative(architecture: LayerGraph, name: str) -> "tuple[ChartPicture, ...]":
     from titrant.runtime.charts.alone import ChartPicture
     from titrant.runtime.charts.series import Curve, lines_over
 
@@ -127,4 +130,4 @@ def _cumulative(architecture: LayerGraph) -> "tuple[ChartPicture, ...]":
         points[label] = line
     title = "Summed up along the model, as a share of all"
     chart = Curve(title, {}, across="layers, in the order of execution")
-    return (ChartPicture(lines_over(chart, points, "complexity-summed", log=False), title),)
+    return (ChartPicture(lines_over(chart, points, f"{name}-summed", log=False), title),)

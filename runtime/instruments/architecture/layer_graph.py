@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from functools import cache
 
 from titrant.runtime.instruments.architecture.names import name_path, weight_detail
 from titrant.schema.facts import Layer
@@ -106,6 +107,7 @@ def _operation(layer: Layer) -> Operation:
     )  # fmt: skip
 
 
+@cache
 def is_low_bit(dtype: str) -> bool:
     """Tell whether weights of a dtype are quantized: integers of at most 8 bits, or floats of 8 and fewer."""
     name = dtype.removeprefix("torch.").removeprefix("q")

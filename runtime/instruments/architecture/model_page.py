@@ -8,16 +8,16 @@ from titrant.schema.values.units import format_size
 _MOST_WEIGHTS = 1000
 
 
-def model_sections(facts: ModelFacts, drawn: tuple[PageSection, ...]) -> tuple[PageSection, ...]:
-    """Return the sections of a model's page: its facts, what was `drawn` of it, and its weights."""
-    return (_facts(facts), *drawn, *_weights(facts))
+def model_sections(facts: ModelFacts, drawn: tuple[PageSection, ...], operations: int) -> tuple[PageSection, ...]:
+    """Return the sections of a model's page: its facts, what was `drawn` of it, so many operations, and its weights."""
+    return (_facts(facts, operations), *drawn, *_weights(facts))
 
 
-def _facts(facts: ModelFacts) -> PageSection:
+def _facts(facts: ModelFacts, operations: int) -> PageSection:
     flops = "unknown" if facts.flops is None else f"{short_count(facts.flops)} a case, two per multiply-add"
     activations = "unknown" if facts.activation_bytes is None else f"{format_size(facts.activation_bytes)} a case"
     rows = [
-        ("layers", f"{len(facts.layers):,}"),
+        ("layers", _layers(facts, operations)),
         ("parameters", f"{facts.parameters:,}"),
         ("weights", format_size(facts.weight_bytes)),
         ("FLOPs", flops),
@@ -29,6 +29,17 @@ def _facts(facts: ModelFacts) -> PageSection:
         rows.insert(2, ("trainable", f"{facts.trainable:,}"))
     table = PageTable((TableColumn("fact"), TableColumn("value")), tuple(rows))
     return PageSection("facts", "Facts", "", table, notes=tuple(facts.notes))
+
+
+def _layers(facts: ModelFacts, operations: int) -> str:
+    """Count the layers: modules that hold no others, nodes of a graph; and what is drawn, where that is another number.
+
+    Drawn is each call of a layer, and what is computed between layers.
+    """
+    count = len(facts.layers)
+    if operations > count:
+        return f"{count:,}; {operations:,} are drawn: each call of one, and what is computed between them"
+    return f"{count:,}" if operations == count else f"{count:,}, of which {operations:,} are drawn"
 
 
 def _spec(spec: TensorSpec) -> str:

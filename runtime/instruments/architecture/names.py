@@ -1,6 +1,7 @@
 """What is said of a layer: the family of its kind, the blocks by its name, its kernel and widths."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 # A kind's family, by how a name begins once it is in small letters and without "_"; the first that fits.
 _BEGINS: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ LEGEND: Mapping[str, str] = {
 _LIGHT = ("norm", "pool", "other")
 
 
+@cache
 def family(kind: str) -> str:
     """Return the family of a kind: attention, recurrent, product, table, join, norm, pool, subgraph or other."""
     word = kind.lower().replace("_", "").replace(".", "")
@@ -61,12 +63,11 @@ def name_path(name: str) -> tuple[str, ...] | None:
         parts = name.split(".")
     if len(parts) < 2:
         return None if not name.startswith("/") else ()
-    path: list[str] = []
-    above = ""
-    for part in parts[:-1]:
-        inside = part[len(above) + 1 :] if above and part.startswith(f"{above}.") else part
-        above = part
-        path.append(inside)
+    path = parts[:-1]
+    for place in range(len(path) - 1, 0, -1):
+        above = path[place - 1]
+        if path[place].startswith(f"{above}."):
+            path[place] = path[place][len(above) + 1 :]
     return tuple(path)
 
 

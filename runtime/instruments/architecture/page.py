@@ -1,5 +1,6 @@
 """The page of an architecture: the drawing, every block that it leaves closed, the complexity, and the layers."""
 
+from collections import deque
 from collections.abc import Iterator
 
 from titrant.runtime.charts.alone import ChartPicture
@@ -24,20 +25,25 @@ _MOST_BLOCKS, _MOST_LAYERS = 40, 1000
 def architecture_sections(architecture: LayerGraph) -> tuple[PageSection, ...]:
     """Return the sections of a page: architecture, complexity where there is any, and layers."""
     whole = folded(architecture)
-    return (
-        _drawing_section(architecture, whole), *_complexity_section(architecture, whole), _layer_section(architecture),
-    )  # fmt: skip
+    drawn = drawing_section(architecture, whole, "Architecture")
+    return (drawn, *complexity_section(architecture, whole), _layer_section(architecture))
 
 
-def _drawing_section(architecture: LayerGraph, whole: Folded) -> PageSection:
+def drawing_section(
+    architecture: LayerGraph, whole: Folded, title: str, anchor: str = "architecture", most_blocks: int = _MOST_BLOCKS
+) -> PageSection:
+    """Return a model's drawing, and below it at most so many of the blocks that it leaves closed.
+
+    `whole` is the model with its copies folded, `anchor` is unique on the page: those inside the section begin with it.
+    """
     shown = view(whole.root, _BOXES)
-    anchors: dict[str, str] = {}
-    closed = list(_closed(whole, anchors))
+    anchors = {whole.root.name: f"{anchor}-drawing"}
+    closed = list(_closed(whole, anchors, anchor, most_blocks))
     picture = drawing(architecture, whole, None, _BOXES, anchors)
-    inner = tuple(_inner(architecture, whole, block, anchors) for block in closed[:_MOST_BLOCKS])
+    inner = tuple(_inner(architecture, whole, block, anchors) for block in closed[:most_blocks])
     notes = list(architecture.notes)
-    if len(closed) > _MOST_BLOCKS:
-        notes.append(f"{len(closed) - _MOST_BLOCKS} further blocks are not drawn by themselves")
+    if len(closed) > most_blocks:
+        notes.append(f"not drawn by themselves: {counted(len(closed) - most_blocks, 'further block')}")
     count = sum(not operation.hidden for operation in architecture.operations)
     how = {
         TRACED: "as the tensors of one call went through them",
@@ -48,20 +54,24 @@ def _drawing_section(architecture: LayerGraph, whole: Folded) -> PageSection:
         sentence += " What stands in a closed block is drawn below; a click on it leads there."
     elif any(len(block.copies) > 1 for block in shown.block.children if isinstance(block, ArchitectureBlock)):
         sentence += " Copies of a block stand once, with how many there are."
-    return PageSection("architecture", "Architecture", sentence, None, (picture,), inner, tuple(notes))
+    return PageSection(anchor, title, sentence, None, (picture,), inner, tuple(notes))
 
 
-def _closed(whole: Folded, anchors: dict[str, str]) -> Iterator[ArchitectureBlock]:
-    """Yield the blocks that have drawings of their own, those of the overview first, and name their places."""
-    left = list(closed_blocks(view(whole.root, _BOXES)))
+def _closed(whole: Folded, anchors: dict[str, str], anchor: str, most_blocks: int) -> Iterator[ArchitectureBlock]:
+    """Yield the blocks that have drawings of their own, those of the overview first, and name their places.
+
+    Beyond `most_blocks` the blocks that these leave closed follow, and no longer what stands in them.
+    """
+    left, named = deque(closed_blocks(view(whole.root, _BOXES))), set(anchors)
     while left:
-        block = left.pop(0)
-        if block.name in anchors:
+        block = left.popleft()
+        if block.name in named:
             continue
-        if len(anchors) < _MOST_BLOCKS:
-            anchors[block.name] = f"block-{len(anchors) + 1}"
+        named.add(block.name)
+        if len(anchors) <= most_blocks:
+            anchors[block.name] = f"{anchor}-block-{len(anchors)}"
+            left += closed_blocks(view(block, _INNER_BOXES))
         yield block
-        left += closed_blocks(view(block, _INNER_BOXES))
 
 
 def _inner(architecture: LayerGraph, whole: Folded, block: ArchitectureBlock, anchors: dict[str, str]) -> PageSection:
@@ -77,9 +87,12 @@ def _inner(architecture: LayerGraph, whole: Folded, block: ArchitectureBlock, an
     return PageSection(f"{anchors[block.name]}-fold", title, "", None, (drawn,))
 
 
-def _complexity_section(architecture: LayerGraph, whole: Folded) -> Iterator[PageSection]:
+def complexity_section(
+    architecture: LayerGraph, whole: Folded, title: str = "Complexity", anchor: str = "complexity"
+) -> Iterator[PageSection]:
+    """Yield where parameters and FLOPs are by block, as a table and pictures; nothing of a model without any."""
     shares = block_shares(architecture, whole=whole.root)
-    pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture, shares)
+    pictures: tuple[ChartPicture, ...] = complexity_pictures(architecture, shares, name=anchor)
     if not pictures:
         return
     columns = (
@@ -100,7 +113,7 @@ def _complexity_section(architecture: LayerGraph, whole: Folded) -> Iterator[Pag
     total = f"{architecture.parameters:,} parameters"
     flops = architecture.flops
     total += f" and {short_count(flops)} FLOPs a case" if flops else "; FLOPs are not known"
-    yield PageSection("complexity", "Complexity", f"{total}.", PageTable(columns, tuple(rows)), pictures)
+    yield PageSection(anchor, title, f"{total}.", PageTable(columns, tuple(rows)), pictures)
 
 
 def _share(value: int | None, total: int | None) -> TableCell:

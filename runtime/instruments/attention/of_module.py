@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.torch.call import refuse_empty
 from titrant.runtime.instruments.attention.fused import FUSED, UNREAD, fused_weights
 from titrant.runtime.instruments.calls.overhear import ForwardInputs, overhear, tensors_of
-from titrant.runtime.instruments.weights.of_module import refuse_empty
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
 _PRODUCTS = ("aten::bmm", "aten::baddbmm", "aten::matmul", "aten::mm", "aten::addmm")
@@ -37,8 +37,7 @@ def capture(module: torch.nn.Module, inputs: ForwardInputs) -> list[tuple[str, n
     softmax(q k^T scale + mask), each query head with the key head of its group, without dropout. Everywhere else the
     weights are what softmax gives of a product of two computed tensors. Raises what `overhear` does.
     """
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        refuse_empty(name, tensor)
+    refuse_empty(module)
     listener = _Listener(module)
     overhear(module, inputs, operated=listener.operated)
     return listener.maps

@@ -1,6 +1,7 @@
 """Captured attention as a section of a page: where the heads of each layer look, as a table and as heat maps."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.charts.heat_map import HeatMap, HeatMaps, heat_maps
@@ -21,6 +22,12 @@ _COLUMNS = (
 _MOST = 12
 
 
+def attention_sections(seen: Mapping[str, AttentionSeen]) -> tuple[PageSection, ...]:
+    """Lay out the attention of models by their names as a page: the table, then each layer's maps, none folded away."""
+    whole = attention_section(seen)
+    return (replace(whole, inner=()), *whole.inner)
+
+
 def attention_section(seen: Mapping[str, AttentionSeen]) -> PageSection:
     """Lay out the attention of models by their names; each layer's maps are folded away below the table."""
     sentence = (
@@ -36,6 +43,7 @@ def attention_section(seen: Mapping[str, AttentionSeen]) -> PageSection:
         if len(drawn) < len(attention.layers):
             left = len(attention.layers) - len(drawn)
             notes.append(f"{name}: {counted(left, 'layer')} in the middle of it are in the JSON, and not drawn.")
+        notes += [f"{name}: {note}." for note in attention.notes]
     return PageSection("attention", "Attention", sentence, table, (), tuple(inner), tuple(notes))
 
 

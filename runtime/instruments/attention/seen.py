@@ -55,13 +55,20 @@ class AttentionSeen:
 
     layers: tuple[LayerAttention, ...]
     tokens: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def seen(
-    maps: Sequence[AttentionMap], tokens: Sequence[str] = (), *, cells: int = CELLS, heads: int = HEADS
+    maps: Sequence[AttentionMap],
+    tokens: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    *,
+    cells: int = CELLS,
+    heads: int = HEADS,
 ) -> AttentionSeen:
     """Return what a page shows of attention maps: at most so many `cells` along a side, and `heads` one by one."""
-    return AttentionSeen(tuple(_layer(of, cells, heads, named=bool(tokens)) for of in maps), tuple(tokens))
+    layers = tuple(_layer(of, cells, heads, named=bool(tokens)) for of in maps)
+    return AttentionSeen(layers, tuple(tokens), tuple(notes))
 
 
 def token_names(inputs: "Mapping[str, np.ndarray]") -> tuple[str, ...]:
@@ -126,7 +133,8 @@ def attention_text(attention: AttentionSeen) -> str:
         head += f", {fused:,} of them fused: computed from queries and keys"
     legend = "spread: 0 where a head looks at one place, 1 where at all alike; places: mean weight"
     tokens = [f"first row: {' '.join(attention.tokens[:_MOST_SHOWN])}{' …' * (len(attention.tokens) > _MOST_SHOWN)}"]
-    return "\n".join([head, *lines, f"  {legend}", *(tokens if attention.tokens else [])])
+    notes = [f"note: {note}" for note in attention.notes]
+    return "\n".join([head, *lines, f"  {legend}", *(tokens if attention.tokens else []), *notes])
 
 
 def _row(layer: LayerAttention) -> tuple[str, ...]:

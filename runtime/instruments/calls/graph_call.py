@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.text import first_line
 
@@ -64,11 +65,11 @@ def _session(model: "onnx.ModelProto", inside: list[str]) -> Any:
             raise
         message = f"onnxruntime does not open the graph: {first_line(error)}"
         raise StepError(
-            Diagnostic("X683", message, help="export it again, for an operator set that it knows")
+            Diagnostic(REFUSED, message, help="export it again, for an operator set that it knows")
         ) from None
 
 
 def _refused(inputs: Mapping[str, np.ndarray], error: Exception) -> StepError:
     given = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in inputs.items())
-    message = f"the model cannot answer {given}: {first_line(error)}"
-    return StepError(Diagnostic("X683", message, help="give inputs of the shapes and types that it takes"))
+    message = f"the model cannot answer a batch of {given}: {first_line(error)}"
+    return StepError(Diagnostic(REFUSED, message, help=ADVICE))

@@ -9,9 +9,9 @@ import torch  # noqa: TID253 - its very subject
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.arguments import arguments_of
-from titrant.runtime.backends.torch.call import raised_by_torch
-from titrant.runtime.instruments.weights.of_module import refuse_empty
-from titrant.runtime.user_code import describe, said_by
+from titrant.runtime.backends.torch.call import raised_by_torch, refuse_empty
+from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
+from titrant.runtime.user_code import call_unforked, describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.text import first_line
 
@@ -37,21 +37,21 @@ def overhear(
     `inputs` are a tensor or array, a list of them in the order of the forward, or a mapping of its names to them.
     Operations are named as torch does (`aten::relu`), with the layer that is being called, "" for the module itself.
     Fast paths that torch takes around layers are off meanwhile, so that each operation is seen. A compiled module is
-    called as it was before. Every part's training mode is as it was afterwards. Raises RecipeError X682 for a module
-    without values and for inputs that hold no tensor, StepError X683 with the layer where the forward raises.
+    called as it was before. Every part's training mode is as it was afterwards. Raises RecipeError X675 for a module
+    without values and X682 for inputs that hold no tensor, StepError X683 with the layer where the forward raises and
+    X674 for one that forks.
     """
     module = getattr(module, "_orig_mod", module)
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        refuse_empty(name, tensor)
+    refuse_empty(module)
     tensors, call = _call(module, inputs)
     entered: list[str] = []
     listening = [_Operations(entered, operated)] if operated is not None else []
-    with _evaluating(module), _hooked(module, entered, answered), torch.no_grad():
+    with _evaluating(module), _hooked(module, entered, answered), _by_node(module, entered, answered), torch.no_grad():
         try:
             for mode in listening:
                 mode.__enter__()
             try:
-                return call()
+                return call_unforked(type(module).__name__, call)
             finally:
                 for mode in listening:
                     mode.__exit__(None, None, None)
@@ -104,6 +104,46 @@ def _hooked(module: torch.nn.Module, entered: list[str], answered: Answered | No
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _by_node(module: torch.nn.Module, entered: list[str], answered: Answered | None) -> Iterator[None]:
+    """Run an exported program node by node meanwhile: its modules hold weights and are never called."""
+    if not isinstance(module, torch.fx.GraphModule) or not any(map(_layer_of, module.graph.nodes)):
+        yield
+        return
+    runner = _Nodes(module, entered, answered)
+    module.forward = lambda *args, **named: runner.run(*args, *named.values())
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+class _Nodes(torch.fx.Interpreter):
+    """Runs the nodes of a program, each as an operation of the layer that the program says it is of."""
+
+    def __init__(self, module: torch.fx.GraphModule, entered: list[str], answered: Answered | None) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # an error is told with the layer, not with the node
+        self._parts, self._entered, self._answered = dict(module.named_modules()), entered, answered
+
+    def run_node(self, n: torch.fx.Node) -> Any:
+        """Run a node; the last one of a layer gives the layer's answer."""
+        layer = _layer_of(n)
+        self._entered.append(layer)
+        answer = super().run_node(n)
+        self._entered.pop()
+        # Modules without weights, such as a dropout, are not kept in a program.
+        if layer and layer in self._parts and self._answered is not None and _layer_of(n.next) != layer:
+            self._answered(layer, self._parts[layer], answer)
+        return answer
+
+
+def _layer_of(node: torch.fx.Node) -> str:
+    """Return the innermost module that a program says a node is of, as it is named when it is first called."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]).partition("@")[0] if stack else ""
 
 
 def _hooks(name: str, entered: list[str], answered: Answered | None) -> tuple[Any, Any]:
@@ -163,9 +203,8 @@ def _failed(
     where = f"layer {name} ({type(layer).__name__}{shaped}): " if name else ""
     own = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     reason = first_line(error) if own or not entered else describe(error)
-    message = f"the model cannot answer {given}: {where}{reason}"
-    advice = "give inputs of the shapes and types that it takes, the batch first"
-    return StepError(Diagnostic("X683", message, help=advice, said="" if own else said_by(error)))
+    message = f"the model cannot answer a batch of {given}: {where}{reason}"
+    return StepError(Diagnostic(REFUSED, message, help=ADVICE, said="" if own else said_by(error)))
 
 
 def tensors_of(answer: Any) -> list[torch.Tensor]:

@@ -46,6 +46,12 @@ class Timer:
         self._depth = 0
         self._forced: list[Any] = []
 
+    def __repr__(self) -> str:
+        """Say its name, and how long the latest block took or has taken."""
+        name = f"{self.name!r}, " if self.name else ""
+        state = "running for " if self._depth else ""
+        return f"Timer({name}{state}{format_time(self.elapsed) if self._begun else 'not started'})"
+
     @property
     def elapsed(self) -> float:
         """Seconds of the latest block, until now where it still runs; 0 before the first."""

@@ -120,7 +120,7 @@ class Utilization:
             else f"{part}: {samples}"
         )
 
-    def picture(self) -> ChartPicture:
+    def plot(self) -> ChartPicture:
         """Draw CPU, memory and accelerators over time."""
         title = "Hardware over time"
         return ChartPicture(over_time(OverTime(title, panels(self)), "hardware"), title)

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 from titrant.runtime.instruments.hardware.process import machine_bytes
 from titrant.runtime.instruments.hardware.sampler import Sampler
 from titrant.runtime.instruments.hardware.utilization import Utilization, WatchedDevice
+from titrant.runtime.instruments.refused.numbers import check_above
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 
@@ -31,14 +31,13 @@ def watch(
     other thread run is sampled before and after it only.
 
     The callable's own error is raised as it is; what was sampled until then is its attribute `utilization`. Raises
-    TypeError for what cannot be called, ValueError for times that are not above 0, and RecipeError X701 where a
-    generator or a coroutine is returned: it would work only after the watch.
+    TypeError for what cannot be called, RecipeError X671 for times that are not above 0, and X701 where a generator or
+    a coroutine is returned: it would work only after the watch.
     """
     if not hasattr(callable, "__call__"):  # noqa: B004 - the name of the builtin is the parameter's
         raise TypeError(f"watch takes what can be called, not {type(callable).__name__}: titrant.watch(lambda: f(x))")
     for name, given in (("seconds", seconds), ("interval", interval)):
-        if not (isinstance(given, (int, float)) and math.isfinite(given) and given > 0):
-            raise ValueError(f"`{name}` is a time above 0 in seconds, not {given!r}")
+        check_above(name, given, 0, "seconds")
     sampler = Sampler(interval=interval, limit_seconds=seconds, cores=cores)
     sampler.start()
     begun = time.monotonic()

@@ -46,7 +46,8 @@ def answers_of_module(module: "torch.nn.Module", inputs: "ForwardInputs") -> tup
 
     def operated(layer: str, operation: str, operands: Mapping[str, Any], answer: Any) -> None:
         if operation in _OPERATIONS and operands["self"].is_floating_point():
-            gathered.add(layer or type(module).__name__, _OPERATIONS[operation], _array(answer))
+            whole = getattr(module, "original_name", type(module).__name__)  # of a script that of its code
+            gathered.add(layer or whole, _OPERATIONS[operation], _array(answer))
 
     overhear(module, inputs, answered=answered, operated=operated)
     return gathered.answers()

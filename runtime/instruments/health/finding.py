@@ -91,11 +91,15 @@ def verdict(health: ModelHealth) -> str:
     faults, warnings, notes = (health.count(severity) for severity in ("fault", "warning", "note"))
     parts = [counted(faults, "fault")] * bool(faults) + [counted(warnings, "warning")] * bool(warnings)
     parts += [counted(notes, "note")] * bool(notes)
-    looked = counted(len(health.tensors), "tensor")
+    looked = [counted(len(health.tensors), "tensor")] * bool(health.tensors)
     if health.answers:
-        looked += f" and {counted(len(health.answers), 'answer')} on {counted(health.rows, 'row')}"
+        looked.append(f"{counted(len(health.answers), 'answer')} on {counted(health.rows, 'row')}")
+    if not looked and health.rows:
+        return "it holds no weights, and no layer or activation whose answers could be broken: nothing to look at"
+    if not looked:
+        return "it holds no weights to look at: give it rows (--rows 8, or inputs), and its answers are looked at"
     sound = "nothing is broken" if health.ok else ""
-    return f"health of {looked}: {', '.join(filter(None, [*parts, sound]))}"
+    return f"health of {' and '.join(looked)}: {', '.join(filter(None, [*parts, sound]))}"
 
 
 def _lines(health: ModelHealth, *, whole: bool) -> Iterator[str]:

@@ -38,7 +38,8 @@ def health_of(subject: InspectedModel, inputs: "ForwardInputs | None" = None) ->
         findings += judge_answers(answers)
     count = 0 if inputs is None else max(rows_of(inputs), default=0)
     ordered = by_severity(findings)
-    return ModelHealth(subject.name, ordered, figures, answers, count)
+    notes = () if inputs is None else subject.notes
+    return ModelHealth(subject.name, ordered, figures, answers, count, notes)
 
 
 def _measured(subject: InspectedModel, vectors: list[LayerTensor]) -> Iterator[TensorFigures]:

@@ -52,18 +52,23 @@ def named_layers(parts: Mapping[str, PartCount]) -> dict[str, str]:
 def _nodes(model: OnnxModel, inputs: "Mapping[str, np.ndarray]") -> Iterator[tuple[str, PartCount]]:
     import onnx
 
+    from titrant.runtime.inspect.graph.constants import constants
     from titrant.runtime.inspect.graph.flops import node_flops
+    from titrant.runtime.inspect.graph.parameters import count_parameters, inlined
     from titrant.runtime.inspect.graph.shapes import infer_shapes
-    from titrant.runtime.inspect.onnx import count_parameters, drop_values, inlined, node_layers
+    from titrant.runtime.inspect.onnx import drop_values, node_layers
 
     whole = inlined(onnx.load(model.path))
-    counts = count_parameters(whole.graph)
+    held = constants(whole.graph)
+    counts = count_parameters(whole.graph, held)
     drop_values(whole)
     shapes = infer_shapes(
         whole, tuple(TensorSpec(name, array.shape, str(array.dtype)) for name, array in inputs.items())
     )
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
-    for layer, (_, flops) in zip(node_layers(whole.graph, counted, counts, shapes, 1), counted, strict=True):
+    for layer, (_, flops) in zip(
+        node_layers(whole.graph, held, counted, counts, shapes, cases=1), counted, strict=True
+    ):
         yield layer.name, PartCount(layer.parameters, layer.weight_bytes, flops, layer.type)
 
 

@@ -72,7 +72,7 @@ class LayerProfile:
 
     @property
     def busy(self) -> bool:
-        """Whether others took the processor while it was timed, as far as that can be told."""
+        """Whether a batch took much longer than it computed: others had the processor, or the model itself waits."""
         return self._by_cpu and self.seconds > _BUSY * self.cpu_seconds
 
     def slowest(self, count: int) -> tuple[LayerFigures, ...]:
@@ -85,7 +85,7 @@ class LayerProfile:
         """What was timed, in words."""
         return f"{self.model} in {self.engine}"
 
-    def picture(self, name: str = "layers") -> "ChartPicture":
+    def plot(self, name: str = "layers") -> "ChartPicture":
         """Draw what each layer takes as bars, of many layers by block; `name` keeps its ids apart on a page."""
         return bars_picture(self.layers, self.subject, name)
 
@@ -116,7 +116,7 @@ class LayerProfile:
         """Say where the figures are not to be trusted."""
         if self.busy:
             taken, computed = format_time(self.seconds), format_time(self.cpu_seconds)
-            yield f"the machine was busy: a batch took {taken} and computed for {computed} of them; compare CPU time"
+            yield f"a batch took {taken} and computed for {computed} of them: the machine was busy, or the model waits"
         if abs(self.added_up - 1) > _APART:
             yield f"the rows add up to {self.added_up:.0%} of a batch: ask for more `seconds`, or a larger batch"
         if not self.told_when:

@@ -96,7 +96,7 @@ def roofline_picture(layers: Sequence[LayerFigures], subject: str, limits: Machi
     points = roofline_points(layers, limits)
     if not points:
         message = f"no layer of {subject} multiplies, or none of which FLOPs and bytes are known"
-        raise RecipeError(Diagnostic("X712", message, help="draw the bars instead: profile.picture()"))
+        raise RecipeError(Diagnostic("X712", message, help="draw the bars instead: profile.plot()"))
     frame = Frame(*_SIZE, left=78, right=190, top=34)
     ridges = [ceiling / limits.bytes_per_second for ceiling in limits.ceilings.values()]
     along = scale([*(point.intensity for point in points), *ridges], frame.left, frame.wall, log=True, margin=0.12)

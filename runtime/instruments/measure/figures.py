@@ -3,14 +3,17 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
-from titrant.runtime.contract.statistics.paired_runs import TimedRuns, compare_runs, waiting_of
+from titrant.runtime.contract.statistics.paired_runs import BUSY, TimedRuns, compare_runs, waiting_of
+from titrant.runtime.instruments.refused.numbers import check_whole
 from titrant.runtime.machine.turns import PERCENTILES, Runs, cpu_tells, percentiles
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 # Both bounds of an interval hold together at this confidence.
 CONFIDENCE = 0.95
 _DIGITS = 9
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,7 @@ def checked_settings(settings: BenchSettings, batches: Sequence[int] | None) -> 
     given = [(name, getattr(settings, name), low) for name, low in least.items()]
     given += [("batch", batch, 1) for batch in (batches if batches is not None else ())]
     for name, value, low in given:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            advice = f"give a whole number, {low} or more"
-            raise RecipeError(Diagnostic("X671", f"{name} is {value!r}", help=advice))
+        check_whole(name, value, low)
     cores = os.cpu_count() or 1
     if settings.threads > max(_THREADS, _THREADS_A_CORE * cores):
         message = f"threads is {settings.threads:,}, and this machine has {cores} cores"
@@ -82,8 +83,9 @@ class BatchTimes:
 
     `p50`, `p95` and `p99` are of the wall clock. `cpu_p50` is of the CPU time of the process, None where that is no
     measure (several threads, a device, a coarse clock). `waiting` says how many times its CPU time a run in four took
-    at least, 1 on a quiet machine. `against_first` is None for the first model itself. The samples are seconds, in the
-    order of the rounds, which all models share.
+    at least, 1 on a quiet machine; None where that is not known, and where the model itself waits: `computing` is then
+    the share of a typical run in which it computes, 0..1, and the wall clock decides. `against_first` is None for the
+    first model itself. The samples are seconds, in the order of the rounds, which all models share.
     """
 
     batch: int
@@ -96,6 +98,7 @@ class BatchTimes:
     cases_per_second: BoundedFigure
     waiting: float | None
     against_first: PairedSpeed | None = None
+    computing: float | None = None
     samples: tuple[float, ...] = field(default=(), repr=False)
     cpu_samples: tuple[float, ...] = field(default=(), repr=False)
 
@@ -163,16 +166,22 @@ def batch_times(
     `devices` says where each computed: CPU time is a measure of what one thread of the processor did.
     """
     timed: dict[str, TimedRuns] = {}
+    computing: dict[str, float] = {}
     for name, taken in runs.items():
         wall, cpu = (tuple(round(seconds, _DIGITS) for seconds in times) for times in (taken.wall, taken.cpu))
         waiting = waiting_of(wall, cpu, threads) if devices[name] == "cpu" else None
+        if waiting is not None and waiting > BUSY and threads == 1 and taken.waits:
+            computing[name], waiting = min(1.0, median(cpu) / max(median(wall), _LEAST)), None
         counts = waiting is not None and cpu_tells(threads, devices[name])
         timed[name] = TimedRuns(wall, cpu if counts else (), waiting)
     first = next(iter(timed.values()))
-    return {name: _of_one(batch, each, None if each is first else first) for name, each in timed.items()}
+    return {
+        name: _of_one(batch, each, None if each is first else first, computing.get(name))
+        for name, each in timed.items()
+    }
 
 
-def _of_one(batch: int, runs: TimedRuns, first: TimedRuns | None) -> BatchTimes:
+def _of_one(batch: int, runs: TimedRuns, first: TimedRuns | None, computing: float | None) -> BatchTimes:
     p50, p95, p99 = (bounded_percentile(runs.wall, share) for share in PERCENTILES)
     compared = None if first is None else compare_runs(runs, first)
     return BatchTimes(
@@ -190,6 +199,7 @@ def _of_one(batch: int, runs: TimedRuns, first: TimedRuns | None) -> BatchTimes:
         else PairedSpeed(
             compared.ratio.estimate, compared.ratio.lower, compared.ratio.upper, compared.clock, compared.verdict
         ),
+        computing=computing,
         samples=runs.wall,
         cpu_samples=runs.cpu,
     )

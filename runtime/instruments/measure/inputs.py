@@ -7,6 +7,7 @@ from typing import Any
 from titrant.runtime.backends.runnable import RunInputs, as_array
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.figures import TimedInput
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.frozen import dataclass
 
@@ -88,8 +89,10 @@ Maker = Callable[[int], RunInputs]
 def merged(shapes: Sequence[InputShape], specs: Sequence[Spec]) -> tuple[InputShape, ...]:
     """Return the shape of every input: what a model says of its inputs, filled and replaced by what is given.
 
-    RecipeError X673 where a size is known of neither, where a shape is of no input, or of another rank.
+    RecipeError X673 where a size is known of neither, where a shape is of no input, of another rank, or says another
+    size than the model itself or another batch than the other shapes.
     """
+    _refuse_batches(shapes)
     names = [name for name, _, _ in specs]
     given = {shape.name: shape for shape in shapes}
     if len(given) < len(shapes):
@@ -108,12 +111,23 @@ def merged(shapes: Sequence[InputShape], specs: Sequence[Spec]) -> tuple[InputSh
     return tuple(_filled(spec, given.get(spec[0])) for spec in specs)
 
 
+def _refuse_batches(shapes: Sequence[InputShape]) -> None:
+    """Refuse shapes of which one has another batch than the next."""
+    sized = [shape for shape in shapes if shape.sizes and shape.sizes[0] != BATCH]
+    for shape in sized[1:]:
+        if shape.sizes[0] != sized[0].sizes[0]:
+            first, other = (f"{each.name or 'the input'} {_words(each.sizes)}" for each in (sized[0], shape))
+            raise _unreadable(f"{first} and {other} have batches of other sizes: a run has one")
+
+
 def _filled(spec: Spec, given: InputShape | None) -> InputShape:
     name, sizes, dtype = spec
     if given is not None:
         if len(given.sizes) != len(sizes):
             words = f"{len(given.sizes)} sizes are given for {name} {_words(sizes)}"
             raise _unreadable(f"{words}: the batch is the first of them")
+        if any(isinstance(own, int) and own != size for own, size in list(zip(sizes, given.sizes, strict=True))[1:]):
+            raise _unreadable(f"{_words(given.sizes)} is given for {name}, and the model takes {_words(sizes)}")
         return InputShape(name, given.sizes, given.dtype or dtype, given.below)
     free = [size for size in sizes[1:] if isinstance(size, str)]
     if free:
@@ -211,7 +225,7 @@ def described(inputs: RunInputs) -> tuple[TimedInput, ...]:
 
 
 def read_arrays(file: Any) -> RunInputs:
-    """Read .npz (arrays by name) or .npy (one array), rows first; RecipeError X673 for what is neither."""
+    """Read .npz (arrays by name) or .npy (one array), rows first; RecipeError X702 for no file, X673 for another."""
     import numpy as np
 
     advice = "save arrays with numpy.savez(FILE, name=array), rows first"
@@ -219,8 +233,10 @@ def read_arrays(file: Any) -> RunInputs:
         read = np.load(file, allow_pickle=False)
         arrays: RunInputs = {name: read[name] for name in read.files} if hasattr(read, "files") else (read,)
     except (OSError, ValueError, EOFError) as error:
-        why = "it is not there" if isinstance(error, FileNotFoundError) else "it holds no arrays that can be read"
-        raise RecipeError(Diagnostic("X673", f"{file} cannot be read: {why}", help=advice)) from None
+        if isinstance(error, (FileNotFoundError, IsADirectoryError)):
+            raise no_file(file) from None
+        message = f"{file} cannot be read: it holds no arrays that can be read"
+        raise RecipeError(Diagnostic("X673", message, help=advice)) from None
     if not arrays or any(
         as_array(value).ndim == 0 for value in (arrays.values() if isinstance(arrays, dict) else arrays)
     ):

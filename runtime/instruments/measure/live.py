@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.charts.alone import ChartPicture
 from titrant.runtime.instruments.measure.figures import BatchTimes, BenchSettings, ModelTimes, SideBySide
@@ -14,18 +14,21 @@ from titrant.runtime.instruments.measure.report import save, text_of
 from titrant.runtime.instruments.measure.subjects import subject_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def measure(
     model: Any,
     inputs: Any = None,
     *,
     shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-    dtype: str | Mapping[str, str] = "",
+    dtype: str | Mapping[str, str] | None = None,
     batches: Sequence[int] | None = None,
     iterations: int = 100,
     warmup: int = 10,
     threads: int = 1,
-    device: str = "",
+    device: "torch.device | str | None" = None,
     seed: int = 0,
 ) -> ModelTimes:
     """Time a model or function, and return its percentiles with intervals, throughput, peak memory and size.
@@ -34,11 +37,11 @@ def measure(
     file, a session, or a function. `inputs` are a tensor or array, a sequence of them in order, or a mapping by name,
     rows first; or a function of the batch size that makes them. Without them numbers are drawn for a `shape` (the batch
     first) or what the model itself says. `batches` are the batch sizes, default the rows that are given. `threads` are
-    those of the engine, and of torch in a function; `device` is by default where a live module is.
-    A module in training mode is timed in evaluation mode and left as it was. Raises RecipeError X671 to X673 and
-    StepError X670, X674, X675 and X220 for what cannot be timed, each with what would make it work.
+    those of the engine, and of torch in a function; `device` None is where a live module is, else the CPU.
+    A module in training mode is timed in evaluation mode and left as it was. Raises RecipeError X671 to X673, X675 and
+    X702, StepError X220, X674 and X683 for what cannot be timed, each with what would make it work.
     """
-    settings = BenchSettings(iterations, warmup, threads, device, seed)
+    settings = BenchSettings(iterations, warmup, threads, _name_of(device), seed)
     return _side_by_side({"model": model}, _source(inputs, shape, dtype), batches, settings).models[0]
 
 
@@ -48,7 +51,11 @@ def _side_by_side(
     return race([subject_of(name, model) for name, model in models.items()], source, settings, batches)
 
 
-def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str]) -> InputSource:
+def _name_of(device: "torch.device | str | None") -> str:
+    return "" if device is None else str(device)
+
+
+def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str] | None) -> InputSource:
     """Return where inputs come from; RecipeError X673 for two that say the same."""
     if inputs is not None and shape is not None:
         advice = "give one of them"
@@ -59,7 +66,7 @@ def _source(inputs: Any, shape: Any, dtype: str | Mapping[str, str]) -> InputSou
         return InputSource(make=lambda batch: as_inputs(make(batch)), words=words)
     if inputs is not None:
         return InputSource(data=as_inputs(inputs), words="as given")
-    return InputSource(shapes=() if shape is None else given_shapes(shape, dtype))
+    return InputSource(shapes=() if shape is None else given_shapes(shape, dtype or ""))
 
 
 class Profiler:
@@ -74,9 +81,9 @@ class Profiler:
         inputs: Any = None,
         *,
         shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-        dtype: str | Mapping[str, str] = "",
+        dtype: str | Mapping[str, str] | None = None,
         threads: int = 1,
-        device: str = "",
+        device: "torch.device | str | None" = None,
         seed: int = 0,
     ) -> None:
         self._model, self._inputs, self._shape, self._dtype = model, inputs, shape, dtype
@@ -85,7 +92,7 @@ class Profiler:
 
     def run(self, *, iterations: int = 100, warmup: int = 10, batches: Sequence[int] | None = None) -> ModelTimes:
         """Time the model at every batch size, keep the figures and return them; raises what `measure` raises."""
-        settings = BenchSettings(iterations, warmup, self._threads, self._device, self._seed)
+        settings = BenchSettings(iterations, warmup, self._threads, _name_of(self._device), self._seed)
         source = _source(self._inputs, self._shape, self._dtype)
         self._latest = _side_by_side({"model": self._model}, source, batches, settings)
         return self._latest.models[0]
@@ -140,12 +147,12 @@ class Benchmark:
         inputs: Any = None,
         *,
         shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-        dtype: str | Mapping[str, str] = "",
+        dtype: str | Mapping[str, str] | None = None,
         batches: Sequence[int] | None = None,
         iterations: int = 100,
         warmup: int = 10,
         threads: int = 1,
-        device: str = "",
+        device: "torch.device | str | None" = None,
         seed: int = 0,
     ) -> SideBySide:
         """Time all of them in turns on the same inputs, which are those of `measure`; keep the figures, return them.
@@ -155,7 +162,7 @@ class Benchmark:
         """
         if not self._models:
             raise RecipeError(Diagnostic("X672", "there is nothing to compare", help="add a model: add(name, model)"))
-        settings = BenchSettings(iterations, warmup, threads, device, seed)
+        settings = BenchSettings(iterations, warmup, threads, _name_of(device), seed)
         self._latest = _side_by_side(self._models, _source(inputs, shape, dtype), batches, settings)
         return self._latest
 

@@ -30,8 +30,10 @@ from titrant.runtime.instruments.measure.inputs import (
     repeated,
     rows_of,
 )
-from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, call_unforked, raised
+from titrant.runtime.instruments.measure.subjects import BenchSubject, LoadedFunction, raised
+from titrant.runtime.instruments.refused.inputs import refused_inputs
 from titrant.runtime.machine.turns import Runs, no_garbage, time_turn
+from titrant.runtime.user_code import call_unforked
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.frozen import dataclass
 
@@ -67,7 +69,7 @@ def race(
     `batches` None are the rows of the data, the first size of a shape, the batch that a file insists on, else 1, 4, 16
     and 32. Each round every model runs once off the clock and once on it, in an order drawn anew, as in a run of a
     recipe. Nothing of the user's is changed for good: modes, threads and devices are as they were.
-    Raises RecipeError X671 for settings, X673 for inputs that nothing shows, StepError X670 where a model cannot run on
+    Raises RecipeError X671 for settings, X673 for inputs that nothing shows, StepError X683 where a model cannot answer
     them, X674 where a function fails, X220 for a device that is not there.
     """
     checked_settings(settings, batches)
@@ -112,14 +114,11 @@ def _load(subject: BenchSubject, settings: BenchSettings) -> LoadedModel:
 
 def _of(name: str, error: TitrantError) -> TitrantError:
     """Name the model that an error is about, and say what helps outside a recipe."""
-    said = error.diagnostics[0]
-    if said.code in ("X674", "X675", "X673"):
+    said = (refused_inputs(error) if isinstance(error, StepError) else error).diagnostics[0]
+    if said.code in ("X212", "X674", "X675", "X673"):  # they name what they are of
         return error
     if said.code == "X220":
         return StepError(replace(said, message=f"{name}: {said.message}", help="leave the device out, or give another"))
-    if said.code in ("X201", "X221", "X223", "X670", "X402", "X403"):
-        advice = "give inputs that it takes; where these are such, call it with them outside titrant, and mend it there"
-        return StepError(replace(said, code="X670", message=f"{name}: {said.message}", help=advice))
     return StepError(replace(said, message=f"{name}: {said.message}"))
 
 
@@ -290,6 +289,10 @@ def _busy(models: Sequence[ModelTimes]) -> Iterator[str]:
     waited = max((times.waiting or 1.0 for model in models for times in model.times), default=1.0)
     if waited > BUSY:
         yield f"the machine was busy: a run in four took {waited:.1f} times its CPU time or more; trust the CPU time"
+    for model in models:
+        shares = [times.computing for times in model.times if times.computing is not None]
+        if shares:
+            yield f"{model.name} waits: it computes in {min(shares):.0%} of a run; the wall clock counts"
 
 
 def _processor() -> str:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from titrant.runtime.backends import backend
 from titrant.runtime.backends.runnable import LoadedModel, LoadedSession, RunInputs, Runnable
 from titrant.runtime.backends.session import Spec
 from titrant.runtime.instruments.measure.inputs import Maker
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.machine.devices import why_not
-from titrant.runtime.user_code import describe, said_by
+from titrant.runtime.user_code import call_unforked, describe, said_by
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.files import digest_bytes, digest_file
 from titrant.schema.values.frozen import dataclass
@@ -76,11 +76,11 @@ def _of_bytes(name: str, value: bytes) -> BenchSubject:
 
 def _of_file(name: str, path: Path) -> BenchSubject:
     if not path.exists():
-        raise RecipeError(Diagnostic("X672", f"there is no file {path}", help="check the path"))
+        raise no_file(path)
     if path.is_dir():
         inside = sorted(each for each in path.iterdir() if each.suffix in (".xml", ".onnx"))
         if len(inside) != 1:
-            raise RecipeError(Diagnostic("X672", f"{path} is a folder", help="name the file in it"))
+            raise no_file(path)
         path = inside[0]
     for engine in backend.all_backends():
         runnable = engine.runnable(path)
@@ -109,41 +109,6 @@ def engine_runnable(engine: str, value: Any) -> Runnable | None:
         return LoadedSession(declared.open(value, threads=threads, device=device or "cpu"), device)
 
     return Runnable(engine, kind.title, load, files)
-
-
-class _Forks:
-    """Counts how often this process forked, since a child that comes back from a function would go on with the work."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_parent=self._add)
-
-    def _add(self) -> None:
-        self.count += 1
-
-
-@cache
-def _forks() -> _Forks:
-    return _Forks()
-
-
-def call_unforked(name: str, work: Callable[[], object]) -> None:
-    """Call what is to be timed; StepError X674 where it forks, and the copies of this process end here."""
-    forks, process = _forks(), os.getpid()
-    before = forks.count
-    try:
-        work()
-    except BaseException:
-        if os.getpid() != process:
-            os._exit(1)
-        raise
-    if os.getpid() != process:
-        os._exit(0)  # the child of a fork: only its parent goes on
-    if forks.count > before:
-        message = f"{name} forks: what its children do is on no clock of this process"
-        advice = "time what one child does, in a process of its own"
-        raise StepError(Diagnostic("X674", message, help=advice))
 
 
 class LoadedFunction:

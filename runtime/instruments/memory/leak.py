@@ -10,7 +10,9 @@ from typing import Any
 
 from titrant.runtime.instruments.memory.log import signed
 from titrant.runtime.instruments.memory.usage import usage
+from titrant.runtime.instruments.refused.numbers import check_above, check_whole
 from titrant.runtime.machine.peak_memory import hand_back
+from titrant.runtime.user_code import call_in_parent
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted, format_size
 
@@ -112,17 +114,15 @@ def find_leak(
     and in the last quarter of the steps still at half its average pace: a cache that fills and stops is none. One that
     is still being filled at the end looks like a leak: ask for more steps.
 
-    Tracing makes Python code a few times slower here. The callable's own error passes through. ValueError where
-    `warmup` is below 1, `steps` below 4 or `factor` not above 1, TypeError for what cannot be called.
+    Tracing makes Python code a few times slower here. The callable's own error passes through. RecipeError
+    X671 where `warmup` is below 1, `steps` below 4 or `factor` not above 1, TypeError for what cannot be called.
     """
     if not hasattr(callable, "__call__"):  # noqa: B004 - the parameter hides the built-in function
         what = type(callable).__name__
         raise TypeError(f"find_leak takes what can be called, not {what}: titrant.find_leak(lambda: f(x))")
-    if warmup < 1 or steps < _READINGS or not factor > 1:
-        raise ValueError(
-            f"a leak takes a warm-up of 1 call or more, {_READINGS} steps or more and a factor above 1, not "
-            f"warmup={warmup}, steps={steps}, factor={factor}"
-        )
+    check_whole("warmup", warmup, 1)
+    check_whole("steps", steps, _READINGS)
+    check_above("factor", factor, 1)
     was_tracing, was_frozen = tracemalloc.is_tracing(), gc.get_freeze_count()
     # What is there already is no leak of the callable's, and would be gone through at each reading.
     gc.collect()
@@ -131,16 +131,16 @@ def find_leak(
     if not was_tracing:
         tracemalloc.start()
     try:
-        callable()
+        call_in_parent(callable)
         first = _held()
         for _ in range(warmup - 1):
-            callable()
+            call_in_parent(callable)
         readings, places = [_held()], [0]
         before, tensors_before = tracemalloc.take_snapshot(), _tensors()[1]
         for reading in range(1, _READINGS + 1):
             places.append(round(steps * reading / _READINGS))
             for _ in range(places[-1] - places[-2]):
-                callable()
+                call_in_parent(callable)
             readings.append(_held())
         sites = (*_lines(before), *_shapes(tensors_before))
     finally:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.instruments.subject.subject import GivenSpecs, InspectedModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import first_line
@@ -89,15 +90,16 @@ def named_inputs(subject: InspectedModel, inputs: Any) -> dict[str, np.ndarray]:
 def read_inputs(file: Path) -> dict[str, np.ndarray]:
     """Read the arrays of an .npz file by their names, or that of an .npy file; pickles are not read.
 
-    RecipeError X682 for a file that is missing, or no such file.
+    RecipeError X702 for a file that is missing, X682 for one of another kind.
     """
     advice = "save it by numpy.savez(file, name=array), one array for each input, rows first"
     try:
         held = np.load(file, allow_pickle=False)
         arrays = {"input": held} if isinstance(held, np.ndarray) else {name: held[name] for name in held.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = "there is no such file" if not file.is_file() else first_line(error)
-        raise RecipeError(Diagnostic("X682", f"{file} holds no inputs: {reason}", help=advice)) from None
+        if not file.is_file():
+            raise no_file(file) from None
+        raise RecipeError(Diagnostic("X682", f"{file} holds no inputs: {first_line(error)}", help=advice)) from None
     if not arrays or any(not array.ndim or array.dtype.kind not in "fiub" for array in arrays.values()):
         raise RecipeError(Diagnostic("X682", f"{file} holds no arrays of numbers with rows", help=advice))
     return arrays

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor
 from titrant.runtime.values import ExportedModel, OnnxModel, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -40,6 +41,13 @@ class InspectedModel:
         """Whether it can be called, rather than be read only."""
         return self.module is not None or self.graph is not None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What cannot be told of what it computes."""
+        if self.module is None or not _is_scripted(self.module):
+            return ()
+        return ("TorchScript does not say which layer computes: its answers are named after the whole, in their order",)
+
     def tensors(self) -> Iterator[LayerTensor]:
         """Yield what its layers hold, one tensor at a time."""
         if self.module is not None:
@@ -59,7 +67,8 @@ class InspectedModel:
 def subject_of(model: Any, name: str = "") -> InspectedModel:
     """Open a module, a model as operators hand it on, or the path of a file.
 
-    Raises RecipeError P080 for anything else, and StepError where a file cannot be read.
+    Raises RecipeError X702 for a file that is not there, P080 for anything else, and StepError where a file cannot be
+    read.
     """
     if isinstance(model, TorchModel):
         return InspectedModel(name or model.factory, module=model.module, specs=model.inputs)
@@ -75,8 +84,7 @@ def subject_of(model: Any, name: str = "") -> InspectedModel:
 
 def _file(path: Path, name: str) -> InspectedModel:
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is not there"
-        raise RecipeError(Diagnostic("P080", f"{path} {what}", help=f"give {_READ}"))
+        raise no_file(path)
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _graph(path, name)
@@ -85,7 +93,7 @@ def _file(path: Path, name: str) -> InspectedModel:
 
         program, module = program_module(path)
         return InspectedModel(name, module=module, specs=program_specs(program))
-    if _is_script(path):
+    if holds_script(path):
         from titrant.runtime.backends.torch.program.original import read_script
 
         return InspectedModel(name, module=read_script(path))
@@ -108,7 +116,14 @@ def _graph(path: Path, name: str) -> InspectedModel:
     return InspectedModel(name, graph=model, folder=path.parent, specs=specs)
 
 
-def _is_script(path: Path) -> bool:
+def _is_scripted(module: "torch.nn.Module") -> bool:
+    import torch
+
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def holds_script(path: Path) -> bool:
+    """Tell a TorchScript file from any other."""
     if not zipfile.is_zipfile(path):
         return False
     try:

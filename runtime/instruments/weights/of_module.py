@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.backends.torch.executed import format_of
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, TensorRole, role_of_name, steps
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,11 +16,14 @@ _MATRIX = 2
 def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
     """Yield each parameter and saved buffer once, in the order of the modules; tied ones under their first name.
 
-    Weights that quantized layers keep packed are read too. Raises RecipeError X682 for a module that has no values yet,
+    Weights that quantized layers keep packed are read too. Raises RecipeError X675 for a module that has no values yet,
     such as a lazily initialized one, or stands on the meta device.
     """
     import torch
 
+    from titrant.runtime.backends.torch.call import refuse_empty
+
+    refuse_empty(module)
     seen: set[int] = set()
     saved = None if isinstance(module, torch.jit.ScriptModule) else module.state_dict(keep_vars=True)
     for layer, part in module.named_modules():
@@ -31,8 +33,21 @@ def module_tensors(module: "torch.nn.Module") -> Iterator[LayerTensor]:
             if id(tensor) in seen or not kept:
                 continue
             seen.add(id(tensor))
-            refuse_empty(name, tensor)
             yield tensor_of(name, layer or type(part).__name__, part, tensor)
+    if isinstance(module, torch.jit.ScriptModule):
+        yield from _constants(module)
+
+
+def _constants(script: "torch.jit.ScriptModule") -> Iterator[LayerTensor]:
+    """Yield the weights of a frozen script, which are constants of its code: a layer is named by its operation."""
+    from titrant.runtime.backends.torch.executed import calls_with_constants
+
+    seen: set[int] = set()
+    for layer, _, held in calls_with_constants(script.inlined_graph):
+        for last, tensor in held.items():
+            if tensor.data_ptr() not in seen:
+                seen.add(tensor.data_ptr())
+                yield tensor_of(f"{layer}.{last}", layer, None, tensor)
 
 
 def own_tensors(part: "torch.nn.Module") -> "list[tuple[str, torch.Tensor]]":
@@ -84,18 +99,6 @@ def _packed(part: "torch.nn.Module") -> "Iterator[tuple[str, torch.Tensor]]":
         weight = asked()
         if isinstance(weight, torch.Tensor):
             yield "weight", weight
-
-
-def refuse_empty(name: str, tensor: "torch.Tensor") -> None:
-    """Raise RecipeError X682 for a parameter or buffer that has no values."""
-    import torch
-
-    if isinstance(tensor, (torch.nn.parameter.UninitializedParameter, torch.nn.parameter.UninitializedBuffer)):
-        message = f"{name} has no values yet: its layer is initialized when it is first called"
-        raise RecipeError(Diagnostic("X682", message, help="call the model once with an input of the right shape"))
-    if tensor.is_meta:
-        message = f"{name} stands on the meta device, which has no values"
-        raise RecipeError(Diagnostic("X682", message, help="load its weights first: to_empty, then load_state_dict"))
 
 
 def _role(name: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> TensorRole:

@@ -76,7 +76,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
     sources = params.sources.values()
     readers = {
         "sklearn.datasets": any(source.sklearn for source in sources),
-        "pandas": any(source.csv or source.parquet or source.factory for source in sources),
+        "pandas": any(source.csv or source.parquet for source in sources),
         "pyarrow.csv": any(source.csv for source in sources),
         "titrant.runtime.data.delimited.read": any(source.csv for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
@@ -228,7 +228,8 @@ def _read(
         return Table(read_npz(source.npz.path, selected))
     if source.image_folder is not None:
         reading = None if source.images is None else source.images.reading
-        return read_images(source.image_folder.path, label=label, resize=resize, reading=reading)
+        masks = None if source.masks is None else source.masks.path
+        return read_images(source.image_folder.path, label=label, resize=resize, reading=reading, masks=masks)
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")

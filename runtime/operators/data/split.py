@@ -216,7 +216,9 @@ def _deal(
         return _deal_in_order(ordered, fractions, table.rows), []
     classes, names = _classes(params, table, source.name)
     group, keys = _groups(params, source)
-    if params.by != "row":
+    if params.by == "row":
+        _check_rows(source, len(keys), ordered)
+    else:
         _check_units(params.by, source, len(keys), ordered)
     groups = group_rows(group, classes, salted_order(keys, seed))
     if names:
@@ -240,6 +242,17 @@ def _check_units(by: str, source: _Source, count: int, roles: Sequence[str]) -> 
     )
     advice = "name the column that tells patients apart as `split.by`, write `by: row`, or give the roles other sources"
     raise PreconditionError(Diagnostic("X435", message, help=advice))
+
+
+def _check_rows(source: _Source, count: int, roles: Sequence[str]) -> None:
+    """Refuse rows of which so many have equal inputs that a role of the source would be left without any."""
+    if count >= len(roles):
+        return
+    rows = f"all {source.table.rows:,} rows of {source_words(source.name)}"
+    equal = "have equal inputs" if count == 1 else f"have one of {count} inputs"
+    message = f"{rows} {equal}, for {len(roles)} roles, and rows with equal inputs stay together"
+    advice = "look whether `data.inputs` names what tells rows apart, and whether the source was read as it was meant"
+    raise PreconditionError(Diagnostic("X110", message, help=advice))
 
 
 def _deal_in_order(ordered: list[str], fractions: "np.ndarray", rows: int) -> "dict[str, np.ndarray]":

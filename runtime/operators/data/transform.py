@@ -224,7 +224,9 @@ def _classes(data: _Data) -> "Classes | None":
     if kind in ("mask", "boxes"):
         from titrant.runtime.data.images.objects import find_object_classes
 
-        return find_object_classes(data.everywhere(label, "data.label"), label, kind, data.params.classes)
+        resized = any(step.name == "resize" for step in data.params.transforms)
+        every = data.everywhere(label, "data.label")
+        return find_object_classes(every, label, kind, data.params.classes, resized=resized)
     names: dict[str, str] = {}
     for table in data.tables.sources.values():
         names |= table.label_names
@@ -318,20 +320,21 @@ def _rows(
             name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role, classes, inputs),
+        targets=_targets(data, role, classes, transforms, inputs),
     )
 
 
 def _targets(
-    data: _Data, role: str, classes: "Classes | None", inputs: "Mapping[str, np.ndarray]"
+    data: _Data, role: str, classes: "Classes | None", transforms: "Transforms", inputs: "Mapping[str, np.ndarray]"
 ) -> "np.ndarray | None":
     """Return a role's labels that are not one class a row; None where they are, or where there are none."""
     from titrant.runtime.data.classes import label_kind, targets_of
-    from titrant.runtime.data.images.objects import object_labels
+    from titrant.runtime.data.images.objects import object_labels, resized_objects
 
     label, kind = data.params.label, label_kind(data.params.task)
     if label is not None and classes is not None and kind in ("mask", "boxes"):
-        return object_labels(data.of(role, label), classes, kind, inputs, label)
+        objects = resized_objects(data.of(role, label), kind, transforms.steps, lambda name: data.of(role, name))
+        return object_labels(objects, classes, kind, inputs, label)
     column = None if label is None else data.of(role, label)
     every = [] if label is None else data.everywhere(label, "data.label")
     return targets_of(data.params.task, inputs, label or "", column, every)

@@ -55,8 +55,8 @@ def inspect_attention(params: AttentionParams, context: Context, *, model: Any, 
     Inputs:     model - any nn.Module, or an ONNX, TorchScript or torch.export file; rows - one role, of which the first
                 are answered
     Outputs:    seen - {"layers": [{layer, rows, heads, queries, keys, entropy, first, itself, mean, by_head, cell,
-                fused}], "tokens"}; maps are means over rows, of at most 24 x 24 cells, (queries, keys); tokens and the
-                map of the first row only where they are asked for
+                fused}], "tokens", "notes"}; maps are means over rows, of at most 24 x 24 cells, (queries, keys); tokens
+                and the map of the first row only where they are asked for
     Fails:      StepError X683 when the model cannot answer the rows, X684 when it computes no attention, X685 for
                 attention that cannot be taken apart
     Cost:       one forward pass; peak memory holds the weights of all layers, rows x heads x queries x keys
@@ -67,7 +67,8 @@ def inspect_attention(params: AttentionParams, context: Context, *, model: Any, 
     from titrant.schema.values.canonical import plain
 
     some = {name: array[: params.rows] for name, array in rows.inputs.items()}
-    maps = attention_of(subject_of(model), some)
+    subject = subject_of(model)
+    maps = attention_of(subject, some)
     context.measure("layers", len(maps))
     tokens = token_names(some) if params.tokens else ()
-    return {"seen": plain(seen(maps, tokens, cells=REPORT_CELLS, heads=REPORT_HEADS))}
+    return {"seen": plain(seen(maps, tokens, subject.notes, cells=REPORT_CELLS, heads=REPORT_HEADS))}

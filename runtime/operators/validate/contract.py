@@ -41,6 +41,10 @@ class OwnMetricParams(Params):
     high: float
     unit: Literal["case", "set"]
 
+    def declared(self) -> OwnMetric:
+        """Return the declaration itself."""
+        return OwnMetric(**self.model_dump())
+
 
 class GateParams(Params):
     """One gate: what `titrant.schema.gate.criteria` gives of it, that is, all that judging reads."""
@@ -70,7 +74,7 @@ class GateParams(Params):
 
     def gate(self) -> Gate:
         """Return the gate itself."""
-        own = None if self.own is None else OwnMetric(**self.own.model_dump())
+        own = None if self.own is None else self.own.declared()
         given = self.model_dump(exclude={"supplied", "own"})
         return Gate(**given, origin=LEVEL_ORIGIN if self.supplied else "", own=own)
 

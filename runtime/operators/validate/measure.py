@@ -8,7 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, Port, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
-from titrant.runtime.operators.validate.contract import gather
+from titrant.runtime.operators.validate.contract import OwnMetricParams, gather
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -34,6 +34,11 @@ class MeasureParams(Reading):
     )
     confidence: float = Field(
         0.95, ge=0.5, lt=1, exclude_if=lambda value: value == 0.95, description="of that bound, one-sided"
+    )
+    own: Mapping[str, OwnMetricParams] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="metrics of the user's own that the search is after, and what each declares",
     )
 
 
@@ -85,8 +90,10 @@ def validate_measure(
                 answers alike, "units": {size: how many units have so many rows}, where any has several}}; null is a
                 metric that these rows do not define; "fine_tuned": the retention against that original. Of
                 a task without classes "metric" is the main one, and "kept_at_least" bounds the retention in place of
-                "pairs"
-    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows
+                "pairs". "own", of metrics of the user's own: {"better", "low", "high", "original", "candidate",
+                "error": standard error of the difference, or null}
+    Fails:      StepError X420 when the two models' outputs do not fit each other or the rows, X605 when a metric of the
+                user's own has no number on these rows
     Cost:       a few passes over the outputs
     """
     measured = quality(params, rows, original, candidate, point, confidence=params.confidence)
@@ -97,6 +104,14 @@ def validate_measure(
         measured["lower"] = None if bound is None else bound.lower
     if fine_tuned is not None:
         measured["fine_tuned"] = quality(params, rows, fine_tuned, candidate, point)["retention"]
+    if params.own:
+        from titrant.runtime.contract.measures.objective import own_objective
+
+        evidence = gather(params, rows, original, candidate, point)
+        measured["own"] = {name: own_objective(name, own.declared(), evidence) for name, own in params.own.items()}
+        for model in ("original", "candidate"):
+            named = {name: figures[model] for name, figures in measured["own"].items()}
+            measured[model] = {**measured[model], **named}
     context.measure("agreement", measured["agreement"])
     if measured["retention"] is not None:
         context.measure("retention", measured["retention"])

@@ -8,6 +8,7 @@ from pydantic import Field
 from titrant.runtime.catalog import Context, operator
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import BASE_SECONDS, basis_of
+from titrant.runtime.operators.validate.contract import OwnMetricParams, gather
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -28,6 +29,11 @@ class ReferenceParams(Reading):
 
     assumed_order: bool = Field(
         False, description="nobody says which output is which class, and the model was trained elsewhere"
+    )
+    own: Mapping[str, OwnMetricParams] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="metrics of the user's own that the search is after, and what each declares",
     )
 
 
@@ -71,11 +77,13 @@ def validate_reference(
     Fails:      RecipeError X423 when an output's answers contradict its kind, X425 when nobody says which output is
                 which class, with the order that fits best; StepError X424 when the best constant
                 answer does as well, by the task's main metric, or with a positive class by balanced accuracy, of which
-                every constant answer has one half; X420 when the outputs do not fit the rows or the classes
+                every constant answer has one half; X420 when the outputs do not fit the rows or the classes; X605 when
+                a metric of the user's own that the search is after has no number on these rows
     Cost:       a few passes over the outputs
     """
     from titrant.runtime.contract.answers import read_answers
     from titrant.runtime.contract.case_answers import case_answers, compare_cases_with_constant
+    from titrant.runtime.contract.measures.objective import own_objective
     from titrant.runtime.contract.metrics import compare_with_constant
     from titrant.runtime.contract.output_kinds import mismatches
 
@@ -92,6 +100,10 @@ def validate_reference(
         compared = compare_cases_with_constant(cases)
     if compared is not None and compared.is_no_better:
         raise _no_better(compared, point)
+    if params.own:
+        evidence = gather(params, rows, outputs, outputs, point)
+        for name, own in params.own.items():
+            own_objective(name, own.declared(), evidence)
     kinds = {name: params.kind(name) for name in outputs.arrays}
     return {"reference": {"rows": len(rows), "kinds": kinds, "constant": None if compared is None else plain(compared)}}
 

@@ -36,7 +36,7 @@ def layers_section(seen: Mapping[str, Any]) -> PageSection:
 
 def _of_model(place: int, name: str, value: Mapping[str, Any]) -> PageSection:
     profile = layer_profile(name, value)
-    pictures = [profile.picture(f"layers{place}"), *_roofline(profile, value["limits"], f"roofline{place}")]
+    pictures = [profile.plot(f"layers{place}"), *_roofline(profile, value["limits"], f"roofline{place}")]
     notes = [f"{text}." for text in profile.warnings()]
     if profile.spans:
         notes.append(f"A timeline of one batch stands in {TRACES}/{name}.json, which ui.perfetto.dev opens.")

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, timed_runs
+from titrant.runtime.run.choice.own_figure import OwnFigure, own_figures
 from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, FINE_TUNED, Contract
 from titrant.schema.plan import Candidate, CandidateSearch
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass
 
 # One-sided 95 %: a candidate is given up on tuning rows only when chance can hardly explain what it lost.
@@ -72,9 +74,18 @@ class Figures:
     mixture: bool = False
     # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
     batch_invariance: float | None = None
+    # Metrics of the user's own that the search is after.
+    own: tuple[OwnFigure, ...] = ()
+
+    def own_figure(self, metric: str) -> OwnFigure | None:
+        """Return the figure of a metric of the user's own; None of any other, and where it was not measured."""
+        return next((figure for figure in self.own if figure.metric == metric), None)
 
     def value(self, name: str) -> float | None:
         """Return a figure by the name that an objective or a target limit has for it."""
+        if is_own(name):
+            own = self.own_figure(name)
+            return None if own is None else own.candidate
         by_name: Mapping[str, float | None] = {
             "size": self.size,
             "latency": self.timing.p50,
@@ -145,6 +156,7 @@ def figures(
         tuning_quality(quality),
         bool(candidate.allocation),
         None if invariance is None else _left_alone(len(invariance["dependent"]), invariance["rows"]),
+        own_figures(quality),
     )
 
 
@@ -208,4 +220,5 @@ def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
 def shown(item: Figures) -> dict[str, float]:
     """Return the figures that a candidate's record keeps: seconds, bytes, cases per second, fractions."""
     named = {name: item.value(name) for name in _SHOWN} | {"agreement": item.tuning.agreement}
+    named |= {figure.metric: figure.candidate for figure in item.own}
     return {name: float(value) for name, value in named.items() if value is not None}

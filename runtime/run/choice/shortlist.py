@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from titrant.runtime.contract.statistics.paired_runs import GAP, MIXTURE_GAP, PairedComparison, compare_runs
 from titrant.runtime.run.choice.figures import Figures, Limit, Z, noise, surely_keeps
+from titrant.runtime.run.choice.own_figure import own_steps, own_verdict
 from titrant.schema.gain import factor_words, interval_words
 from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE
+from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass
 
 # objective → whether more of it is better
@@ -132,13 +134,11 @@ def _not_dominated(
 def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
     gap = deciding(item, rival, objective)
     if gap is None:
-        named = " or ".join(name.replace("_", " ") for name in objective)
+        named = " or ".join(map(_called, objective))
         return f"no better than the gentler {rival.candidate} by more than {_counts(item, rival):.0%} in {named}"
     if gap.runs is None:
         mine, theirs = (_amount(candidate.value(gap.objective) or 0.0, gap.objective) for candidate in (item, rival))
-        return (
-            f"its {gap.objective.replace('_', ' ')} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
-        )
+        return f"its {_called(gap.objective)} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
     ratio = gap.runs.ratio
     if gap.verdict == "unknown":
         cause = "the machine was too busy" if gap.runs.busy else "its runs vary too much"
@@ -182,6 +182,8 @@ def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> Gap 
 
 def _gap(item: Figures, rival: Figures, name: str) -> Gap:
     counts = _counts(item, rival)
+    if is_own(name):
+        return Gap(name, own_verdict(item.own_figure(name), rival.own_figure(name), counts))
     runs = compare_runs(item.timing.runs, rival.timing.runs, counts) if name in _TIMED else None
     if runs is not None:
         return Gap(name, runs.verdict, runs)
@@ -216,6 +218,8 @@ def sort_key(item: Figures, reference: Figures, objective: Sequence[str]) -> tup
 
 def _steps(item: Figures, reference: Figures, name: str) -> float:
     """Return how many gaps one is from a reference in an objective, less for better; infinite where it is not known."""
+    if is_own(name):
+        return own_steps(item.own_figure(name), reference.own_figure(name), GAP)
     value, other = item.value(name), reference.value(name)
     runs = compare_runs(item.timing.runs, reference.timing.runs) if name in _TIMED else None
     gain = math.inf
@@ -244,7 +248,8 @@ def _nearest(
 
 def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> str:
     place = kept.index(item)
-    texts = [f"{name.replace('_', ' ')} {_amount(value, name)}" for name in objective if (value := item.value(name))]
+    figures = {name: item.value(name) for name in objective}
+    texts = [f"{_called(name)} {_amount(value, name)}" for name, value in figures.items() if value is not None]
     measured = f": {', '.join(texts)}" if texts else ""
     if place == 0:
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
@@ -253,6 +258,10 @@ def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> st
     counts = max(_counts(item, other) for other in kept[:place])
     gain = f"better than every gentler one by more than {counts:.0%}{by_cpu}"
     return f"judged {_ordinal(place + 1)}, {gain}{measured}"
+
+
+def _called(objective: str) -> str:
+    return objective if is_own(objective) else objective.replace("_", " ")
 
 
 def _ordinal(number: int) -> str:

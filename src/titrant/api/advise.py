@@ -18,6 +18,7 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.instruments.measure.figures import ModelTimes
@@ -41,7 +42,7 @@ class Advised:
 
 def advise(
     model: "torch.nn.Module | str | Path",
-    inputs: Any,
+    inputs: "ModelInputs",
     *,
     engine: str | None = None,
     batches: Sequence[int] = BATCHES,
@@ -67,6 +68,7 @@ def advise(
 
 def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware: "Hardware | None" = None) -> Advised:
     """Return what figures speak for on `hardware` (default: this machine); without suitability no method is named."""
+    from titrant.compiler.decide.levels import LEVELS
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.instruments.layers.roofline import machine_limits
     from titrant.runtime.store.home import open_home
@@ -77,7 +79,8 @@ def advised(figures: MeasuredModel, suitability: "Suitability | None", hardware:
     left = {layer.name: layer.warnings[0] for layer in layers if layer.warnings}
     measured_here = machine.bench is not None and machine.bench.measured
     limits = machine_limits(machine.bench, figures.profile.device) if measured_here else None
-    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits)
+    bits = LEVELS[LEVEL if suitability is None else suitability.level].fewest_bits
+    facts = MeasuredFacts(figures.profile, figures.times, methods, left, limits, fewest_bits=bits)
     return Advised(advice_from(facts), figures.profile, figures.times)
 
 
@@ -87,8 +90,8 @@ def _suitability(model: Any, inputs: Any, hardware: "Hardware | None") -> "Suita
     from titrant.api.export import example_rows
 
     if isinstance(model, (str, Path)):
-        return check_model(str(model), LEVEL, hardware=hardware)
+        return check_model(model, LEVEL, hardware=hardware)
     import torch
 
     rows = example_rows(model, inputs)
-    return check_model(model, LEVEL, example=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])
+    return check_model(model, LEVEL, inputs=[torch.from_numpy(each[:1]) for each in rows.inputs.values()])

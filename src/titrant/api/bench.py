@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import is_run
 from titrant.api.starter.request import is_reference
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
+    import torch
+
     from titrant.runtime.api import Listener
     from titrant.runtime.instruments.measure.figures import SideBySide
     from titrant.runtime.store.home import Home
@@ -40,22 +43,22 @@ def bench(
     iterations: int = 100,
     warmup: int = 10,
     threads: int = 1,
-    device: str = "",
+    device: "torch.device | str | None" = None,
     seed: int = 0,
     args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
+    input_specs: Sequence[Mapping[str, Any]] | None = None,
     trust: bool = False,
     listen: "Listener | None" = None,
 ) -> "SideBySide":
     """Time models in turns on the same inputs, in a child process, and return the figures of all.
 
     Each of `models` is a file (.onnx, .pt2, TorchScript, OpenVINO .xml, a released .safetensors), a factory
-    `module:Name` with `args` and `inputs`, or a run (folder, id, unique prefix, "latest"), which stands for its
+    `module:Name` with `args` and `input_specs`, or a run (folder, id, unique prefix, "latest"), which stands for its
     original, its plain conversions and every file that it released. `input_shapes` are `NAME=SIZES:DTYPE:LIMIT`, of
     which only the sizes must stand; `data` is an .npz or .npy file, or a function `module:name` of the batch size. Else
     the inputs are rows of a run, or drawn as the model itself says. `batches` None are 1, 4, 16 and 32, or the batch
     that a shape or a file says. Raises RecipeError for arguments (X671 to X673, P080), StepError for a model that fails
-    on the inputs (X670).
+    on the inputs (X683).
     """
     from titrant.runtime.instruments.measure.figures import BenchSettings, SideBySide, checked_settings
     from titrant.runtime.instruments.measure.inputs import parse_shape
@@ -63,15 +66,17 @@ def bench(
     from titrant.runtime.store.home import open_home
     from titrant.schema.values.canonical import plain, read_back
 
-    settings = checked_settings(BenchSettings(iterations, warmup, threads, device, seed), batches)
+    settings = checked_settings(
+        BenchSettings(iterations, warmup, threads, "" if device is None else str(device), seed), batches
+    )
     if not models:
         raise RecipeError(Diagnostic("X672", "no model is named", help="name a file, module:Name or a run"))
     if input_shapes and data:
         raise RecipeError(Diagnostic("X673", "--input-shape and --data say the same", help="give one of them"))
     shapes = [parse_shape(text) for text in input_shapes]
     home = open_home()
-    named = [_named(model, home, args, inputs) for model in models]
-    _refuse_unused(named, args=args, inputs=inputs)
+    named = [_named(model, home, args, input_specs) for model in models]
+    _refuse_unused(named, args=args, inputs=input_specs)
     folder = _folder(named)
     _check_trust([each for item in named for each in item.subjects], data, folder, trust=trust)
     rows = next((item.rows for item in named if item.rows is not None), None)
@@ -117,9 +122,7 @@ def _named(
         advice = "run it, and name the run: titrant bench latest"
         raise RecipeError(Diagnostic("X672", f"{model} is a recipe, which holds no model", help=advice))
     if not Path(model).exists():
-        message = f"there is no file, run or factory {model}"
-        advice = "check the path, list runs with: titrant show runs, or write a factory as module:Name"
-        raise RecipeError(Diagnostic("X672", message, help=advice))
+        raise no_file(model, "check the path, list runs with: titrant show runs, or write a factory as module:Name")
     return _Named(({"name": Path(model).name or model, "file": str(Path(model).absolute()), "shown": model},))
 
 

@@ -63,7 +63,7 @@ def gradients(
     unscaled already count as they are (with several optimizers name the one that is meant). `pattern` picks parameters
     by name (`layer4.*`). `limits` are `vanishing` (1e-8) and `exploding` (1e3), L2 norms of a layer, and `global_norm`
     (10). Raises ValueError for another limit, for one that is not above 0, for a pattern that fits no trainable
-    parameter, and for what is no torch module.
+    parameter, where none has a gradient yet, and for what is no torch module.
     """
     from titrant.runtime.training.gradient_norms import GradientLimits, WatchedGradients, advice_on, applied_scale
 
@@ -72,6 +72,9 @@ def gradients(
     watched = WatchedGradients(model, GradientLimits(pattern, **_checked(limits)))
     if not len(watched):
         raise ValueError(f"no trainable parameter of the model is named like {pattern!r}")
+    if not watched.reached():
+        advice = "call backward() on the loss before, and zero_grad() only after"
+        raise ValueError(f"no parameter of the model has a gradient: {advice}")
     norms = watched.measure(applied_scale(scaler, optimizer))
     return GradientReport(
         norms.layers,

@@ -17,10 +17,10 @@ from titrant.schema.values.frozen import dataclass
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.values import Rows, TorchModel
 
-Example = "Mapping[str, Any] | Rows | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor]"
-# Rows of an example that is made up: more than one, so that what depends on the batch size shows.
+# Rows of inputs that are made up: more than one, so that what depends on the batch size shows.
 _ROWS = 4
 # The kind of a live module.
 _MODULE = "torch"
@@ -49,17 +49,17 @@ def export(
     format: str,
     path: Path | str,
     *,
-    example: Any = None,
+    inputs: "ModelInputs | Rows | None" = None,
     shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
-    dtype: str | Mapping[str, str] = "float32",
+    dtype: str | Mapping[str, str] | None = None,
     opset: int | None = None,
     tolerance: float = 1e-4,
 ) -> Exported:
     """Write a module in evaluation mode to `path` as `format` (onnx, torchscript …); the module stays as it is.
 
-    What it takes is shown by an `example`, arrays or tensors by the names of the forward's arguments (or one, or a
-    sequence of them in their order, or `Rows`), whose first dimension is the batch; or by a `shape` with the batch
-    first and a `dtype`, each of one input or by name, for which numbers are drawn. `opset` is the ONNX operator set, by
+    What it takes is shown by `inputs`: a tensor or array, a sequence of them in the order of the forward's arguments,
+    or a mapping of their names to them, rows first; or by a `shape` with the batch first and a `dtype` (float32), each
+    of one input or by name, for which numbers are drawn. `opset` is the ONNX operator set, by
     default the lowest that can hold the module; `tolerance` is how far answers may be apart, relative to the largest.
     A path without the format's ending gets it; several files, as ONNX above 2 GB, become a folder. Raises RecipeError
     X370 for a format that a module cannot become here, X371 for a path that cannot be written, X372 for inputs that are
@@ -70,7 +70,7 @@ def export(
     from titrant.runtime.backends.session import check_parity, measure_parity
 
     kind = _kind(format)
-    rows = example_rows(model, example, shape, dtype)
+    rows = example_rows(model, inputs, shape, dtype)
     target = _target(Path(path), kind)
     live = live_model(model, rows.inputs)
     with tempfile.TemporaryDirectory(prefix="titrant-export-") as folder:
@@ -136,22 +136,22 @@ def _answers(engine: str, model: Any, rows: "Rows") -> dict[str, np.ndarray]:
         return answer_rows(session, dict(rows.inputs), len(rows), len(rows))
 
 
-def example_rows(model: "torch.nn.Module", example: Any, shape: Any = None, dtype: Any = "float32") -> "Rows":
+def example_rows(model: "torch.nn.Module", inputs: Any, shape: Any = None, dtype: Any = None) -> "Rows":
     """Return the rows that show what a module takes; RecipeError X372 where nothing does."""
     from titrant.api.live.values import live_rows
     from titrant.runtime.values import Rows
 
-    if (example is None) == (shape is None):
-        message = "an example and a shape say the same" if shape is not None else "nothing shows what the module takes"
-        advice = 'give one of them: example={"x": array}, or shape=(1, 3, 32, 32)'
+    if (inputs is None) == (shape is None):
+        message = "inputs and a shape say the same" if shape is not None else "nothing shows what the module takes"
+        advice = 'give one of them: inputs={"x": array}, or shape=(1, 3, 32, 32)'
         raise RecipeError(Diagnostic("X372", message, help=advice))
-    if isinstance(example, Rows):
-        return example
-    if example is None:
-        return live_rows("example", _drawn(model, shape, dtype))
-    if isinstance(example, Mapping):
-        return live_rows("example", example)
-    return live_rows("example", _by_name(model, list(example) if isinstance(example, (list, tuple)) else [example]))
+    if isinstance(inputs, Rows):
+        return inputs
+    if inputs is None:
+        return live_rows("inputs", _drawn(model, shape, dtype or "float32"))
+    if isinstance(inputs, Mapping):
+        return live_rows("inputs", inputs)
+    return live_rows("inputs", _by_name(model, list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]))
 
 
 def _drawn(model: "torch.nn.Module", shape: Any, dtype: Any) -> dict[str, np.ndarray]:

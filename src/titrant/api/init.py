@@ -22,7 +22,7 @@ def init(
     label: str | None = None,
     weights: str | None = None,
     args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
+    input_specs: Sequence[Mapping[str, Any]] | None = None,
     level: str = "balanced",
     objective: str = "",
     overrides: Sequence[str] = (),
@@ -35,8 +35,9 @@ def init(
     `model` is an .onnx file, a factory `module:Name` with its `weights` ("included": it loads its own) and `args`, a
     folder with one .onnx file and one table, or a table alone, for which a small network is trained. `data` is a .csv,
     .parquet or .npz file, a folder of images, a data factory `module:Name` or a set of scikit-learn by its name, with
-    the column that holds the `label` ("none": no column does). `inputs`, as in `model.inputs`, are needed for a factory
-    without data. `objective` is what counts first, latency or size. `overrides` are keys of the recipe, "a.b=v".
+    the column that holds the `label` ("none": no column does). `input_specs`, as `model.inputs` has them, are needed
+    for a factory without data. `objective` is what counts first, latency or size. `overrides` are keys of the recipe,
+    "a.b=v".
 
     With `measure` the model's layers and batches are timed on drawn rows first, and the recipe starts from what that
     speaks for: batches that pay are timed in a run, the rest stands in it as suggestions with the figures.
@@ -44,7 +45,7 @@ def init(
     only. Raises UnansweredError, a RecipeError, with all questions of which a guess would change the model's answers,
     RecipeError P081 where no recipe can be written, StepError when the factory or its data cannot be read.
     """
-    request = StarterRequest(model, out, data, label, weights, args, inputs, level, objective, tuple(overrides))
+    request = StarterRequest(model, out, data, label, weights, args, input_specs, level, objective, tuple(overrides))
     subject = subject_of(request)
     refuse_other(subject.file, None, force=force)
     text = draft(request, subject)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.planned import reading
 from titrant.api.starter.request import holds_program, is_reference
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts, RoleFacts
 from titrant.schema.language.parse import ParsedRecipe, parse, read
@@ -139,25 +140,25 @@ def inspect(
     *,
     level: str | None = None,
     args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
+    input_specs: Sequence[Mapping[str, Any]] | None = None,
     overrides: Sequence[str] = (),
     hardware: Hardware | None = None,
     trust: bool = False,
     drawn: bool = False,
 ) -> Inspected:
-    """Inspect a recipe, a file with a graph or weights, or a factory `module:Name` with its `args` and `inputs`.
+    """Inspect a recipe, a file with a graph or weights, or a factory `module:Name` with its `args` and `input_specs`.
 
-    Graphs are in .onnx, .pt2 (torch.export) and TorchScript files; the latter do not say the shapes of their `inputs`.
+    Graphs are in .onnx, .pt2 (torch.export) and TorchScript files; the latter do not say the shapes of their inputs.
 
-    `inputs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and its
-    FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept. `level`
-    ("auto" for the recipe's, or the planner's choice) asks how it suits. With `drawn` the answer has the architecture,
-    which its `save` writes as a picture or a page. Raises RecipeError, or StepError when the
-    user's own code fails.
+    `input_specs` are as `model.inputs` has them: name, shape, dtype; without them a factory's layers are counted and
+    its FLOPs are not. A model is looked at in a child process, without its weights' values, and the answer is kept.
+    `level` ("auto" for the recipe's, or the planner's choice) asks how it suits. With `drawn` the answer has the
+    architecture, which its `save` writes as a picture or a page. Raises RecipeError, or StepError when the user's own
+    code fails.
     """
     suffix = Path(subject).suffix.lower()
     if suffix in YAML_SUFFIXES:
-        _refuse({"args": args, "inputs": inputs}, "a recipe, which has its own")
+        _refuse({"args": args, "inputs": input_specs}, "a recipe, which has its own")
         levels = [] if level in (None, "auto") else [f"level={level}"]
         parsed = read(Path(subject), [*overrides, *levels])
         return inspect_recipe(subject, parsed, level, hardware, trust=trust, drawn=drawn)
@@ -165,19 +166,19 @@ def inspect(
         raise RecipeError(Diagnostic("P014", f"--set has nothing to act on in {subject}", help="give a recipe"))
     source = source_of(Path(subject))
     if not source and subject.lower().endswith(WEIGHT_SUFFIXES):
-        return _weights(subject, level, args, inputs, drawn=drawn)
+        return _weights(subject, level, args, input_specs, drawn=drawn)
     if source:
         says = source != "torchscript"  # a script names its inputs, and says nothing of their shapes
-        _refuse({"args": args, "inputs": inputs if says else None}, _FILES[source])
+        _refuse({"args": args, "inputs": input_specs if says else None}, _FILES[source])
         if not is_text(str(Path(subject).absolute())):
             advice = "reach it by a link of another name"
             raise RecipeError(Diagnostic("P080", f"the name of {subject} is not UTF-8", help=advice))
         if not Path(subject).is_file():
-            raise RecipeError(Diagnostic("P080", f"there is no file {subject}", help="check the path"))
+            raise no_file(subject)
     elif not is_reference(subject):
-        raise RecipeError(_no_model(subject))
-    parsed = bare_recipe(subject, level or "auto", args, inputs)
-    shown = inputs is not None or source in ("onnx", "exported")
+        raise _no_model(subject)
+    parsed = bare_recipe(subject, level or "auto", args, input_specs)
+    shown = input_specs is not None or source in ("onnx", "exported")
     return _bare(subject, parsed, level, hardware, trust=trust, shown=shown, drawn=drawn)
 
 
@@ -234,7 +235,7 @@ def _weights(
     _refuse({"args": args, "inputs": inputs}, "a weights file")
     file = Path(subject)
     if not file.is_file():
-        raise RecipeError(_no_model(subject))
+        raise _no_model(subject)
     if file.suffix.lower() != ".safetensors":
         message = f"{file.name} can only be read with torch, and holds no model"
         raise RecipeError(Diagnostic("P080", message, help="name the factory that takes these weights: module:Name"))
@@ -309,15 +310,13 @@ def _bare(
 ) -> Inspected:
     from titrant.api.plan import inspector
     from titrant.compiler.bind.bind import bind
-    from titrant.compiler.facts.inspect import drawn_facts, model_facts
+    from titrant.compiler.facts.inspect import model_facts
     from titrant.runtime.store.home import open_home
 
     bound, home = bind(parsed, trust=trust), open_home()
     with reading(), inspector(bound, home) as (ask, _):
-        if drawn:
-            model, values = drawn_facts(bound, ask, home.path / "facts", shown=shown)
-        else:
-            model, values = model_facts(bound, ask, home.path / "facts", shown=shown), None
+        cache, first_look = home.path / "facts", level is None
+        model, values = model_facts(bound, ask, cache, shown=shown, drawn=drawn, first_look=first_look)
     architecture = _architecture(values, model)
     release = release_of(Path(subject)) if Path(subject).is_file() else None
     if level is None:
@@ -355,10 +354,8 @@ def _refuse(given: Mapping[str, object], what: str) -> None:
         raise RecipeError(Diagnostic("P014", f"{named[0]} has nothing to act on in {what}", help="leave it out"))
 
 
-def _no_model(subject: str) -> Diagnostic:
+def _no_model(subject: str) -> RecipeError:
     advice = "give a recipe (.yaml), an .onnx, .pt2, TorchScript or .safetensors file, or a factory: module:Name"
-    if Path(subject).is_dir():
-        return Diagnostic("P080", f"{subject} is a folder", help="name the file in it")
-    there = Path(subject).exists()
-    message = f"{subject} is not a model that titrant looks at" if there else f"there is no file {subject}"
-    return Diagnostic("P080", message, help=advice)
+    if not Path(subject).is_file():
+        return no_file(subject, advice)
+    return RecipeError(Diagnostic("P080", f"{subject} is not a model that titrant looks at", help=advice))

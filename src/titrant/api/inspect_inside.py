@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.api.inspect import bare_recipe, is_run, source_of
 from titrant.api.starter.request import is_reference
+from titrant.runtime.instruments.refused.files import no_file
+from titrant.runtime.instruments.refused.numbers import check_whole
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.parse import ParsedRecipe, read
 from titrant.schema.values.canonical import read_back
@@ -86,7 +88,7 @@ def inspect_advice(model: NamedModel, rows: RowsAsked) -> "Advised":
         model.subject,
         level=LEVEL,
         args=model.args,
-        inputs=model.inputs,
+        input_specs=model.inputs,
         overrides=model.overrides,
         trust=model.trust,
     )
@@ -118,10 +120,10 @@ def inspect_pair(first: NamedModel, second: NamedModel, rows: RowsAsked) -> "Mod
 def _look(
     what: str, models: Sequence[NamedModel], rows: RowsAsked, *, given: bool, tokens: bool = False
 ) -> Mapping[str, Any]:
-    if rows.count is not None and rows.count < 1:
-        raise RecipeError(Diagnostic("X682", f"--rows {rows.count} are no rows", help="give 1 or more"))
+    if rows.count is not None:
+        check_whole("--rows", rows.count, 1)
     if rows.data is not None and not rows.data.is_file():
-        raise RecipeError(Diagnostic("X682", f"there is no file {rows.data}", help="give an .npz file of arrays"))
+        raise no_file(rows.data)
     opened = [_opened(model, released=place > 0) for place, model in enumerate(models)]
     return _seen(what, opened, rows, given=given, tokens=tokens)
 
@@ -193,8 +195,7 @@ def _opened(model: NamedModel, *, released: bool) -> _Opened:
             model.subject, file_or_artifact={"file": str(path.absolute())}, weights=weights, specs=_specs(model)
         )
     if not is_reference(model.subject):
-        message = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise RecipeError(Diagnostic("P080", message, help=_READ))
+        raise no_file(path, _READ)
     return _bound(model, bare_recipe(model.subject, "auto", model.args, model.inputs))
 
 
@@ -280,7 +281,7 @@ def save_inside(seen: "SeenInside", name: str, file: Path) -> Path:
 
 
 def _sections(seen: "SeenInside", name: str) -> "tuple[PageSection, ...]":
-    from titrant.runtime.instruments.attention.section import attention_section
+    from titrant.runtime.instruments.attention.section import attention_sections
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.comparison.section import comparison_sections
     from titrant.runtime.instruments.health.finding import ModelHealth
@@ -290,4 +291,4 @@ def _sections(seen: "SeenInside", name: str) -> "tuple[PageSection, ...]":
         return comparison_sections(seen)
     if isinstance(seen, ModelHealth):
         return (health_section({name: seen}),)
-    return (attention_section({name: seen}),)
+    return attention_sections({name: seen})

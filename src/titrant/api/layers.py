@@ -13,37 +13,42 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 if TYPE_CHECKING:
     import torch
 
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.instruments.layers.figures import LayerProfile
     from titrant.runtime.values import Rows
 
 
 def layers(
     model: "torch.nn.Module | str | Path",
-    inputs: Any,
+    inputs: "ModelInputs",
     *,
     engine: str | None = None,
     batch: int | None = None,
     threads: int = 1,
-    device: str | None = None,
+    device: "torch.device | str | None" = None,
     seconds: float = 1.0,
 ) -> "LayerProfile":
     """Time every layer of a model on one batch, and count its parameters, FLOPs and bytes.
 
     `model` is a live module, which stays as it is and is looked at in evaluation mode, or the path of an .onnx,
-    TorchScript or torch.export file, or an OpenVINO IR (.xml). `inputs` are arrays or tensors by name, or one, or
-    a sequence of them in the order of the forward's arguments; the first dimension is the batch. `batch` repeats or
-    cuts them to that many rows. `engine` runs it, by default torch a module and a file the engine it is made for; for
-    another engine it is converted first, and its layers are still called as the model calls them. `device` is where
-    a module lies, or "cpu". Raises RecipeError X681 for what is no model here or cannot be taken apart, X372 for inputs
-    that do not show what it takes, StepError X680 for an engine that tells nothing of its layers, X220 for a
-    device that is not there, X221 for a batch that it cannot answer, and what the conversion raises.
+    TorchScript or torch.export file, or an OpenVINO IR (.xml). `inputs` are arrays or tensors by name, or one, or a
+    sequence of them in the order of the forward's arguments; the first dimension is the batch. `batch` repeats or cuts
+    them to that many rows. `engine` runs it, by default torch a module and a file the engine it is made for; for
+    another engine it is converted first, and its layers are still called as the model calls them. `device` is where a
+    module lies, or "cpu". Raises RecipeError X681 for what is no model here or cannot be taken apart, X671 for numbers,
+    X675 for a module without weights yet, X702 for a file that is not there, X372 for inputs that do not show what it
+    takes, StepError X680 for an engine that tells nothing of its layers, X220 for a device that is not there, X683 for
+    inputs that it cannot answer, X674 for a forward that forks, and what the conversion raises.
     """
     from titrant.runtime.instruments.layers.count import count_parts, named_layers
     from titrant.runtime.instruments.layers.profile import profile_layers
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
+    from titrant.runtime.instruments.refused.numbers import check_above, check_whole
 
-    if threads < 1 or not seconds > 0:
-        message = f"{threads} threads and {seconds:g} seconds time nothing"
-        raise RecipeError(Diagnostic("X681", message, help="give 1 thread or more, and more than 0 seconds"))
+    check_whole("threads", threads, 1)
+    check_above("seconds", seconds, 0, "seconds")
+    if batch is not None:
+        check_whole("batch", batch, 1)
     with tempfile.TemporaryDirectory(prefix="titrant-layers-") as folder:
         original, rows = _opened(model, inputs, batch, Path(folder))
         chosen = engine or backend.engines_of(original.kind)[0]
@@ -56,7 +61,7 @@ def layers(
                 engine=chosen,
                 title=Path(model).name if isinstance(model, (str, os.PathLike)) else type(model).__name__,
                 threads=threads,
-                device=device or _device_of(model),
+                device=_device_of(model) if device is None else str(device),
                 layers=tuple(kinds),
                 kinds=kinds,
                 seconds=seconds,
@@ -64,7 +69,7 @@ def layers(
         except StepError as error:
             said = error.diagnostics[0]
             if said.code != "X220":
-                raise
+                raise refused_inputs(error) from None
             raise StepError(replace(said, help="leave the device out, or give another")) from None
 
 
@@ -88,17 +93,13 @@ def _opened(model: Any, inputs: Any, batch: int | None, scratch: Path) -> "tuple
 
 
 def _check_module(module: "torch.nn.Module") -> None:
-    """Refuse what has no layers yet, or runs as one: RecipeError X681."""
+    """Refuse what has no weights yet, RecipeError X675, or runs as one layer, X681."""
     import torch
-    from torch.nn.parameter import is_lazy
 
-    lazy = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
-    if lazy:
-        message = (
-            f"{lazy[0].rpartition('.')[0] or type(module).__name__} has no weights yet: it is made by its first call"
-        )
-        advice = "call the model once on such a batch before: model(x)"
-    elif isinstance(module, torch.jit.ScriptModule):
+    from titrant.runtime.backends.torch.call import refuse_empty
+
+    refuse_empty(module)
+    if isinstance(module, torch.jit.ScriptModule):
         message = "a scripted module runs as one: torch calls no hooks inside it"
         advice = "give the module that was scripted, or its layers in another engine: engine='onnxruntime'"
     elif hasattr(module, "_orig_mod"):
@@ -135,11 +136,9 @@ def _resized(rows: "Rows", batch: int | None) -> "Rows":
     """Return as many rows as a batch has, beginning anew where there are fewer; RecipeError X372 for none."""
     import numpy as np
 
-    size = len(rows) if batch is None else batch
-    if not len(rows) or size < 1:
-        message = "the inputs have no rows" if not len(rows) else f"a batch of {size} rows is none"
-        raise RecipeError(Diagnostic("X372", message, help="give one row or more, and a batch of 1 or more"))
-    return rows if batch is None else rows.some(np.arange(size) % len(rows))
+    if not len(rows):
+        raise RecipeError(Diagnostic("X372", "the inputs have no rows", help="give one row or more"))
+    return rows if batch is None else rows.some(np.arange(batch) % len(rows))
 
 
 def _converted(value: Any, rows: "Rows", engine: str, scratch: Path) -> Any:

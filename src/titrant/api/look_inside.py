@@ -1,6 +1,5 @@
 """Look inside a model that somebody holds, or a file: its health, its attention, or it beside another one."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,17 +7,15 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from titrant.api.live.model_inputs import ModelInputs
     from titrant.runtime.instruments.comparison.difference import ModelComparison
     from titrant.runtime.instruments.health.finding import ModelHealth
     from titrant.runtime.instruments.subject.subject import InspectedModel
 
     ModelOrFile = torch.nn.Module | str | Path
-    RowsGiven = (
-        torch.Tensor | np.ndarray | Sequence[torch.Tensor | np.ndarray] | Mapping[str, torch.Tensor | np.ndarray]
-    )
 
 
-def check_health(model: "ModelOrFile", inputs: "RowsGiven | None" = None) -> "ModelHealth":
+def check_health(model: "ModelOrFile", inputs: "ModelInputs | None" = None) -> "ModelHealth":
     """Say whether the numbers of a model are sound: its weights, and with `inputs` what each of its layers answers.
 
     `model` is a torch module, an .onnx (with weights outside it, too), TorchScript, .pt2 or .safetensors file, a
@@ -33,7 +30,7 @@ def check_health(model: "ModelOrFile", inputs: "RowsGiven | None" = None) -> "Mo
     return health_of(_subject(model), inputs)
 
 
-def capture_attention(model: "ModelOrFile", inputs: "RowsGiven") -> "dict[str, np.ndarray]":
+def capture_attention(model: "ModelOrFile", inputs: "ModelInputs") -> "dict[str, np.ndarray]":
     """Return the attention weights of each layer on some inputs: layer → (batch, heads, queries, keys), float32.
 
     `model` and `inputs` are as in `check_health`. Layers come in the order in which they are computed; one that attends
@@ -46,7 +43,9 @@ def capture_attention(model: "ModelOrFile", inputs: "RowsGiven") -> "dict[str, n
     return {of.layer: of.weights for of in attention_of(_subject(model), inputs)}
 
 
-def compare_models(first: "ModelOrFile", second: "ModelOrFile", inputs: "RowsGiven | None" = None) -> "ModelComparison":
+def compare_models(
+    first: "ModelOrFile", second: "ModelOrFile", inputs: "ModelInputs | None" = None
+) -> "ModelComparison":
     """Hold two models of one origin against each other, layer by layer: shapes, precision, and how far apart they are.
 
     Models and `inputs` are as in `check_health`. Layers are matched through export, folding and quantization, by their

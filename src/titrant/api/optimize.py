@@ -40,7 +40,7 @@ def optimize(
     label: str | None = None,
     weights: str | None = None,
     args: Mapping[str, Any] | None = None,
-    inputs: Sequence[Mapping[str, Any]] | None = None,
+    input_specs: Sequence[Mapping[str, Any]] | None = None,
     level: str = "balanced",
     objective: str = "",
     overrides: Sequence[str] = (),
@@ -59,7 +59,7 @@ def optimize(
     from titrant.api.plan import plan_and_preview
     from titrant.api.run import answer_again, run
 
-    request = StarterRequest(model, out, data, label, weights, args, inputs, level, objective, tuple(overrides))
+    request = StarterRequest(model, out, data, label, weights, args, input_specs, level, objective, tuple(overrides))
     subject = subject_of(request)
     if subject.alone:
         help = f"`titrant init {model}` writes a recipe that trains a small network on it"

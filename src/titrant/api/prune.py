@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,7 +33,7 @@ class PruneResult:
 
 def prune(
     model: "torch.nn.Module",
-    inputs: "Mapping[str, Any] | tuple[Mapping[str, Any], Any]",
+    rows: "Mapping[str, Any] | tuple[Mapping[str, Any], Any]",
     *,
     tuning: "Mapping[str, Any] | tuple[Mapping[str, Any], Any] | None" = None,
     method: str = "structured",
@@ -43,28 +45,36 @@ def prune(
 ) -> PruneResult:
     """Return a pruned copy of a model; the model itself stays as it is.
 
-    `inputs` are rows as arrays or tensors by the names of the forward's arguments, `{"x": array}`, or with labels
-    `({"x": array}, labels)`; what a removal does to the answers is measured on `tuning` rows, which are `inputs` where
+    `rows` are arrays or tensors by the names of the forward's arguments, `{"x": array}`, or with labels
+    `({"x": array}, labels)`; what a removal does to the answers is measured on `tuning` rows, which are the same where
     they are left out. `method` is what `reduction.pruning.method` names: structured, blocks, magnitude, n_m,
     activation, gradual. `sparsity` is the share that goes, the method's own where it is None, `skip` are patterns of
     module names left as they are, `options` are further parameters (`titrant show operators prune.structured`).
 
-    Raises RecipeError X230 for a method that is not there, X231 for options and X232 for inputs that do not fit, and
+    Raises RecipeError X230 for a method that is not there, X231 for options, X232 for rows that do not fit, X675
+    for a module without values yet, and
     what the operator raises where it cannot prune this model.
     """
+    import torch
+
     from titrant.api.live.values import live_model, live_rows
     from titrant.runtime.api import apply, check_params, declaration_of
+    from titrant.runtime.backends.torch.call import refuse_empty
 
     declaration = declaration_of(f"prune.{method}")
     given = {**(options or {}), **({} if sparsity is None else {"sparsity": sparsity})}
     params = check_params(declaration, given | ({"skip": tuple(skip)} if skip else {}))
-    rows = live_rows("train", inputs)
-    judged = rows if tuning is None else live_rows("tuning", tuning)
+    shown_rows = live_rows("train", rows)
+    judged = shown_rows if tuning is None else live_rows("tuning", tuning)
+    if not isinstance(model, torch.nn.Module):
+        message = f"a {type(model).__name__} cannot be pruned here"
+        raise RecipeError(Diagnostic("X232", message, help="give a torch.nn.Module; a recipe prunes what it trains"))
+    refuse_empty(model)
     place = next((weight.device for weight in model.parameters()), None)
     module = model if place is None or place.type == "cpu" else copy.deepcopy(model).cpu()
-    shown = {name: array[:_SHOWN] for name, array in rows.inputs.items()}
+    shown = {name: array[:_SHOWN] for name, array in shown_rows.inputs.items()}
     taken = copy.deepcopy(module) if "model" in declaration.consumes else module
-    values = {"model": live_model(taken, shown), **_rows(declaration, params.model_dump(), rows, judged)}
+    values = {"model": live_model(taken, shown), **_rows(declaration, params.model_dump(), shown_rows, judged)}
     applied = apply(declaration.name, values, params, seed=seed, threads=threads)
     pruned = applied.outputs["model"].module.eval()
     summaries = [value for port, value in applied.outputs.items() if port in ("removed", "masked")]

@@ -95,6 +95,21 @@ def answer_again(record: RunRecord) -> None:
     note_answer(home_to_read(), record.run)
 
 
+def answers_lock(record: RunRecord, replay: "Replay", planned: Planned) -> bool:
+    """Say whether an earlier run of this plan chose and gave what a lock says, so that nothing need run again."""
+    from titrant.runtime.run.replay import recorded_choices
+
+    chosen = {name: sorted(judged) for name, judged in recorded_choices(planned.plan, record).items()}
+    if chosen != {name: sorted(judged) for name, judged in replay.choices.items()}:
+        return False
+    try:
+        if replay.accept is not None:
+            replay.accept(record)
+    except StaleError:
+        return False
+    return True
+
+
 def is_up_to_date(previews: Mapping[str, StepPreview]) -> bool:
     """Say whether nothing of a plan would run; judge steps that the search did not ask for do not count."""
     return not any(step.symbol in "+~!" for step in previews.values())

@@ -127,9 +127,16 @@ def optimized_file(optimized: str) -> "FileToJudge":
     from titrant.compiler.given.file import FileToJudge
 
     path = Path(optimized)
-    if path.is_file() or path.suffix:
+    if path.is_file() or path.suffix or (path.is_dir() and _holds_one(path)):
         return FileToJudge(path.absolute())
     return released_file(_run_folder(path, optimized))
+
+
+def _holds_one(folder: Path) -> bool:
+    """Whether a folder is one model, of several files, rather than a run or what it put out."""
+    from titrant.compiler.given.file import in_folder
+
+    return not (folder / _MANIFEST).exists() and in_folder(folder) is not None
 
 
 def _run_folder(path: Path, name: str) -> Path:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from titrant.cli import console
-from titrant.cli.options import json_option, parse_json, trust_option
+from titrant.cli.options import data_option, json_option, parse_json, trust_option
 from titrant.schema.diagnostics.diagnostics import OK, Diagnostic, RecipeError
 
 
@@ -31,11 +31,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--args", metavar="JSON", help="arguments of a factory")
     group.add_argument("--inputs", metavar="JSON", help="inputs of a factory: a list of {name, shape, dtype}")
     trust_option(group)
+    data_option(group)
     group = parser.add_argument_group("timing")
     group.add_argument("--iterations", type=int, default=100, help="timed runs of each model at each batch size (100)")
     group.add_argument("--warmup", type=int, default=10, help="runs before the clock counts (10)")
     group.add_argument("--threads", type=int, default=1, help="threads of every engine (1)")
-    group.add_argument("--device", default="", help="cpu, cuda, cuda:N or mps (the CPU)")
+    group.add_argument("--device", help="cpu, cuda, cuda:N or mps (the CPU)")
     json_option(parser, "every figure and sample")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write a page (.html), the picture (.svg), .md or .json too"
@@ -61,7 +62,7 @@ def call(options: argparse.Namespace) -> int:
             device=options.device,
             seed=options.seed,
             args=parse_json(options.args, "--args", dict),
-            inputs=parse_json(options.inputs, "--inputs", list),
+            input_specs=parse_json(options.inputs, "--inputs", list),
             trust=options.trust,
             listen=lambda done, total, note: count(f"timing {note}", int(done), int(total)),
         )

@@ -12,7 +12,6 @@ from titrant.cli.block_table import block_table
 from titrant.cli.console import table, wrapped
 from titrant.cli.inspect_inside import call_inside, inside_options, looks_inside, refuse_rows
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
-from titrant.compiler.predict.suitability import Suitability
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.plan import by_reason
@@ -22,6 +21,7 @@ from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
 if TYPE_CHECKING:
+    from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.report.search_values import Sensitivity
 
 # More layers than this are shortened to the first and last of them.
@@ -90,7 +90,7 @@ def call(options: argparse.Namespace) -> int:
         options.model,
         level=options.level,
         args=parse_json(options.args, "--args", dict),
-        inputs=parse_json(options.inputs, "--inputs", list),
+        input_specs=parse_json(options.inputs, "--inputs", list),
         overrides=options.overrides,
         trust=options.trust,
         drawn=options.out is not None,
@@ -170,11 +170,12 @@ def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
 def _layers(model: ModelFacts, *, whole: bool) -> str:
     shown = [layer for layer in model.layers if whole or layer.weight_bytes or layer.flops]
     rows: list[tuple[str, ...]] = [("layer", "type", "shape", "dtype", "parameters", "bytes", "FLOPs", "trainable")]
-    rows += [_row(layer, whole=whole) for layer in shown]
-    if not whole and len(shown) > _MOST_LAYERS:
-        skipped = len(shown) - _FIRST - _LAST
-        gap = (f"… {skipped:,} more layers (-v shows them)", *[""] * 7)
-        rows = [*rows[: _FIRST + 1], gap, *rows[-_LAST:]]
+    if whole or len(shown) <= _MOST_LAYERS:
+        rows += [_row(layer, whole=whole) for layer in shown]
+    else:
+        rows += [_row(layer, whole=whole) for layer in shown[:_FIRST]]
+        rows.append((f"… {len(shown) - _FIRST - _LAST:,} more layers (-v shows them)", *[""] * 7))
+        rows += [_row(layer, whole=whole) for layer in shown[-_LAST:]]
     lines = table(_aligned(rows))
     empty = Counter(layer.type for layer in model.layers if not (layer.weight_bytes or layer.flops))
     if empty and not whole:
@@ -275,7 +276,7 @@ def _role(facts: RoleFacts) -> str:
     return ", ".join([f"{facts.rows:,} rows", *shown, *more])
 
 
-def _suitability(suitability: Suitability, *, whole: bool) -> str:
+def _suitability(suitability: "Suitability", *, whole: bool) -> str:
     lines = [_wrapped(suitability.verdict, indent=0), _wrapped(f"level {suitability.level}: {suitability.because}")]
     if suitability.chosen:
         lines.append(_wrapped(f"would make: {', '.join(suitability.chosen)}"))

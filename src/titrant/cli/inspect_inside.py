@@ -73,6 +73,10 @@ def _refuse(options: argparse.Namespace) -> None:
     if len(asked) > 1 or (asked and options.other):
         both = f"--{asked[0]} and {f'--{asked[1]}' if len(asked) > 1 else 'a second model'}"
         raise RecipeError(Diagnostic("P014", f"{both} are asked for at once", help="ask for one after the other"))
+    if options.advice and options.out is not None:
+        raise RecipeError(
+            Diagnostic("P014", "--out has nothing to act on with --advice", help="use --json, or leave it out")
+        )
     if options.level is not None:
         raise RecipeError(Diagnostic("P014", "--level has nothing to act on here", help="leave it out"))
     if options.rows is not None and options.data is not None:
@@ -80,8 +84,6 @@ def _refuse(options: argparse.Namespace) -> None:
 
 
 def _advice(options: argparse.Namespace, advised: "Advised") -> int:
-    if options.out is not None:
-        raise RecipeError(Diagnostic("P014", "--out has nothing to act on with --advice", help="leave it out"))
     if options.json:
         console.answer_json({"advice": advised.advice, "profile": advised.profile, "times": advised.times})
         return OK

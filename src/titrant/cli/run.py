@@ -48,7 +48,7 @@ def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.api.lock import hold
     from titrant.api.plan import plan_and_preview
-    from titrant.api.run import answer_again, is_up_to_date, refuse_if_moved
+    from titrant.api.run import answer_again, answers_lock, is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
 
     _check_minutes(options.max_minutes)
@@ -71,7 +71,7 @@ def call(options: argparse.Namespace) -> int:
             if options.quiet or up_to_date:
                 console.answer(text_of(planned, preview.steps, options))
             return OK
-        if record is None or replay is not None:
+        if record is None or (replay is not None and not answers_lock(record, replay, planned)):
             with console.Progress(
                 len(planned.plan.steps), quiet=options.quiet, verbose=options.verbose, show_data=options.show_data
             ) as progress:

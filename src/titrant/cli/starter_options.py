@@ -52,7 +52,7 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
         "label": options.label,
         "weights": options.weights,
         "args": parse_json(options.args, "--args", dict),
-        "inputs": parse_json(options.inputs, "--inputs", list),
+        "input_specs": parse_json(options.inputs, "--inputs", list),
         "level": options.level,
         "objective": options.target or "",
         "force": options.force,

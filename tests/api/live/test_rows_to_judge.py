@@ -50,8 +50,8 @@ def test_releases_a_live_model_that_keeps_the_contract(home):
 
 
 def test_keeps_back_one_that_does_not(tmp_path):
-    file = titrant.export(net(), "onnx", tmp_path / "original.onnx", example={"input": X[:4]}).path
-    broken = titrant.export(net(-1.0), "onnx", tmp_path / "broken.onnx", example={"input": X[:4]}).path
+    file = titrant.export(net(), "onnx", tmp_path / "original.onnx", inputs={"input": X[:4]}).path
+    broken = titrant.export(net(-1.0), "onnx", tmp_path / "broken.onnx", inputs={"input": X[:4]}).path
     record = titrant.validate(file, broken, replace(ROWS, rows={"input": torch.from_numpy(X)}))
     assert (record.verdict, record.exit, record.released) == ("FAIL", 5, ())
 
@@ -63,7 +63,6 @@ def test_keeps_back_one_that_does_not(tmp_path):
     (net(), replace(ROWS, subgroups={"age": X[:, 0]}), r"X623: age holds fractions.*np\.digitize"),
     (net(), replace(ROWS, subgroups={"x": SEX}), "X623: x is an input of the model"),
     (net(), replace(ROWS, contract=S.Validation(bias=0.8)), r"R110: `bias` compares subgroups"),
-    (net(), replace(ROWS, task="binary_clasification"), "R017: .*did you mean `binary_classification`"),
     (net(), replace(ROWS, rows=(row for row in X)), "X232: rows: the rows are a generator"),
     (net(), {"x": X}, "X623: .*RowsToJudge, and this is of type dict"),
     ("recipe", ROWS, "X623: there is no recipe whose model"),
@@ -73,3 +72,10 @@ def test_keeps_back_one_that_does_not(tmp_path):
 def test_says_what_does_not_go_together(original, rows, words):
     with pytest.raises(RecipeError, match=words):
         titrant.validate(original, net(), rows)
+
+
+def test_knows_no_other_task_or_level():
+    with pytest.raises(RecipeError, match=r"X623: there is no task binary_clasification \(did you mean binary_class"):
+        titrant.RowsToJudge("binary_clasification", {"x": X})
+    with pytest.raises(RecipeError, match=r"X623: there is no level best \(one of auto, minimal"):
+        replace(ROWS, level="best")

@@ -32,6 +32,7 @@ def test_a_detector_and_masks_are_bound():
     assert bound().recipe.model.decode == "detector:boxes"
     assert [reference.key for reference in bound().user_references] == ["model.factory", "model.decode"]
     assert bound(more="validation: {operating_point: {threshold: 0.3}, agreement: {measure: boxes}}")
+    assert bound(data="label: there, transform: [{resize: {height: 8, width: 8}}]")
     assert bound(model="{factory: 'nets:Net', decode: 'detector:boxes'}", more="train: {loss: 'detector:box_loss'}",
                  split="{train: 0.4, tuning: 0.2, calibration: 0.2, evaluation: 0.2}")  # fmt: skip
     weights = "{factory: 'nets:Net', weights: net.safetensors}"
@@ -51,7 +52,6 @@ def test_a_detector_and_masks_are_bound():
         ({"more": "train: {epochs: 2, loss: cross_entropy, class_weights: balanced}"}, {"R241", "R191", "R109"}),
         ({"more": "validation: {agreement: {measure: cosine}}"}, {"R243"}),
         ({"more": "validation: {agreement: {measure: boxes, tolerance: 0.5}}"}, {"R112"}),
-        ({"data": "label: there, transform: [{resize: {height: 8, width: 8}}]"}, {"R244"}),
         ({"split": SPLIT.replace("}", ", stratify: true}")}, {"R245"}),
         ({"data": "label: there, positive: 1"}, {"R022"}),
         ({"more": "validation: {safety: 0.9}"}, {"R110"}),
@@ -114,3 +114,24 @@ def test_masks_have_a_channel_for_each_class(shape, code):
     with pytest.raises(RecipeError) as caught:
         check_facts(recipe, model, data)
     assert {diagnostic.code for diagnostic in caught.value.diagnostics} == {code}
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "expected"),
+    [
+        ("segmentation", "{image_folder: {path: images, masks: images}}", set()),
+        ("segmentation", "{image_folder: {path: images, masks: nowhere}}", {"R102"}),
+        ("segmentation", "{image_folder: images}", {"R231"}),
+        ("multiclass_classification", "{image_folder: {path: images, masks: images}}", {"R231"}),
+    ],
+)
+def test_masks_beside_images_are_the_label_of_segmentation_alone(task, source, expected):
+    text = f"titrant: 1\nname: demo\ntask: {task}\nmodel: {{factory: 'nets:Net', weights: net.safetensors}}\n"
+    text += f"data: {{source: {source}, split: {SPLIT}}}\n"
+    parsed = parse(text, "recipe.yaml", folder=CASE)
+    if not expected:
+        assert bind(parsed).files["data.source.image_folder.masks"] == CASE / "images"
+        return
+    with pytest.raises(RecipeError) as caught:
+        bind(parsed)
+    assert {diagnostic.code for diagnostic in caught.value.diagnostics} == expected

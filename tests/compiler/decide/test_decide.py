@@ -281,6 +281,17 @@ def test_tells_what_each_device_is_expected_to_take_without_deciding_by_it():
     assert unseen.because == f"{len(there)} int8 methods run there, and {len(elsewhere)} on cuda"
 
 
+def test_names_no_method_whose_kernels_the_gpu_is_too_old_for():
+    (older,), (newer,) = (line(decided(hardware=each), "target.device").rejected for each in (WITH_T4, WITH_H200))
+    assert "and no int8 method runs;" in older.because
+    assert "torchao.fp8" in newer.because
+    auto = line(decided(case.RECIPE, "level=balanced", hardware=WITH_T4), "quantization.method")
+    (reason,) = (each.reason for each in auto.rejected if each.value == "torchao.fp8")
+    assert reason.startswith(
+        "torchao.fp8 has kernels for CUDA devices of compute capability 8.9 and more only, and here"
+    )
+
+
 def test_warns_of_activations_that_are_expected_not_to_fit_on_the_gpu():
     heavy = replace(case.MODEL, activation_bytes=1 << 30)
     on_it = ("target.device=cuda", "profile.batches=[1, 14]")
@@ -495,3 +506,14 @@ def test_lists_the_values_of_a_subgroup_without_what_gives_small_ones_away(count
     found = decided(text, "level=balanced", f"report.min_cell={least}", data=data, model=case.MODEL)
     assert line(found, "data.subgroups.sex").chosen == said
     assert not [one for one in decided(case.RECIPE).decisions if one.rule == "subgroups.found"]
+
+
+def test_says_which_of_several_outputs_is_judged_and_what_becomes_of_the_others():
+    logits, features = (TensorSpec(name, ("batch", 2), "float32") for name in ("logits", "features"))
+    both = replace(case.MODEL, outputs=(logits, features))
+    line = next(line for line in case.decided(model=both).decisions if line.rule == "output.first")
+    assert line.chosen == "logits"
+    assert line.because.startswith("the others (features) are compared with nothing: a candidate may change them")
+    written = case.decided(case.RECIPE, "model.output={name: features}", model=both).decisions
+    assert [line.chosen for line in written if line.rule == "output.written"] == ["features"]
+    assert not any(line.rule.startswith("output.") for line in case.decided().decisions)

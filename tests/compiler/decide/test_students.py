@@ -95,7 +95,8 @@ def test_lets_the_fine_tuned_original_teach():
     taught = next(step for step in plan.steps if step.operator == "distill.fit")
     assert taught.inputs["teacher"] == "control.model"
     order = [step.id for step in plan.steps]
-    assert order.count("control") == 1 and order.index("control") < order.index(taught.id)
+    assert order.count("control") == 1
+    assert order.index("control") < order.index(taught.id)
     assert steps_of(plan)["control"].inputs["model"] == plan.original == "fit.model"
     said = {line.subject: line for line in plan.decisions}
     assert said["reduction.distillation.teacher"].chosen == "the original, fine-tuned as the candidates are"

@@ -24,6 +24,7 @@ small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
 FIT = {"epochs": 2}
+IR = Chain("ir", "none", None, "openvino", "openvino", 0)
 
 
 def lowered(folder, *chains, text=small.TABULAR, model=small.MODEL, files=None, **choices):
@@ -396,6 +397,13 @@ def test_looks_inside_each_file_that_the_operator_takes(tmp_path):
     )  # fmt: skip
     assert step.inputs == {"model": plan.original}
     assert ids(compiled(tmp_path), "observe") == []
+
+
+def test_names_what_was_asked_to_be_looked_at_and_cannot_be(tmp_path):
+    plan = compiled(tmp_path, IR, text=f"{small.TABULAR}inspect: {{summary: true}}\n", training=FIT)
+    reason = "it is an OpenVINO IR, and inspect.summary reads a torch module, ONNX, TorchScript, torch.export"
+    assert plan.unobserved == {"inspect.summary": {"ir": reason}}
+    assert "unobserved" not in identity(plan)
 
 
 @pytest.mark.parametrize(("keys", "because", "trace"), [

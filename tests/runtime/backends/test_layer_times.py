@@ -184,6 +184,34 @@ def test_takes_the_quiet_runs_and_not_the_very_fastest():
     assert profile.undisturbed([4.0]) == 4.0
 
 
+def test_takes_off_what_a_profiler_adds_and_then_what_others_took():
+    once = {"a": (100e-6, 1), "b": (2e-6, 1)}
+    assert profile.without_profiler(once, 200e-6, "It") == ({"a": 100e-6, "b": 2e-6}, ())
+    alone, notes = profile.without_profiler(once, 100e-6, "It")
+    assert sum(alone.values()) == pytest.approx(100e-6)
+    assert alone["a"] == pytest.approx(99e-6)
+    assert notes == ("each run of an operation is counted 1.0 µs less than It says: it adds that",)
+    alone, notes = profile.without_profiler(once, 48e-6, "It")
+    assert alone == {"a": pytest.approx(48e-6), "b": 0.0}
+    assert notes[1] == "It tells time by the clock, of which others took 50%: it is taken off each row"
+
+
+def test_adds_rows_up_over_the_runs_that_the_whole_is_of():
+    values = [5.0, 1.0, 4.0, 2.0, 3.0, 9.0, 7.0, 6.0, 8.0, 10.0]
+    places = profile.undisturbed_runs(values)
+    assert [values[place] for place in places] == [2.0, 3.0]
+    assert sum(values[place] for place in places) / len(places) == profile.undisturbed(values)
+    assert profile.undisturbed_runs([3.0]) == (0,)
+
+
+@pytest.mark.parametrize(("added", "inside"), [(6e-6, 4e-6), (1e-9, 1e-6), (1.0, 6e-6)])
+def test_scales_the_cost_of_watching_to_what_it_added_within_bounds(added, inside):
+    from titrant.runtime.backends.torch.layer_times import _HookCost
+
+    cost = _HookCost(2e-6, 1e-6, 2e-6, 1e-6).fitted(added)
+    assert (cost.inside, cost.cpu_around) == (pytest.approx(inside), pytest.approx(inside / 2))
+
+
 def test_collects_no_garbage_while_it_counts():
     import gc
 

@@ -7,7 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.runtime.data.parameters import File
-from titrant.runtime.inspect.onnx import count_parameters, describe_onnx, repeated_bytes
+from titrant.runtime.inspect.graph.constants import constants
+from titrant.runtime.inspect.graph.parameters import count_parameters, repeated_bytes
+from titrant.runtime.inspect.onnx import describe_onnx
 from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import DataFacts, TensorSpec
@@ -35,6 +37,14 @@ def graph(*parts, inputs=(("x", (4, 6)),), answers=("y",)):
     given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs]
     gives = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in answers]
     return helper.make_graph(nodes, "g", given, gives, tensors)
+
+
+def counted(made):
+    return count_parameters(made, constants(made))
+
+
+def repeated(made):
+    return repeated_bytes(made, constants(made))
 
 
 THREE = (held("w", (6, 5)), held("b", (5,)), held("s", ()))
@@ -102,22 +112,22 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_counts_parameters_and_nothing_else(name):
     parts, expected = CASES[name]
-    assert sum(count_parameters(graph(*parts)).values()) == expected
+    assert sum(counted(graph(*parts)).values()) == expected
 
 
 def test_counts_a_table_that_is_written_again_transposed_once():
     table = held("table", (10, 6))
     again = numpy_helper.from_array(numpy_helper.to_array(table).T.copy(), "again")
     parts = [node("Gather", "table i", "e"), node("MatMul", "e again"), table]
-    assert count_parameters(graph(*parts, again)) == {"table": 60}
-    assert sum(count_parameters(graph(*parts, held("again", (6, 10)))).values()) == 120
+    assert counted(graph(*parts, again)) == {"table": 60}
+    assert sum(counted(graph(*parts, held("again", (6, 10)))).values()) == 120
 
 
 def test_counts_what_the_branches_of_a_node_hold_and_read():
     inside = graph(node("MatMul", "x w", "y"), held("w", (6, 5)), inputs=())
     outside = graph(node("MatMul", "x outer", "y"), inputs=())
     branch = node("If", "c", then_branch=inside, else_branch=outside)
-    found = count_parameters(graph(branch, held("outer", (6, 5)), held("unread", (6, 5))))
+    found = counted(graph(branch, held("outer", (6, 5)), held("unread", (6, 5))))
     assert sum(found.values()) == 60
     assert "outer" in found
 
@@ -136,11 +146,11 @@ def saved(path, made, functions=(), domains=(), data=None):
 def test_counts_the_bytes_of_operands_that_repeat_others():
     boxes, other, bias = (held(name, shape, value=1) for name, shape in (("a", (4, 6)), ("b", (4, 6)), ("c", (6,))))
     again = node("Add", "p b"), node("Mul", "x a", "p")
-    assert repeated_bytes(graph(*again, boxes, other)) == 4 * 24
-    assert repeated_bytes(graph(*again, boxes, held("b", (4, 6), value=2))) == 0
-    assert repeated_bytes(graph(*again, boxes, held("b", (6, 4), value=1))) == 0
-    assert repeated_bytes(graph(node("Mul", "x bias", "p"), node("Add", "p c"), bias, held("bias", (6,), value=1))) == 0
-    assert repeated_bytes(graph(node("Mul", "x a", "p"), node("MatMul", "p b"), boxes, held("b", (4, 6), value=1))) == 0
+    assert repeated(graph(*again, boxes, other)) == 4 * 24
+    assert repeated(graph(*again, boxes, held("b", (4, 6), value=2))) == 0
+    assert repeated(graph(*again, boxes, held("b", (6, 4), value=1))) == 0
+    assert repeated(graph(node("Mul", "x bias", "p"), node("Add", "p c"), bias, held("bias", (6,), value=1))) == 0
+    assert repeated(graph(node("Mul", "x a", "p"), node("MatMul", "p b"), boxes, held("b", (4, 6), value=1))) == 0
 
 
 def test_lists_a_number_alone_as_no_weight_of_a_layer(tmp_path):

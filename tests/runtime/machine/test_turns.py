@@ -1,6 +1,7 @@
 """Turns: a run off the clock before each on it, and no collection of garbage meanwhile."""
 
 import gc
+import time
 
 from titrant.runtime.machine.turns import Runs, no_garbage, percentiles, time_turn
 
@@ -11,6 +12,14 @@ def test_runs_once_off_the_clock_and_once_on_it():
     assert calls == [0, 0]
     assert len(runs.wall) == len(runs.cpu) == 1
     assert runs.wall[0] > 0
+
+
+def test_tells_a_run_that_waits_by_itself_from_one_that_computes():
+    waiting, computing = Runs(), Runs()
+    for _ in range(3):
+        time_turn(lambda: time.sleep(1e-4), waiting)
+        time_turn(lambda: sum(range(100)), computing)
+    assert (waiting.waits, computing.waits, Runs().waits) == (True, False, False)
 
 
 def test_collects_garbage_again_afterwards_and_leaves_it_off_where_it_was_off():

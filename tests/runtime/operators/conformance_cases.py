@@ -44,6 +44,25 @@ def _onnx_file(made):
     return {"onnx": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
 
 
+def _module_file(made):
+    from blake3 import blake3
+
+    from titrant.runtime.backends.torch.module import save_torch
+
+    folder = Path(tempfile.mkdtemp())
+    save_torch(made["model.load:model"], folder)
+    path = folder / "model.safetensors"
+    return {"module": {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()}}
+
+
+def _ir_files(made):
+    from blake3 import blake3
+
+    folder = made["export.openvino:model"].folder
+    files = {"graph": folder / "model.xml", "weights": folder / "model.bin"}
+    return {name: {"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()} for name, path in files.items()}
+
+
 def _torch_file(made, form):
     from blake3 import blake3
 
@@ -215,6 +234,8 @@ CASES = {
         },
     ),
     "export.openvino": Case({}, {"model": "export.onnx:model", "example": "data.transform:tuning"}),
+    "model.load_openvino": Case(_ir_files),
+    "model.load_module": Case(_module_file),
     "quantize.openvino_bf16": Case({}, {"model": "export.onnx:model"}),
     "quantize.openvino_ptq": Case({}, {"model": "export.onnx:model", "calibration": "data.transform:calibration"}),
     "quantize.openvino_weights": Case({}, {"model": "export.onnx:model"}),

@@ -1,5 +1,7 @@
 """What steps saw inside models, as sections of the report: parameters that are not sound first, failures in words."""
 
+import re
+
 from titrant.runtime.report.observed import sections
 from titrant.runtime.report.page import html_text
 from titrant.runtime.report.page.gather import page
@@ -33,6 +35,47 @@ def test_says_why_nothing_was_seen(records):
     row = {"operator": "inspect.summary", "subject": "original", "value": None, "failed": "it is scripted"}
     (section,) = sections(read_record(seen(records.released(), row)))
     assert section.notes == ("original: nothing was seen: it is scripted.",)
+
+
+def test_says_of_what_kind_a_model_is_that_was_not_looked_into(records):
+    reason = "it is an OpenVINO IR, and inspect.summary reads ONNX"
+    record = records.released()
+    (released,) = record["run"]["released"]
+    plan = record["plan"] | {"unobserved": {"inspect.summary": {released: reason, "another": reason}}}
+    (section,) = sections(read_record(record | {"plan": plan}))
+    assert section.title == "Parameters"
+    assert section.notes == (f"{released}: nothing was seen: {reason}.",)
+
+
+OPERATIONS = [
+    {"name": f"layers.{place}", "kind": "Linear", "block": ["layers"], "parameters": 20, "flops": 32,
+     "inputs": [f"t{place}"], "outputs": [f"t{place + 1}"]}
+    for place in range(3)
+]  # fmt: skip
+GRAPH = {"name": "nets:Net", "operations": OPERATIONS, "inputs": ["t0"], "outputs": ["t3"], "basis": "traced"}
+
+
+def test_draws_the_architecture_of_each_model_and_says_of_which_there_is_none(records):
+    drawn = SUMMARY | {"architecture": GRAPH, "undrawn": ""}
+    undrawn = SUMMARY | {"architecture": None, "undrawn": "it decides by values"}
+    rows = [
+        {"operator": "inspect.summary", "subject": "original", "value": drawn, "failed": ""},
+        {"operator": "inspect.summary", "subject": "int8", "value": drawn, "failed": ""},
+        {"operator": "inspect.summary", "subject": "other", "value": undrawn, "failed": ""},
+    ]
+    record = read_record(seen(records.released(), *rows))
+    parameters, architecture = sections(record)
+    assert len(parameters.inner) == 3
+    assert "original: nets:Net: 3 layers, as the tensors of one call went through them." in architecture.sentence
+    assert len(architecture.pictures) == 1
+    assert [part.title for part in architecture.inner] == [
+        "original: complexity", "int8: nets:Net", "int8: complexity"
+    ]  # fmt: skip
+    assert architecture.notes == ("other is not drawn: it decides by values.",)
+    html = html_text(page(record))
+    assert html.count('id="architecture-original-drawing"') == html.count('id="architecture-int8-drawing"') == 1
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert [each for each in set(ids) if ids.count(each) > 1] == []
 
 
 def test_has_no_section_of_what_nobody_asked_for(records):

@@ -52,3 +52,18 @@ def test_shows_no_proof_in_an_inconclusive_gate_that_is_waived_and_names_a_waive
 def test_is_no_plain_answer_beside_another_run(records):
     both = compare_runs({"a": read_record(waived(records, "FAIL")), "b": read_record(records.released())})
     assert [cell.verdict for cell in both.gates[0].cells] == ["WAIVED (FAIL)", "PASS"]
+
+
+def test_says_of_a_gate_that_blocks_again_that_its_waiver_ended(records):
+    made = waived(records, "FAIL")
+    candidate = next(one for one in made["run"]["candidates"] if one.pop("waived", None))
+    candidate |= {"status": "judged"}
+    candidate["judgement"] |= {"released": False}
+    made["run"] |= {"released": [], "verdict": "FAIL", "exit": 5, "judged_on": "2027-02-01"}
+    shown = page(read_record(made))
+    (row,) = (row for row in shown.stories[0].contract.rows if row.verdict == "FAIL")
+    words = "the waiver by J. Doe ended with 2027-01-31 (a rare class), and the gate blocks again"
+    assert row.reason.startswith(words)
+    assert words in html_text(shown)
+    assert words in re.sub(r"\\", "", markdown_text(shown))
+    assert "not needed" not in " ".join(shown.advice)

@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, waiting_of
-from titrant.runtime.run.choice.figures import CandidateTiming, Figures, Limit, TuningQuality
+from titrant.runtime.run.choice.figures import CandidateTiming, Figures, Limit, TuningQuality, shown
+from titrant.runtime.run.choice.own_figure import OwnFigure
 from titrant.runtime.run.choice.shortlist import OBJECTIVES, better, shortlist, sort_key
 
 OBJECTIVE = ("latency", "size")
@@ -280,3 +281,33 @@ def test_lets_later_objectives_decide_who_stays_where_the_list_is_too_short():
         plainly("light", 2, latency=0.5, peak_memory=50.0),
     ]
     assert names(shortlist(found, ("latency", "peak_memory"), (), None, 2)) == ["plain", "light"]
+
+
+def costing(candidate, rank, cost, error=0.01, *, original=0.5, latency=1.0):
+    """A candidate with a metric of the user's own, of which less is better, from 0 to 5."""
+    own = OwnFigure("scores:harm_rate", False, 0.0, 5.0, original, cost, error)
+    return replace(plainly(candidate, rank, latency=latency), own=(own,))
+
+
+def test_a_metric_of_the_users_own_orders_by_its_direction_and_beyond_chance_alone():
+    plain, better_by_tenth = costing("plain", 0, 0.5), costing("mended", 1, 0.4)
+    noisy, dearer = costing("noisy", 2, 0.3, error=0.2), costing("int8", 3, 0.6, latency=0.1)
+    choices = shortlist([plain, better_by_tenth, noisy, dearer], ("scores:harm_rate",), (), None, 4)
+    assert names(choices) == ["plain", "mended"]
+    because = {choice.candidate: choice.because for choice in choices}
+    assert because["mended"] == "judged second, better than every gentler one by more than 10%: scores:harm_rate 0.4000"
+    assert because["noisy"].startswith("no better than the gentler plain by more than 10% in scores:harm_rate")
+    assert because["int8"] == "its scores:harm_rate of 0.6000 is worse than 0.5000 of the gentler plain"
+    assert names(shortlist([plain, dearer], ("latency", "scores:harm_rate"), (), None, 4)) == ["plain", "int8"]
+    assert shown(dearer)["scores:harm_rate"] == 0.6
+
+
+def test_a_gap_of_it_is_a_share_of_what_is_left_to_lose_or_to_gain():
+    """A score of .96 beside .98 has twice as far to go, and a perfect original leaves chance alone to decide."""
+    low = replace(costing("low", 0, 0.0), own=(OwnFigure("m:f", True, 0.0, 1.0, 0.96, 0.96, 0.0),))
+    high = replace(costing("high", 1, 0.0), own=(OwnFigure("m:f", True, 0.0, 1.0, 0.96, 0.98, 0.0),))
+    assert better(high, low, ("m:f",)) == 1
+    assert better(costing("a", 0, 0.0, original=0.0), costing("b", 1, 0.1, original=0.0), ("scores:harm_rate",)) == 1
+    unknown = replace(high, own=())
+    assert better(unknown, low, ("m:f",)) == 0
+    assert sort_key(unknown, low, ("m:f",))[0] == math.inf

@@ -1,6 +1,5 @@
 """The worker's process: what it is given, what it answers, how it ends."""
 
-import signal
 from pathlib import Path
 
 import psutil
@@ -194,9 +193,12 @@ def test_ends_by_itself_and_cleans_up_when_closed(worker, tmp_path, monkeypatch)
 
 
 def test_is_killed_when_the_parent_is_interrupted(worker):
+    def interrupt(event):
+        raise KeyboardInterrupt
+
     expression = "[context.progress(0, 1), __import__('time').sleep(600)]"
     with pytest.raises(KeyboardInterrupt):
-        run(worker, "probe", expression, listen=lambda event: signal.raise_signal(signal.SIGINT))
+        run(worker, "probe", expression, listen=interrupt)
     assert not worker.started
 
 

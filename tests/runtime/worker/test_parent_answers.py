@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.runtime.worker.child import _unexpected
+from titrant.runtime.worker.child import _sender, _unexpected
 from titrant.runtime.worker.parent import PipeLines, alarmed
 
 # The signal is handed to another thread: as when it comes just before the main thread begins to read, nothing ends
@@ -52,6 +52,18 @@ def test_notices_an_interrupt_that_does_not_end_the_reading(tmp_path):
     command = [sys.executable, str(tmp_path / "waits.py"), str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stdout) == (0, "interrupted\n"), told.stderr
+
+
+def test_lets_no_copy_of_the_worker_answer():
+    reads, writes = os.pipe()
+    send = _sender(writes)
+    copy = os.fork()
+    if not copy:
+        send({"event": "done", "by": "a copy"})
+        os._exit(0)
+    os.waitpid(copy, 0)
+    send({"event": "done", "by": "the worker"})
+    assert json.loads(os.read(reads, 1000)) == {"event": "done", "by": "the worker"}
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts
+from titrant.schema.facts import Bench, DataFacts, Hardware, Layer, ModelFacts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord, StepResult
-from titrant.schema.values.canonical import WrongValueError, canonical_json, plain, read_back
+from titrant.schema.values.canonical import WrongValueError, canonical_json, plain, read_back, without_defaults
 from titrant.schema.values.frozen import dataclass
 
 
@@ -113,3 +113,13 @@ def test_knows_every_type_that_is_kept_in_files(kind):
             read_back(kind, {})
     with pytest.raises(WrongValueError, match="where a mapping is due"):
         read_back(kind, [])
+
+
+def test_reads_back_what_was_written_without_its_defaults():
+    layers = (Layer("a", "Relu", 0, 0), Layer("b", "Conv", 4, 16, (2, 2), flops=0, groups=2))
+    facts = ModelFacts("onnx", "d", 4, 0, 16, layers, (), (), notes=("one",))
+    brief = without_defaults(facts)
+    assert brief["layers"][0] == {"name": "a", "type": "Relu", "parameters": 0, "weight_bytes": 0}
+    assert brief["layers"][1]["flops"] == 0
+    assert read_back(ModelFacts, brief) == facts
+    assert plain(read_back(ModelFacts, brief)) == plain(facts)

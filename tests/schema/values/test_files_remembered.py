@@ -5,6 +5,7 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from titrant.schema.values.canonical import canonical_json, sha256
 from titrant.schema.values.files import remember, remembered
 
 JSON = st.recursive(
@@ -59,3 +60,13 @@ def test_reads_back_what_it_wrote_and_what_earlier_versions_did(tmp_path, answer
     assert remembered(place) == answer
     place.write_text(json.dumps(FACTS))
     assert remembered(place) == FACTS
+
+
+def test_returns_an_answer_as_it_will_be_read_back(tmp_path):
+    answer = {"z": [{"b": 1, "a": (2,)}], "a": None}
+    kept = remember(place := tmp_path / "facts.json", answer)
+    assert kept == remembered(place) == {"a": None, "z": [{"a": [2], "b": 1}]}
+    assert list(kept) == ["a", "z"]
+    written = json.loads(place.read_text())
+    assert place.read_text() == canonical_json(written)
+    assert written["sealed"] == sha256(kept)

@@ -22,6 +22,7 @@ from titrant.runtime.backends.profile import (
     in_turns,
     uncollected,
     undisturbed,
+    without_profiler,
 )
 from titrant.runtime.backends.session import adapted
 
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from titrant.runtime.values import OnnxModel
-
-
-# What the profiler adds to a run of a node is at most this; less than a tenth of a microsecond is not worth a word.
-_MOST_COST, _LEAST_COST, _HALVINGS = 4e-6, 1e-7, 40
-_SAYS = "each run of a node is counted {:.1f} µs less than onnxruntime's profiler says: it adds that itself"
 
 
 def profile_nodes(
@@ -65,12 +61,11 @@ def profile_nodes(
     names = ComputedNodes.of(ran, written, layers)
     taken = _taken(runs)
     whole = undisturbed(turns.cpu if threads == 1 and device == "cpu" else turns.plain)
-    cost = _cost(taken, whole)
-    alone = {name: max(seconds - cost * calls, 0.0) for name, (seconds, calls) in taken.items()}
+    alone, notes = without_profiler(taken, whole, "onnxruntime's profiler")
     # While it is profiled, most of what lies between nodes is the profiler's writing: the rest is told by difference.
     between = whole - sum(alone.values())
     profile = turns.profile(tuple(_added_up(names, runs[-1], alone)), between, tuple(_spans(names, runs[-1])))
-    return replace(profile, notes=(_SAYS.format(cost * 1e6),) if cost > _LEAST_COST else ())
+    return replace(profile, notes=notes)
 
 
 def _taken(runs: Sequence[ProfiledBatch]) -> dict[str, tuple[float, int]]:
@@ -81,21 +76,6 @@ def _taken(runs: Sequence[ProfiledBatch]) -> dict[str, tuple[float, int]]:
             seconds.setdefault(node.name, [0.0] * len(runs))[place] += node.own
     calls = Counter(node.name for node in runs[-1].nodes)
     return {name: (undisturbed(values), calls[name]) for name, values in seconds.items()}
-
-
-def _cost(taken: Mapping[str, tuple[float, int]], whole: float) -> float:
-    """Return what the profiler itself adds to a run of a node, so that nodes take no more than a batch: 0 to 4 µs.
-
-    It counts whole microseconds, and writes down each run, which shows where a node takes about as long.
-    """
-    low, high = 0.0, _MOST_COST
-    if sum(seconds for seconds, _ in taken.values()) <= whole:
-        return low
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        left = sum(max(seconds - middle * calls, 0.0) for seconds, calls in taken.values())
-        low, high = (middle, high) if left > whole else (low, middle)
-    return high
 
 
 def _added_up(names: ComputedNodes, batch: ProfiledBatch, seconds: Mapping[str, float]) -> Iterator[TimedLayer]:

@@ -14,7 +14,7 @@ import torch  # noqa: TID253 - its very subject
 from titrant.runtime.backends.runnable import LoadedSession, RunInputs, Runnable, in_order
 from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
-from titrant.runtime.backends.torch.call import failed
+from titrant.runtime.backends.torch.call import failed, refuse_empty
 from titrant.runtime.backends.torch.program.load import COMPILED, read_program
 from titrant.runtime.backends.torch.program.original import program_specs, read_script
 from titrant.runtime.backends.torch.session import Border, TorchSession, need_device, open_session
@@ -31,7 +31,7 @@ _SCRIPTS = (".pt", ".pth", ".ts", ".torchscript", ".jit")
 def runnable(value: Any) -> Runnable | None:
     """Return a module, program, script or file of torch's as what can be called; None for anything else.
 
-    Raises StepError X675 for a module with parameters that have no shape yet, or no values.
+    Raises RecipeError X675 for a module with parameters that have no shape yet, or no values.
     """
     if isinstance(value, TorchModel):
         runnable = _live(value.module, value.inputs, owned=True)
@@ -45,14 +45,7 @@ def runnable(value: Any) -> Runnable | None:
 
 
 def _live(module: torch.nn.Module, specs: tuple[Spec, ...], *, owned: bool = False) -> Runnable:
-    lazy = [name for name, held in module.named_parameters() if torch.nn.parameter.is_lazy(held)]
-    if lazy:
-        message = f"{type(module).__name__} is initialized lazily: {lazy[0]} has no shape yet"
-        raise StepError(Diagnostic("X675", message, help="call it once with a batch, then measure it"))
-    empty = next((name for name, held in [*module.named_parameters(), *module.named_buffers()] if held.is_meta), None)
-    if empty is not None:
-        message = f"{type(module).__name__} has no values: {empty} stands on the meta device"
-        raise StepError(Diagnostic("X675", message, help="load its weights first: to_empty, then load_state_dict"))
+    refuse_empty(module)
     tensors = {id(held): held for held in (*module.parameters(), *module.buffers())}
     return Runnable(
         _ENGINE,

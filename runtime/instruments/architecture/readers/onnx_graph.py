@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, reads, subgraphs
@@ -47,33 +48,35 @@ def onnx_architecture(
     blocks, kinds = _blocks(graph)
     names: dict[str, int] = {}
     for node, layer, block in zip(graph.node, facts.layers, blocks, strict=True):
+        kind, makes = node.op_type, tuple(item for item in node.output if item)
         read = [item for item in node.input if item]
-        read += sorted(item for item in (reads(node) if subgraphs(node) else ()) if item and item not in read)
+        if subgraphs(node):
+            read += sorted(item for item in reads(node) if item and item not in read)
         hidden = _hidden(node, layer, read, static, given)
         if hidden == SHAPES:
-            static.update(node.output)
-        if node.op_type == "DequantizeLinear" and node.input[0] in low:
+            static.update(makes)
+        if kind == "DequantizeLinear" and node.input[0] in low:
             stored[node.output[0]] = low[node.input[0]]
-        few = next((stored[item] for item in read if item in stored), "")
+        few = next((stored[item] for item in read if item in stored), "") if stored else ""
         precision = few or layer.dtype
         names[layer.name] = names.get(layer.name, 0) + 1
         again = names[layer.name]
         operations.append(
             Operation(
                 name=layer.name if again == 1 else f"{layer.name} ({again})",
-                kind=node.op_type if node.domain in _KNOWN else f"{node.domain}.{node.op_type}",
+                kind=kind if node.domain in _KNOWN else f"{node.domain}.{kind}",
                 block=block,
                 inputs=tuple(dict.fromkeys(item for item in read if item in made and item not in held)),
-                outputs=tuple(item for item in node.output if item),
+                outputs=makes,
                 parameters=layer.parameters,
                 flops=layer.flops,
                 precision=precision,
-                quantized=_is_quantized(node.op_type) or few != "",
+                quantized=_is_quantized(kind) or few != "",
                 detail=_detail(node, layer),
                 hidden=hidden,
             )
         )  # fmt: skip
-    freed = {item: _freed(shape, cases) for item, shape in shapes.items()}
+    freed = {item: _freed(shape, cases) for item, shape in shapes.items() if item in made and item not in held}
     ends = {spec.name: spec for spec in (*facts.inputs, *facts.outputs)}
     inputs = tuple(value.name for value in graph.input if value.name not in held)
     return LayerGraph(
@@ -107,6 +110,7 @@ def _low_bit_weights(graph: "onnx.GraphProto") -> dict[str, str]:
     return {name: dtype for name, dtype in names.items() if is_low_bit(dtype)}
 
 
+@cache
 def _is_quantized(kind: str) -> bool:
     return kind.startswith(_LOW_BIT_KINDS) or kind.endswith(_LOW_BIT_ENDS)
 
@@ -118,8 +122,9 @@ def _freed(shape: tuple[int, ...], cases: int) -> tuple[int | str, ...]:
 def _detail(node: "onnx.NodeProto", layer: Layer) -> str:
     """Say in a few signs what a layer is: the kernel and channels of a convolution, the widths of a product."""
     shape = layer.weight_shape
-    bodies = subgraphs(node)
-    if bodies:
+    if not node.attribute and not shape:
+        return ""
+    if bodies := subgraphs(node):
         return counted(sum(len(body.node) for body in bodies.values()), "node")
     values = {item.name: item for item in node.attribute}
     if "Conv" in node.op_type and len(shape) > 2:
@@ -140,7 +145,8 @@ def _blocks(graph: "onnx.GraphProto") -> tuple[list[tuple[str, ...]], dict[str, 
     paths: list[tuple[str, ...] | None] = []
     kinds: dict[str, str] = {}
     for node in graph.node:
-        said = {item.key: item.value for item in node.metadata_props}
+        props = node.metadata_props
+        said = {item.key: item.value for item in props} if props else {}
         scopes, classes = _listed(said.get(_SCOPES)), _listed(said.get(_CLASSES))
         if len(scopes) > 1:
             path: tuple[str, ...] | None = scope_path(scopes[1:-1])

@@ -7,57 +7,50 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.inspect.inspect import inspect, rests_on
+from titrant.runtime.inspect.inspect import inspect, onnx_alone
 from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, of_layers
 from titrant.runtime.operators.model.load import ModelLoadParams
-from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.user_code import reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.values.canonical import plain, read_back
+from titrant.schema.values.canonical import read_back, without_defaults
 
 if TYPE_CHECKING:
     import torch
+
+    from titrant.runtime.inspect.onnx import OnnxReading
 
 _FILES = {"model.load_onnx": "onnx", "model.load_exported": "exported", "model.load_torchscript": "torchscript"}
 
 
 def read(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer an inspection, and add "architecture": plain(LayerGraph) of its model.
+    """Answer an inspection, and add "architecture": its model's LayerGraph in plain values.
 
     The request and the rest of the answer are those of `titrant.runtime.inspect.inspect.inspect`, which says what is
     raised. A model that answers, and cannot be followed while it does, is drawn by its parts, which a note says.
     """
     steps = request["steps"]
     if "model.load_onnx" in steps and "data.load" not in steps:
-        return _onnx_alone(steps)
+        answer, reading = onnx_alone(request)  # which is read once for both
+        return answer | {"architecture": without_defaults(_onnx(steps, reading))}
     answer = inspect(request)
     facts = read_back(ModelFacts, answer["model"])
     data = None if answer["data"] is None else read_back(DataFacts, answer["data"])
-    return answer | {"architecture": plain(_architecture(request, facts, data))}
+    return answer | {"architecture": without_defaults(_architecture(request, facts, data))}
 
 
-def _onnx_alone(steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a file once for both: the answer of an inspection, and the architecture."""
-    facts, drawn = _onnx(steps)
-    return {"model": plain(facts), "data": None, **rests_on(steps), "architecture": plain(drawn)}
-
-
-def _onnx(steps: Mapping[str, Any]) -> tuple[ModelFacts, LayerGraph]:
-    from titrant.runtime.inspect.onnx import read_onnx
+def _onnx(steps: Mapping[str, Any], reading: "OnnxReading") -> LayerGraph:
     from titrant.runtime.instruments.architecture.readers.onnx_graph import onnx_architecture
 
-    params = ModelLoadOnnxParams.model_validate_json(json.dumps(steps["model.load_onnx"]))
-    reading = read_onnx(params, None)
-    name = Path(params.onnx.path).name
-    return reading.facts, onnx_architecture(name, reading.graph, reading.facts, reading.shapes, reading.cases)
+    name = Path(steps["model.load_onnx"][_FILES["model.load_onnx"]]["path"]).name
+    return onnx_architecture(name, reading.graph, reading.facts, reading.shapes, reading.cases)
 
 
 def _architecture(request: Mapping[str, Any], facts: ModelFacts, data: DataFacts | None) -> LayerGraph:
     steps = request["steps"]
     operator = next((name for name in _FILES if name in steps), "")
     if operator == "model.load_onnx":
-        return _onnx(steps)[1]
+        return _onnx(steps, onnx_alone(request)[1])
     if operator:
         path = Path(steps[operator][_FILES[operator]]["path"])
         if operator == "model.load_exported":

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.inspect.torch import list_layers
 from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, of_layers
-from titrant.runtime.user_code import RaisedError, call, reason_of
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.runtime.user_code import RaisedError, call, call_unforked, reason_of
+from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import TensorSpec
 from titrant.schema.values.text import first_line
 from titrant.schema.values.units import counted
@@ -32,15 +32,14 @@ class CallTensors:
 def of_module(name: str, module: "torch.nn.Module", inputs: CallTensors | None) -> LayerGraph:
     """Return the architecture of a live module, which stays as it is: a copy that shares its weights is called.
 
-    Raises RecipeError X710 for layers without sizes and no inputs, StepError X156 when the call fails.
+    Raises RecipeError X675 for layers without sizes and no inputs, StepError X156 when the call fails.
     """
     lazy = [path for path, part in module.named_modules() if _is_lazy(part)]
     if inputs is None:
         if lazy:
-            message = (
-                f"{counted(len(lazy), 'layer')} of {name} {'has' if len(lazy) == 1 else 'have'} no size yet: {lazy[0]}"
-            )
-            raise RecipeError(Diagnostic("X710", message, help="give the inputs of a call, which decide it"))
+            from titrant.runtime.backends.torch.call import refuse_empty
+
+            refuse_empty(module, values=False)
         return of_parts(name, module)
     shadow = _shadow(module)
     reason = ""
@@ -101,6 +100,20 @@ def follow(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec], ca
     return replace(drawn, notes=(*drawn.notes, *_unreached(drawn, module)))
 
 
+def of_specs(name: str, module: "torch.nn.Module", specs: Sequence[TensorSpec]) -> LayerGraph:
+    """Return the architecture of a live module by a call with zeros of these shapes; it stays as it is.
+
+    Raises StepError X156 when the call fails with values and without.
+    """
+    with _kept_generators(module):
+        try:
+            with _fake_mode():
+                return follow(name, _shadow(module), specs)
+        except StepError:
+            drawn = follow(name, _shadow(module), specs)
+    return replace(drawn, notes=(*drawn.notes, "its code decides by values: drawn is the way that zeros take"))
+
+
 def _traced(
     name: str, module: "torch.nn.Module", named: Mapping[str, Any], made: Callable[[], Any], cases: int
 ) -> LayerGraph:
@@ -111,8 +124,10 @@ def _traced(
     trace = CallTrace(module, cases)
     with plain_attention(), without_dynamo(), _quiet():
         try:
-            drawn: LayerGraph = call(name, trace.run, name, named, made)
+            drawn: LayerGraph = call(name, call_unforked, name, lambda: trace.run(name, named, made))
         except StepError as error:
+            if not isinstance(error, RaisedError):
+                raise
             failed = replace(error.diagnostics[0], code="X156", help=_GIVEN)
             cause = error.__context__
             if isinstance(cause, RuntimeError) and raised_by_torch(cause):

@@ -10,6 +10,7 @@ from titrant.compiler.bind.check_files import ENDINGS
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
+from titrant.runtime.instruments.refused.files import no_file
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import ModelFacts, TensorSpec
 from titrant.schema.values.canonical import canonical_json
@@ -62,12 +63,15 @@ def file_model(port: str, path: Path, shown: "Mapping[str, np.ndarray] | None", 
 
     One that titrant wrote, or of a kind that no operator loads, such as an OpenVINO IR, is taken as it is, by no
     operator (""). A TorchScript file of somebody else's does not say the shapes of its inputs: `shown` arrays do, by
-    name. Raises RecipeError X232 for a file that is not there or holds no model, StepError for one that is damaged.
+    name. Raises RecipeError X702 for a file that is not there, X232 for one that holds no model, StepError for one
+    that is damaged.
     """
     kind = _kind_of(path)
     if kind is None:
-        what = f"there is no file {path}" if not path.exists() else f"{path.name} holds no model that can be loaded"
-        raise RecipeError(Diagnostic("X232", f"{port}: {what}", help=f"a file of a model ends in {_endings()}"))
+        if not path.is_file():
+            raise no_file(path)
+        message = f"{port}: {path.name} holds no model that can be loaded"
+        raise RecipeError(Diagnostic("X232", message, help=f"a file of a model ends in {_endings()}"))
     if not kind.sources or own_text(path):
         return kind.load(path if kind.file else path.parent), ""
     operator, params = _loading(kind, path)

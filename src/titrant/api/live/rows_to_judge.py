@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from titrant.api.live.values import live_rows, plain_array
 from titrant.api.sections import sections
 from titrant.api.sections.recipe import recipe
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.recipe import Level, Task
 from titrant.schema.values.files import digest_bytes, write_bytes
 from titrant.schema.values.frozen import dataclass
@@ -35,7 +36,7 @@ class RowsToJudge:
     or mask a row. `subgroups` names arrays of one value a row, each distinct value a group; `units` says which rows
     belong together, such as those of a patient, and never stand on both sides of the split. `tuning` is the share of
     the rows that an operating point is found on and nothing is judged by. `positive` is the critical class, and a level
-    supplies what `contract` leaves out.
+    supplies what `contract` leaves out. Raises RecipeError X623 for a task or a level that there is not.
     """
 
     task: Task
@@ -51,6 +52,14 @@ class RowsToJudge:
     target: "Target | None" = None
     seed: int = 42
     name: str = "judged"
+
+    def __post_init__(self) -> None:
+        """Refuse a task or a level that there is not: RecipeError X623."""
+        for what, given, names in (("task", self.task, get_args(Task)), ("level", self.level, get_args(Level))):
+            if given not in names:
+                near = nearest(str(given), names)
+                advice = f"did you mean {near}?" if near else f"one of {', '.join(names)}"
+                raise RecipeError(Diagnostic("X623", f"there is no {what} {given}", help=advice))
 
 
 def checked_rows(judged: RowsToJudge) -> "tuple[Rows, dict[str, np.ndarray]]":

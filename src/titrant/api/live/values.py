@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,24 +170,25 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
     """Return a module as operators take it, in eval mode on the CPU, with the inputs of `example`, name → (rows, …).
 
     It is asked once for its outputs: their names where it answers a mapping, else `output`, or `output_0` and so on. A
-    module in training mode, or on another device, is copied, and stays as it is. Raises RecipeError X232 for one whose
-    weights have no values yet, that cannot be copied, or that takes only numbers of another type than the float32 of
-    rows, StepError X221 and X223 for one that does not take `example`.
+    module in training mode, or on another device, is copied, and stays as it is. Raises RecipeError X675 for one whose
+    weights have no values yet, X232 for one that cannot be copied, or that takes only numbers of another type than the
+    float32 of rows, StepError X683 for one that does not take `example`, X674 for one that forks.
     """
     import torch
 
     from titrant.runtime.backends.torch.call import call
     from titrant.runtime.inspect.torch_forward import named_outputs
+    from titrant.runtime.instruments.refused.inputs import refused_inputs
+    from titrant.runtime.user_code import call_unforked
 
     ready, kind = on_cpu(module), type(module)
     with torch.no_grad():
         try:
-            answer = call(ready, {name: array[:_SHOWN] for name, array in example.items()})
+            shown = {name: array[:_SHOWN] for name, array in example.items()}
+            answer = call_unforked(kind.__name__, lambda: call(ready, shown))
         except StepError as error:
             _refuse_other_type(ready, example)
-            said = error.diagnostics[0]
-            advice = "give rows of the shapes and types that the module takes, the batch first"
-            raise (StepError(replace(said, help=advice)) if said.code == "X221" else error) from None
+            raise refused_inputs(error) from None
     return TorchModel(
         module=ready,
         factory=f"{kind.__module__}:{kind.__qualname__}",
@@ -214,21 +215,17 @@ def _refuse_other_type(module: "torch.nn.Module", example: Mapping[str, np.ndarr
 def on_cpu(module: "torch.nn.Module") -> "torch.nn.Module":
     """Return a module in eval mode whose weights are on the CPU: itself where it is so, else a copy.
 
-    Raises RecipeError X232 for weights without values (lazy, or on the meta device), and for one that torch cannot
+    Raises RecipeError X675 for weights without values (lazy, or on the meta device), X232 for one that torch cannot
     copy.
     """
-    import torch
+    from titrant.runtime.backends.torch.call import refuse_empty
 
-    name = type(module).__name__
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    empty = next((place for place, tensor in tensors if tensor.is_meta or torch.nn.parameter.is_lazy(tensor)), None)
-    if empty is not None:
-        advice = "call a lazy module once with a batch, and load the weights of one that was built without values"
-        raise RecipeError(Diagnostic("X232", f"{empty} of {name} has no values yet", help=advice))
-    elsewhere = any(tensor.device.type != "cpu" for _, tensor in tensors)
+    refuse_empty(module)
+    tensors = (*module.parameters(), *module.buffers())
+    elsewhere = any(tensor.device.type != "cpu" for tensor in tensors)
     if not elsewhere and not any(part.training for part in module.modules()):
         return module
-    return copied(name, module).cpu().eval()
+    return copied(type(module).__name__, module).cpu().eval()
 
 
 def copied(place: str, module: "torch.nn.Module") -> "torch.nn.Module":

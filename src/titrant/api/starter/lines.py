@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ _FEWEST_ROWS = 20
 MOST_CLASSES = 100
 # What a free size of an ONNX input becomes until somebody knows better: pixels, places.
 FREE_PIXELS, _FREE_PLACES = 224, 128
+# How the outputs of language models and embeddings are called, and how many sizes they have with the batch.
+_LOGITS, _POSITIONS, _EMBEDDED, _VECTORS = "logits", 3, "embed", 2
 # A model that is trained where none is given: a small one for tables.
 TABULAR = "titrant.recipes.models:TabularNet"
 
@@ -108,8 +111,8 @@ def _task(starter: Starter) -> Iterator[str]:
         yield f"task: {flow(stated)}"
         return
     if label is None:
-        why = "no label: latency, size and agreement with the original are judged"
-        yield f"task: unlabeled  # {why}"
+        task, _, why = _without_label(starter)
+        yield f"task: {task}  # {why}"
         return
     distinct = label["distinct"]
     if label["missing"]:
@@ -131,6 +134,32 @@ def _task(starter: Starter) -> Iterator[str]:
     counts += " …" if distinct > 8 else ""
     kind = "binary" if _is_binary(starter, distinct) else "multiclass"
     yield f"task: {kind}_classification  # {label['name']} has {distinct} values: {counts}"
+
+
+def _without_label(starter: Starter) -> tuple[str, str | None, str]:
+    """Guess the task of a model whose rows have no label: the task, the output that tells it, and why.
+
+    A language model takes tokens and answers with logits at every position; an embedding is called so.
+    """
+    nothing = "unlabeled", None, "no label: latency, size and agreement with the original are judged"
+    if starter.data is None or starter.onnx is None:
+        return nothing
+    columns = {column["name"]: column for column in starter.data["columns"]}
+    tokens = [name for name in map(itemgetter("name"), starter.onnx["inputs"]) if _are_tokens(columns.get(name))]
+    for output in starter.onnx["outputs"]:
+        name, sizes = output["name"], list(output["shape"])
+        if tokens and len(sizes) == _POSITIONS and _LOGITS in name.casefold():
+            why = f"{name} has logits at each position of {tokens[0]}: judged by the next token, and a label is none"
+            return "language_modeling", name, why
+        if len(sizes) == _VECTORS and _EMBEDDED in name.casefold():
+            why = f"by the name of {name}: judged by neighbors; ? data.label: what rows that belong together share"
+            return "embedding", name, why
+    return nothing
+
+
+def _are_tokens(column: Mapping[str, Any] | None) -> bool:
+    """Whether an array holds whole numbers in rows of several."""
+    return column is not None and column["dtype"].startswith(("int", "uint")) and len(column["shape"]) == 1
 
 
 def _is_binary(starter: Starter, distinct: int) -> bool:
@@ -217,6 +246,8 @@ def _output(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     judged = judged_output(starter)[0]
     if stated is not None:
         yield f"  output: {flow(stated)}"
+    elif starter.label is None and (telling := _without_label(starter)[1]) not in (None, facts["outputs"][0]["name"]):
+        yield f"  output: {flow({'name': telling})}  # the others are not judged"
     elif starter.label is not None and judged is not None and not starter.quantity:
         kind = output_kind(starter, judged)
         if kind != "logits" or judged != facts["outputs"][0]["name"]:

@@ -87,7 +87,7 @@ def in_mlx(file, bits=None):
 
 
 def test_plain_weights_answer_in_mlx_as_in_torch(net, tmp_path):
-    written = titrant.export(net, "mlx", tmp_path / "net", example=WORDS)
+    written = titrant.export(net, "mlx", tmp_path / "net", inputs=WORDS)
     assert written.path == tmp_path / "net.safetensors"
     assert written.relative == 0.0
     np.testing.assert_allclose(in_mlx(written.path), net(WORDS).numpy(force=True), rtol=1e-5, atol=1e-6)
@@ -153,6 +153,6 @@ def test_puts_any_convolution_back_as_it_was(tmp_path_factory, kind, channels, k
 
 
 def test_refuses_a_file_that_is_not_in_its_layout(net, tmp_path):
-    file = titrant.export(net, "safetensors", tmp_path / "plain", example=WORDS).path
+    file = titrant.export(net, "safetensors", tmp_path / "plain", inputs=WORDS).path
     with pytest.raises(StepError, match=r"X212: mlx cannot load plain\.safetensors"):
         described(MlxModel(file))

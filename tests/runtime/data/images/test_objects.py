@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from titrant.runtime.data.images.objects import box_numbers, find_object_classes, image_size, mask_numbers
+from titrant.runtime.data.images.objects import (
+    box_numbers,
+    find_object_classes,
+    image_size,
+    mask_numbers,
+    resized_objects,
+)
+from titrant.runtime.data.transforms import apply_resize
+from titrant.runtime.values import Fitted
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
 
 MASKS = np.array([[[0, 1], [2, 2]], [[0, 0], [0, 1]]])
@@ -101,3 +109,39 @@ def test_arrays_of_other_shapes_are_no_boxes():
 )
 def test_the_size_is_that_of_the_first_images(shape, size):
     assert image_size({"age": np.zeros((2, 1)), "image": np.zeros(shape)}) == size
+
+
+def resize(height, width, *columns):
+    return Fitted("resize", columns or ("image",), {"height": height, "width": width}, {})
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 20), (3, 5), (6, 10), (7, 9)])
+def test_masks_and_boxes_are_resized_as_their_images_are(height, width):
+    """A bright square, its mask and its box stay one another's: to half a pixel, where the image is cut."""
+    image, mask = np.zeros((1, 1, 6, 10), np.float32), np.zeros((1, 6, 10), np.int64)
+    image[0, 0, 2:5, 4:8] = mask[0, 2:5, 4:8] = 1
+    steps, images = [resize(32, 32), resize(height, width)], {"image": image}.get
+    resized = apply_resize(resize(height, width), 0, image)[0, 0]
+    (moved,) = resized_objects(mask, "mask", steps, images)
+    assert moved.shape == resized.shape
+    assert ((moved == 1) == (resized > 0.5)).mean() >= 0.85
+    ((box, filling),) = resized_objects(np.array([[[4, 2, 8, 5, 1], NAN]]), "boxes", steps, images)
+    assert box.tolist() == pytest.approx([4 * width / 10, 2 * height / 6, 8 * width / 10, 5 * height / 6, 1])
+    assert np.isnan(filling).all()
+
+
+def test_masks_that_differ_in_size_become_equal_and_show_their_classes():
+    masks = np.empty(2, dtype=object)
+    masks[:] = [np.kron(np.eye(2), np.ones((size, size))).astype(np.float32) for size in (2, 3)]
+    classes = find_object_classes([masks], "mask", "mask", (), resized=True)
+    assert classes.names == ("0", "1")
+    moved = resized_objects(masks, "mask", [resize(4, 4)], None)
+    assert mask_numbers(moved, classes).tolist() == [np.kron(np.eye(2), np.ones((2, 2))).tolist()] * 2
+    assert resized_objects(masks[:0], "mask", [resize(4, 4)], None).shape == (0, 4, 4)
+
+
+def test_boxes_of_rows_with_two_images_of_other_sizes_are_refused():
+    images = {"left": np.zeros((1, 3, 8, 8)), "right": np.zeros((1, 3, 6, 8))}
+    with pytest.raises(PreconditionError, match="a row has several images of different sizes, left, right") as caught:
+        resized_objects(np.zeros((1, 1, 5)), "boxes", [resize(4, 4, "left", "right")], images.get)
+    assert caught.value.diagnostics[0].code == "X606"

@@ -1,6 +1,7 @@
 """A drawing: copies stand once, skips are drawn, no box lies on another, and three hundred layers stay readable."""
 
 import re
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -12,6 +13,7 @@ from titrant.runtime.instruments.architecture.architecture import Architecture
 from titrant.runtime.instruments.architecture.fold import folded
 from titrant.runtime.instruments.architecture.layer_graph import LayerGraph, Operation
 from titrant.runtime.instruments.architecture.view import view
+from titrant.schema.facts import Layer, ModelFacts
 
 from .nets import IMAGE, Attending, ResNet, TwoInputs, UNet, long_net
 
@@ -35,18 +37,18 @@ def overlap(first, second):
 
 @pytest.mark.parametrize("net", [ResNet(4), UNet()], ids=["residual", "skips"])
 def test_lays_no_box_on_another(net):
-    svg = titrant.architecture(net, IMAGE).picture().svg
+    svg = titrant.architecture(net, IMAGE).plot().svg
     placed = boxes(svg)
     assert len(placed) > 5
     assert not [pair for pair in combinations(placed, 2) if overlap(*pair)]
 
 
 def test_draws_copies_once_with_how_many_there_are():
-    svg = titrant.architecture(ResNet(5), IMAGE).picture().svg
+    svg = titrant.architecture(ResNet(5), IMAGE).plot().svg
     assert svg.count("× 5") == 1
     assert "layer.0 … 4" in svg
     assert svg.count(">Conv2d<") == 3
-    assert ">× " not in titrant.architecture(ResNet(1), IMAGE).picture().svg
+    assert ">× " not in titrant.architecture(ResNet(1), IMAGE).plot().svg
 
 
 def test_folds_no_copies_whose_answers_are_read_elsewhere():
@@ -62,7 +64,7 @@ def test_folds_no_copies_whose_answers_are_read_elsewhere():
                 seen.append(x)
             return torch.cat(seen, 1)
 
-    assert "× 3" not in titrant.architecture(Collecting(), torch.zeros(2, 4)).picture().svg
+    assert "× 3" not in titrant.architecture(Collecting(), torch.zeros(2, 4)).plot().svg
 
 
 def test_folds_caches_of_copies_into_one_input_and_one_output():
@@ -81,7 +83,7 @@ def test_folds_caches_of_copies_into_one_input_and_one_output():
         "cached", tuple(operations), {}, ("x", *(f"past.{place}" for place in range(6))),
         (last, *(f"now.{place}" for place in range(6))),
     )  # fmt: skip
-    svg = Architecture(graph).picture().svg
+    svg = Architecture(graph).plot().svg
     assert "past.0 … past.5" in svg
     assert "now.5" in svg
     assert "× 6" in svg
@@ -92,7 +94,7 @@ def test_keeps_few_boxes_at_any_size_and_leads_to_the_rest(layers, tmp_path):
     net = long_net(layers)
     drawn = titrant.architecture(net, torch.zeros(2, 4))
     root = folded(drawn.graph).root
-    assert sum(1 for _ in boxes(drawn.picture().svg)) <= 66
+    assert sum(1 for _ in boxes(drawn.plot().svg)) <= 66
     page = drawn.save(tmp_path / "net.html").read_text("utf-8")
     assert len(page) < 2_000_000
     assert all(f">{layers - 1}<" in page or f"{place}" in page for place in range(layers))
@@ -102,7 +104,7 @@ def test_keeps_few_boxes_at_any_size_and_leads_to_the_rest(layers, tmp_path):
 
 
 def test_says_all_in_words_that_a_color_or_a_bar_says():
-    svg = titrant.architecture(Attending(), torch.zeros(2, 5, dtype=torch.long)).picture().svg
+    svg = titrant.architecture(Attending(), torch.zeros(2, 5, dtype=torch.long)).plot().svg
     assert "product with weights" in svg
     assert "attention" in svg
     assert "share of all FLOPs" in svg
@@ -118,12 +120,22 @@ def test_escapes_names_and_shortens_long_ones(tmp_path):
 
 
 def test_draws_a_model_without_layers():
-    assert ">no layers<" in Architecture(LayerGraph("empty", ())).picture().svg
-    assert titrant.architecture(nn.Identity(), torch.zeros(2, 3)).picture().svg.startswith("<svg")
+    assert ">no layers<" in Architecture(LayerGraph("empty", ())).plot().svg
+    assert titrant.architecture(nn.Identity(), torch.zeros(2, 3)).plot().svg.startswith("<svg")
+
+
+def test_says_how_many_are_drawn_where_layers_are_another_number():
+    facts = ModelFacts("factory", "d", 4, 4, 16, (Layer("a", "Linear", 4, 16),), (), ())
+    operations = (Operation("a", "Linear", outputs=("t",)), Operation("add", "add", inputs=("t",)))
+    shown = Architecture(LayerGraph("net", operations), facts).sections()[0].table.rows[0]
+    assert shown == ("layers", "1; 2 are drawn: each call of one, and what is computed between them")
+    hidden = (replace(operations[0], hidden="shapes"),)
+    shown = Architecture(LayerGraph("net", hidden), facts).sections()[0].table.rows[0]
+    assert shown == ("layers", "1, of which 0 are drawn")
 
 
 def test_draws_several_inputs_and_outputs():
-    svg = titrant.architecture(TwoInputs(), [torch.zeros(2, 4), torch.zeros(2, 2)]).picture().svg
+    svg = titrant.architecture(TwoInputs(), [torch.zeros(2, 4), torch.zeros(2, 2)]).plot().svg
     assert all(f">{name}<" in svg for name in ("image", "table", "class", "age"))
 
 

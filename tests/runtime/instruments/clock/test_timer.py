@@ -1,5 +1,6 @@
 """The timer: what it measures, prints, waits for, and lets pass."""
 
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -29,6 +30,15 @@ def test_measures_a_block_and_tells_its_time_while_it_runs(capsys):
 
 def test_has_measured_nothing_before_its_first_block():
     assert titrant.Timer().elapsed == 0.0
+
+
+def test_shows_its_name_and_time():
+    timer = titrant.Timer("load")
+    assert repr(timer) == "Timer('load', not started)"
+    with timer:
+        assert re.fullmatch(r"Timer\('load', running for [\d.]+ \S+\)", repr(timer))
+    assert re.fullmatch(r"Timer\('load', [\d.]+ \S+\)", repr(timer))
+    assert repr(titrant.Timer()) == "Timer(not started)"
 
 
 def test_prints_on_stderr_with_inner_timers_indented(capsys):

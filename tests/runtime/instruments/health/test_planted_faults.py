@@ -45,6 +45,14 @@ def test_finds_nothing_in_a_healthy_network(net):
     assert str(health) == "health of 10 tensors and 6 answers on 32 rows: nothing is broken"
 
 
+def test_says_what_there_is_to_look_at_where_nothing_holds_weights():
+    assert str(titrant.check_health(nn.ReLU())) == (
+        "it holds no weights to look at: give it rows (--rows 8, or inputs), and its answers are looked at"
+    )
+    assert str(titrant.check_health(nn.ReLU(), ROWS)).startswith("health of 1 answer on 32 rows: ")
+    assert str(titrant.check_health(nn.Flatten(), ROWS)).endswith("could be broken: nothing to look at")
+
+
 def _fill(parameter, value):
     with torch.no_grad():
         parameter.copy_(value) if isinstance(value, torch.Tensor) else parameter.fill_(value)
@@ -125,6 +133,22 @@ def test_reads_weights_files_by_the_names_of_their_tensors(net, tmp_path):
     found = kinds(titrant.check_health(tmp_path / "net.safetensors"))
     assert {("dead_channels", "warning", "conv"), ("vanishing_variance", "warning", "norm")} <= found
     assert ("dead_channels", "warning", "state_dict.conv") in kinds(titrant.check_health(tmp_path / "net.pt"))
+
+
+def test_reads_programs_by_their_layers_and_scripts_as_a_whole(net, tmp_path):
+    _fill(net.hidden.weight[0, 0], float("nan"))
+    torch.export.save(torch.export.export(net, (ROWS,)), tmp_path / "net.pt2")
+    program = titrant.check_health(tmp_path / "net.pt2", {"image": ROWS.numpy()})
+    live = titrant.check_health(net, ROWS)
+    assert kinds(program) == kinds(live)
+    assert {each.layer for each in program.answers if not each.operation} == {
+        each.layer for each in live.answers if not each.operation
+    }
+    torch.jit.freeze(torch.jit.trace(net, ROWS)).save(tmp_path / "net.pt")
+    script = titrant.check_health(tmp_path / "net.pt", {"image": ROWS.numpy()})
+    assert ("nan", "fault", "linear_1") in kinds(script)
+    assert script.notes[0].startswith("TorchScript does not say which layer computes")
+    assert titrant.check_health(tmp_path / "net.pt").notes == ()
 
 
 def test_leaves_the_module_as_it_was(net):

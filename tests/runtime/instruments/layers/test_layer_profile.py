@@ -154,7 +154,7 @@ def test_writes_a_table_that_fits_and_says_what_it_is_of():
 def test_says_where_the_figures_are_not_to_be_trusted():
     profile = profile_of(layer("a"), seconds=9e-3, cpu_seconds=2e-3, told_when=False, notes=("and this",))
     assert list(profile.warnings()) == [
-        "the machine was busy: a batch took 9 ms and computed for 2 ms of them; compare CPU time",
+        "a batch took 9 ms and computed for 2 ms of them: the machine was busy, or the model waits",
         "the rows add up to 50% of a batch: ask for more `seconds`, or a larger batch",
         "torch tells how long an operation takes and not when: the timeline has them in their order",
         "and this",
@@ -196,13 +196,13 @@ def test_draws_a_bar_a_layer_and_of_many_layers_a_bar_a_block():
     bars = time_bars(wide.layers)
     assert len(bars) == 41
     assert bars[-2].name == "261 shorter ones"
-    assert "fc299" in wide.picture().svg
+    assert "fc299" in wide.plot().svg
     assert abs(sum(bar.share for bar in bars) - 1) < 1e-9
 
 
 def test_escapes_names_in_pictures():
     profile = profile_of(layer("<script>"))
-    assert "<script>" not in profile.picture().svg + profile.roofline(BENCH).svg
+    assert "<script>" not in profile.plot().svg + profile.roofline(BENCH).svg
 
 
 def test_sets_layers_below_the_limits_of_their_precision():

@@ -57,6 +57,16 @@ def test_tells_no_cpu_time_of_several_threads_or_a_device():
     assert batch_times(1, runs, 1, {"a": "cuda:0"}).popitem()[1].cpu_p50 is None
 
 
+def test_lets_the_wall_clock_decide_where_a_model_waits_by_itself():
+    asleep = Runs([0.020] * 20, [0.001] * 20, pauses=[1] * 20)
+    quick = Runs([0.010] * 20, [0.009] * 20, pauses=[0] * 20)
+    times = batch_times(1, {"asleep": asleep, "quick": quick}, 1, {"asleep": "cpu", "quick": "cpu"})
+    assert times["asleep"].computing == pytest.approx(0.05)
+    assert (times["asleep"].waiting, times["asleep"].cpu_p50, times["quick"].computing) == (None, None, None)
+    speed = times["quick"].against_first
+    assert (speed.factor, speed.clock, speed.verdict) == (pytest.approx(2), "wall", "better")
+
+
 @pytest.mark.parametrize(
     ("settings", "batches", "says"),
     [

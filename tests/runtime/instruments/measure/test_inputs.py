@@ -71,6 +71,8 @@ def test_takes_dtypes_and_closed_sizes_from_the_model():
         (["y=1,3"], (("x", (BATCH, 3), "float32"),), "no input y: it takes x"),
         (["1,3"], (("x", (BATCH, 3), "float32"), ("y", (BATCH,), "int64")), "write NAME=SIZES for each"),
         (["x=1,3", "x=1,4"], (), "two shapes are of one input"),
+        (["x=1,3", "y=2,3"], (), "x (1, 3) and y (2, 3) have batches of other sizes: a run has one"),
+        (["1,5"], (("x", (BATCH, 3), "float32"),), "(1, 5) is given for x, and the model takes (batch, 3)"),
     ],
 )
 def test_says_which_size_or_name_is_missing(written, specs, says):
@@ -117,5 +119,6 @@ def test_reads_arrays_and_refuses_what_holds_none(tmp_path):
     (tmp_path / "no.npz").write_text("x")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "one.npy", np.float32(1))
-    for name in ("no.npz", "gone.npz", "objects.npy", "one.npy"):
+    assert wrong(lambda: read_arrays(tmp_path / "gone.npz")).code == "X702"
+    for name in ("no.npz", "objects.npy", "one.npy"):
         assert wrong(lambda name=name: read_arrays(tmp_path / name)).code == "X673"

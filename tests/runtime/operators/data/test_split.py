@@ -132,6 +132,18 @@ def test_refuses_a_class_with_fewer_rows_than_roles():
     split(DataSplitParams(roles=USUAL, label="y", stratify=False), tables, seed=0)
 
 
+@pytest.mark.parametrize(("values", "words"), [([1.0], "have equal inputs"), ([1.0, 2.0], "have one of 2 inputs")])
+def test_refuses_rows_that_are_all_equal(values, words):
+    tables = one(a=np.resize(values, 40), y=[0, 1] * 20)
+    with pytest.raises(PreconditionError) as raised:
+        split(DataSplitParams(roles=USUAL, label="y"), tables, seed=0)
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "X110"
+    assert diagnostic.message == (
+        f"all 40 rows of the data {words}, for 4 roles, and rows with equal inputs stay together"
+    )
+
+
 def test_refuses_fractions_above_one_and_sources_that_are_not_there():
     with pytest.raises(RecipeError, match=r"the roles take 1\.1 of the data"):
         split(DataSplitParams(roles={"train": {"source": 0.8}, "evaluation": {"source": 0.3}}), numbers(10), seed=0)

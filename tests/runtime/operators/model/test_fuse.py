@@ -32,6 +32,19 @@ def test_keeps_the_answers(fusable, apply, answers):
     np.testing.assert_allclose(answers(fused, x), answers(fusable, x), rtol=1e-5)
 
 
+def test_folds_nothing_that_freezing_a_trace_would_not_fold(fusable, apply):
+    """So a TorchScript file, which is frozen, needs no step before it."""
+    import torch
+
+    def kinds(model):
+        frozen = torch.jit.freeze(torch.jit.trace(model.module.eval(), torch.zeros(2, 1, 6, 6)))
+        return sorted(node.kind() for node in frozen.graph.nodes() if node.kind() != "prim::Constant")
+
+    fused = apply("model.fuse", {"model": fusable}).outputs["model"]
+    assert kinds(fusable) == kinds(fused)
+    assert kinds(fusable).count("aten::batch_norm") <= 3
+
+
 def test_says_zero_and_gives_the_model_back_where_there_is_nothing_to_fold(torch_model, apply):
     model = torch_model("Stack", 5, widths=[5, 2])
     done = apply("model.fuse", {"model": model})

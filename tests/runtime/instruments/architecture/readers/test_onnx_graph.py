@@ -43,12 +43,12 @@ def chain(count, named):
 def test_takes_blocks_from_names_and_folds_them(tmp_path):
     drawn = saved(tmp_path, *chain(6, named=True))
     assert drawn.operations[0].block == ("layers", "0", "fc")
-    assert "× 6" in drawn.picture().svg
+    assert "× 6" in drawn.plot().svg
     assert (drawn.parameters, drawn.flops) == (96, 192)
 
 
 def test_finds_what_repeats_itself_where_names_say_nothing(tmp_path):
-    assert "× 8" in saved(tmp_path, *chain(8, named=False)).picture().svg
+    assert "× 8" in saved(tmp_path, *chain(8, named=False)).plot().svg
 
 
 def test_marks_quantized_layers_and_hides_what_only_converts(tmp_path):
@@ -66,7 +66,7 @@ def test_marks_quantized_layers_and_hides_what_only_converts(tmp_path):
     drawn = saved(tmp_path, nodes, weights)
     layer = next(operation for operation in drawn.operations if operation.name == "fc")
     assert (layer.precision, layer.quantized) == ("int8", True)
-    svg = drawn.picture().svg
+    svg = drawn.plot().svg
     assert "int8" in svg
     assert 'quantized"' in svg
     assert "QuantizeLinear" not in svg

@@ -30,7 +30,7 @@ def test_reads_a_program_as_its_module(net, tmp_path):
     layers = {operation.name for operation in live.operations if operation.parameters}
     assert {operation.name for operation in drawn.operations if operation.parameters} == layers
     assert drawn.graph.kinds["layer.0"] == "Residual"
-    assert "× 2" in drawn.picture().svg
+    assert "× 2" in drawn.plot().svg
 
 
 def test_draws_a_program_that_calls_a_layer_twice(tmp_path):

@@ -95,9 +95,8 @@ def test_survives_modules_that_hold_each_other():
 
 def test_refuses_lazy_layers_without_inputs_and_takes_their_size_from_a_call():
     net = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
-    with pytest.raises(RecipeError) as refused:
+    with pytest.raises(RecipeError, match=r"X675: Sequential is initialized lazily: 0\.weight has no shape yet"):
         titrant.architecture(net)
-    assert refused.value.diagnostics[0].message == "1 layer of Sequential has no size yet: 0"
     drawn = titrant.architecture(net, torch.zeros(2, 5))
     assert drawn.operations[0].parameters == 18
     assert isinstance(net[0], nn.LazyLinear)
@@ -108,10 +107,9 @@ def test_says_in_one_line_what_it_cannot_answer(wrong):
     with pytest.raises(StepError) as refused:
         titrant.architecture(Twice(), wrong)
     only = refused.value.diagnostics[0]
-    assert only.code == "X156"
+    assert only.code == "X683"
     assert only.message.startswith("Twice")
     assert "\n" not in only.message
-    assert only.help == "give the tensors of one call that the model answers, the batch first"
 
 
 def test_refuses_what_is_no_module_and_inputs_that_are_none():
