@@ -35,6 +35,7 @@ MODULES = (
 RECIPE = """\
 titrant: 1
 name: resnet20-reduced
+seed: {seed}
 task: multiclass_classification
 model: {{factory: "channels_last:resnet20", weights: {data}/resnet20_cifar10/resnet20-12fca82f.th}}
 data:
@@ -75,7 +76,7 @@ def laid_out(folder: Path, data: Path, options: argparse.Namespace) -> Path:
     for module in MODULES:
         shutil.copy(module, folder)
     recipe = folder / "reduced.yaml"
-    terms = {"epochs": options.epochs, "copies": options.copies, "precision": options.precision}
+    terms = {"epochs": options.epochs, "copies": options.copies, "precision": options.precision, "seed": options.seed}
     recipe.write_text(RECIPE.format(data=data, **terms), "utf-8")
     return recipe
 
@@ -184,6 +185,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of recovery and of the control")
     parser.add_argument("--copies", type=int, default=3, help="changed copies of each training image")
     parser.add_argument("--precision", default="bf16", help="of the training: bf16, or fp32 where that is emulated")
+    parser.add_argument("--seed", type=int, default=42, help="of the split, the order of rows and everything else")
     parser.add_argument("--home", type=Path, help="where results are kept, to go on from; default: nowhere")
     parser.add_argument("--out", type=Path, default=Path(), help="folder of results.md")
     options = parser.parse_args()
