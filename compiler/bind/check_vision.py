@@ -13,6 +13,8 @@ from titrant.schema.recipe.validation import Agreement
 # Losses that compare each pixel with its class.
 OF_PIXELS = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits")
 _OBJECTS = ("mask", "boxes")
+# Classes of a mask of 8 bits that holds its largest number.
+_BYTES = 256
 
 
 def learns_objects(given: CheckInput, train: Train) -> Iterator[Finding]:
@@ -50,8 +52,8 @@ def masks_are_labels(given: CheckInput) -> Iterator[Finding]:
             continue
         path: KeyPath = (*place, "image_folder")
         if folder.masks is not None and (given.task.label != "mask" or place[-1] == "unlabeled"):
-            rows = "rows without labels" if place[-1] == "unlabeled" else f"`task: {given.recipe.task}`"
-            message = f"masks are labels, and {rows} have none of these"
+            whose = "rows without labels have" if place[-1] == "unlabeled" else f"`task: {given.recipe.task}` has"
+            message = f"masks are labels, and {whose} none of these"
             yield given.finding("R231", (*path, "masks"), message, "take it out, or write `task: segmentation`")
         elif folder.masks is None and given.task.label == "mask" and place[-1] != "unlabeled":
             message = "the images have no masks, which `task: segmentation` judges by"
@@ -123,4 +125,6 @@ def masks_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator
     elif isinstance(channels, int) and channels not in (1, classes):
         message = f"the model's output `{judged.name}` is {shown}, and the masks have {classes} classes"
         advice = "`data.classes` lists all of the model's classes, in the order of its channels"
+        if classes == _BYTES:  # masks in black and white, whose numbers nobody listed
+            advice += ": `classes: [0, 255]` for masks in black and white"
         yield given.finding("R137", path, message, advice)

@@ -149,7 +149,7 @@ def without_profiler(
     if high > _LEAST_COST:
         notes.append(f"each run of an operation is counted {high * 1e6:.1f} µs less than {profiler} says: it adds that")
     if others > _LEAST_SHARE:
-        notes.append(f"{profiler} tells time by the clock, of which others took {others:.0%}: it is taken off each row")
+        notes.append(f"{profiler} tells time by the clock, of which others or it took {others:.0%}: they are taken off")
     return {name: seconds * (1 - others) for name, seconds in alone.items()}, tuple(notes)
 
 

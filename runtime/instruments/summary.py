@@ -131,6 +131,8 @@ def _lines(model: Any, *, values: bool) -> "Iterator[ParameterLine]":
         what = f"a {type(model).__name__} has no parameters to count"
         raise TypeError(f"{what}: give a torch or MLX module, or the path of a file ({_FORMS})")
     file = Path(model)
+    if file.is_dir():
+        raise no_file(file)
     readers = {".onnx": _onnx_lines, ".safetensors": _safetensors_lines, ".pt2": _program_lines}
     read = readers.get(file.suffix.lower())
     if read is None and _holds_script(file):

@@ -27,7 +27,8 @@ class Difference:
     `layer` is what kind of thing it is: one of CAUSAL for runs; hardware, candidates, steps, contract, predictions and
     warnings besides for plans. `old_where` and `new_where` are `file:line:column`, "" where the value stands in no
     text. `cause` names what it follows from, "" where nothing is known, and `cause_kind` which kind of thing that is.
-    `measured` marks what follows from measured values alone, which differ from run to run. `unit` is the numbers'
+    `measured` marks what follows from measured values alone, which differ from run to run, `minor` a figure of a
+    candidate that neither run judged. `unit` is the numbers'
     ("s", "B", "cases/s"; "" for what has none).
     """
 
@@ -41,6 +42,7 @@ class Difference:
     cause_kind: CauseKind = ""
     measured: bool = False
     unit: str = ""
+    minor: bool = False
 
     @property
     def change(self) -> str:

@@ -123,18 +123,22 @@ def _settled(plan: Plan) -> dict[str, Any]:
 def _metrics(old: RecordedRun, new: RecordedRun, moved: frozenset[str]) -> Iterator[Difference]:
     before, after = measurements(old.record), measurements(new.record)
     units = measured_units(new.record)
+    judged = {each.candidate for run in (old, new) for each in run.record.candidates if each.judgement is not None}
+    unjudged = {step.id for step in new.plan.steps if step.candidate and step.candidate not in judged}
     for name in before:
         if name in after:
             for difference in named_differences(before[name], after[name], "metrics", f"{name}."):
                 unit = units.get(difference.path, "")
-                yield replace(difference, measured=name in moved or unit in _TIMED_UNITS, unit=unit)
+                timed = name in moved or unit in _TIMED_UNITS
+                yield replace(difference, measured=timed, unit=unit, minor=name in unjudged)
     planned = (*old.plan.candidates, *new.plan.candidates)
     judges = {candidate.id: candidate.judgement.rpartition(".")[0] for candidate in planned}
     for owner, figures in candidate_figures(old.record).items():
         others = candidate_figures(new.record).get(owner)
         if others is not None:
             for difference in named_differences(figures, others, "metrics", f"{owner[0]}."):
-                yield replace(difference, measured=owner[1], unit=unit_of(difference.path.rpartition(".")[2]))
+                unit, minor = unit_of(difference.path.rpartition(".")[2]), owner[0] not in judged
+                yield replace(difference, measured=owner[1], unit=unit, minor=minor)
     answers = gate_answers(new.record)
     for (candidate, gate), answer in gate_answers(old.record).items():
         other = answers.get((candidate, gate))

@@ -31,6 +31,15 @@ class Forks(torch.nn.Module):
         return self.first(x)
 
 
+class Raises(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        raise KeyError("a secret of a row")
+
+
 def lazy():
     return torch.nn.Sequential(torch.nn.LazyLinear(2))
 
@@ -73,6 +82,12 @@ def refused(call, model, inputs):
 
 
 @pytest.mark.parametrize("name", [*FILES, *COUNTED])
+def test_says_of_a_folder_in_place_of_a_file(name, tmp_path):
+    said = refused({**COUNTED, **CALLED}[name], str(tmp_path), ROWS)
+    assert said == f"X702: {tmp_path} is a folder (name the file in it)"
+
+
+@pytest.mark.parametrize("name", [*FILES, *COUNTED])
 def test_says_of_a_file_that_is_not_there(name):
     model = "gone.onnx"
     assert refused({**COUNTED, **CALLED}[name], model, ROWS) == "X702: there is no file gone.onnx (check the path)"
@@ -101,6 +116,14 @@ def test_says_of_inputs_of_another_shape_which_layer_cannot_take_them(name):
         "and mat2 shapes cannot be multiplied (2x5 and 4x2) "
         "(give inputs that it takes, rows first; where these are such, call it with them yourself and mend it)"
     )
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_says_of_a_model_that_raises_where_and_nothing_of_the_rows(name):
+    prefix = "model: " if name in ("measure", "Profiler") else ""
+    said = refused(CALLED[name], Raises(), ROWS)
+    assert said.startswith(f"X683: {prefix}the model cannot answer a batch of (2, 4) float32: KeyError (test_one_mist")
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -152,9 +175,8 @@ def test_says_of_a_number_with_which_nothing_can_be_measured(name):
 
 
 def test_takes_arrays_and_mappings_as_the_inputs_of_a_live_model():
-    given = (ROWS, ROWS.numpy(), [ROWS], {"x": ROWS}, {"x": np.ones((2, 4), np.float32)})
+    given = (ROWS.numpy(), [ROWS], {"x": np.ones((2, 4), np.float64)})
     flops = {titrant.check_model(Net(), "balanced", inputs=inputs).flops for inputs in given}
     assert flops == {2 * 4 * 2}
     for inputs in given:
         assert titrant.architecture(Net(), inputs).parameters == 10
-        assert titrant.measure(Net(), inputs, iterations=1, warmup=0).times[0].batch == 2

@@ -5,7 +5,6 @@ import json
 import shutil
 import warnings
 
-import numpy as np
 import pytest
 
 FEW = ("--iterations", "6", "--warmup", "1")
@@ -106,8 +105,12 @@ def test_refuses_before_anything_runs(case, run):
     assert "help: " in answer.err
 
 
-def test_says_which_model_cannot_run_on_the_inputs(run):
-    np.savez(run.folder / "wide.npz", x=np.zeros((2, 5), np.float32))
-    answer = run.titrant("bench", "net:Net", "--args", '{"features": 4, "classes": 2}', "--data", "wide.npz")
+def test_says_which_model_cannot_answer_and_what_its_code_said_where_that_is_asked_for(run):
+    raising = (
+        "import torch\n\nclass Own(torch.nn.Module):\n    def forward(self, x):\n        raise KeyError('a row')\n"
+    )
+    run.write("own.py", raising)
+    answer = run.titrant("bench", "own:Own", "--input-shape", "2,5", "--show-data")
     assert answer.code == 4
-    assert "error[X683]: Net: the model cannot answer a batch of (32, 5) float32: layer first" in answer.err
+    assert "error[X683]: Own: the model cannot answer a batch of (2, 5) float32: KeyError (own.py:5)" in answer.err
+    assert "said: 'a row'" in answer.err

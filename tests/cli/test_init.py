@@ -82,7 +82,7 @@ def test_starts_from_an_onnx_file(place):
         (__file__, {}, "of no kind that titrant knows"),
         ("net:Net", {}, "nothing says what the model takes"),
         ("net:Net", {"data": "gone.csv"}, "there is no gone.csv"),
-        ("net:Net", {"inputs": [], "label": "y"}, "there is no data"),
+        ("net:Net", {"input_specs": [], "label": "y"}, "there is no data"),
     ],
 )
 def test_refuses_what_cannot_become_a_recipe(tmp_path, monkeypatch, model, more, message):

@@ -102,4 +102,7 @@ def _keyword_only(module: torch.nn.Module, name: str) -> bool:
     inner = _inside(module)
     if isinstance(inner, torch.jit.ScriptModule):
         return False
+    if isinstance(inner, torch.fx.GraphModule) and (info := getattr(inner.graph._codegen, "pytree_info", None)):
+        # A program takes by name what its example was given by name, whatever its signature says.
+        return info.in_spec is not None and name in (info.in_spec.child(1).context or ())
     return inspect.signature(inner.forward).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY

@@ -91,23 +91,34 @@ def failed(module: Any, tensors: list[torch.Tensor], error: Exception, arguments
     What one of torch's own layers says is about shapes and types and is told; what the model's own code says may hold
     values of the rows.
     """
-    given = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
     reason = first_line(error)
     layer, name = _failing_layer(module, tensors, arguments)
     if isinstance(layer, torch.nn.Embedding) and (beyond := _beyond(layer, tensors)) is not None:
         table = f"{layer.num_embeddings:,} tokens, 0 to {layer.num_embeddings - 1}"
-        message = f"the model cannot answer a batch of {given}: {name}it holds {table}, and the batch has others"
+        message = (
+            f"the model cannot answer a batch of {_forms(tensors)}: {name}it holds {table}, and the batch has others"
+        )
         advice = "take the tokenizer that the model was trained with, or build the model for as many tokens as it gives"
         return StepError(Diagnostic("X221", message, help=advice, said=f"the furthest of them is token {beyond}"))
     standard = type(layer).__module__.startswith("torch.nn.modules.") and raised_by_torch(error)
     return StepError(
         Diagnostic(
             "X221",
-            f"the model cannot answer a batch of {given}: {name}{reason if standard else describe(error)}",
+            f"the model cannot answer a batch of {_forms(tensors)}: {name}{reason if standard else describe(error)}",
             help=_SHAPES if any(word in reason.lower() for word in _OF_SHAPES) else _OWN,
             said="" if standard else said_by(error),
         )
     )
+
+
+def raised_by_forward(tensors: list[torch.Tensor], error: Exception) -> StepError:
+    """Say in one line which line of the model's own code raised; what it said may hold values of the rows."""
+    message = f"the model cannot answer a batch of {_forms(tensors)}: {describe(error)}"
+    return StepError(Diagnostic("X221", message, help=_OWN, said=said_by(error)))
+
+
+def _forms(tensors: list[torch.Tensor]) -> str:
+    return ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
 
 
 def _beyond(layer: torch.nn.Embedding, tensors: list[torch.Tensor]) -> int | None:

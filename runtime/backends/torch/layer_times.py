@@ -73,10 +73,11 @@ def profile_modules(
 
     turns = in_turns(lambda: session.run(inputs), profiled, seconds)
     runs, watched = clock.runs[WARM:], wholes[WARM:]
-    added = undisturbed([whole.cpu_seconds for whole in watched]) - undisturbed(turns.cpu)
-    cost = _hook_cost(_waiting(device)).fitted(added / max(len(runs[-1]), 1))
     by_cpu = threads == 1 and device == "cpu"
-    kept = undisturbed_runs([whole.cpu_seconds if by_cpu else whole.seconds for whole in watched])
+    taken = [whole.cpu_seconds if by_cpu else whole.seconds for whole in watched]
+    added = undisturbed(taken) - undisturbed(turns.cpu if by_cpu else turns.plain)
+    cost = _hook_cost(_waiting(device)).fitted(added / max(len(runs[-1]), 1), by_cpu=by_cpu)
+    kept = undisturbed_runs(taken)
     own, own_cpu = _own_seconds([runs[place] for place in kept], cost)
     outside = sum(_outside(runs[place], watched[place], cost, by_cpu=by_cpu) for place in kept) / len(kept)
     rows = (
@@ -187,13 +188,14 @@ class _HookCost:
     cpu_inside: float
     cpu_around: float
 
-    def fitted(self, added: float) -> "_HookCost":
-        """Return the cost in proportion to what watching added to a call of the model itself, in CPU time.
+    def fitted(self, added: float, *, by_cpu: bool) -> "_HookCost":
+        """Return the cost in proportion to what watching added to a call of the model itself, by one of the clocks.
 
         Modules that do nothing find the hooks in the caches; between layers that work they are read anew. Where layers
         take long, what was added is lost in their dispersion: then the cost stays near to what was measured.
         """
-        fit = min(max(added / max(self.cpu_inside + self.cpu_around, 1e-9), _LEAST_FIT), _MOST_FIT)
+        measured = self.cpu_inside + self.cpu_around if by_cpu else self.inside + self.around
+        fit = min(max(added / max(measured, 1e-9), _LEAST_FIT), _MOST_FIT)
         return _HookCost(self.inside * fit, self.around * fit, self.cpu_inside * fit, self.cpu_around * fit)
 
 

@@ -60,11 +60,12 @@ class ComparedMeans:
         before, after = (float(value) for value in self.strict.average)
         estimate = after / before
 
+        # How far the wealth is beyond what refutes; just enough refutes.
         def above(ratio: float) -> float:
-            return 1.0 if self._refutes(np.array([ratio, -1.0]), 0.0) else -1.0
+            return self._excess(np.array([ratio, -1.0]), 0.0) or 1.0
 
         def below(ratio: float) -> float:
-            return -1.0 if self._refutes(np.array([-ratio, 1.0]), 0.0) else 1.0
+            return -self._excess(np.array([-ratio, 1.0]), 0.0) or -1.0
 
         lower = crossing(above, 1e-9, estimate, _STEPS) if estimate > 0 else 0.0
         if below(_LARGEST_RATIO) > 0:
@@ -78,8 +79,8 @@ class ComparedMeans:
     def _upper(self, weights: np.ndarray) -> float:
         return upper_bound(self._gathered(weights), weights, self.confidence, self._highest(weights))
 
-    def _refutes(self, weights: np.ndarray, mean: float) -> bool:
-        return self._log_wealth(weights, mean) >= -math.log(1 - self.confidence)
+    def _excess(self, weights: np.ndarray, mean: float) -> float:
+        return self._log_wealth(weights, mean) + math.log(1 - self.confidence)
 
     def _log_wealth(self, weights: np.ndarray, mean: float, times: float = 1.0) -> float:
         return self._gathered(weights).log_wealth(weights, mean, self._highest(weights), times)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from titrant.runtime.contract.statistics.proportions import narrowed
 from titrant.runtime.contract.statistics.units import bases, grouped
 from titrant.schema.open_looks import STAKES, WEIGHTS
 from titrant.schema.samples import bets as samples
@@ -121,9 +122,16 @@ def upper_bound(gathered: UnitMeans, weights: np.ndarray, confidence: float, hig
     low, high = float(gathered.average @ weights), highest
     if low >= highest:
         return highest
+
+    def short_of(mean: float) -> float:
+        return -math.log(1 - confidence) - gathered.log_wealth(weights, mean, highest)
+
+    at_low = short_of(low)
+    open_from, refuted_from = narrowed(short_of, (low, at_low), (high, -math.inf)) if at_low > 0 else (low, high)
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if gathered.refutes(weights, middle, confidence, highest) else (middle, high)
+        refuted = middle >= refuted_from or (middle > open_from and short_of(middle) <= 0)
+        low, high = (low, middle) if refuted else (middle, high)
         if high - low <= _PRECISION * (abs(high) + abs(low)):
             break
     return high

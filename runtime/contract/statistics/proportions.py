@@ -252,14 +252,63 @@ def binomial_upper_bound(count: float, cases: float, confidence: float) -> float
 
 
 def crossing(falling: Callable[[float], float], low: float, high: float, steps: int = 100) -> float:
-    """Return where a falling function crosses zero, by bisection; an end of the interval where it does not."""
-    if falling(low) <= 0:
+    """Return where a falling function crosses zero, by bisection; an end of the interval where it does not.
+
+    What lies outside `narrowed` is not asked again: the answer is that of bisection alone, in half the calls.
+    """
+    at_low = falling(low)
+    if at_low <= 0:
         return low
-    if falling(high) >= 0:
+    at_high = falling(high)
+    if at_high >= 0:
         return high
+    above, below = narrowed(falling, (low, at_low), (high, at_high))
     for _ in range(steps):
         middle = (low + high) / 2
         if middle in (low, high):
             break
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+        positive = middle <= above or (middle < below and falling(middle) > 0)
+        low, high = (middle, high) if positive else (low, middle)
     return low
+
+
+# Narrower than this share of where it is, rounding decides on which side of zero a function is.
+_NARROW = 1e-12
+_MOST_TRIES = 60
+
+
+def narrowed(
+    falling: Callable[[float], float], above: tuple[float, float], below: tuple[float, float]
+) -> tuple[float, float]:
+    """Return a narrow interval in which a falling function crosses zero, from points (x, value) on either side of it.
+
+    Chandrupatla (1997), "A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function
+    without using derivatives", Advances in Engineering Software 28. Halves where values are not finite.
+    """
+    last, other = below, above
+    share = 0.5
+    for _ in range(_MOST_TRIES):
+        width = abs(other[0] - last[0])
+        narrow = _NARROW * max(abs(last[0]), abs(other[0]))
+        if width <= narrow:
+            break
+        share = min(max(share, 0.5 * narrow / width), 1 - 0.5 * narrow / width)
+        tried = last[0] + share * (other[0] - last[0])
+        point = (tried, falling(tried))
+        before, other = (last, other) if (point[1] > 0) == (last[1] > 0) else (other, last)
+        last, share = point, _share_to_zero(point, other, before)
+    # Where it is asked last it may be so near zero that rounding decided.
+    spare = _NARROW * max(abs(last[0]), abs(other[0]))
+    return min(last[0], other[0]) - spare, max(last[0], other[0]) + spare
+
+
+def _share_to_zero(last: tuple[float, float], other: tuple[float, float], before: tuple[float, float]) -> float:
+    """Return the share of the way from `last` to `other` at which zero is tried: by a parabola where that is safe."""
+    (a, at_a), (b, at_b), (c, at_c) = last, other, before
+    if not all(map(math.isfinite, (at_a, at_b, at_c))) or b in (a, c) or at_c in (at_a, at_b):
+        return 0.5
+    across, along = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
+    if not (1 - math.sqrt(max(0.0, 1 - across)) < along < math.sqrt(max(0.0, across))):
+        return 0.5
+    linear = at_a / (at_b - at_a) * at_c / (at_b - at_c)
+    return linear + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)

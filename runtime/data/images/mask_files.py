@@ -53,7 +53,8 @@ def _check_pairs(
     without = [place for place, stem in enumerate(stems) if stem not in files]
     if without:
         which = f"{len(without):,} of {counted(len(stems), 'image')}"
-        message = f"{which} have no mask in {folder.name}, {named(without[0])} first"
+        verb = "has" if len(without) == 1 else "have"
+        message = f"{which} {verb} no mask in {folder.name}, {named(without[0])} first"
         raise _unlike(message, "a mask is called as its image, but for the ending: scan_7.png for scan_7.jpg")
     if len(set(stems)) < len(stems):
         twice = next(place for place, stem in enumerate(stems) if stem in stems[:place])

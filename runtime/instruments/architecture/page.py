@@ -46,7 +46,7 @@ def drawing_section(
         notes.append(f"not drawn by themselves: {counted(len(closed) - most_blocks, 'further block')}")
     count = sum(not operation.hidden for operation in architecture.operations)
     how = {
-        TRACED: "as the tensors of one call went through them",
+        TRACED: "operations between them included, as the tensors of one call went through them",
         MODULES: "in the order of their registration, since no call was followed: which data goes where is not known",
     }.get(architecture.basis, "as the file has them")
     sentence = f"{counted(count, 'layer')}, {how}."

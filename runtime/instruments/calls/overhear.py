@@ -8,7 +8,7 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.torch.arguments import arguments_of
+from titrant.runtime.backends.torch.arguments import arguments_of, signature_of
 from titrant.runtime.backends.torch.call import raised_by_torch, refuse_empty
 from titrant.runtime.instruments.refused.inputs import ADVICE, REFUSED
 from titrant.runtime.user_code import call_unforked, describe, said_by
@@ -112,8 +112,8 @@ def _by_node(module: torch.nn.Module, entered: list[str], answered: Answered | N
     if not isinstance(module, torch.fx.GraphModule) or not any(map(_layer_of, module.graph.nodes)):
         yield
         return
-    runner = _Nodes(module, entered, answered)
-    module.forward = lambda *args, **named: runner.run(*args, *named.values())
+    runner, order = _Nodes(module, entered, answered), [item.name for item in signature_of(module).inputs]
+    module.forward = lambda *args, **named: runner.run(*args, *(named[name] for name in order if name in named))
     try:
         yield
     finally:
@@ -171,6 +171,10 @@ def _call(module: torch.nn.Module, inputs: ForwardInputs) -> tuple[list[torch.Te
         return list(held.values()), lambda: passed.call(module, list(held.values()))
     several = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
     tensors = [_tensor(value, place) for value in several]
+    order = [item.name for item in signature_of(module).inputs] if isinstance(module, torch.fx.GraphModule) else []
+    if tensors and len(order) == len(tensors):  # a program may take some by name alone
+        passed = arguments_of(module, tuple(order))
+        return _given(dict(zip(order, tensors, strict=True))), lambda: passed.call(module, tensors)
     return _given({str(at): value for at, value in enumerate(tensors)}), lambda: module(*tensors)
 
 

@@ -284,11 +284,15 @@ def calibration(evidence: "Evidence") -> "Reliability | None":
 
 
 def file_bytes(model: Any, scratch: Path) -> int:
-    """Return the bytes that a released model takes on disk: the file, or all files of one that is kept in several."""
+    """Return the bytes that a released model takes on disk: of its file, or of all that it is kept in.
+
+    A live module has no file yet, and is kept to be weighed.
+    """
     from titrant.runtime.backends import backend, kinds
 
-    if backend.kinds()[model.kind].file:
-        return int(model.path.stat().st_size)
+    path: Path | None = getattr(model, "path", None)
+    if backend.kinds()[model.kind].file and path is not None:
+        return path.stat().st_size
     folder = scratch / "size"
     folder.mkdir(parents=True, exist_ok=True)
     kinds.save(model.kind, model, folder)

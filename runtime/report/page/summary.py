@@ -192,6 +192,21 @@ _PAIRS = {
 }
 
 
+# Metrics of the user's own that the search is after, of both models on tuning rows; `error`: of their difference.
+_OWN = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            "better": {"enum": ["higher", "lower"]},
+            **{name: {"type": "number"} for name in ("low", "high", "original", "candidate")},
+            "error": {"type": ["number", "null"]},
+        },
+        "additionalProperties": False,
+    },
+}
+
+
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json: every object closed, but for what a user names."""
     schema = closed_schema(_File, SCHEMA_ID, "report.json of a titrant run")
@@ -202,6 +217,7 @@ def report_schema() -> dict[str, Any]:
         "pairs": _PAIRS,
         "metric": {"type": "string"},
         "kept_at_least": {"type": ["number", "null"]},
+        "own": _OWN,
     }
     required = [name for name in definitions["RunRecord"]["required"] if name not in VOLATILE]
     definitions["RunRecord"]["required"] = required

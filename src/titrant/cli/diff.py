@@ -62,7 +62,8 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     """Write what differs, grouped by layer, the first cause of two runs in front; one sentence where nothing does.
 
     Unless `verbose`, what differs through measurements alone, outputs of steps whose keys differ, keys that follow from
-    what a step reads, and predicted times within 1 % are counted and not listed, and long values are cut.
+    what a step reads, figures of candidates that neither run judged and predicted times within 1 % are counted and not
+    listed, and long values are cut.
     """
     names = {"old": compared.old, "new": compared.new}
     if not compared.differences:
@@ -70,7 +71,7 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     shown = [
         difference
         for difference in compared.differences
-        if verbose or not (difference.measured or difference.cause_kind == "key" or _hardly_differs(difference))
+        if verbose or not (_by_chance(difference) or difference.cause_kind == "key" or difference.minor)
     ]
     if not shown:
         kind = "measured value" if all(each.measured for each in compared.differences) else "figure"
@@ -92,6 +93,10 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
 def _follows(difference: Difference) -> bool:
     """Whether a step's key differs only because of what the step reads."""
     return difference.layer == "keys" and difference.cause_kind == "read"
+
+
+def _by_chance(difference: Difference) -> bool:
+    return difference.measured or _hardly_differs(difference)
 
 
 def _hardly_differs(difference: Difference) -> bool:
@@ -123,9 +128,11 @@ def _hidden(differences: list[Difference]) -> Iterator[str]:
     measured = sum(difference.measured for difference in differences)
     keys = sum(_follows(difference) and not difference.measured for difference in differences)
     outputs = sum(difference.cause_kind == "key" and not difference.measured for difference in differences)
+    minor = sum(difference.minor and not difference.measured for difference in differences)
     close = sum(_hardly_differs(difference) and not difference.measured for difference in differences)
     parts = [f"{counted(keys, 'key')} of steps that read what changed"] * bool(keys)
     parts += [f"{counted(outputs, 'output')} because their keys do"] * bool(outputs)
+    parts += [f"{counted(minor, 'figure')} of candidates that neither run judged"] * bool(minor)
     parts += [f"{counted(close, 'predicted time')} within 1 %"] * bool(close)
     parts += [f"{counted(measured, 'value')} through measurements alone"] * bool(measured)
     if parts:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import tracemalloc
 import zipfile
@@ -72,20 +73,20 @@ def read(file):
     return read_saved(str(file)).tensors[()]["w"].numpy()
 
 
-ZEROS = np.zeros((MIB // 4, 4), "f4")  # four times what is harmless
+ZEROS = np.zeros((MIB // 8, 4), "f4")  # twice what is harmless
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
-@SHARED
-@given(
-    ending=st.sampled_from(ENDINGS), kind=st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [
+        *itertools.product((".npz", ".pt", ".csv.zip"), (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
+        *((ending, zipfile.ZIP_DEFLATED) for ending in ENDINGS if ending not in (".npz", ".pt", ".csv.zip")),
+    ],
 )
 def test_refuses_what_grows_beyond_data_with_a_figure(tmp_path, ending, kind):
-    kind = zipfile.ZIP_DEFLATED if ending.startswith(".csv") else kind
-    file = tmp_path / str(kind) / f"rows{ending}"
-    if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        write(file, ZEROS, kind)
+    file = tmp_path / f"rows{ending}"
+    write(file, ZEROS, kind)
     with pytest.raises(StepError, match=r"X112: rows\S+ is not unpacked: its .*B would unpack to .* times as much"):
         read(file)
 

@@ -66,7 +66,7 @@ def test_draws_the_architecture_of_each_model_and_says_of_which_there_is_none(re
     record = read_record(seen(records.released(), *rows))
     parameters, architecture = sections(record)
     assert len(parameters.inner) == 3
-    assert "original: nets:Net: 3 layers, as the tensors of one call went through them." in architecture.sentence
+    assert "original: nets:Net: 3 layers, operations between them included, as" in architecture.sentence
     assert len(architecture.pictures) == 1
     assert [part.title for part in architecture.inner] == [
         "original: complexity", "int8: nets:Net", "int8: complexity"

@@ -8,6 +8,8 @@ import pytest
 from titrant.runtime.worker.parent import Worker
 from titrant.schema.values.files import digest_file
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 PROBE = '''
 from titrant.runtime.catalog import Params, operator
 

@@ -162,6 +162,14 @@ def test_names_the_parameter_that_changed_a_key_and_what_only_reads_the_step():
     assert [one.path for one in found if one.layer == "metrics"] == ["fit.loss"]
 
 
+def test_marks_figures_of_a_candidate_that_neither_run_judged():
+    step = replace(PLAN.steps[1], candidate="a")
+    other = run(done("file", "k2", "d2x", loss=2.0), plan=replace(PLAN, steps=(PLAN.steps[0], step, *PLAN.steps[2:])))
+    before = run(done("file", "k2", "d2", loss=1.0))
+    assert [one.path for one in compared(before, other) if one.minor] == ["file.loss"]
+    assert not any(one.minor for one in compared(before, run(done("file", "k2", "d2x", loss=2.0))))
+
+
 def test_marks_what_only_timings_moved_and_all_that_reads_them():
     other = run(done("latency", "k3", "d3x", p50=2e-3), done("judged", "k4x", "d4x"))
     found = compared(run(), other)

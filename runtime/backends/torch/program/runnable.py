@@ -14,11 +14,10 @@ import torch  # noqa: TID253 - its very subject
 from titrant.runtime.backends.runnable import LoadedSession, RunInputs, Runnable, in_order
 from titrant.runtime.backends.session import Spec, insisted_batch
 from titrant.runtime.backends.torch.arguments import Arguments, arguments_of
-from titrant.runtime.backends.torch.call import failed, refuse_empty
+from titrant.runtime.backends.torch.call import failed, raised_by_forward, refuse_empty
 from titrant.runtime.backends.torch.program.load import COMPILED, read_program
 from titrant.runtime.backends.torch.program.original import program_specs, read_script
 from titrant.runtime.backends.torch.session import Border, TorchSession, need_device, open_session
-from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import CompiledModel, ExportedModel, TorchModel, TorchScriptModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 
@@ -166,7 +165,7 @@ class LoadedModule:
         """
         names = tuple(name for name, _, _ in self.inputs) or (tuple(inputs) if not isinstance(inputs, tuple) else ())
         given = tuple(inputs) if not names and isinstance(inputs, tuple) else tuple(in_order(inputs, names).values())
-        tensors = [torch.as_tensor(value).to(self._device) for value in given]
+        tensors = [_tensor(value).to(self._device) for value in given]
         alone = [not shape for _, shape, _ in self.inputs] or [False] * len(tensors)
         tensors = [
             tensor[0] if single and tensor.ndim else tensor for tensor, single in zip(tensors, alone, strict=True)
@@ -192,9 +191,7 @@ class LoadedModule:
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise failed(self._module, tensors, error, passed) from None
         except Exception as error:  # noqa: BLE001 - a forward may raise anything
-            help = "call the model with such a batch outside titrant, and mend it there"
-            message = f"the model's forward failed: {describe(error)}"
-            raise StepError(Diagnostic("X221", message, help=help, said=said_by(error))) from None
+            raise raised_by_forward(tensors, error) from None
 
     def _work(self, passed: Arguments, tensors: list[torch.Tensor]) -> Callable[[], object]:
         module, guard, wait = self._module, self._guard, _waiting(self._device)
@@ -229,6 +226,14 @@ class LoadedModule:
         for each in self._trained:
             each.training = True
         del self._module
+
+
+def _tensor(value: object) -> torch.Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        message = f"the model takes tensors, and is given a {type(value).__name__}"
+        raise StepError(Diagnostic("X221", message, help="give tensors or arrays, rows first")) from None
 
 
 def _trains(module: torch.nn.Module) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import ANY_MODEL, Declaration, Port
 from titrant.runtime.values import Outputs, Rows, Table, Tables, TorchModel
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError, TitrantError
 from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
@@ -176,19 +176,24 @@ def live_model(module: "torch.nn.Module", example: Mapping[str, np.ndarray]) -> 
     """
     import torch
 
-    from titrant.runtime.backends.torch.call import call
+    from titrant.runtime.backends.torch.call import call, raised_by_forward
+    from titrant.runtime.backends.torch.determinism import tensor_of
     from titrant.runtime.inspect.torch_forward import named_outputs
     from titrant.runtime.instruments.refused.inputs import refused_inputs
     from titrant.runtime.user_code import call_unforked
 
     ready, kind = on_cpu(module), type(module)
     with torch.no_grad():
+        shown = {name: array[:_SHOWN] for name, array in example.items()}
         try:
-            shown = {name: array[:_SHOWN] for name, array in example.items()}
             answer = call_unforked(kind.__name__, lambda: call(ready, shown))
         except StepError as error:
             _refuse_other_type(ready, example)
             raise refused_inputs(error) from None
+        except (TitrantError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a forward may raise anything
+            raise refused_inputs(raised_by_forward([tensor_of(array) for array in shown.values()], error)) from None
     return TorchModel(
         module=ready,
         factory=f"{kind.__module__}:{kind.__qualname__}",

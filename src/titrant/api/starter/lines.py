@@ -149,7 +149,7 @@ def _without_label(starter: Starter) -> tuple[str, str | None, str]:
     for output in starter.onnx["outputs"]:
         name, sizes = output["name"], list(output["shape"])
         if tokens and len(sizes) == _POSITIONS and _LOGITS in name.casefold():
-            why = f"{name} has logits at each position of {tokens[0]}: judged by the next token, and a label is none"
+            why = f"{name} has logits at each position of {tokens[0]}: judged by the next token, without a label"
             return "language_modeling", name, why
         if len(sizes) == _VECTORS and _EMBEDDED in name.casefold():
             why = f"by the name of {name}: judged by neighbors; ? data.label: what rows that belong together share"
@@ -246,9 +246,12 @@ def _output(starter: Starter, facts: Mapping[str, Any]) -> Iterator[str]:
     judged = judged_output(starter)[0]
     if stated is not None:
         yield f"  output: {flow(stated)}"
-    elif starter.label is None and (telling := _without_label(starter)[1]) not in (None, facts["outputs"][0]["name"]):
-        yield f"  output: {flow({'name': telling})}  # the others are not judged"
-    elif starter.label is not None and judged is not None and not starter.quantity:
+    elif starter.label is None:
+        task, telling, _ = _without_label(starter)
+        answered = telling is not None and starter.stated("task") in (None, task)
+        if answered and telling != facts["outputs"][0]["name"]:
+            yield f"  output: {flow({'name': telling})}  # the others are not judged"
+    elif judged is not None and not starter.quantity:
         kind = output_kind(starter, judged)
         if kind != "logits" or judged != facts["outputs"][0]["name"]:
             said = "by the node that gives it" if judged in (starter.hints or {}).get("kinds", {}) else "by its name"

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
-from titrant.runtime.backends.openvino.compression import compressed, left_alone
 from titrant.runtime.backends.openvino.convert import converted, write_ir
 from titrant.runtime.backends.openvino.executed import executed
 
@@ -101,6 +100,9 @@ def test_writes_no_counter_of_the_process_for_what_was_folded(tmp_path):
 
 
 def test_leaves_layers_by_their_counted_names(tmp_path):
+    # NNCF takes two seconds to load, of every worker where it stood above.
+    from titrant.runtime.backends.openvino.compression import compressed, left_alone
+
     path = chain("counted", [("matmul", "bias"), ("matmul", "scale"), ("matmul", "")], tmp_path / "m.onnx")
     graph, source = converted(path)
     layers = layers_in(path)

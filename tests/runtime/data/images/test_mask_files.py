@@ -69,7 +69,7 @@ def lossy(folders):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda folders: (folders / "masks" / "b.png").unlink(), "1 of 3 images have no mask in masks, image 2 first"),
+        (lambda folders: (folders / "masks" / "b.png").unlink(), "1 of 3 images has no mask in masks, image 2 first"),
         (lambda folders: save(folders, "b.tif", NUMBERS), "image 2 has 2 masks in masks"),
         (lambda folders: Image.new("RGB", (3, 2)).save(folders / "scans" / "b.png"), "called as another one"),
         (lambda folders: save(folders, "c.png", NUMBERS.T.copy()), "is 2 x 3, and its image is 3 x 2"),

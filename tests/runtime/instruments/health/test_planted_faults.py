@@ -137,9 +137,10 @@ def test_reads_weights_files_by_the_names_of_their_tensors(net, tmp_path):
 
 def test_reads_programs_by_their_layers_and_scripts_as_a_whole(net, tmp_path):
     _fill(net.hidden.weight[0, 0], float("nan"))
-    torch.export.save(torch.export.export(net, (ROWS,)), tmp_path / "net.pt2")
+    torch.export.save(torch.export.export(net, (), {"image": ROWS}), tmp_path / "net.pt2")  # taken by name alone
     program = titrant.check_health(tmp_path / "net.pt2", {"image": ROWS.numpy()})
     live = titrant.check_health(net, ROWS)
+    assert kinds(titrant.check_health(tmp_path / "net.pt2", ROWS)) == kinds(live)
     assert kinds(program) == kinds(live)
     assert {each.layer for each in program.answers if not each.operation} == {
         each.layer for each in live.answers if not each.operation

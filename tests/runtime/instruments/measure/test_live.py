@@ -173,6 +173,7 @@ class Moody:
 
 
 CASES = {
+    "text": (lambda: titrant.measure(net(), "text"), "X683: model: the model takes tensors, and is given a str"),
     "no inputs": (lambda: titrant.measure(net()), "X673: nothing says what the model takes"),
     "two sources": (lambda: titrant.measure(net(), torch.zeros(1, 6), shape=(1, 6)), "X673: inputs and a shape"),
     "one size for batches": (lambda: titrant.measure(net(), torch.zeros(1, 6), batches=4), "X671: batches is 4"),

@@ -52,6 +52,17 @@ def test_releases_and_proves_what_passes_every_gate(judged):
     canonical_json(judgement)
 
 
+def test_weighs_a_live_module_by_the_file_that_is_kept_of_it(judged, tmp_path):
+    from titrant.runtime.backends.torch.module import save_torch
+    from titrant.runtime.operators.model.load import ModelLoadParams, load_torch
+
+    params = ModelLoadParams(factory="titrant.recipes.models:TabularNet", args={"features": 4, "classes": 2})
+    model, _ = load_torch(params, seed=0)
+    save_torch(model, tmp_path)
+    (result,) = judged([SIZE], model=model)["judgement"]["results"]
+    assert result["estimate"] == (tmp_path / "model.safetensors").stat().st_size
+
+
 def test_lets_a_good_estimate_through_unless_proof_is_required(judged):
     for require, released in (("evidence", True), ("proof", False)):
         judgement = judged([RETENTION, KEPT], require=require)["judgement"]
