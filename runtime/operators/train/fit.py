@@ -21,6 +21,7 @@ from titrant.runtime.cost.forward import (
 )
 from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
@@ -256,6 +257,10 @@ def _in_processes(
     from titrant.runtime.training.processes.ranked_task import step_seconds
     from titrant.runtime.training.rate_sweep import find_learning_rate
 
+    if not all(model.source_digest for model in (given[0], *(() if teaching is None else (teaching.teacher,)))):
+        message = "several processes build a model from its factory, and this module lives in one process"
+        advice = "train it in one, or start your own script with torchrun and use titrant.distributed there"
+        raise StepError(Diagnostic("X616", message, help=advice))
     sweep, taught = None, None if teaching is None else teaching.taught
     with (
         fixed_settings(context.threads, seed, deterministic=params.deterministic),

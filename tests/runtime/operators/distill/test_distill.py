@@ -323,3 +323,11 @@ def test_learns_in_two_processes_what_it_learns_in_one(torch_model, roles, apply
     assert two.measurements["start_tuning_loss"] == one.measurements["start_tuning_loss"]
     for name, value in two.outputs["model"].module.state_dict().items():
         torch.testing.assert_close(value, one.outputs["model"].module.state_dict()[name], atol=1e-5, rtol=1e-4)
+
+
+def test_sends_no_module_that_lives_here_alone_to_other_processes(torch_model, roles, apply):
+    student, teacher = torch_model("Stack", 5, widths=[5, 4, 2]), torch_model("Stack", 5, widths=[5, 12, 2])
+    for ours in ({"model": student}, {"teacher": teacher}):
+        live = {name: dataclasses.replace(model, source_digest="") for name, model in ours.items()}
+        with pytest.raises(StepError, match="X616: several processes build a model from its factory"):
+            apply("distill.fit", {"model": student, "teacher": teacher, **live, **roles()}, {"processes": 2})
