@@ -30,8 +30,11 @@ WRITES_NO_BYTECODE = sys.dont_write_bytecode
 
 
 def pytest_configure():
-    """Let pytest keep what it makes of the tests' files for the next time: it takes ten seconds of every worker."""
+    """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    # What a shell starts in the background ignores it, and so would every process that tests interrupt.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
