@@ -9,6 +9,7 @@ from titrant.runtime.contract.statistics.paired_runs import BUSY, TimedRuns, com
 from titrant.runtime.instruments.refused.numbers import check_whole
 from titrant.runtime.machine.turns import PERCENTILES, Runs, cpu_tells, percentiles
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.values.units import format_size, format_time
 
 # Both bounds of an interval hold together at this confidence.
 CONFIDENCE = 0.95
@@ -102,6 +103,14 @@ class BatchTimes:
     samples: tuple[float, ...] = field(default=(), repr=False)
     cpu_samples: tuple[float, ...] = field(default=(), repr=False)
 
+    def __str__(self) -> str:
+        """Say in a line what a typical run took, with its interval, and how much work that is."""
+        p50, p95, p99 = (format_time(figure.estimate) for figure in (self.p50, self.p95, self.p99))
+        bounds = " to ".join("…" if bound is None else format_time(bound) for bound in (self.p50.lower, self.p50.upper))
+        rate = f"{self.cases_per_second.estimate:,.0f} cases/s"
+        faster = "" if self.against_first is None else f", {self.against_first.factor:.2f}× as fast as the first"
+        return f"batch {self.batch}: p50 {p50} ({bounds}), p95 {p95}, p99 {p99}, {rate}, {self.runs} runs{faster}"
+
 
 @dataclass(frozen=True)
 class ModelTimes:
@@ -127,6 +136,13 @@ class ModelTimes:
     def at(self, batch: int) -> BatchTimes:
         """Return the figures at one batch size; KeyError for one that was not timed."""
         return {times.batch: times for times in self.times}[batch]
+
+    def __str__(self) -> str:
+        """Say what was timed, then a line for each batch size, then what to bear in mind."""
+        size = "" if self.size_bytes is None else f", {format_size(self.size_bytes)}"
+        peak = "" if self.peak_bytes is None else f", {format_size(self.peak_bytes)} of memory at most"
+        head = f"{self.name}: {self.artifact}, {self.form} on {self.device}{size}{peak}"
+        return "\n".join((head, *(f"  {times}" for times in self.times), *(f"  {note}" for note in self.notes)))
 
 
 @dataclass(frozen=True)
@@ -156,6 +172,10 @@ class SideBySide:
     def batches(self) -> tuple[int, ...]:
         """The batch sizes that were timed."""
         return tuple(times.batch for times in self.models[0].times)
+
+    def __str__(self) -> str:
+        """Say of each model what it took; `Benchmark.report` lays the same out as tables."""
+        return "\n".join((*map(str, self.models), *self.notes))
 
 
 def batch_times(

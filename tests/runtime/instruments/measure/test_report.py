@@ -53,6 +53,14 @@ def test_writes_what_was_timed_and_what_it_took():
     assert text_of(timed([2e-3] * 60)) + "\n" == GOLDEN
 
 
+def test_prints_in_a_line_a_batch():
+    assert str(timed([2e-3] * 60, notes=("the machine was busy",)).models[1]) == (
+        "int8: out/int8.onnx, an ONNX file on cpu, 2.0 KiB\n"
+        "  batch 1: p50 4 ms (4 ms to 4 ms), p95 4 ms, p99 4 ms, 250 cases/s, 60 runs, 0.50× as fast as the first\n"
+        "  the machine was busy"
+    )
+
+
 @settings(max_examples=12)
 @given(
     st.lists(st.floats(1e-8, 1e4), min_size=1, max_size=5),
