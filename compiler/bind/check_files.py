@@ -201,13 +201,13 @@ def _near(file: File) -> str:
 
 
 def _names(folder: File, *, folders: bool = False) -> list[str]:
+    """List what a path of a recipe may mean: no hidden names, and not what Python keeps of modules."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return []
-    return [
-        entry.name for entry in entries[:1000] if not entry.name.startswith(".") and (entry.is_dir() or not folders)
-    ]
+    shown = (entry for entry in entries[:1000] if not entry.name.startswith((".", "__pycache__")))
+    return [entry.name for entry in shown if entry.is_dir() or not folders]
 
 
 def own_paths(value: dict[str, Any], parsed: ParsedRecipe) -> dict[str, Any]:
