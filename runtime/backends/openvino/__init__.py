@@ -109,10 +109,10 @@ def _device_unmet(device: str, hardware: Hardware) -> Unmet | None:
 
 
 def _details() -> dict[str, str | None]:
-    from titrant.runtime.backends.openvino.library import openvino
+    from titrant.runtime.backends.openvino.library import core
 
-    core = openvino.Core()
-    named = {device: core.get_property(device, "FULL_DEVICE_NAME") for device in core.available_devices}
+    devices = core().available_devices
+    named = {device: core().get_property(device, "FULL_DEVICE_NAME") for device in devices}
     return {"devices": ", ".join(f"{device} ({name})" for device, name in named.items())}
 
 

@@ -6,6 +6,7 @@ module first.
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,19 @@ DEVICE = "CPU"
 _AGAIN = "the file is damaged, or newer than this OpenVINO: export it again, or upgrade openvino"
 
 
+@cache
+def core() -> openvino.Core:
+    """Return the one core of this process, which is never freed.
+
+    Where a processor has AMX, each core gives the thread a stack for signals and takes it away when it is freed, and
+    with two of them the thread may be left with the one that is gone: the next signal, Ctrl+C too, ends the process.
+    """
+    return openvino.Core()
+
+
 def read_graph(file: Path) -> openvino.Model:
     """Read a graph; RuntimeError where OpenVINO cannot."""
-    return openvino.Core().read_model(file)
+    return core().read_model(file)
 
 
 def simplify(graph: openvino.Model) -> None:
@@ -46,7 +57,7 @@ def compiled(
     """
     chosen = {**properties(precision, threads), **({"PERF_COUNT": True} if counting else {})}
     try:
-        return openvino.Core().compile_model(graph, DEVICE, chosen)
+        return core().compile_model(graph, DEVICE, chosen)
     except RuntimeError as error:
         raise unloadable(name, reason(error)) from None
 

@@ -102,7 +102,6 @@ print(signal.set_wakeup_fd(-1) == writes)
 
 
 def test_passes_on_a_signal_to_whoever_listened_before(warm, tmp_path):
-    """In a process of its own: one in which every engine was loaded may not survive a signal."""
     done = warm("-c", SIGNALED, cwd=tmp_path, env={})
     assert (done.stdout, done.stderr) == ("True\n", "")
 

@@ -1,6 +1,8 @@
 """OpenVINO runs what was judged: in f32 unless the file says otherwise, from bytes that the model alone decides."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from titrant.compiler.machine.detect import detect_identity
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.openvino.convert import converted, write_ir
 from titrant.runtime.backends.openvino.ir import IrModel, tensors
-from titrant.runtime.backends.openvino.library import openvino
+from titrant.runtime.backends.openvino.library import compiled, openvino, read_graph
 from titrant.runtime.backends.openvino.session import open_session
 from titrant.runtime.operators.quantize.openvino_bf16 import NATIVE
 from titrant.runtime.values import OnnxModel
@@ -313,3 +315,18 @@ def _environment(home: Path):
     import os
 
     return {**os.environ, "HOME": str(home)}
+
+
+def test_survives_a_signal_after_graphs_were_freed(tmp_path):
+    """Each core of OpenVINO's gives the thread a stack for signals where there is AMX, and takes it away."""
+    exported(nn.Linear(3, 2), tmp_path, {"x": torch.zeros(1, 3)}, ["y"])
+    graph = read_graph(tmp_path / "source.onnx")
+    first, second = (compiled(graph, "a graph", precision="f32", threads=1) for _ in range(2))
+    del first
+    del second
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
+        signal.raise_signal(signal.SIGUSR1)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
