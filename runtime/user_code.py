@@ -242,15 +242,13 @@ def _forks() -> _Forks:
 
 def call_in_parent(work: Callable[[], Returned]) -> Returned:
     """Call the user's function; a copy of this process that comes back from it, by a fork in it, ends here."""
-    process = os.getpid()
+    process, code = os.getpid(), 1
     try:
         answer = work()
-    except BaseException:
+        code = 0
+    finally:
         if os.getpid() != process:
-            os._exit(1)
-        raise
-    if os.getpid() != process:
-        os._exit(0)  # the child of a fork: only its parent goes on
+            os._exit(code)  # the child of a fork: only its parent goes on
     return answer
 
 

@@ -1,8 +1,10 @@
 """The recipe's own code, called."""
 
+import os
+
 import pytest
 
-from titrant.runtime.user_code import call, reason_of
+from titrant.runtime.user_code import call, call_in_parent, reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -27,3 +29,17 @@ def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():
 
 def test_calls_a_function_whose_arguments_have_any_names():
     assert call("it", lambda what, function, args: (what, function, args), what=1, function=2, args=3) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("raises", "code"), [(False, 0), (True, 1)])
+def test_ends_a_copy_of_the_process_that_comes_back(raises, code):
+    children = []
+
+    def fork():
+        if pid := os.fork():
+            children.append(pid)
+        elif raises:
+            raise ValueError("in the copy")
+
+    call_in_parent(fork)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == code
