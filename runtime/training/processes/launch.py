@@ -16,6 +16,8 @@ from titrant.schema.values.canonical import plain
 
 REQUEST, NOTES = "request.json", "notes.jsonl"
 _LOOKS_SECONDS, _GRACE_SECONDS = 0.05, 2.0
+# A rank that lost another may be seen to end before that other is.
+_CAUSE_SECONDS = 1.0
 # What a rank runs; where its request says.
 _RANK = "import sys; from titrant.runtime.training.processes.launch import rank_main; rank_main(sys.argv[1])"
 
@@ -47,11 +49,8 @@ def run_ranks(size: int, folder: Path, request: Mapping[str, Any], note: Callabl
         while True:
             codes = [process.poll() for process in ranks]
             read = _hand_on(folder, read, note)
-            dead = [rank for rank, code in enumerate(codes) if code]
-            if dead:
-                # One that lost the others knows no more than that.
-                rank = next((rank for rank in dead if _error_of(folder, rank).exists()), dead[0])
-                raise _died(folder, rank, size, codes[rank] or 0)
+            if any(codes):
+                raise _died(folder, *_cause(folder, ranks), size)
             if all(code == 0 for code in codes):
                 return
             time.sleep(_LOOKS_SECONDS)
@@ -108,7 +107,24 @@ def _error_of(folder: Path, rank: int) -> Path:
     return folder / f"error-{rank}.json"
 
 
-def _died(folder: Path, rank: int, size: int, code: int) -> StepError:
+def _cause(folder: Path, ranks: list[subprocess.Popen[bytes]]) -> tuple[int, int]:
+    """Return the rank whose end was the cause of the others', and its exit code, once one of them has ended ill.
+
+    One that left an error, or that a signal ended, knows more than one that only lost the others: waited for shortly.
+    """
+    until = time.monotonic() + _CAUSE_SECONDS
+    while True:
+        dead = [(rank, code) for rank, process in enumerate(ranks) if (code := process.poll())]
+        for told in (lambda rank, _: _error_of(folder, rank).exists(), lambda _, code: code < 0):
+            for rank, code in dead:
+                if told(rank, code):
+                    return rank, code
+        if len(dead) == len(ranks) or time.monotonic() > until:
+            return dead[0]
+        time.sleep(_LOOKS_SECONDS)
+
+
+def _died(folder: Path, rank: int, code: int, size: int) -> StepError:
     """Return the error that a rank ended with, or what is known of a process that left none."""
     if _error_of(folder, rank).exists():
         raise_answer(json.loads(_error_of(folder, rank).read_text("utf-8")))

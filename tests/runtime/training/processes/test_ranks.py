@@ -13,6 +13,7 @@ import torch  # noqa: TID253 - its very subject
 
 import titrant
 from titrant.runtime.training.loop import train
+from titrant.runtime.training.processes import launch
 from titrant.runtime.training.processes.launch import run_ranks
 from titrant.runtime.training.processes.ranked_task import shared_group
 from titrant.runtime.training.processes.ranks import Ranks, rank_seed
@@ -182,6 +183,19 @@ def test_ends_them_all_when_one_dies_and_names_it(work):
     for rank in range(2):
         with pytest.raises(ProcessLookupError):
             os.kill(int((folder / f"pid-{rank}").read_text()), 0)
+
+
+def test_names_the_one_that_a_signal_ended_though_the_one_that_lost_it_ended_first(tmp_path, monkeypatch):
+    ends = """
+import os, signal, time
+if os.environ["RANK"] == "0":
+    os._exit(1)
+time.sleep(0.3)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    monkeypatch.setattr(launch, "_RANK", ends)
+    with pytest.raises(StepError, match="rank 1 of 2 ended by signal 9"):
+        run_ranks(2, tmp_path, {}, lambda _: None)
 
 
 def test_is_alone_where_nobody_started_several(monkeypatch):
