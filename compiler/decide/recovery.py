@@ -16,7 +16,7 @@ from titrant.runtime.catalog import LEAVE, full_params, method_operator
 from titrant.schema.cost import Unmet
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import ModelFacts
-from titrant.schema.plan import Decision, Rejected
+from titrant.schema.plan import ONLY_TRAINED, ROUNDED, Decision, Rejected
 from titrant.schema.recipe.recipe import Recipe
 
 _FIT, _DISTILL, _ROUNDED, _CHECK = "train.fit", "distill.fit", "train.quantization_aware", "validate.reduced"
@@ -222,10 +222,10 @@ def _trained(question: Question, base: Chain) -> tuple[Chain, ...]:
     steps = tuple(step for step in base.before if step.name not in (RECOVERY, CHECK))
     checks = tuple(step for step in base.before if step.name == CHECK)
     rounded = ReductionStep(_ROUNDED, _rounded_params(question, base), "int8 is imitated while it is trained", RECOVERY)
-    chains = [replace(base, id=f"{base.id}.qat", before=(*steps, rounded, *checks), mends=base.id)]
+    chains = [replace(base, id=base.id + ROUNDED, before=(*steps, rounded, *checks), mends=base.id)]
     if question.settled.recovery is None:
         plain = ReductionStep(_FIT, _plain_params(question), "the same training without imitating int8", RECOVERY)
-        chains.insert(0, replace(base, id=f"{base.id}.fine_tuned", before=(plain,), mends=base.id))
+        chains.insert(0, replace(base, id=base.id + ONLY_TRAINED, before=(plain,), mends=base.id))
     return tuple(chains)
 
 

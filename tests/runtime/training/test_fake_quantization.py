@@ -26,7 +26,6 @@ BOUND = st.floats(0, 100, width=32)
 @pytest.fixture(scope="module")
 def rounded_by_engine():
     """Round an array as onnxruntime does, by QuantizeLinear and DequantizeLinear over the first axis or none."""
-    import onnx
     import onnxruntime
     from onnx import TensorProto, helper
 
