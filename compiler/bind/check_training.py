@@ -109,9 +109,11 @@ def rounding_fits(given: CheckInput) -> Iterator[Finding]:
     if method == "none":
         message = "int8 would be imitated in training, and `quantization.method` is none: nothing is quantized after it"
         yield given.finding("R247", _ROUNDING, message, "take it out, or leave `quantization.method` out", part="key")
-    elif method != "auto" and method not in _imitated():
+    elif method != "auto" and method not in imitated_methods():
         message = f"training imitates int8 with ranges that are fixed beforehand, and `{method}` is not such a method"
-        yield given.finding("R248", _ROUNDING, message, f"name {' or '.join(_imitated())}, or take it out", part="key")
+        yield given.finding(
+            "R248", _ROUNDING, message, f"name {' or '.join(imitated_methods())}, or take it out", part="key"
+        )
     if train.distributed is not None:
         message = "`quantization_aware` finds the ranges of activations in one process"
         path = ("train", "distributed")
@@ -133,8 +135,8 @@ def rounding_fits(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R251", _ROUNDING, message, "write `sparsity` or `blocks` under `pruning`", part="key")
 
 
-def _imitated() -> list[str]:
-    """List the methods that a training can imitate."""
+def imitated_methods() -> list[str]:
+    """List the methods that a training can imitate: int8, with ranges that are fixed beforehand."""
     names = catalog.quantization_methods()
     methods = ((name, catalog.get(catalog.method_operator(name)).method) for name in names)
     return [name for name, method in methods if method is not None and method.fake_quantization is not None]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from titrant.compiler.bind.check_reduction import GRADUAL
+from titrant.compiler.bind.check_training import imitated_methods
 from titrant.compiler.decide.levels import is_medical, safeguard
 from titrant.compiler.decide.methods import without_calibration
 from titrant.compiler.decide.reductions import CHECK, MOST_MEDICAL, RECOVERY, reduced_facts
@@ -23,6 +24,7 @@ _FIT, _DISTILL, _ROUNDED, _CHECK = "train.fit", "distill.fit", "train.quantizati
 # The output of a reduction that leaves weights in place and sets them to 0.
 MASKED = "masked"
 _TAUGHT = ("reduction", "distillation")
+_ROUNDING = ("train", "quantization_aware")
 
 
 def student(question: Question) -> RuleAnswer:
@@ -160,25 +162,44 @@ def quantization_aware(question: Question) -> RuleAnswer:
         return RuleAnswer(chains)
     against = {base.id: next(_against_rounding(question, base), None) for base in bases}
     added = {base.id: _trained(question, base) for base in bases if against[base.id] is None}
-    rejected = tuple(
-        Rejected(name, unmet.cause, unmet.remedy, unmet.unasked) for name, unmet in against.items() if unmet is not None
-    )
-    path = ("train", "quantization_aware")
-    if not added:
-        reasons = "; ".join(f"{item.value}: {item.reason}" for item in rejected) or "no candidate is quantized"
-        where = question.bound.parsed.source.place(path, "value")
-        raise InfeasibleError(Diagnostic("P061", f"quantization-aware training cannot be done here: {reasons}", where))
+    omitted = {name: left for name, left in question.left_out.items() if _is_imitated(name)}
+    if not added and not omitted:
+        raise InfeasibleError(_nothing_imitated(question, against))
+    rejected = [
+        *(Rejected(name, unmet.cause, unmet.remedy, unmet.unasked) for name, unmet in against.items() if unmet),
+        *(Rejected(name, left.because) for name, left in omitted.items()),
+    ]
+    trained = [chain.id for chains in added.values() for chain in chains if chain.id not in omitted]
     line = decision(
         question,
-        ".".join(path),
+        ".".join(_ROUNDING),
         "quantization_aware.auto" if asked == "auto" else "quantization_aware.written",
         asked="auto" if asked == "auto" else "true",
-        chosen=", ".join(chain.id for trained in added.values() for chain in trained),
+        chosen=", ".join(trained) or "none",
         because="where it loses too much on tuning rows" if asked == "auto" else "the recipe says so",
-        path=path,
-        rejected=rejected,
+        path=_ROUNDING,
+        rejected=tuple(rejected),
     )
     return RuleAnswer(_with_trained(question, added), (line,))
+
+
+def _is_imitated(chain: str) -> bool:
+    """Whether a candidate, by its id, is one that can be trained for, or is trained so."""
+    own = chain.rpartition("+")[2]
+    return any(own == name or own in (name + ONLY_TRAINED, name + ROUNDED) for name in imitated_methods())
+
+
+def _nothing_imitated(question: Question, against: Mapping[str, Unmet | None]) -> Diagnostic:
+    where = question.bound.parsed.source.place(_ROUNDING, "value")
+    names = " or ".join(imitated_methods())
+    unfit = {name: unmet for name, unmet in against.items() if unmet and not unmet.unasked}
+    if unfit:
+        message = "; ".join(f"{name}: {unmet.cause}" for name, unmet in unfit.items())
+        advice = "; ".join(dict.fromkeys(unmet.remedy for unmet in unfit.values()))
+        return Diagnostic("P061", f"quantization-aware training cannot be done here: {message}", where, advice)
+    made = f"there are {', '.join(against)}" if against else "no candidate is quantized"
+    message = f"quantization-aware training is for candidates of {names}, and {made}"
+    return Diagnostic("P061", message, where, "let one be made: by its bits, engine and format, or by its name")
 
 
 def asks_rounding(recipe: Recipe) -> bool | Literal["auto"]:

@@ -132,8 +132,27 @@ def test_refuses_a_plan_in_which_nothing_can_be_trained_so():
     with pytest.raises(InfeasibleError) as refused:
         plan_of("train.quantization_aware=true", "export=[{format: torchscript}]", "level=balanced")
     (diagnostic,) = refused.value.diagnostics
-    assert (diagnostic.code, diagnostic.where.line) == ("P061", 1)
-    assert diagnostic.message.startswith("quantization-aware training cannot be done here: torch.dynamic: ")
+    assert diagnostic.code == "P061"
+    assert diagnostic.message == (
+        "quantization-aware training is for candidates of openvino.ptq or ort.static or torchao.pt2e, and there are "
+        "torch.dynamic"
+    )
     attention = replace(MODEL, layers=(Layer("inner", "MultiheadAttention", 496, 1984, (16, 30), dtype="float32"),))
     with pytest.raises(InfeasibleError, match="no linear layer and no convolution that could be trained rounded"):
         plan_of("train.quantization_aware=true", *STATIC, model=attention)
+
+
+def test_makes_the_calibrated_candidate_first_where_the_search_has_room_for_few():
+    changes = ("train.quantization_aware=true", "level=balanced", "export=[{format: onnx}]")
+    made, lines = [], []
+    for count in (1, 2, 3, 4):
+        plan = plan_of(*changes, f"search.budget.evaluations={count}")
+        made.append([item.id for item in plan.candidates if item.method == "ort.static" and not item.mends])
+        lines.append(said(plan, "train.quantization_aware"))
+    assert made == [
+        [], ["ort.static"], ["ort.static", "ort.static.qat"], ["ort.static", "ort.static.fine_tuned", "ort.static.qat"]
+    ]  # fmt: skip
+    assert [line.chosen for line in lines] == [
+        "none", "none", "ort.static.qat", "ort.static.fine_tuned, ort.static.qat"
+    ]  # fmt: skip
+    assert "ort.static.fine_tuned" in {item.value for item in lines[2].rejected}
