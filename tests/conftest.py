@@ -32,6 +32,7 @@ WRITES_NO_BYTECODE = sys.dont_write_bytecode
 def pytest_configure():
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,6 +49,8 @@ def pytest_collection_finish():
     sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # as every command has it
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
