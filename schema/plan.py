@@ -372,6 +372,9 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
 MENDING_STAGE = "search"
 ASKED = (MENDING_STAGE, "judge", OBSERVING_STAGE)
 
+# What a candidate is called after that was trained like another, and after that was trained with int8 imitated.
+ONLY_TRAINED, ROUNDED = ".fine_tuned", ".qat"
+
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"
 # The operator that puts a file's weights beside it.
