@@ -270,10 +270,13 @@ def identity(plan: Plan) -> dict[str, Any]:
 
 
 _FILE_KEYS = {"path", "digest"}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 def without_paths(value: Any) -> Any:
     """Replace every {"path", "digest"} by its digest, so that moving or renaming a file changes nothing."""
+    if type(value) in _SCALARS:  # most are: a plan is gone through several times
+        return value
     if is_file(value):
         return {"digest": value["digest"]}
     if isinstance(value, Mapping):

@@ -3,11 +3,13 @@
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +25,9 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
+# g++ takes ten seconds for the frame around the kernels of each package that AOTInductor compiles, and half of them so.
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
+
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 
@@ -32,6 +37,7 @@ WRITES_NO_BYTECODE = sys.dont_write_bytecode
 def pytest_configure():
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,6 +54,8 @@ def pytest_collection_finish():
     sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # as every command has it
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +74,22 @@ def _no_power_cuts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+_FOLDERS = Counter()
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """Return an empty folder of the test's own, under the name that pytest gives it.
+
+    For a free number pytest goes through the folders of all tests before: 5 ms each time, where there are thousands.
+    """
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}{_FOLDERS[name.lower()]}"
+    _FOLDERS[name.lower()] += 1
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 OWN = Path(SOURCE) / "titrant"
@@ -199,14 +223,27 @@ def session_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shipped(session_folder, warm):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
-    place = session_folder / "shipped"
+    return _ran(session_folder / "shipped", Path(__file__).parents[1], "breast_cancer", warm)
+
+
+@pytest.fixture(scope="session")
+def shipped_masks(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the recipe of masks ran as well."""
+    return _ran(session_folder / "shipped_masks", shipped, "digit_masks", warm)
+
+
+def _ran(place, start, recipe, warm):
+    """Copy the recipes, and the home, of another folder, and run one of them there; where nobody did so already."""
     with FileLock(f"{place}.lock"):
         if not place.exists():
-            making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
-            home = {"TITRANT_HOME": str(making.parent / "home")}
-            done = warm("-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml", cwd=making.parent, env=home)
+            making = place.with_name(f"{place.name}_making")
+            for name in ("recipes", "home"):
+                if (start / name).exists():
+                    shutil.copytree(start / name, making / name)
+            home = {"TITRANT_HOME": str(making / "home")}
+            done = warm("-m", "titrant", "run", "-q", f"recipes/{recipe}.yaml", cwd=making, env=home)
             assert done.returncode == 0, done.stdout + done.stderr
-            making.parent.rename(place)
+            making.rename(place)
     return place
 
 

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
 LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
+# Where a batch size is shown only: the median has a narrow interval, and no tail is bounded.
+SHOWN_RUNS = 20
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
-# Of `seconds`, for a batch size at which nothing is chosen or judged.
+# Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
 # What libraries say when the machine is short of something: no property of the model, and gone another time.
 _SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
@@ -55,15 +57,17 @@ class LatencyParams(Params):
     batches: tuple[int, ...] = Field((1, 8, 32), strict=False, min_length=1, description="batch sizes to time")
     compared: int | None = Field(None, ge=1, description="batch size at which models are compared; none: the smallest")
     iterations: int | None = Field(
-        None, ge=1, description="timed runs of every model at every batch size; none: 59 to 500, as `seconds` allows"
+        None,
+        ge=1,
+        description="timed runs of every model at every batch size; none: 59 to 500 where models are compared, "
+        "20 to 500 elsewhere, as `seconds` allows",
     )
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
     warmup: int = Field(5, ge=0, description="runs before the clock counts")
     seconds: float = Field(
-        1.0, gt=0,
-        description="time for the batch size compared, shared by the models, a quarter for others; 59 runs come first",
-    )  # fmt: skip
+        1.0, gt=0, description="time for the batch size compared, a quarter for others, after the least runs of each"
+    )
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
     columned: tuple[str, ...] = Field(
@@ -126,13 +130,23 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
 
 def _runs(params: LatencyParams, size: int, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
-    return max(LEAST_RUNS, min(MOST_RUNS, int(_seconds_for(params, size) / turn) + 1))
+    return max(_least(params, size), min(MOST_RUNS, int(_seconds_for(params, size) / turn) + 1))
+
+
+def _least(params: Any, size: int) -> int:
+    """Return how many runs come first, whatever they take."""
+    return LEAST_RUNS if _is_compared(params, size) else SHOWN_RUNS
 
 
 def _seconds_for(params: Any, size: int) -> float:
-    """Return the time for a batch size: most for the one by which models are chosen, the others are shown only."""
+    """Return the time for a batch size: most for the one by which models are chosen."""
     seconds: float = params.seconds
-    return seconds if size == (params.compared or min(params.batches)) else seconds * _SHOWN_SHARE
+    return seconds if _is_compared(params, size) else seconds * _SHOWN_SHARE
+
+
+def _is_compared(params: Any, size: int) -> bool:
+    """Whether models are chosen or judged at a batch size; the others are shown only."""
+    return bool(size == (params.compared or min(params.batches)))
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -143,7 +157,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=7,
+    version=8,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -176,8 +190,8 @@ def profile_latency(
                 it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
-    Cost:       `seconds` and a quarter of it for each further batch size, or 59 runs of each model if those take longer
-                (two minutes at most)
+    Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 20 runs of each model if those take
+                longer (two minutes at most)
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -338,7 +352,7 @@ def _take_turns(race: Race, batches: Mapping[str, Any], runs: Mapping[str, Runs]
 
 
 def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
-    if count * params.blocks < LEAST_RUNS:
+    if count * params.blocks < _least(params, size):
         return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
     return elapsed > _seconds_for(params, size) / params.blocks
 
