@@ -1,4 +1,4 @@
-"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves requests.
+"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` listens for who asks.
 
 Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
 is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import socket
 import subprocess
 import sys
@@ -152,6 +153,29 @@ def serve(asked):
         asked.send(json.dumps(answer).encode())
 
 
+def listen(listens):
+    """Let a copy of this process answer whoever connects, for as long as whoever started this one is there.
+
+    That it is, its end of standard input says.
+    """
+    while True:
+        ready, _, _ = select.select([listens, sys.stdin], [], [])
+        if listens not in ready:
+            break
+        asked, _ = listens.accept()
+        if os.fork() == 0:
+            listens.close()
+            with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+                os.dup2(nothing.fileno(), 0)
+            serve(asked)
+            os._exit(0)
+        asked.close()
+    listens.close()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+
+
 def waited(process, seconds):
     """Return the exit code of a process, or None where it goes on for longer."""
     end = None if seconds is None else time.monotonic() + seconds
@@ -235,4 +259,4 @@ if __name__ == "__main__":
     os.fsync = lambda file: None  # as in the tests' own process
     gc.collect()
     gc.freeze()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    listen(socket.socket(fileno=int(sys.argv[1])))
