@@ -59,8 +59,6 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
     # To try which vector instructions g++ compiles takes it a quarter of a minute on a machine that never did.
     os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
-    # Nor is what calls the kernels worth the time to be made quick for.
-    os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
 
 
 @pytest.fixture(scope="session", autouse=True)
