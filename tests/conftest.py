@@ -98,22 +98,24 @@ class Warm:
     def __init__(self, place, shared):
         self._place, self._shared, self._server, self._socket = place, shared, None, None
 
-    def __call__(self, *arguments, cwd, env, timeout=600):
-        """Run a module or a script to its end."""
+    def __call__(self, *arguments, cwd, env, timeout=600, starts=2):
+        """Run a module or a script to its end; of the processes that it starts so many begin as it does."""
         files = [self._place / "out", self._place / "err"]
         with files[0].open("wb") as out, files[1].open("wb") as err:
             environment = {**os.environ, "PYTHONPATH": self._path, "CI": "true", **env}
             process = self.start(
-                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err
+                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err, starts=starts
             )
             code = process.wait(timeout)
         return subprocess.CompletedProcess(arguments, code, *(file.read_text("utf-8") for file in files))
 
-    def start(self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False):
+    def start(
+        self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False, starts=2
+    ):
         """Start a process as `subprocess.Popen` does, without input."""
         request = {
             "options": arguments[1:], "folder": str(cwd or Path.cwd()), "environment": dict(env), "passed": pass_fds,
-            "session": start_new_session,
+            "session": start_new_session, "starts": starts,
         }  # fmt: skip
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             ends = nothing, stdout, stdout if stderr == subprocess.STDOUT else stderr

@@ -2,13 +2,13 @@
 
 Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
 is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
-are the first two that it starts itself, as its worker, from what it was at its beginning: no code of a user's, no
+are the first few that it starts itself, as its worker, from what it was at its beginning: no code of a user's, no
 thread, no session. What a test says of how a process starts, of what it loads, of signals or of Python's own options
 needs `subprocess`.
 
-A request is JSON: {"options", "folder", "environment", "session", "passed"}, with three streams and the descriptors
-that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the exit code, or
-by null where it takes longer.
+A request is JSON: {"options", "folder", "environment", "session", "passed", "starts"}, with three streams and the
+descriptors that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the
+exit code, or by null where it takes longer. "starts" says how many of its own processes are ready before it begins.
 """
 
 import atexit
@@ -30,6 +30,7 @@ from pathlib import Path
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
+STARTS = 2
 
 
 class Spare:
@@ -69,7 +70,7 @@ class Started(subprocess.Popen):
         inputs = [own if given == -1 else given for own, given in enumerate((streams[0], streams[3], streams[5]))]
         request = {
             "options": options[1:], "folder": os.fspath(folder or Path.cwd()), "passed": passed, "session": others[20],
-            "environment": dict(os.environ if environment is None else environment),
+            "environment": dict(os.environ if environment is None else environment), "starts": STARTS,
         }  # fmt: skip
         spare.be(request, [*inputs, *passed])
         self.pid = spare.pid
@@ -117,7 +118,7 @@ def become(asked):
     given = [Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = list(dict.fromkeys([*map(str, (*first, *given)), *PATH]))
     importlib.invalidate_caches()
-    Started.spares = [] if isolated else [Spare(), Spare()]  # a worker starts none
+    Started.spares = [] if isolated else [Spare() for _ in range(request["starts"])]  # a worker starts none
     if module:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     elif code:
@@ -221,7 +222,7 @@ def build_classes():
 
 
 def hasten_timing():
-    """Let a run time its models for a third of the time, and hardly pause between blocks of runs.
+    """Let a run time its models for an eighth of the time, and hardly pause between blocks of runs.
 
     That is a third of what a small run takes. As many runs come first as ever, and as many blocks; what more of them
     tell is no test's subject here: `tests/runtime/operators/profile` has the operator as it is.
@@ -229,7 +230,7 @@ def hasten_timing():
     from titrant.runtime.operators.profile import latency
 
     whole = latency._seconds_for
-    latency._seconds_for = lambda params, size: whole(params, size) / 3
+    latency._seconds_for = lambda params, size: whole(params, size) / 8
     latency.PAUSE_SECONDS /= 15
 
 
