@@ -138,8 +138,8 @@ HEAVY = (
 class Warm:
     """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others."""
 
-    def __init__(self, place, session_folder):
-        self._place, self._address, self._server, self._socket = place, session_folder / "warm", None, None
+    def __init__(self, place):
+        self._place, self._server, self._socket = place, None, None
 
     def __call__(self, *arguments, cwd, env, timeout=600):
         """Run a module or a script to its end."""
@@ -164,8 +164,8 @@ class Warm:
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
     def ask(self, request, descriptors=()):
-        if self._socket is None:
-            self._connect()
+        if self._server is None:
+            self._serve()
         socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
         return json.loads(self._socket.recv(64))
 
@@ -173,31 +173,19 @@ class Warm:
     def _path(self):
         return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
 
-    def _connect(self):
-        """Connect to the server, which the first of the session's workers that asks for it starts for all of them."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with FileLock(f"{self._address}.lock"):
-            if not self._address.exists() or self._socket.connect_ex(self._address.read_bytes()) != 0:
-                self._serve()
-
     def _serve(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
-            listening.bind(b"")  # the system gives it an address without a file
-            listening.listen()
-            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            self._server = subprocess.Popen(
-                [sys.executable, str(Path(__file__).parent / "warm.py"), str(listening.fileno()), *HEAVY],
-                env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
-                pass_fds=[listening.fileno()], stdin=subprocess.PIPE, cwd=self._place,
-            )  # fmt: skip
-            self._address.write_bytes(listening.getsockname())
-            self._socket.connect(listening.getsockname())
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "warm.py"), str(theirs.fileno()), *HEAVY], cwd=self._place,
+            env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
+            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
 
     def close(self):
-        if self._socket is not None:
-            self._socket.close()
         if self._server is not None:
-            self._server.stdin.close()
+            self._socket.close()
             self._server.wait()
 
 
@@ -227,9 +215,9 @@ class WarmProcess:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory, session_folder):
+def warm(tmp_path_factory):
     """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
-    made = Warm(tmp_path_factory.mktemp("warm"), session_folder)
+    made = Warm(tmp_path_factory.mktemp("warm"))
     yield made
     made.close()
 

@@ -1,4 +1,4 @@
-"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves who connects.
+"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves requests.
 
 Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
 is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
@@ -19,7 +19,6 @@ import importlib
 import json
 import os
 import runpy
-import select
 import socket
 import subprocess
 import sys
@@ -255,12 +254,4 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     join_pages()
-    listening = socket.socket(fileno=int(sys.argv[1]))
-    # The standard input of who started it comes to its end with him.
-    while listening in select.select([listening, 0], [], [])[0]:
-        asked, _ = listening.accept()
-        if os.fork() == 0:
-            listening.close()
-            serve(asked)
-            os._exit(0)
-        asked.close()
+    serve(socket.socket(fileno=int(sys.argv[1])))
