@@ -246,14 +246,27 @@ def session_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shipped(session_folder, warm):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
-    place = session_folder / "shipped"
+    return _ran(session_folder / "shipped", Path(__file__).parents[1], "breast_cancer", warm)
+
+
+@pytest.fixture(scope="session")
+def shipped_masks(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the recipe of masks ran as well."""
+    return _ran(session_folder / "shipped_masks", shipped, "digit_masks", warm)
+
+
+def _ran(place, start, recipe, warm):
+    """Copy the recipes, and the home, of another folder, and run one of them there; where nobody did so already."""
     with FileLock(f"{place}.lock"):
         if not place.exists():
-            making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
-            home = {"TITRANT_HOME": str(making.parent / "home")}
-            done = warm("-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml", cwd=making.parent, env=home)
+            making = place.with_name(f"{place.name}_making")
+            for name in ("recipes", "home"):
+                if (start / name).exists():
+                    shutil.copytree(start / name, making / name)
+            home = {"TITRANT_HOME": str(making / "home")}
+            done = warm("-m", "titrant", "run", "-q", f"recipes/{recipe}.yaml", cwd=making, env=home)
             assert done.returncode == 0, done.stdout + done.stderr
-            making.parent.rename(place)
+            making.rename(place)
     return place
 
 

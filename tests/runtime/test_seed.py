@@ -1,3 +1,5 @@
+import gc
+import importlib
 import os
 import random
 import subprocess
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 import titrant
+from titrant.runtime import seed
 
 DRAW = """
 import sys, titrant
@@ -60,3 +63,16 @@ def test_says_and_sets_what_child_processes_need():
 def test_refuses_what_is_no_seed(seed):
     with pytest.raises(ValueError, match="a seed is a whole number"):
         titrant.set_seed(seed)
+
+
+def test_loads_a_library_without_looking_for_garbage_meanwhile(tmp_path, monkeypatch):
+    (tmp_path / "large_library.py").write_text("import gc\nCOLLECTING = gc.isenabled()\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(seed, "_LIBRARIES", ("large_library",))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(seed.Seeding, "_set", lambda *_: None)
+    seed.Seeding().install()
+    frozen = gc.get_freeze_count()
+    assert importlib.import_module("large_library").COLLECTING is False
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
