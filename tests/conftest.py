@@ -15,8 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.assertion import rewrite
 from filelock import FileLock
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -35,13 +37,34 @@ SOURCE = str(Path(__file__).parents[1] / "src")
 WRITES_NO_BYTECODE = sys.dont_write_bytecode
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    if config.getoption("--hypothesis-profile") is None:
+        # Else it draws from every constant of our own modules that are loaded by then: others in each worker and after
+        # each change of a text. To read them took four seconds of every worker.
+        providers._get_local_constants = lambda: providers._local_constants
     gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session):
+    """Rewrite this worker's share of all tests' assertions before it collects, where nothing kept them yet.
+
+    Workers collect the same files at the same time, so that each would rewrite all of them.
+    """
+    workers = getattr(session.config, "workerinput", None)
+    tests = Path(__file__).parent
+    if workers is None or [Path(name).resolve() for name in session.config.args] != [tests]:
+        return
+    number, state = int(workers["workerid"].removeprefix("gw")), session.config.stash[rewrite.assertstate_key]
+    for file in sorted(tests.rglob("test_*.py"))[number :: workers["workercount"]]:
+        kept = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(file, kept) is None and rewrite.try_makedirs(kept.parent):
+            source, code = rewrite._rewrite_test(file, session.config)
+            rewrite._write_pyc(state, code, source, kept)
 
 
 def pytest_collection_modifyitems(items):
