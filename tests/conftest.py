@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
