@@ -1,4 +1,4 @@
-"""Fit transforms (standardize, normalize, impute, resize, one_hot) in the recipe's order, and apply fitted ones."""
+"""Fit transforms (standardize, impute, one_hot, tokenize, …) in the recipe's order, and apply fitted ones."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from titrant.runtime.data.columns import (
+    check_numeric,
     check_values,
     find,
     flat,
@@ -17,21 +18,23 @@ from titrant.runtime.data.columns import (
     text_refused,
     value_text,
 )
-from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
+from titrant.runtime.data.gaps import apply_impute, as_numbers_if_empty, fit_impute, gap_marks, with_indicators
 from titrant.runtime.data.given import chosen as given_columns
-from titrant.runtime.data.given import given_impute, given_one_hot, given_standardize
+from titrant.runtime.data.given import given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 
 Columns = Mapping[str, np.ndarray]
+# The transform that makes tokens of text.
+TOKENIZE = "tokenize"
 
 
 def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
     """Learn mean and standard deviation: of a column, of each place of a 1-D array, of each channel of an image."""
     arrays: dict[str, np.ndarray] = {}
     for place, (name, column) in enumerate(columns.items()):
-        _check_numeric(name, column, "standardize")
+        check_numeric(name, column, "standardize")
         if step.given:
             continue
         axes = _pooled_axes(column)
@@ -66,7 +69,7 @@ def fit_normalize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fit
         raise RecipeError(Diagnostic("X122", "normalize: std has a 0", help="write numbers above 0"))
     arrays: dict[str, np.ndarray] = {}
     for place, (name, column) in enumerate(columns.items()):
-        _check_numeric(name, column, "normalize")
+        check_numeric(name, column, "normalize")
         for key, values in (("mean", mean), ("spread", std)):
             arrays[f"{place}.{key}"] = _per_channel(values, place, len(columns), name, column)
     return Fitted("normalize", tuple(columns), {"scale": step.scale}, arrays)
@@ -112,60 +115,6 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
             "X122", f"normalize has {len(values)} numbers and {name} {has}", help="write one number, or one a channel"
         )
     )
-
-
-def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
-    if is_text(column):
-        advice = "put `- one_hot` after it, or name `columns`"
-        raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
-    if is_ragged(column):
-        message = f"{transform}: images of {name} differ in size"
-        raise RecipeError(Diagnostic("X122", message, help=f"put `- resize` before `- {transform}`"))
-
-
-def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
-    """Learn one value a column: its median, mean or most frequent value (of text always the most frequent).
-
-    Every column is learned from, since a gap may turn up later in one that has none now. Raises PreconditionError X120
-    for a column without any value.
-    """
-    arrays = {}
-    for place, (name, column) in enumerate(columns.items()):
-        if column.ndim != 1:
-            raise RecipeError(Diagnostic("X122", f"impute: {name} is an array", help="name the `columns` to fill"))
-        if step.given:
-            continue
-        there = column[~missing(column)]
-        if not len(there):
-            message = f"impute: {name} has no value in the rows that it is fitted on"
-            raise PreconditionError(Diagnostic("X120", message, help="leave it out of `data.inputs`"))
-        arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
-    fitted = (
-        given_impute(columns, step)
-        if step.given
-        else Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
-    )
-    marked = indicated(step, columns)
-    return replace(fitted, params={**fitted.params, "indicator": marked}) if marked else fitted
-
-
-def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
-    """Return the column with its gaps filled."""
-    gaps = missing(column)
-    if not gaps.any():
-        return column
-    value = fitted.arrays[str(place)][0]
-    if is_text(column):
-        return np.where(gaps, value, column)
-    return np.where(gaps, value, column.astype(np.float64))
-
-
-def _typical(values: np.ndarray, strategy: str) -> np.generic | float:
-    if strategy == "most_frequent" or is_text(values):
-        distinct, counts = np.unique(values, return_counts=True)
-        frequent: np.generic = distinct[counts.argmax()]
-        return frequent
-    return float(np.median(values)) if strategy == "median" else float(values.mean(dtype=np.float64))
 
 
 def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -244,6 +193,18 @@ def texts(column: np.ndarray) -> np.ndarray:
     return np.array(["" if value != value else value_text(value) for value in distinct.tolist()])[index]  # noqa: PLR0124
 
 
+def _fit_tokenize(columns: Columns, step: TransformStep) -> Fitted:
+    from titrant.runtime.data.text.tokenize import fit_tokenize
+
+    return fit_tokenize(columns, step)
+
+
+def _apply_tokenize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    from titrant.runtime.data.text.tokenize import apply_tokenize
+
+    return apply_tokenize(fitted, place, column)
+
+
 def _numeric(column: np.ndarray) -> bool:
     return not is_text(column) and not is_ragged(column)
 
@@ -270,26 +231,30 @@ TRANSFORMS: Mapping[
     "impute": (fit_impute, apply_impute, _single),
     "one_hot": (fit_one_hot, apply_one_hot, is_text),
     "resize": (fit_resize, apply_resize, _image),
+    TOKENIZE: (_fit_tokenize, _apply_tokenize, is_text),
 }
 
 
 def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
     """Fit each transform on what the earlier ones made of the columns (of train rows)."""
+    from titrant.runtime.data.text.tokenize import as_tokens
+
     working = dict(columns)
     encoded: set[str] = set()
     fitted = []
     for place, step in enumerate(steps):
         fitting, _, takes = TRANSFORMS[step.name]
-        # Columns of zeros and ones that one_hot made are left as they are.
+        # Columns of zeros and ones that one_hot made are left as they are, and so are tokens.
         chosen = {name: column for name, column in working.items() if takes(column) and name not in encoded}
         if step.columns is not None:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
         with _keyed(f"data.transform.{place}.{step.name}"):
-            if step.given:
+            if step.given and step.name != TOKENIZE:
                 chosen = given_columns(step, working, tuple(chosen))
             learned = fitting(chosen, step)
-        encoded |= set(chosen) if step.name == "one_hot" else set()
-        working = _run(learned, working)
+        encoded |= set(chosen) if step.name in ("one_hot", TOKENIZE) else set()
+        # No later transform works on tokens: what they are is not needed yet.
+        working = as_tokens(working, [learned]) if step.name == TOKENIZE else _run(learned, working)
         fitted.append(learned)
     return tuple(fitted)
 
@@ -355,7 +320,7 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
 
 def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
-        advice = "add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+        advice = "add `- one_hot`, or `- tokenize`, to `data.transform`, or leave it out of `data.inputs`"
         raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
     if is_ragged(column):
         raise PreconditionError(Diagnostic("X122", f"images of {name} differ in size", help="add a resize transform"))
