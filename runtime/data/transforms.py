@@ -22,12 +22,11 @@ from titrant.runtime.data.gaps import apply_impute, as_numbers_if_empty, fit_imp
 from titrant.runtime.data.given import chosen as given_columns
 from titrant.runtime.data.given import given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
+from titrant.runtime.data.tokenize import TOKENIZE, apply_tokenize, as_tokens, fit_tokenize
 from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 
 Columns = Mapping[str, np.ndarray]
-# The transform that makes tokens of text.
-TOKENIZE = "tokenize"
 
 
 def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -193,18 +192,6 @@ def texts(column: np.ndarray) -> np.ndarray:
     return np.array(["" if value != value else value_text(value) for value in distinct.tolist()])[index]  # noqa: PLR0124
 
 
-def _fit_tokenize(columns: Columns, step: TransformStep) -> Fitted:
-    from titrant.runtime.data.text.tokenize import fit_tokenize
-
-    return fit_tokenize(columns, step)
-
-
-def _apply_tokenize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
-    from titrant.runtime.data.text.tokenize import apply_tokenize
-
-    return apply_tokenize(fitted, place, column)
-
-
 def _numeric(column: np.ndarray) -> bool:
     return not is_text(column) and not is_ragged(column)
 
@@ -231,14 +218,12 @@ TRANSFORMS: Mapping[
     "impute": (fit_impute, apply_impute, _single),
     "one_hot": (fit_one_hot, apply_one_hot, is_text),
     "resize": (fit_resize, apply_resize, _image),
-    TOKENIZE: (_fit_tokenize, _apply_tokenize, is_text),
+    TOKENIZE: (fit_tokenize, apply_tokenize, is_text),
 }
 
 
 def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
     """Fit each transform on what the earlier ones made of the columns (of train rows)."""
-    from titrant.runtime.data.text.tokenize import as_tokens
-
     working = dict(columns)
     encoded: set[str] = set()
     fitted = []

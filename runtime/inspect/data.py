@@ -15,7 +15,7 @@ from titrant.runtime import catalog
 from titrant.runtime.catalog import load as load_libraries
 from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
-from titrant.runtime.data.shift import shift_note, shifts
+from titrant.runtime.inspect.shift import shift_note, shifts
 from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
 from titrant.runtime.inspect.transforms import describe_transforms, text_notes, unlisted
 from titrant.runtime.operators.data.load import load

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from titrant.runtime.data.content import input_names
 from titrant.runtime.data.elsewhere import Loaded, elsewhere
 from titrant.runtime.data.parameters import InputPartParams, StateParams, TensorParams
-from titrant.runtime.data.text.tokenize import as_tokens
+from titrant.runtime.data.tokenize import as_tokens
 from titrant.runtime.data.wiring import STACKED, ModelInput, Part, Signature, check_names, groups, match, names_in
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.operators.data.transform import classes_of, wire

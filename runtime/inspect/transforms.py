@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from titrant.runtime.data.given import fitted_words
-from titrant.runtime.data.text.tokenize import TOKENIZE, tokenizer_of
 from titrant.runtime.data.text.tokenizers import UNKNOWN
+from titrant.runtime.data.tokenize import TOKENIZE, tokenizer_of
 from titrant.runtime.operators.data.transform import fitting_role
 from titrant.schema.facts import DataFacts, TransformFacts
 from titrant.schema.recipe.transform import CHARACTERS, FITTED

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from titrant.runtime.data.parameters import TextOptions
 from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.files import files_below
@@ -18,15 +17,16 @@ from titrant.schema.values.units import counted, format_size
 TEXT, FILE, FOLDER = "text", "file", "folder"
 HIDDEN = (FILE, FOLDER)
 _SUFFIX = ".txt"
-_AS_IT_SHOWS = TextOptions()
 _BLANK_LINES = re.compile(r"\n[ \t\f\v]*(?:\n[ \t\f\v]*)+")
 # A column of text takes the room of its longest one in every row, four bytes a character.
 _CHARACTER_BYTES, _MOST_BYTES = 4, 2 << 30
 
 
-def read_text(path: str, options: TextOptions = _AS_IT_SHOWS) -> Table:
+def read_text(path: str, *, documents: str | None = None, separator: str | None = None) -> Table:
     """Read the documents of a file, or of every .txt file below a folder, as the column `text`; no document is empty.
 
+    What stands between two `separator` is one, or `documents` says what is: "line", "paragraph" or "file"; else it is
+    found: a file of a folder, in a file what blank lines part, or else a line.
     Of a folder the columns `file` and `folder` say where each stands, as paths within it, "." for the folder itself.
     Raises StepError X608 for what is no text in UTF-8, with its first line that is none, X609 where there is no
     document, X610 for documents that together would fill the memory.
@@ -34,24 +34,25 @@ def read_text(path: str, options: TextOptions = _AS_IT_SHOWS) -> Table:
     place = Path(path)
     if not place.is_dir():
         name = place.name
-        documents, what = _parted(_text(place, name, ""), options)
-        notes = [f"{name} is read as {counted(len(documents), 'document')}: {what}"]
-        return Table({TEXT: _column(documents, name)}, notes=tuple(notes))
+        parts, what = _parted(_text(place, name, ""), documents, separator)
+        notes = [f"{name} is read as {counted(len(parts), 'document')}: {what}"]
+        return Table({TEXT: _column(parts, name)}, notes=tuple(notes))
     files, passed = _files(place)
-    documents, named, empty = [], [], 0
+    texts, named, empty = [], [], 0
     for number, file in enumerate(files, 1):
         name = file.relative_to(place).as_posix()
         # The name of a file may be a person's.
-        parts, _ = _parted(_text(file, f"{place.name}, file {number:,} by name", name), options, whole=True)
-        documents += parts
+        text = _text(file, f"{place.name}, file {number:,} by name", name)
+        parts, _ = _parted(text, documents or "file", separator)
+        texts += parts
         named += [name] * len(parts)
         empty += not parts
     folders = [str(Path(name).parent) for name in named]
-    notes = [f"{place.name} is read as {counted(len(documents), 'document')} of {counted(len(files), 'file')}"]
+    notes = [f"{place.name} is read as {counted(len(texts), 'document')} of {counted(len(files), 'file')}"]
     notes += [f"{counted(empty, 'file')} without any text {'is' if empty == 1 else 'are'} passed over"] if empty else []
     kinds = ", ".join(f"{count:,} {kind or 'without an ending'}" for kind, count in sorted(passed.items()))
     notes += [f"of {place.name} only {_SUFFIX} files are read, and passed over are {kinds}"] if passed else []
-    columns = {TEXT: _column(documents, place.name), FILE: np.array(named, str), FOLDER: np.array(folders, str)}
+    columns = {TEXT: _column(texts, place.name), FILE: np.array(named, str), FOLDER: np.array(folders, str)}
     return Table(columns, notes=tuple(notes))
 
 
@@ -103,12 +104,12 @@ def _no_text(raw: bytes, start: int, name: str, why: str, said: str) -> StepErro
     return StepError(Diagnostic("X608", f"{name}, line {line:,}: {why}", help=help, said=said))
 
 
-def _parted(text: str, options: TextOptions, *, whole: bool = False) -> tuple[list[str], str]:
-    """Return the documents of a file, none empty, and what each is; `whole` unless the options say otherwise."""
+def _parted(text: str, documents: str | None, separator: str | None) -> tuple[list[str], str]:
+    """Return the documents of a file, none empty, and what each is."""
     text = text.strip("\n")
-    if options.separator is not None:
-        return _filled(text.split(options.separator)), f"what stands between two {options.separator}"
-    unit = options.documents or ("file" if whole else "paragraph" if _BLANK_LINES.search(text) else "line")
+    if separator is not None:
+        return _filled(text.split(separator)), f"what stands between two {separator}"
+    unit = documents or ("paragraph" if _BLANK_LINES.search(text) else "line")
     if unit == "file":
         return _filled([text]), "the file"
     if unit == "paragraph":

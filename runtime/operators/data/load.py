@@ -234,7 +234,8 @@ def _read(
     if source.text is not None:
         from titrant.runtime.data.text.documents import read_text
 
-        return read_text(source.text.path, source.text_options or TextOptions())
+        cut = source.text_options or TextOptions()
+        return read_text(source.text.path, documents=cut.documents, separator=cut.separator)
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")

@@ -241,7 +241,7 @@ def fitting_role(rows: Mapping[str, int]) -> str | None:
 def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded: "Loaded | None") -> "Transforms":
     from titrant.runtime.data.classes import positive_class
     from titrant.runtime.data.elsewhere import with_outputs
-    from titrant.runtime.data.text.tokenize import as_tokens
+    from titrant.runtime.data.tokenize import as_tokens
     from titrant.runtime.data.transforms import fit
     from titrant.runtime.values import Transforms
 
@@ -299,7 +299,7 @@ def _rows(
     from titrant.runtime.data.content import row_hashes
     from titrant.runtime.data.given import encoded_words
     from titrant.runtime.data.groups import assign
-    from titrant.runtime.data.text.tokenize import windows
+    from titrant.runtime.data.tokenize import windows
     from titrant.runtime.data.transforms import apply
     from titrant.runtime.data.wiring import check_shapes
     from titrant.runtime.values import Rows

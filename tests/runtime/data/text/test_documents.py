@@ -2,7 +2,7 @@
 
 import pytest
 
-from titrant.runtime.data.parameters import File, SourceParams, TextOptions
+from titrant.runtime.data.parameters import File, SourceParams
 from titrant.runtime.data.text import documents
 from titrant.runtime.data.text.documents import read_text
 from titrant.runtime.operators.data.load import DataLoadParams, load
@@ -24,7 +24,7 @@ POEM = "\ufeffA cat sat.\r\nOn a mat.\r\n \r\n\r\nA dog ran.\r\n"
 def test_parts_a_file_as_it_shows_or_as_it_is_told(tmp_path, content, options, expected, said):
     file = tmp_path / "a.txt"
     file.write_text(content, "utf-8", newline="")
-    table = read_text(str(file), TextOptions(**options))
+    table = read_text(str(file), **options)
     assert table.columns["text"].tolist() == expected
     count = f"{len(expected)} document{'s' * (len(expected) > 1)}"
     assert table.notes == (f"a.txt is read as {count}: {said}",)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.data.parameters import File, TransformStep
 from titrant.runtime.data.saved_transforms import load_transforms, save_transforms
-from titrant.runtime.data.text.tokenize import fit_tokenize, tokenizer_of, windows
 from titrant.runtime.data.text.tokenizers import PADDING, UNKNOWN, of_characters, of_file
+from titrant.runtime.data.tokenize import fit_tokenize, tokenizer_of, windows
 from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform
