@@ -121,7 +121,7 @@ def test_ends_its_worker_in_one_line_when_interrupted(toy):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "flip unseen", "remove"])
-def test_makes_again_what_was_damaged_and_nothing_else(toy, make_plan, damage):
+def test_makes_again_what_was_damaged_and_nothing_else(toy, here, make_plan, damage):
     plan = make_plan((1,))
     first = toy.run(plan)
     toy.ran()
@@ -147,7 +147,7 @@ def test_makes_again_what_was_damaged_and_nothing_else(toy, make_plan, damage):
     assert Store(toy.home).get(artifact, toy.home.path / "look")["level"] == 1
 
 
-def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, make_plan):
+def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, here, make_plan):
     first = toy.run(make_plan((1,)))
     (toy.home.runs / first.run / "outputs" / "toy.json").write_text("{}")
     second = toy.run(make_plan((1,)))
@@ -156,7 +156,7 @@ def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, mak
     assert json.loads((toy.home.runs / second.run / "outputs" / "toy.json").read_text())["level"] == 1
 
 
-def test_runs_again_after_a_journal_and_results_were_torn(toy, make_plan):
+def test_runs_again_after_a_journal_and_results_were_torn(toy, here, make_plan):
     first = toy.run(make_plan((1,)))
     journal = toy.home.runs / first.run / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])

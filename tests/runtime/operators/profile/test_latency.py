@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 
@@ -100,6 +100,43 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
     assert timings["original"]["1"]["waiting"] == pytest.approx(10.0)
     compared = compare_runs(timed_runs(timings["plain"]["1"]), timed_runs(timings["original"]["1"]))
     assert [compared.ratio.lower, compared.ratio.upper] == pytest.approx([4.0, 4.0])
+
+
+def test_times_the_engines_own_call_and_says_what_its_session_says_where_that_fails(monkeypatch, models, apply):
+    from titrant.runtime.backends import session
+    from titrant.runtime.operators.profile import latency
+
+    calls = []
+
+    class Session:
+        input_names = ()
+
+        def run(self, batch):
+            calls.append("run")
+            raise StepError(Diagnostic("X221", "the engine has no memory left"))
+
+        def prepared(self, batch):
+            return self.call
+
+        def call(self):
+            calls.append("call")
+            if len(calls) == 9:
+                raise RuntimeError("0x7f")
+
+        def close(self):
+            pass
+
+    opened = session.open_session
+    monkeypatch.setattr(
+        session,
+        "open_session",
+        lambda engine, *rest, **kept: Session() if engine == "onnxruntime" else opened(engine, *rest, **kept),
+    )
+    monkeypatch.setattr(latency, "_memory", lambda *given: [])
+    timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "iterations": 5}).outputs["timings"]
+    assert timings["plain"] == {"failed": "the engine has no memory left"}
+    assert calls == ["call"] * 9 + ["run"]
+    assert len(timings["original"]["1"]["samples"]) == 5
 
 
 def test_times_in_blocks_with_a_pause_between_them(models, apply, monkeypatch):
