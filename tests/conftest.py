@@ -3,18 +3,22 @@
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.assertion import rewrite
 from filelock import FileLock
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -24,18 +28,43 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
+# g++ takes ten seconds for the frame around the kernels of each package that AOTInductor compiles, and half of them so.
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
+
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 
 WRITES_NO_BYTECODE = sys.dont_write_bytecode
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    if config.getoption("--hypothesis-profile") is None:
+        # Else it draws from every constant of our own modules that are loaded by then: others in each worker and after
+        # each change of a text. To read them took four seconds of every worker.
+        providers._get_local_constants = lambda: providers._local_constants
+    gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session):
+    """Rewrite this worker's share of all tests' assertions before it collects, where nothing kept them yet.
+
+    Workers collect the same files at the same time, so that each would rewrite all of them.
+    """
+    workers = getattr(session.config, "workerinput", None)
+    tests = Path(__file__).parent
+    if workers is None or [Path(name).resolve() for name in session.config.args] != [tests]:
+        return
+    number, state = int(workers["workerid"].removeprefix("gw")), session.config.stash[rewrite.assertstate_key]
+    for file in sorted(tests.rglob("test_*.py"))[number :: workers["workercount"]]:
+        kept = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(file, kept) is None and rewrite.try_makedirs(kept.parent):
+            source, code = rewrite._rewrite_test(file, session.config)
+            rewrite._write_pyc(state, code, source, kept)
 
 
 def pytest_collection_modifyitems(items):
@@ -49,6 +78,8 @@ def pytest_collection_finish():
     sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # as every command has it
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,6 +98,22 @@ def _no_power_cuts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+_FOLDERS = Counter()
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """Return an empty folder of the test's own, under the name that pytest gives it.
+
+    For a free number pytest goes through the folders of all tests before: 5 ms each time, where there are thousands.
+    """
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}{_FOLDERS[name.lower()]}"
+    _FOLDERS[name.lower()] += 1
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 OWN = Path(SOURCE) / "titrant"

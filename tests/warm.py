@@ -13,6 +13,7 @@ exit code, or by null where it takes longer. "starts" says how many of its own p
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -30,6 +31,7 @@ from pathlib import Path
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
+LARGE_PAGE, MADV_COLLAPSE = 1 << 21, 25
 STARTS = 2
 
 
@@ -246,6 +248,22 @@ def forget_endings():
         ending.atexit = False
 
 
+def join_pages():
+    """Let the kernel keep what is loaded in large pages, where it can (Linux 6.1).
+
+    To fork a process, and to end it, goes through each of its pages: a hundred thousand small ones take 20 ms.
+    """
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        places, rights, _, _, _, *file = line.split(maxsplit=5)
+        if "w" in rights and (not file or file == ["[heap]"]):
+            begin, end = (int(place, 16) for place in places.split("-"))
+            first, last = -(-begin // LARGE_PAGE) * LARGE_PAGE, end // LARGE_PAGE * LARGE_PAGE
+            for page in range(first, last, LARGE_PAGE):
+                advise(page, LARGE_PAGE, MADV_COLLAPSE)
+
+
 if __name__ == "__main__":
     from titrant.schema.values.extensions import by_group
 
@@ -260,4 +278,5 @@ if __name__ == "__main__":
     os.fsync = lambda file: None  # as in the tests' own process
     gc.collect()
     gc.freeze()
+    join_pages()
     listen(socket.socket(fileno=int(sys.argv[1])))

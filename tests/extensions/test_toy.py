@@ -306,7 +306,9 @@ def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
 
 
 def test_is_known_by_its_names_to_nobody_else():
-    sources = [path for room in ("schema", "compiler", "runtime", "src/titrant") for path in (ROOT / room).rglob("*.py")]
+    sources = [
+        path for room in ("schema", "compiler", "runtime", "src/titrant") for path in (ROOT / room).rglob("*.py")
+    ]
     assert len(sources) > 500
     assert [path for path in sources if re.search(r"""["'](toy|toybox)\b""", path.read_text("utf-8"))] == []
 
