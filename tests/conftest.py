@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,27 +137,32 @@ HEAVY = (
 
 
 class Warm:
-    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others."""
+    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others.
 
-    def __init__(self, place):
-        self._place, self._server, self._socket = place, None, None
+    `place` is of the process's own; in `shared` it is said where the server listens that all of a session share.
+    """
 
-    def __call__(self, *arguments, cwd, env, timeout=600):
-        """Run a module or a script to its end."""
+    def __init__(self, place, shared):
+        self._place, self._shared, self._server, self._socket = place, shared, None, None
+
+    def __call__(self, *arguments, cwd, env, timeout=600, starts=2):
+        """Run a module or a script to its end; of the processes that it starts so many begin as it does."""
         files = [self._place / "out", self._place / "err"]
         with files[0].open("wb") as out, files[1].open("wb") as err:
             environment = {**os.environ, "PYTHONPATH": self._path, "CI": "true", **env}
             process = self.start(
-                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err
+                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err, starts=starts
             )
             code = process.wait(timeout)
         return subprocess.CompletedProcess(arguments, code, *(file.read_text("utf-8") for file in files))
 
-    def start(self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False):
+    def start(
+        self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False, starts=2
+    ):
         """Start a process as `subprocess.Popen` does, without input."""
         request = {
             "options": arguments[1:], "folder": str(cwd or Path.cwd()), "environment": dict(env), "passed": pass_fds,
-            "session": start_new_session,
+            "session": start_new_session, "starts": starts,
         }  # fmt: skip
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             ends = nothing, stdout, stdout if stderr == subprocess.STDOUT else stderr
@@ -164,8 +170,9 @@ class Warm:
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
     def ask(self, request, descriptors=()):
-        if self._server is None:
-            self._serve()
+        if self._socket is None:
+            with FileLock(f"{self._shared}.lock"):
+                self._socket = self._connected() or self._serve()
         socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
         return json.loads(self._socket.recv(64))
 
@@ -173,20 +180,40 @@ class Warm:
     def _path(self):
         return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
 
+    def _connected(self):
+        """Return a connection with the server that another process started; None where there is none, or no more."""
+        if not self._shared.exists():
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.connect(self._shared.read_text("utf-8"))
+        except OSError:
+            connection.close()
+            return None
+        return connection
+
     def _serve(self):
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # The path of a socket is short, and the folder is nobody else's.
+        path = f"{tempfile.mkdtemp(prefix='warm-')}/s"
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "warm.py"), str(theirs.fileno()), *HEAVY], cwd=self._place,
-            env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
-            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listens:
+            listens.bind(path)
+            listens.listen(128)
+            self._server = subprocess.Popen(
+                [sys.executable, str(Path(__file__).parent / "warm.py"), str(listens.fileno()), *HEAVY],
+                cwd=self._place, pass_fds=[listens.fileno()], stdin=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
+            )  # fmt: skip
+        self._shared.write_text(path, "utf-8")
+        return self._connected()
 
     def close(self):
-        if self._server is not None:
+        if self._socket is not None:
             self._socket.close()
+        if self._server is not None:
+            self._server.stdin.close()
             self._server.wait()
+            shutil.rmtree(Path(self._shared.read_text("utf-8")).parent, ignore_errors=True)
 
 
 class WarmProcess:
@@ -215,9 +242,9 @@ class WarmProcess:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory):
+def warm(tmp_path_factory, session_folder):
     """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
-    made = Warm(tmp_path_factory.mktemp("warm"))
+    made = Warm(tmp_path_factory.mktemp("warm"), session_folder / "warm-server")
     yield made
     made.close()
 

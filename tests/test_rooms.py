@@ -256,6 +256,15 @@ def test_imports_nothing_heavy_at_start_up(statement):
     assert done.stdout.strip() == ""
 
 
+def test_looks_at_arrays_without_the_readers_of_recipes_and_images():
+    """What a worker loads before it knows more than that a recipe has a factory."""
+    looking = "titrant.runtime.worker.child, titrant.runtime.inspect.data, titrant.runtime.inspect.inputs"
+    unneeded = (HEAVY | {"yaml", "ruamel", "PIL", "sympy"}) - {"numpy"}
+    code = f"import sys, {looking}\nprint(sorted({unneeded!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_links_every_room_into_the_package():
     for room in ("schema", "compiler", "runtime", "recipes"):
         link = ROOT / "src" / "titrant" / room

@@ -72,9 +72,10 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--networks", nargs="+", default=["mbx", "mbr"])
     asked = parser.parse_args()
     rows, lines = rows_of(asked.rows), []
-    for name in ("mbx", "mbr"):
+    for name in asked.networks:
         network = networks.NETWORKS[name]()
         start = {"network": name, "fp32": networks.answers(network)[1], "calibrated": int8(network, rows)}
         for seed in range(asked.seeds):

@@ -41,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     check_model.rungs_fit,
     check_model.leaving_fits,
     check_model.formats_fit,
+    check_transforms.texts_are_tokenized,
     check_transforms.inside_fits,
     check_reduction.reductions_fit,
     check_reduction.distillation_fits,

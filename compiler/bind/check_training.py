@@ -62,11 +62,6 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         advice = f"take it out, or write optimizer: {WITH_MOMENTUM[0]}"
         yield given.finding("R203", ("train", "momentum"), message, advice)
     yield from _checkpoints_fit(given, train)
-    if given.recipe.model.args.get("vocabulary") == "auto":
-        vocabulary = ("model", "args", "vocabulary")
-        yield given.finding(
-            "R101", vocabulary, "`vocabulary: auto` is not available in this version", "write the number"
-        )
 
 
 def recomputing_trains(given: CheckInput) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, source_words
+from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, TextOptions, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
@@ -81,6 +81,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
         "titrant.runtime.data.delimited.read": any(source.csv for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
         "titrant.runtime.data.images.read": any(source.image_folder for source in sources),
+        "titrant.runtime.data.text.documents": any(source.text for source in sources),
     }
     return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
 
@@ -141,7 +142,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
         find(table.columns, column, source_words(name), "data.id")
     for column in params.keep:
         find(table.columns, column, source_words(name), "data.subgroups")
-    unless_named = (*hidden(source.sklearn), *([params.id] if params.id is not None else []))
+    unless_named = (*hidden(source), *([params.id] if params.id is not None else []))
     columns = _select(table.columns, renamed, selected, name, unless_named)
     _check_lengths(columns, name)
     if params.label is not None:
@@ -213,23 +214,30 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 def _read(
     source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
 ) -> "Table":
-    from titrant.runtime.data.delimited.read import read_csv
-    from titrant.runtime.data.images.read import read_images
     from titrant.runtime.data.readers import read_bundled, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table
 
     if source.sklearn is not None:
         return read_bundled(source.sklearn)
     if source.csv is not None:
+        from titrant.runtime.data.delimited.read import read_csv
+
         return read_csv(source.csv.path, source.csv_options or CsvOptions())
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
         return Table(read_npz(source.npz.path, selected))
     if source.image_folder is not None:
+        from titrant.runtime.data.images.read import read_images
+
         reading = None if source.images is None else source.images.reading
         masks = None if source.masks is None else source.masks.path
         return read_images(source.image_folder.path, label=label, resize=resize, reading=reading, masks=masks)
+    if source.text is not None:
+        from titrant.runtime.data.text.documents import read_text
+
+        cut = source.text_options or TextOptions()
+        return read_text(source.text.path, documents=cut.documents, separator=cut.separator)
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")
