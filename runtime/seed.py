@@ -4,6 +4,7 @@ A library (NumPy, torch, MLX) that is not loaded yet is seeded as soon as it is 
 """
 
 import copy
+import gc
 import importlib.util
 import os
 import random
@@ -82,7 +83,16 @@ class Seeding:
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            execute(module)
+            # It makes hundreds of thousands of objects and hardly any garbage: looking for some takes a tenth of it,
+            # and as long again whenever all that is loaded is looked through later.
+            collecting = gc.isenabled()
+            gc.disable()
+            try:
+                execute(module)
+            finally:
+                if collecting:
+                    gc.enable()
+            gc.freeze()
             self._set(name)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]

@@ -229,5 +229,5 @@ def test_runs_the_python_of_a_page(page, shipped, warm, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
     script = place / f"{page.stem.replace('-', '_')}_page.py"
     script.write_text(BEFORE.get(page.name, "") + "\n".join(blocks), "utf-8")
-    done = warm(script.name, cwd=place, env={"TITRANT_HOME": str(place / "home")})
+    done = warm(script.name, cwd=place, env={"TITRANT_HOME": str(place / "home")}, starts=6)
     assert done.returncode == 0, done.stderr

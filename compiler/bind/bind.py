@@ -50,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     check_training.training_fits,
     check_training.recomputing_trains,
     check_training.processes_fit,
+    check_training.rounding_fits,
     check_vision.boxes_are_decoded,
     check_vision.measures_fit,
     check_vision.cases_have_one_class,

@@ -27,7 +27,6 @@ _SHARES = {
     "pandas": 0.15,
     "pyarrow.parquet": 0.1,
     "scipy.optimize": 0.2,
-    "scipy.special": 0.065,
     "titrant.runtime.report.page": 0.06,
 }
 _SMALL = 0.01

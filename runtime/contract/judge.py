@@ -25,6 +25,7 @@ from titrant.runtime.contract.single_tests import (
     judge_timed,
     judge_two_proportions,
 )
+from titrant.runtime.contract.statistics.special import binomial_above
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.contract.unchanged import judge_identical, judge_left_alone
 from titrant.runtime.contract.verdict import GateEstimate, conclude, needed_cases, original_misses, reason, verdict
@@ -196,6 +197,4 @@ def adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
 
 def harm(lost: int, gained: int) -> float:
     """Return the p-value of "no more is lost than gained": the exact sign test on the changed cases."""
-    from scipy.special import bdtrc
-
-    return float(bdtrc(lost - 1, lost + gained, 0.5)) if lost and gained + lost else 1.0
+    return float(binomial_above(lost - 1, lost + gained, 0.5)) if lost and gained + lost else 1.0

@@ -12,7 +12,6 @@ from titrant.runtime.data.parameters import File
 from titrant.runtime.values import GRAPH, Fitted, Table, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
-from titrant.schema.language.write import flow
 from titrant.schema.values.files import digest_bytes
 from titrant.schema.values.frozen import dataclass
 
@@ -117,6 +116,8 @@ def _stacked(
     name: str, width: int | None, columns: Mapping[str, np.ndarray], listed: Sequence[str] | None
 ) -> list[str]:
     """Return the columns that a graph's only input has side by side: it has no names for them, the recipe must."""
+    from titrant.schema.language.write import flow
+
     if listed is not None and len(listed) == width:
         return list(listed)
     if listed is not None:

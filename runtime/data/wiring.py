@@ -7,7 +7,6 @@ import numpy as np
 from titrant.runtime.data.parameters import TensorParams
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
-from titrant.schema.language.write import flow
 from titrant.schema.values.frozen import dataclass
 
 # What columns of single numbers become together, where they are one input.
@@ -142,6 +141,8 @@ def _misstated(order: Sequence[str], unknown: Sequence[str], missing: Sequence[s
 def _unmatched(
     signature: Signature, matched: Mapping[str, Part], missing: Sequence[str], left: Mapping[str, Part]
 ) -> RecipeError:
+    from titrant.schema.language.write import flow
+
     names = [item.name for item in signature.inputs if item.required or item.name in matched]
     gives = [*_all(matched), *_all(left)]
     scalar = next((item for item in signature.inputs if item.name in missing and item.shape == ()), None)
@@ -165,6 +166,8 @@ def _unmatched(
 
 
 def _unnamed(given: Mapping[str, Part]) -> RecipeError:
+    from titrant.schema.language.write import flow
+
     message = f"the model's forward does not name its inputs, and the data gives {_listed(tuple(given))}"
     line = flow({"inputs": {name: _written(parts) for name, parts in given.items()}})
     return RecipeError(

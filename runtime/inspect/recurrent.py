@@ -6,7 +6,6 @@ from titrant.runtime.data.parameters import StateParams
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import RecurrentState, TensorSpec
 from titrant.schema.language.nearest import nearest
-from titrant.schema.language.write import flow
 from titrant.schema.recurrent import Steps, common_count, steps_of, whole_lengths
 
 _KEY = "model.state"
@@ -53,6 +52,8 @@ def _fits(output: TensorSpec, target: TensorSpec) -> None:
 
 def _with_batch(spec: TensorSpec) -> TensorSpec:
     """Call the one free size the batch; RecipeError X166 where several are free."""
+    from titrant.schema.language.write import flow
+
     free = [size for size in spec.shape if isinstance(size, str)]
     if len(free) > 1:
         shape: list[int | str] = list(spec.shape)
@@ -99,6 +100,8 @@ def _unfit(spec: TensorSpec, offer: TensorSpec) -> RecipeError:
 
 
 def _alone(specs: Sequence[TensorSpec]) -> RecipeError:
+    from titrant.schema.language.write import flow
+
     stepped = next((spec for spec in specs if len(spec.shape) > 1), specs[0])
     message = f"a case is one step, of `{stepped.name}` {_form(stepped)}: the state would never be fed back"
     line = flow({"name": stepped.name, "shape": ["batch", "…", *stepped.shape[2:]], "dtype": stepped.dtype})

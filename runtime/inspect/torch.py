@@ -145,14 +145,14 @@ def _forward(
     feeds: Mapping[str, str] = NO_STATE,
 ) -> "tuple[torch.nn.Module, ForwardPass, tuple[str, ...]]":
     """Build and run the model without values, at the last attempt with them; notes say when values were needed."""
-    from titrant.runtime.backends.torch.determinism import plain_attention
+    from titrant.runtime.backends.torch.determinism import plain_attention, uncompiled
 
     reason, size = "", 0
     for mode in (_meta, _fake, contextlib.nullcontext):
         if mode is contextlib.nullcontext:
             _check_memory(factory, size, reason)
         try:
-            with seeded(seed), mode(), plain_attention():
+            with seeded(seed), mode(), plain_attention(), uncompiled():
                 module = build(factory, args).eval()
                 size = model_bytes(module)
                 seen = run_forward(factory, module, specs, task, feeds=feeds) if specs else NOT_RUN

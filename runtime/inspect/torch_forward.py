@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle  # noqa: TID253
 from titrant.runtime.backends.session import insisted_batch
 from titrant.runtime.backends.torch.arguments import arguments_of
 from titrant.runtime.backends.torch.call import raised_by_torch
-from titrant.runtime.backends.torch.determinism import without_dynamo
+from titrant.runtime.backends.torch.determinism import uncompiled
 from titrant.runtime.backends.torch.reduced.blocks import watched
 from titrant.runtime.inspect.exported_graph import ExportedGraph, causal_mask_bytes, exported_graph
 from titrant.runtime.inspect.graph.flops import TensorShape
@@ -98,7 +98,7 @@ def run_forward(
     peak = ActivationPeak([*weights, *inputs], module, work)
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
-    with torch.no_grad(), without_dynamo(), uncounted, counting, peak, _called(cases) as parts, watched(module) as seen:
+    with torch.no_grad(), uncompiled(), uncounted, counting, peak, _called(cases) as parts, watched(module) as seen:
         try:
             what = f"{name}, shown {shapes},"
             answer = call(what, call_unforked, name, lambda: arguments.call(module, inputs))

@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import os
 import re
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +14,7 @@ from markupsafe import Markup
 
 from titrant.runtime.charts.alone import chart_style
 from titrant.runtime.page.section import PageSection, TableCell
+from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.text import printable
 
 if TYPE_CHECKING:
@@ -57,18 +61,33 @@ def page_style() -> Markup:
 
 @cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    environment = template_environment((ASSETS,))
+    # A picture is SVG of ours, in which every name is already escaped.
+    environment.filters |= {"picture": Markup, "cell": as_cell}
+    return environment
 
-    environment = Environment(
-        loader=FileSystemLoader(ASSETS),
+
+def template_environment(folders: Sequence[Path]) -> "Environment":
+    """Return where templates in some folders are found; what is put into one is escaped.
+
+    What they compile to is kept as Python keeps modules, beside them and where it may be written: compiling takes
+    longer than filling them in.
+    """
+    from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+
+    kept = ASSETS / "__pycache__"
+    compiled = None
+    if not sys.dont_write_bytecode and os.access(kept if kept.is_dir() else ASSETS, os.W_OK):
+        kept.mkdir(exist_ok=True)
+        compiled = FileSystemBytecodeCache(str(kept), f"jinja2-{installed_version('jinja2')}-%s.cache")
+    return Environment(
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=compiled,
     )
-    # A picture is SVG of ours, in which every name is already escaped.
-    environment.filters |= {"picture": Markup, "cell": as_cell}
-    return environment
 
 
 def as_cell(cell: TableCell | str) -> TableCell:

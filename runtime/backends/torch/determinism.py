@@ -6,8 +6,8 @@ it), threads, random numbers, algorithms and fused attention.
 
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -94,35 +94,109 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+class _Nothing:
+    """Stands for a class that nothing is an instance of as long as its module is not loaded."""
+
+    def __instancecheck__(self, value: object) -> bool:
+        """Say that no value is one."""
+        return False
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        """Give the real class to whoever derives from it."""
+        return (_loaded("sympy").Basic,)
+
+
+def _all_hold(*conditions: bool) -> bool:
+    return all(conditions)
+
+
+def _any_holds(*conditions: bool) -> bool:
+    return any(conditions)
+
+
+def _are_equal(left: int | Sequence[int], right: int | Sequence[int]) -> bool:
+    return left == right if isinstance(left, int) or isinstance(right, int) else list(left) == list(right)
+
+
+_SYMBOLS = "torch.fx.experimental.symbolic_shapes"
+# What it says of plain numbers: a condition holds or not, a size is what it is.
+_PLAIN_ANSWERS: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(("expect_true", "guard_or_false", "guard_or_true", "statically_known_true"), _all_hold),
+    "guard_size_oblivious": _all_hold,
+    "guarding_hint_or_throw": lambda size: size,
+    "has_guarding_hint": lambda _: True,
+    "is_nested_int": lambda _: False,
+    "sym_and": _all_hold,
+    "sym_or": _any_holds,
+    "sym_eq": _are_equal,
+}
+# Each of them imports those after it.
+_COMPILER = ("torch._dynamo", _SYMBOLS, "sympy")
+
+
 @contextmanager
-def without_dynamo() -> Iterator[None]:
-    """Let torch's own Python run without `torch._dynamo`, whose import takes as long as torch's.
+def uncompiled() -> Iterator[None]:
+    """Let torch's own Python run without its compiler, whose import takes as long as torch's.
 
     torch wraps its dispatch modes and what it knows of shapes so that nothing compiles them, and imports the compiler
-    to say so. Whoever asks for more than that inside gets the compiler; a compiled model has imported it before.
+    to say so. Of plain sizes it asks what knows symbolic ones, and of plain numbers whether they are symbols. Whoever
+    asks for more than that inside gets the real modules; a compiled model has imported them before.
     """
-    name, mark = "torch._dynamo", "__dynamo_disable"
-    if name in sys.modules:
-        yield
-        return
     spared: list[Any] = []
 
     def disable(function: Any, *_: object, **__: object) -> Any:
         spared.append(function)
         return function
 
+    sizes = {name: _of_plain_sizes(name, answer) for name, answer in _PLAIN_ANSWERS.items()}
+    given: tuple[Mapping[str, Any], ...] = ({"disable": disable}, sizes, {"Basic": _Nothing()})
+    with ExitStack() as standing_in:
+        for name, values in zip(_COMPILER, given, strict=True):
+            standing_in.enter_context(_standing_in(name, values))
+        try:
+            yield
+        finally:
+            for function in spared:  # torch keeps the answer on the function
+                vars(function).pop("__dynamo_disable", None)
+
+
+def _of_plain_sizes(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given: answer(*given) if all(map(_is_plain, given)) else getattr(_loaded(_SYMBOLS), name)(*given)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a size or condition, or a list of such, is numbers of Python's."""
+    return isinstance(value, int) or (isinstance(value, (tuple, list)) and all(map(_is_plain, value)))
+
+
+@contextmanager
+def _standing_in(name: str, values: Mapping[str, Any]) -> Iterator[None]:
+    """Give these values for a module that is not loaded; it is loaded as soon as more of it is asked for."""
+    if name in sys.modules:
+        yield
+        return
+
     def the_rest(attribute: str) -> Any:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
-        return getattr(importlib.import_module(name), attribute)
+        if attribute == "__path__" and name == _SYMBOLS:  # `from … import` asks whether it is a package
+            raise AttributeError(attribute)
+        real = _loaded(name)
+        for stood_in in values:  # whoever has imported what stood in for it gets the real ones from now on
+            vars(stand_in).pop(stood_in, None)
+        return getattr(real, attribute)
 
     stand_in = ModuleType(name)
-    vars(stand_in).update(disable=disable, __getattr__=the_rest)
+    vars(stand_in).update(values, __getattr__=the_rest)
     sys.modules[name] = stand_in
     try:
         yield
     finally:
         if sys.modules.get(name) is stand_in:
             del sys.modules[name]
-        for function in spared:  # torch keeps the answer on the function
-            vars(function).pop(mark, None)
+
+
+def _loaded(name: str) -> ModuleType:
+    """Import a part of the compiler, with the real ones of what it imports itself."""
+    for part in _COMPILER[_COMPILER.index(name) :]:
+        if getattr(sys.modules.get(part), "__spec__", None) is None:
+            sys.modules.pop(part, None)
+    return importlib.import_module(name)

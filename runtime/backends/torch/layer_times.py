@@ -25,7 +25,7 @@ from titrant.runtime.backends.profile import (
     undisturbed,
     undisturbed_runs,
 )
-from titrant.runtime.backends.torch.determinism import without_dynamo
+from titrant.runtime.backends.torch.determinism import uncompiled
 from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
 
@@ -280,7 +280,7 @@ def _look(session: "Session", module: torch.nn.Module, inputs: Mapping[str, np.n
 
     hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave, with_kwargs=True))
     try:
-        with without_dynamo(), _Operations(note):
+        with uncompiled(), _Operations(note):
             session.run(inputs)
     finally:
         for hook in hooks:

@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from titrant.runtime.contract.power.draws import PairedCounts
+from titrant.runtime.contract.statistics.special import beta_at_most, beta_quantile
 from titrant.schema.samples.bets import STAKE_WEIGHTS, STAKES
 from titrant.schema.samples.binomial import proof_cases
 from titrant.schema.samples.binomial import share_lower as lower_of_share
@@ -27,10 +28,10 @@ def share_lower(good: np.ndarray, cases: np.ndarray, confidence: float) -> np.nd
         wrong, place = np.unique(np.stack([cases - good, cases]), axis=1, return_inverse=True)
         bounds = [lower_of_share(int(bad), int(count), confidence) for bad, count in wrong.T]
         return np.array(bounds)[place]
-    from scipy.special import betaincinv
-
     some = good > 0
-    return np.where(some, betaincinv(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, 1 - confidence), 0.0)
+    return np.where(
+        some, beta_quantile(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, 1 - confidence), 0.0
+    )
 
 
 def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: float) -> np.ndarray:
@@ -43,10 +44,8 @@ def share(good: np.ndarray, cases: np.ndarray, threshold: float, confidence: flo
         wrong, place = np.unique(cases - good, return_inverse=True)
         least = np.array([proof_cases(int(bad), threshold, confidence) for bad in wrong])
         return np.asarray((cases >= least[place]) & (cases > 0))
-    from scipy.special import betainc
-
     some = good > 0
-    chance = betainc(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, threshold)
+    chance = beta_at_most(np.where(some, good, 1.0), np.maximum(cases - good, 0.0) + 1, threshold)
     met: np.ndarray = (chance <= (1 - confidence) * (1 + _ROUNDING)) & some
     return met
 

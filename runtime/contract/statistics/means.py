@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from titrant.runtime.contract.statistics.proportions import narrowed
+from titrant.runtime.contract.statistics.special import binomial_at_most
 from titrant.runtime.contract.statistics.units import bases, grouped
 from titrant.schema.open_looks import STAKES, WEIGHTS
 from titrant.schema.samples import bets as samples
@@ -162,13 +163,11 @@ def percentile_bounds(ordered: Sequence[float], share: float, confidence: float)
     whatever the distribution, if runs are alike and independent. None where there are too few samples: 59 give the
     upper bound of the 95th percentile at .95.
     """
-    from scipy.special import bdtr
-
     n = len(ordered)
     if not n:
         return None, None
     # P(Binomial(n, share) < k) for k = 1 … n + 1.
-    below = bdtr(np.arange(n + 1), n, share)
+    below = binomial_at_most(np.arange(n + 1), n, share)
     upper = int(np.searchsorted(below, confidence - 1e-12)) + 1
     lower = int(np.searchsorted(below, 1 - confidence + 1e-12, side="right"))
     return (ordered[lower - 1] if lower >= 1 else None, ordered[upper - 1] if upper <= n else None)

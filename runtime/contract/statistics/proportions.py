@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from titrant.runtime.contract.statistics.special import beta_quantile
 from titrant.schema.samples.groups import ratio_excess, ratio_statistic
 from titrant.schema.samples.paired import FEW_CHANGED, constrained_discordance, difference_statistic
 
@@ -239,11 +240,9 @@ def binomial_lower_bound(count: float, cases: float, confidence: float) -> float
 
     Counts may be fractions, as they are where units have several rows. 0 without cases.
     """
-    from scipy.special import betaincinv
-
     if count <= 0 or cases <= 0:
         return 0.0
-    return float(betaincinv(count, max(cases - count, 0.0) + 1, 1 - confidence))
+    return float(beta_quantile(count, max(cases - count, 0.0) + 1, 1 - confidence))
 
 
 def binomial_upper_bound(count: float, cases: float, confidence: float) -> float:

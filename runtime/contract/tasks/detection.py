@@ -144,8 +144,9 @@ class DetectionAnswers(CaseAnswers):
 
     def _with(self, candidate: np.ndarray) -> "DetectionAnswers":
         answers = DetectionAnswers(self.rows, self._original, candidate, self._score)
-        if "before" in self.__dict__:
-            answers.__dict__["before"] = self.before  # matched once
+        for same in ("before", "_constant"):  # what no candidate changes is matched once
+            if same in self.__dict__:
+                answers.__dict__[same] = self.__dict__[same]
         return answers
 
     @property

@@ -11,7 +11,7 @@ from torch.nn.modules.module import (  # noqa: TID253
 )
 
 from titrant.runtime.backends.torch.call import call
-from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+from titrant.runtime.backends.torch.determinism import plain_attention, uncompiled
 from titrant.runtime.inspect.torch_forward import Uncounted, counter
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def module_flops(model: "TorchModel", inputs: "Mapping[str, np.ndarray]") -> dic
 
     hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
     try:
-        with torch.no_grad(), without_dynamo(), plain_attention(), uncounted, counting:
+        with torch.no_grad(), uncompiled(), plain_attention(), uncounted, counting:
             call(module, dict(inputs))
     finally:
         for hook in hooks:

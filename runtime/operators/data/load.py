@@ -216,20 +216,22 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 def _read(
     source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
 ) -> "Table":
-    from titrant.runtime.data.delimited.read import read_csv
-    from titrant.runtime.data.images.read import read_images
     from titrant.runtime.data.readers import read_bundled, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table
 
     if source.sklearn is not None:
         return read_bundled(source.sklearn)
     if source.csv is not None:
+        from titrant.runtime.data.delimited.read import read_csv
+
         return read_csv(source.csv.path, source.csv_options or CsvOptions())
     if source.parquet is not None:
         return Table(read_parquet(source.parquet.path))
     if source.npz is not None:
         return Table(read_npz(source.npz.path, selected))
     if source.image_folder is not None:
+        from titrant.runtime.data.images.read import read_images
+
         reading = None if source.images is None else source.images.reading
         masks = None if source.masks is None else source.masks.path
         return read_images(source.image_folder.path, label=label, resize=resize, reading=reading, masks=masks)

@@ -138,7 +138,7 @@ def predict(
     outputs={"judgement": "value", "answers": "value", "metrics": "value", "reliability": "value"},
     determinism="exact",
     predict=predict,
-    loads=("scipy.special", "titrant.runtime.contract.judge"),
+    loads=("scipy", "titrant.runtime.contract.judge"),
     libraries=("numpy", "scipy"),
 )
 def validate_contract(

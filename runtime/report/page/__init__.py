@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from titrant.runtime.contract.statistics.reliability import without_small_bins
-from titrant.runtime.page.write import ASSETS, as_cell, page_script, page_style, script_digest
+from titrant.runtime.page.write import ASSETS, as_cell, page_script, page_style, script_digest, template_environment
 from titrant.runtime.report.candidates import outcome, shown_candidates
 from titrant.runtime.report.contract import symbol_of, tone_of
 from titrant.runtime.report.page.gather import Page, page
@@ -59,15 +59,7 @@ def _graph(page: Page) -> Markup:
 
 @cache
 def _html_environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader((TEMPLATES, ASSETS)),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment((TEMPLATES, ASSETS))
     # A picture is SVG of ours, in which every name is already escaped.
     environment.filters |= {
         "picture": Markup,

@@ -1,7 +1,9 @@
 """FLOPs: two per multiply-add, as counted by hand, with and without values, and as torch counts where it does."""
 
 import contextlib
+import importlib
 import sys
+import types
 
 import pytest
 import torch  # noqa: TID253 - the tests build tiny modules
@@ -9,7 +11,7 @@ from torch import nn  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils.flop_counter import FlopCounterMode  # noqa: TID253
 
-from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+from titrant.runtime.backends.torch.determinism import plain_attention, uncompiled
 from titrant.runtime.inspect.exported_graph import ExportedGraph, exported_graph
 from titrant.runtime.inspect.torch_forward import Uncounted, counter, run_forward
 from titrant.schema.facts import TensorSpec
@@ -232,31 +234,84 @@ def test_counts_the_bytes_of_what_is_made_of_neither_inputs_nor_weights():
     assert run_forward("m", Biased().eval(), inputs, "unlabeled").exported.mask_bytes == 4 * 30 * 30
 
 
+COMPILER = ("torch._dynamo", "torch.fx.experimental.symbolic_shapes", "sympy")
+
+
 class Refused:
-    """Finds no `torch._dynamo`, and counts how often it was looked for."""
+    """Finds nothing of torch's compiler, and counts how often it was looked for."""
 
     looked_for = 0
 
     def find_spec(self, name, path=None, target=None):
-        if name == "torch._dynamo":
+        if name in COMPILER:
             self.looked_for += 1
             raise ModuleNotFoundError(name)
 
 
-def test_runs_what_torch_wraps_without_the_compiler_and_gives_it_to_whoever_asks(monkeypatch):
+@pytest.fixture
+def finder(monkeypatch):
+    for name in COMPILER:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delitem(vars(torch), "_dynamo", raising=False)
+    refused = Refused()
+    monkeypatch.setattr(sys, "meta_path", [refused, *sys.meta_path])
+    return refused
+
+
+def test_runs_what_torch_wraps_without_the_compiler_and_gives_it_to_whoever_asks(finder):
     class Passes(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             return function(*args, **(kwargs or {}))
 
-    finder = Refused()
-    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
-    monkeypatch.delattr(torch, "_dynamo", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
-    with without_dynamo(), Passes():
+    with uncompiled(), Passes():
         assert torch.ones(2).add(1).tolist() == [2, 2]
     assert finder.looked_for == 0
-    assert "torch._dynamo" not in sys.modules
+    assert not set(COMPILER) & set(sys.modules)
     with pytest.raises(ModuleNotFoundError, match="_dynamo"), Passes():  # nothing of it is kept
         torch.ones(2)
-    with without_dynamo(), pytest.raises(ModuleNotFoundError, match="_dynamo"):
+    with uncompiled(), pytest.raises(ModuleNotFoundError, match="_dynamo"):
         torch._dynamo.reset()
+
+
+def network():
+    return nn.Sequential(
+        nn.Embedding(10, 8),
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        nn.Unflatten(1, (1, 6)),
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.GELU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(36, 4),
+        nn.Softmax(-1),
+    )
+
+
+def test_looks_at_a_network_without_values_without_the_compiler(finder):
+    with uncompiled(), torch.device("meta"), plain_attention():
+        seen = run_forward("the network", network().eval(), [TensorSpec("input", ("batch", 6), "int64")], "")
+    assert finder.looked_for == 0
+    with plain_attention():
+        counted = run_forward("the network", network().eval(), [TensorSpec("input", ("batch", 6), "int64")], "")
+    assert (seen.outputs, seen.flops) == (counted.outputs, counted.flops)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda symbolic, sympy: symbolic.ShapeEnv,
+        lambda symbolic, sympy: symbolic.expect_true("symbolic"),
+        lambda symbolic, sympy: symbolic.sym_eq([1, "symbolic"], [1, 2]),
+        lambda symbolic, sympy: sympy.Symbol,
+        lambda symbolic, sympy: isinstance(1, sympy.Basic) or types.new_class("Own", (sympy.Basic,)),
+    ],
+)
+def test_gives_what_knows_symbols_to_whoever_asks_for_more_than_plain_sizes(finder, ask):
+    with uncompiled():
+        symbolic, sympy = (importlib.import_module(name) for name in COMPILER[1:])
+        assert symbolic.sym_eq((2, 3), [2, 3]) is symbolic.sym_or(False, True) is symbolic.expect_true(True) is True
+        assert symbolic.sym_and(True, False) is symbolic.guard_or_false(False) is symbolic.is_nested_int(3) is False
+        assert finder.looked_for == 0
+        with pytest.raises(ModuleNotFoundError, match=r"symbolic_shapes|sympy"):
+            ask(symbolic, sympy)

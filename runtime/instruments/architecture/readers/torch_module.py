@@ -118,11 +118,11 @@ def _traced(
     name: str, module: "torch.nn.Module", named: Mapping[str, Any], made: Callable[[], Any], cases: int
 ) -> LayerGraph:
     from titrant.runtime.backends.torch.call import raised_by_torch
-    from titrant.runtime.backends.torch.determinism import plain_attention, without_dynamo
+    from titrant.runtime.backends.torch.determinism import plain_attention, uncompiled
     from titrant.runtime.instruments.architecture.readers.torch_calls import CallTrace
 
     trace = CallTrace(module, cases)
-    with plain_attention(), without_dynamo(), _quiet():
+    with plain_attention(), uncompiled(), _quiet():
         try:
             drawn: LayerGraph = call(name, call_unforked, name, lambda: trace.run(name, named, made))
         except StepError as error:

@@ -1,5 +1,7 @@
 """Loading: every kind of source becomes columns of equal length, and what cannot be read says why."""
 
+import sys
+
 import numpy as np
 import pandas as pd  # noqa: TID253 - data factories give data frames
 import pytest
@@ -154,6 +156,13 @@ def test_calls_a_factory_that_gives_a_frame_or_arrays(module):
     assert loaded({"factory": f"{name}:arrays"}, label="y").columns["image"].shape == (4, 2, 2)
     assert loaded({"factory": f"{name}:several", "part": "new"}).rows == 6
     assert "old, new" in refused({"factory": f"{name}:several"}, "X110").message
+
+
+def test_calls_a_factory_without_the_readers_of_files(module, monkeypatch):
+    for reader in ("delimited.read", "images.read"):
+        monkeypatch.setitem(sys.modules, f"titrant.runtime.data.{reader}", None)
+    name = module("factory_of_arrays", "def f(): return {'x': [[1.0], [2.0]], 'y': [0, 1]}\n")
+    assert loaded({"factory": f"{name}:f"}, label="y").rows == 2
 
 
 def test_tells_a_factorys_own_error_in_one_line(module):
