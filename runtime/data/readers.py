@@ -185,11 +185,9 @@ def read_bundled(name: str) -> Table:
     return Table(columns, {str(value): str(text) for value, text in enumerate(names)})
 
 
-def hidden(source: SourceParams) -> tuple[str, ...]:
-    """Columns that are loaded only for whoever names them: they repeat others, or say where a text stands."""
-    if source.text is not None:
-        return ("file", "folder")
-    return ("image",) if source.sklearn == "digits" else ()
+def hidden(name: str | None) -> tuple[str, ...]:
+    """Columns that are loaded only for whoever names them, because they repeat others."""
+    return ("image",) if name == "digits" else ()
 
 
 def read_factory(source: SourceParams, name: str) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from titrant.schema.values.units import counted, format_size
 
 # The column of the documents, and of a folder those of each one's file and subfolder, for whoever names them.
 TEXT, FILE, FOLDER = "text", "file", "folder"
-HIDDEN = (FILE, FOLDER)
+PLACES = (FILE, FOLDER)
 _SUFFIX = ".txt"
 _BLANK_LINES = re.compile(r"\n[ \t\f\v]*(?:\n[ \t\f\v]*)+")
 # A column of text takes the room of its longest one in every row, four bytes a character.

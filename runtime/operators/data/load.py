@@ -127,6 +127,7 @@ def load(params: DataLoadParams, *, seed: int) -> "Tables":
 def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Table":
     from titrant.runtime.data.columns import find
     from titrant.runtime.data.readers import hidden
+    from titrant.runtime.data.text.documents import PLACES
     from titrant.runtime.values import Table
 
     renamed = _names(source, name, params)
@@ -142,7 +143,8 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
         find(table.columns, column, source_words(name), "data.id")
     for column in params.keep:
         find(table.columns, column, source_words(name), "data.subgroups")
-    unless_named = (*hidden(source), *([params.id] if params.id is not None else []))
+    places = () if source.text is None else PLACES
+    unless_named = (*hidden(source.sklearn), *places, *([params.id] if params.id is not None else []))
     columns = _select(table.columns, renamed, selected, name, unless_named)
     _check_lengths(columns, name)
     if params.label is not None:
