@@ -22,8 +22,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("data", "sources", "*", "huggingface"): (),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
-    ("memory", "offload"): ("none",),
-    ("memory", "offload_from"): (),
     ("memory", "guard"): (),
     ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),

@@ -49,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     check_data.roles_have_rows,
     check_training.training_fits,
     check_training.recomputing_trains,
+    check_training.offload_fits,
     check_training.processes_fit,
     check_training.rounding_fits,
     check_vision.boxes_are_decoded,

@@ -72,6 +72,27 @@ def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
         yield given.finding("R194", path, message, "take it out, or add a `train` section", part="key")
 
 
+def offload_fits(given: CheckInput) -> Iterator[Finding]:
+    """Refuse activations that go where they are already, or to the disk where no single process keeps them."""
+    memory, train = given.recipe.memory, given.recipe.train
+    path = ("memory", "offload")
+    if memory.offload == "none":
+        if given.written("memory", "offload_from"):
+            message = "nothing leaves the memory, whatever its share: `memory.offload` is none"
+            advice = "write `offload: disk` or `auto`, or take it out"
+            yield given.finding("R255", ("memory", "offload_from"), message, advice, part="key")
+    elif train is None:
+        message = "activations of a training go to the disk, and nothing is trained: weights stay in memory"
+        advice = "take it out, or add a `train` section; fewer bits (`quantization`) make weights smaller"
+        yield given.finding("R253", path, message, advice, part="key")
+    elif memory.offload == "cpu":
+        message = "training runs on the processor, and activations are in its memory already"
+        yield given.finding("R252", path, message, "write `disk`, or set `gradient_checkpointing`")
+    elif train.distributed is not None:
+        message = "activations go to the disk where one process trains"
+        yield given.finding("R254", path, message, "take it out, or `train.distributed`", part="key")
+
+
 def processes_fit(given: CheckInput) -> Iterator[Finding]:
     """Refuse what training in several processes does not do."""
     train = given.recipe.train

@@ -147,7 +147,7 @@ def size(question: Question) -> RuleAnswer:
     if not is_large(question):
         return RuleAnswer(None)
     bits, _ = fewest_bits(question)
-    rejected = [Rejected("memory.offload", "this version has no memory options")]
+    rejected = [Rejected("memory.offload", "it moves activations of a training; weights stay in memory")]
     if question.recipe.reduction is None:
         because = "the recipe has no reduction section, and a network is never reduced unasked"
         rejected.append(Rejected("reduction.pruning", because, "write reduction: {pruning: {method: auto}}"))

@@ -284,7 +284,11 @@ def step_terms(question: Question, train: Train, params: Mapping[str, Any]) -> I
     if train.distributed is not None:
         yield "processes", train.distributed.processes, _processes(question, train.distributed)
     if question.recipe.memory.gradient_checkpointing is not None:
-        yield "gradient_checkpointing", *_recomputing(question, params)
+        ratio, line = _recomputing(question, params)
+        params = {**params, "gradient_checkpointing": ratio}
+        yield "gradient_checkpointing", ratio, line
+    if question.recipe.memory.offload != "none":
+        yield "offload_above_bytes", *_offloading(question, params)
 
 
 def _precision(question: Question, train: Train) -> tuple[str, Decision]:
@@ -341,26 +345,52 @@ def _recomputing(question: Question, params: Mapping[str, Any]) -> tuple[float, 
     return ratio, line
 
 
+def _offloading(question: Question, params: Mapping[str, Any]) -> tuple[int | None, Decision]:
+    """Return how much a step keeps in memory before the disk takes the rest, None for all, and the line of it."""
+    memory, total = question.recipe.memory, question.hardware.identity.memory_bytes
+    peak, without = _peak_bytes(question, params), _peak_bytes(question, {**params, "offload_above_bytes": 0})
+    above: int | None = 0
+    because = f"how much memory {'the machine has' if total is None else 'training takes'} is not known"
+    if total is not None and peak is not None and without is not None:
+        allowed = int(memory.offload_from * total)
+        above = max(0, allowed - without)
+        because = f"{memory.offload_from:.0%} of the memory is {format_size(allowed)}, training takes "
+        because += format_size(peak) + (f", {format_size(without)} without them" if peak > allowed else "")
+        above = None if memory.offload == "auto" and peak <= allowed else above
+    elif memory.offload == "auto":
+        above = None
+    chosen = "all activations stay in memory" if above is None else f"activations above {format_size(above)} a step"
+    line = decision(
+        question,
+        "memory.offload",
+        "offload.auto" if memory.offload == "auto" else "offload.written",
+        asked=memory.offload,
+        chosen=chosen if above is None else f"{chosen} lie on the disk until the backward pass",
+        because=because,
+        path=("memory", "offload"),
+    )
+    return above, line
+
+
 def _by_memory(question: Question, params: Mapping[str, Any]) -> tuple[float, str]:
     """Return the least ratio with which training is predicted to fit into memory, and why."""
     total = question.hardware.identity.memory_bytes
     if total is None:
         return 0.0, "how much memory the machine has is not known"
     allowed = int(_MEMORY_SHARE * total)
-    before = _peak_bytes(question, params, 0.0)
+    before = _peak_bytes(question, params)
     if before is None:
         return 0.0, "how much memory training takes is not known"
     limit = f"{_MEMORY_SHARE:.0%} of the memory is {format_size(allowed)}"
     if before <= allowed:
         return 0.0, f"training takes {format_size(before)}, and {limit}"
     for ratio in _RATIOS:
-        peak = _peak_bytes(question, params, ratio)
+        peak = _peak_bytes(question, {**params, "gradient_checkpointing": ratio})
         if peak is not None and peak <= allowed:
             return ratio, f"training takes {format_size(before)}, so {format_size(peak)}; {limit}"
     return _RATIOS[-1], f"training takes {format_size(before)}, and {limit}; lower train.batch_size as well"
 
 
-def _peak_bytes(question: Question, params: Mapping[str, Any], ratio: float) -> int | None:
+def _peak_bytes(question: Question, params: Mapping[str, Any]) -> int | None:
     fit = catalog.get("train.fit")
-    asked = fit.params(**{**params, "gradient_checkpointing": ratio})
-    return fit.predict(asked, question.hardware, question.model, NOTHING_KNOWN).peak_bytes
+    return fit.predict(fit.params(**params), question.hardware, question.model, NOTHING_KNOWN).peak_bytes

@@ -10,6 +10,7 @@ from titrant.schema.record import StepRecord
 
 # Measurements of runtime/training/trial.py and of several processes.
 _SPEEDUP, _PEAK, _EFFICIENCY = "precision_speedup", "activation_bytes", "scaling_efficiency"
+_OFFLOADED = "offload_peak_bytes"
 # status → symbol, words, tone
 STATUSES = {
     "finished": ("✓", "ran", "plain"),
@@ -127,6 +128,18 @@ def _rows(step: str, measured: Mapping[str, float]) -> Iterator[TrainingRow]:
         lost, expected = measured["recompute_seconds"], measured["recompute_seconds_predicted"]
         words = f"{quantity(lost, 's')} lost" if lost > 0 else "no time lost"
         yield TrainingRow(step, "recomputing: time of a step", NONE, NONE, f"{quantity(expected, 's')} lost", words)
+    if _OFFLOADED in measured:
+        whole = measured["offload_all_bytes_predicted"]
+        predicted = quantity(measured["offload_peak_bytes_predicted"], "B")
+        words = f"{1 - measured[_OFFLOADED] / whole:.0%} less than predicted without" if whole else NONE
+        yield TrainingRow(
+            step, "disk: activations at the peak", NONE, quantity(measured[_OFFLOADED], "B"), predicted, words,
+        )  # fmt: skip
+        written, expected = measured["offload_disk_bytes"], measured["offload_disk_bytes_predicted"]
+        words = f"{quantity(measured['offload_seconds'], 's')} lost to writing and reading"
+        yield TrainingRow(
+            step, "disk: written in a step", NONE, quantity(written, "B"), quantity(expected, "B"), words,
+        )  # fmt: skip
     if _EFFICIENCY in measured:
         before, after = quantity(measured["one_process_seconds"], "s"), quantity(measured["processes_seconds"], "s")
         words = f"{measured[_EFFICIENCY]:.0%} of {measured['processes']:.0f} times as fast"

@@ -33,7 +33,7 @@ from titrant.schema.values import files
 from titrant.schema.values.canonical import plain
 
 # What says nothing of the step itself: the home, memory, the process or one of its own, a disk.
-_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313", "X523", "X533")
+_PASSING = ("X300", "X302", "X310", "X311", "X312", "X313", "X523", "X533", "X624", "X625")
 
 
 class WorkerPerformer:

@@ -2,19 +2,22 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.training.memory.offload import ActivationFiles, activation_files
+from titrant.runtime.training.memory.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.precision import Scaler, arithmetic
 from titrant.runtime.training.progress import EpochLosses, TrainingClock, no_batches, not_finite, refuse_diverged
-from titrant.runtime.training.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.schedules import EACH_EPOCH, EACH_STEP, RateSchedule, make_optimizer, make_schedule
 from titrant.runtime.training.task import (
     Batch,
     Course,
     Inputs,
+    TaughtInputs,
     TrainingState,
     TrainingTask,
     Watcher,
@@ -29,15 +32,34 @@ def train(task: TrainingTask, watchers: Sequence[Watcher] = ()) -> Course:
     """Train the module in place and return its curves and best weights; the module is left with its last weights.
 
     Tuning rows are answered in fp32 whatever the precision of the training. Raises StepError X205 when a loss is no
-    longer finite or diverges, X511 when no learning rate is found, X520 when no layer can be computed again.
+    longer finite or diverges, X511 when no learning rate is found, X520 when no layer can be computed again, X624 when
+    the disk does not take activations.
     """
-    if not task.settings.gradient_checkpointing:
-        return _train(task, watchers)
-    apply_gradient_checkpointing(task.module, task.settings.gradient_checkpointing)
-    try:
-        return _train(task, watchers)
-    finally:
-        apply_gradient_checkpointing(task.module, 0)
+    with offloading(task) as (offloaded, _):
+        if not task.settings.gradient_checkpointing:
+            return _train(offloaded, watchers)
+        apply_gradient_checkpointing(task.module, task.settings.gradient_checkpointing)
+        try:
+            return _train(offloaded, watchers)
+        finally:
+            apply_gradient_checkpointing(task.module, 0)
+
+
+@contextmanager
+def offloading(task: TrainingTask) -> Iterator[tuple[TrainingTask, ActivationFiles | None]]:
+    """Give the task with its activations on the disk as its settings ask, and their files; the same task without."""
+    above_bytes = task.settings.offload_above_bytes
+    if above_bytes is None:
+        yield task, None
+        return
+    with activation_files(task.module, above_bytes, task.scratch) as files:
+
+        def call(module: torch.nn.Module, inputs: Inputs) -> torch.Tensor:
+            given = (inputs.inputs, inputs.asked) if isinstance(inputs, TaughtInputs) else inputs
+            answer: torch.Tensor = files.call(lambda: task.call(module, inputs), module, given)
+            return answer
+
+        yield replace(task, call=call), files
 
 
 def _train(task: TrainingTask, watchers: Sequence[Watcher]) -> Course:

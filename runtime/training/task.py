@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - its very subject
@@ -44,6 +45,7 @@ class TrainingSettings:
     keep_zeros: bool = False
     precision: str = "fp32"  # of the forward and backward pass: fp32, bf16, fp16
     gradient_checkpointing: float = 0.0
+    offload_above_bytes: int | None = None  # kept activations in memory before others go to the disk; None: all
 
     @property
     def waits(self) -> int:
@@ -58,7 +60,8 @@ class TrainingTask:
     `train` and `tuning` give the batches of one pass, `train` in a new order each time; rows stand first in labels.
     `batches` is how many `train` gives, None where nobody knows. Without `tuning` the last weights are kept. `call`
     answers the inputs with the tensor that `objective` takes; `right` counts a batch's right rows. Whatever is random
-    comes from `generator` or torch's own.
+    comes from `generator` or torch's own. Files lie in `scratch`, without
+    it where the system has temporary ones.
     """
 
     module: torch.nn.Module
@@ -71,6 +74,7 @@ class TrainingTask:
     right: Callable[[torch.Tensor, torch.Tensor], int] | None
     progress: Callable[[float, float, str], None]
     batches: int | None = None
+    scratch: Path | None = None
 
     @property
     def steps(self) -> int:

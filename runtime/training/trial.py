@@ -1,4 +1,4 @@
-"""Take a few steps before a training: what its precision gains, and what recomputing layers saves and costs."""
+"""Take a few steps before a training: what its precision gains, what recomputing layers and the disk save and cost."""
 
 import statistics
 import time
@@ -8,9 +8,15 @@ from contextlib import contextmanager
 import torch  # noqa: TID253 - its very subject
 from torch import nn  # noqa: TID253
 
-from titrant.runtime.training.activation_memory import measured_step, predicted_savings, untouched
+from titrant.runtime.training.loop import offloading
+from titrant.runtime.training.memory.activation_memory import (
+    measured_step,
+    predicted_offload,
+    predicted_savings,
+    untouched,
+)
+from titrant.runtime.training.memory.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.precision import arithmetic
-from titrant.runtime.training.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.task import Batch, TrainingTask
 
 MeasureFunction = Callable[[str, float, str], None]
@@ -24,16 +30,21 @@ def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> N
     Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
     forward and a backward pass in fp32 and in the precision that is asked for) and precision_speedup, their quotient;
     activation_bytes_all and activation_bytes (the peaks without and with recomputing), each with _predicted, and
-    recompute_seconds (what a step takes longer) with _predicted.
+    recompute_seconds (what a step takes longer) with _predicted; offload_all_bytes_predicted and offload_peak_bytes
+    (the peaks with all in memory, which need not fit, and with the disk), offload_disk_bytes (what a step keeps there),
+    the two with _predicted, and offload_seconds (of a step's writing and reading).
     """
     settings = task.settings
-    if settings.precision == "fp32" and not settings.gradient_checkpointing:
+    offloads = settings.offload_above_bytes is not None
+    if settings.precision == "fp32" and not settings.gradient_checkpointing and not offloads:
         return
     mode = task.module.training
     task.module.train()
     try:
         if settings.gradient_checkpointing:
             _recomputing(task, batch, measure)
+        if offloads:
+            _offloading(task, batch, measure)
         if settings.precision != "fp32":
             _precision(task, batch, measure)
     finally:
@@ -43,19 +54,32 @@ def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> N
 def _recomputing(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
     model, ratio = task.module, task.settings.gradient_checkpointing
 
-    def run() -> torch.Tensor:
-        return _loss(task, batch, task.settings.precision)
-
-    before = measured_step(model, run, batch)
-    predicted = predicted_savings(model, run, batch, ratio)
-    with _recomputed(model, ratio):
-        after = measured_step(model, run, batch)
+    predicted = predicted_savings(model, _step(task, batch), batch, ratio, task.settings.offload_above_bytes)
+    with offloading(task) as (offloaded, _):
+        before = measured_step(model, _step(offloaded, batch), batch)
+        with _recomputed(model, ratio):
+            after = measured_step(model, _step(offloaded, batch), batch)
     measure("activation_bytes_all_predicted", predicted.peak_bytes_before, "B")
     measure("activation_bytes_all", before.peak_bytes, "B")
     measure("activation_bytes_predicted", predicted.peak_bytes, "B")
     measure("activation_bytes", after.peak_bytes, "B")
     measure("recompute_seconds_predicted", predicted.seconds_lost, "s")
     measure("recompute_seconds", after.seconds - before.seconds, "s")
+
+
+def _offloading(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    model, ratio, above_bytes = task.module, task.settings.gradient_checkpointing, task.settings.offload_above_bytes
+    assert above_bytes is not None
+    predicted = predicted_offload(model, _step(task, batch), batch, ratio, above_bytes)
+    with offloading(task) as (offloaded, files), _recomputed(model, ratio):
+        assert files is not None
+        measured = measured_step(model, _step(offloaded, batch), batch)
+        measure("offload_all_bytes_predicted", predicted.peak_bytes_before, "B")
+        measure("offload_peak_bytes_predicted", predicted.peak_bytes, "B")
+        measure("offload_peak_bytes", measured.peak_bytes, "B")
+        measure("offload_disk_bytes_predicted", predicted.disk_bytes, "B")
+        measure("offload_disk_bytes", files.written_bytes / files.calls, "B")
+        measure("offload_seconds", files.seconds / files.calls, "s")
 
 
 def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
@@ -71,6 +95,10 @@ def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> No
     measure("step_seconds_fp32", plain, "s")
     measure("step_seconds", chosen, "s")
     measure("precision_speedup", plain / chosen, "x")
+
+
+def _step(task: TrainingTask, batch: Batch) -> Callable[[], torch.Tensor]:
+    return lambda: _loss(task, batch, task.settings.precision)
 
 
 def _loss(task: TrainingTask, batch: Batch, precision: str) -> torch.Tensor:

@@ -82,8 +82,10 @@ class Memory(Section):
     gradient_checkpointing: Annotated[Auto | Fraction | None, Off] = Field(
         None, description="fraction of the layers whose activations are computed again"
     )
-    offload: Literal["none", "auto", "cpu", "disk"] = Field("none", description="where weights go that do not fit")
-    offload_from: Fraction = Field(0.8, description="share of the device memory from which weights are moved")
+    offload: Literal["none", "auto", "cpu", "disk"] = Field(
+        "none", description="where activations of a training go that do not fit"
+    )
+    offload_from: Fraction = Field(0.8, description="share of the memory up to which a training keeps all in it")
     guard: Guard = Field(default_factory=Guard.model_construct, description="pressure levels and what they allow")
     layout: Literal["auto", "contiguous", "channels_last"] = Field(
         "auto", description="order of the dimensions in memory"

@@ -71,10 +71,10 @@ if TYPE_CHECKING:
     from titrant.runtime.run.run_log import get_logger, setup_logging
     from titrant.runtime.seed import set_seed
     from titrant.runtime.trackers.wandb import initialize_wandb
-    from titrant.runtime.training.activation_memory import estimate_memory_savings, measure_activation_memory
+    from titrant.runtime.training.memory.activation_memory import estimate_memory_savings, measure_activation_memory
+    from titrant.runtime.training.memory.recompute import apply_gradient_checkpointing
     from titrant.runtime.training.precision import autocast, create_scaler
     from titrant.runtime.training.processes.ranks import distributed
-    from titrant.runtime.training.recompute import apply_gradient_checkpointing
     from titrant.schema.config.config import ensure_directories, load_config, save_config
     from titrant.schema.cost import Arithmetic, Unmet
     from titrant.schema.diagnostics.diagnostics import TitrantError
@@ -110,7 +110,7 @@ _PUBLIC = {
     "Utilization": "titrant.runtime.instruments.hardware.utilization",
     "advise": "titrant.api.advise",
     "apply": "titrant.api.apply",
-    "apply_gradient_checkpointing": "titrant.runtime.training.recompute",
+    "apply_gradient_checkpointing": "titrant.runtime.training.memory.recompute",
     "architecture": "titrant.api.architecture",
     "autocast": "titrant.runtime.training.precision",
     "bench": "titrant.api.bench",
@@ -130,7 +130,7 @@ _PUBLIC = {
     "distributed": "titrant.runtime.training.processes.ranks",
     "doctor": "titrant.api.doctor",
     "ensure_directories": "titrant.schema.config.config",
-    "estimate_memory_savings": "titrant.runtime.training.activation_memory",
+    "estimate_memory_savings": "titrant.runtime.training.memory.activation_memory",
     "explain": "titrant.api.explain",
     "export": "titrant.api.export",
     "find_leak": "titrant.runtime.instruments.memory.leak",
@@ -146,7 +146,7 @@ _PUBLIC = {
     "load_config": "titrant.schema.config.config",
     "lock": "titrant.api.lock",
     "measure": "titrant.runtime.instruments.measure.live",
-    "measure_activation_memory": "titrant.runtime.training.activation_memory",
+    "measure_activation_memory": "titrant.runtime.training.memory.activation_memory",
     "memory_usage": "titrant.api.devices",
     "metric": "titrant.runtime.contract.measures.own_metric",
     "migrate": "titrant.api.migrate",

@@ -24,7 +24,7 @@ def at(path):
     return node
 
 
-@pytest.mark.parametrize("path", ["memory.offload_from", "memory.layout"])
+@pytest.mark.parametrize("path", ["search.sampler", "memory.layout"])
 def test_says_that_an_active_default_does_nothing_yet(path):
     said = at(path.split("."))
     assert said["description"].endswith(f"({LATER})")

@@ -90,18 +90,18 @@ memory.layout: later (its default, auto, does nothing in this version)
   takes: `auto`, `contiguous` or `channels_last`
   `memory.layout` is not available in this version, other than `auto` or `contiguous`"""
 ACTIVE = """\
-memory.offload_from: later (its default, 0.8, does nothing in this version)
+memory.guard.high: later (its default, 0.85, does nothing in this version)
   not written in child.yaml or its base
-  meaning: share of the device memory from which weights are moved
+  meaning: share of the memory that is high pressure
   takes: a fraction from 0 to 1
-  `memory.offload_from` is not available in this version"""
+  `memory.guard` is not available in this version"""
 PLAIN = {
     ("train.epochs",): WRITTEN,
     ("train.batch_size",): INHERITED,
     ("target.latency.p95", "target.latency.p95=4 ms"): FLAG,
     ("train.weight_decay",): DEFAULT,
     ("memory.layout",): LATER,
-    ("memory.offload_from",): ACTIVE,
+    ("memory.guard.high",): ACTIVE,
 }
 
 

@@ -22,7 +22,7 @@ from titrant.runtime.cost.forward import (
 from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.facts import Hardware, ModelFacts
+from titrant.schema.facts import Bench, Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
 from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
@@ -46,6 +46,8 @@ _TRAINING_PASSES = 3.5
 _PRECISION_SHARE = {"fp32": 1.0, "bf16": 0.7, "fp16": 0.7}
 # Of a layer's activations, what recomputing leaves out at the peak: a transformer's.
 _RECOMPUTED_BYTES = 0.87
+# Writing to a disk, and reading from it, where neither was measured.
+_DISK_BYTES_PER_SECOND = 5e8
 # Until the processes of a training have loaded torch and met.
 _MEETING_SECONDS = 10.0
 # Choosing a batch's rows, the loss, and keeping count.
@@ -86,6 +88,12 @@ class FitParams(Params):
     gradient_checkpointing: float = Field(
         0.0, ge=0, le=1, description="share of the layers whose activations are computed again in the backward pass"
     )
+    offload_above_bytes: int | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="activations that a step keeps in memory before it keeps others on the disk; none: all are kept",
+    )
     processes: int = Field(1, ge=1, description="processes that share each batch, each with a copy of the model")
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
     patience: int | None = Field(
@@ -119,6 +127,12 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
     forward = forward_seconds(model, speed, run_cost("torch", "torch"), min(params.batch_size, rows))
     passes = _TRAINING_PASSES * _PRECISION_SHARE[params.precision] + params.gradient_checkpointing
     batch = _BATCH_SECONDS + passes * forward + update_seconds(model, speed) / params.accumulate
+    answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
+    answers = round(answers * (1 - _RECOMPUTED_BYTES * params.gradient_checkpointing))
+    on_disk = 0 if params.offload_above_bytes is None else max(0, answers - params.offload_above_bytes)
+    bench = hardware.bench or Bench()
+    for bytes_per_second in (bench.disk_write_bytes_per_second, bench.disk_read_bytes_per_second):
+        batch += on_disk / (bytes_per_second or _DISK_BYTES_PER_SECOND)
     judge = tuning / TUNING_ROWS * forward_seconds(model, speed, run_cost("torch", "torch"), TUNING_ROWS)
     epochs = max(1.0, params.epochs * _EPOCHS_SHARE) if params.early_stop else params.epochs
     seconds = BASE_SECONDS + epochs * (math.ceil(rows / params.batch_size) * batch + judge)
@@ -128,11 +142,9 @@ def predict(params: FitParams, hardware: Hardware, model: ModelFacts | None, wor
         seconds = _MEETING_SECONDS + seconds / params.processes
     # The best weights are kept beside the current ones; answers stay until the backward pass.
     states = {"sgd": 1, "adagrad": 2, "rmsprop": 2, "asgd": 2}.get(params.optimizer, 3)
-    answers = max(layer_output_bytes(model), model.activation_bytes or 0) * min(params.batch_size, rows)
-    answers = round(answers * (1 - _RECOMPUTED_BYTES * params.gradient_checkpointing))
     judged = (model.activation_bytes or 0) * min(TUNING_ROWS, tuning)
     copied = work.bytes.get("train", 0) + work.bytes.get("tuning", 0)
-    peak = model.weight_bytes * (2 + states) + answers * 7 // 5 + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
+    peak = model.weight_bytes * (2 + states) + answers * 7 // 5 - on_disk + judged * 3 // 2 + copied + _OPTIMIZER_BYTES
     bases = {"output_bytes": "modelled"} | ({} if "train" in work.rows else {"seconds": "guess"})
     size = torch_bytes(model) + CURVES_BYTES * params.epochs + (_SWEEP_BYTES if params.find_learning_rate else 0)
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=speed.basis, bases=bases)
@@ -348,6 +360,7 @@ def _task(
         right=(lambda output, labels: correct(output, labels, tuning.positive, boundary)) if train.classes else None,
         progress=context.progress,
         batches=len(train.numbers(*sizes)),
+        scratch=context.scratch,
     )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch  # noqa: TID253 - its very subject
 from torch import nn  # noqa: TID253
 
-from titrant.runtime.training.activation_memory import untouched
 from titrant.runtime.training.loop import step_groups
+from titrant.runtime.training.memory.activation_memory import untouched
 from titrant.runtime.training.processes.ranks import Ranks
 from titrant.runtime.training.task import Batch, Inputs, TaughtInputs, TrainingState, TrainingTask, Watcher
 

@@ -23,7 +23,7 @@ DEEP = replace(
     flops=12 * CONVOLUTION.flops,
     activation_bytes=2 << 20,
 )
-KEYS = ("precision", "gradient_checkpointing")
+KEYS = ("precision", "gradient_checkpointing", "offload", "offload_above_bytes")
 
 
 def settled(*changes, **facts):
@@ -78,6 +78,50 @@ def test_recomputes_by_itself_the_least_share_that_fits(gibibytes, ratio):
     params, lines = settled("memory.gradient_checkpointing=auto", hardware=hardware, model=DEEP)
     assert params == {"gradient_checkpointing": ratio}
     assert ("GiB" in lines["memory.gradient_checkpointing"].because) is (gibibytes is not None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gibibytes", "above"),
+    [
+        ("disk", None, 0),  # nobody knows what fits
+        ("auto", None, None),
+        ("auto", 64, None),
+        ("disk", 64, 50),
+        ("auto", 6, 2.1),
+        ("disk", 6, 2.1),
+        ("auto", 0.1, 0),
+    ],
+)
+def test_keeps_on_the_disk_what_is_predicted_not_to_fit(asked, gibibytes, above):
+    total = None if gibibytes is None else int(gibibytes * (1 << 30))
+    hardware = replace(case.AVX2, identity=replace(case.AVX2.identity, memory_bytes=total))
+    params, lines = settled(f"memory.offload={asked}", hardware=hardware, model=DEEP)
+    kept = params["offload_above_bytes"]
+    assert kept == (above and pytest.approx(above * (1 << 30), rel=0.1))
+    line = lines["memory.offload"]
+    assert (line.asked, "on the disk" in line.chosen) == (asked, above is not None)
+    assert ("GiB" in line.because) is (gibibytes is not None)
+    if above:
+        fit = catalog.get("train.fit")
+        peak = fit.predict(fit.params(**params, epochs=1), hardware, DEEP).peak_bytes
+        assert peak <= 0.8 * total + 1
+
+
+def test_recomputes_before_the_disk_takes_the_rest():
+    hardware = replace(case.AVX2, identity=replace(case.AVX2.identity, memory_bytes=int(5.5 * (1 << 30))))
+    both = "memory.gradient_checkpointing=auto", "memory.offload=auto"
+    params, _ = settled(*both, hardware=hardware, model=DEEP)
+    assert params == {"gradient_checkpointing": 0.75, "offload_above_bytes": None}
+    lower, _ = settled(*both, "memory.offload_from=0.2", hardware=hardware, model=DEEP)
+    assert lower["gradient_checkpointing"] == 0.75
+    assert lower["offload_above_bytes"] is not None
+
+
+def test_predicts_less_memory_and_more_time_for_the_disk():
+    fit = catalog.get("train.fit")
+    plain, half = (fit.predict(fit.params(offload_above_bytes=bytes), case.AVX2, DEEP) for bytes in (None, 2 << 30))
+    assert half.peak_bytes < 0.7 * plain.peak_bytes
+    assert plain.seconds < half.seconds
 
 
 def test_predicts_less_memory_and_more_time_for_recomputing():

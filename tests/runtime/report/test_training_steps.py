@@ -12,6 +12,9 @@ MEASURED = {
     "step_seconds_fp32": 0.2, "step_seconds": 0.125, "precision_speedup": 1.6, "skipped_steps": 2.0,
     "activation_bytes_all": 100 * 2**20, "activation_bytes": 52 * 2**20, "activation_bytes_predicted": 50 * 2**20,
     "recompute_seconds": 0.03, "recompute_seconds_predicted": 0.02,
+    "offload_all_bytes_predicted": 52 * 2**20, "offload_peak_bytes_predicted": 12 * 2**20,
+    "offload_peak_bytes": 13 * 2**20, "offload_disk_bytes_predicted": 40 * 2**20, "offload_disk_bytes": 39 * 2**20,
+    "offload_seconds": 0.05,
 }  # fmt: skip
 
 
@@ -29,6 +32,8 @@ def test_says_what_was_gained_and_what_it_cost(records):
         ("200 ms", "125 ms", "–", "1.60× as fast as fp32; 2 steps skipped"),
         ("100.0 MiB", "52.0 MiB", "50.0 MiB", "48% less"),
         ("–", "–", "20 ms lost", "30 ms lost"),
+        ("–", "13.0 MiB", "12.0 MiB", "75% less than predicted without"),
+        ("–", "39.0 MiB", "40.0 MiB", "50 ms lost to writing and reading"),
     ]
     made = page(record)
     assert "1.60× as fast as fp32" in html_text(made)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn  # noqa: TID253
 
 import titrant
-from titrant.runtime.training.recompute import layers_of
+from titrant.runtime.training.memory.recompute import layers_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 WIDTH = 6

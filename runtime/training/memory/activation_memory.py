@@ -13,7 +13,8 @@ from torch.multiprocessing.reductions import StorageWeakRef  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 
 from titrant.runtime.seed import another_seed
-from titrant.runtime.training.recompute import (
+from titrant.runtime.training.memory.offload import goes_to_disk
+from titrant.runtime.training.memory.recompute import (
     CheckpointedLayer,
     chosen_layers,
     layers_of,
@@ -23,6 +24,8 @@ from titrant.runtime.training.recompute import (
 
 # Gradients that are alive at once where an activation is used: of it, and of what was made of it.
 _TRANSIENT = 2
+# Of what is on the disk, what is in memory as well: a block's input and what is made of it, or what is read back.
+_PASSING = 2
 # Of a forward pass with gradients, all of training: once more backward costs twice as much.
 _STEP_PASSES = 3
 
@@ -52,6 +55,15 @@ class MemorySavings:
 
 
 @dataclass(frozen=True)
+class OffloadPrediction:
+    """What keeping activations on the disk does to a step, as predicted: peaks as in `MemorySavings`."""
+
+    peak_bytes_before: int
+    peak_bytes: int
+    disk_bytes: int  # written in a step, and read
+
+
+@dataclass(frozen=True)
 class MeasuredStep:
     """What one forward and backward pass took: `peak_bytes` as in `MemorySavings`, and seconds."""
 
@@ -71,18 +83,35 @@ def estimate_memory_savings(model: nn.Module, inputs: Any, ratio: float = 0.5) -
     return predicted_savings(model, lambda: _call(model, inputs), inputs, ratio)
 
 
-def predicted_savings(model: nn.Module, run: Callable[[], Any], inputs: Any, ratio: float) -> MemorySavings:
-    """Predict as `estimate_memory_savings` does, where `run` makes a forward pass with these inputs."""
+def predicted_savings(
+    model: nn.Module, run: Callable[[], Any], inputs: Any, ratio: float, above_bytes: int | None = None
+) -> MemorySavings:
+    """Predict as `estimate_memory_savings` does, where `run` makes a forward pass with these inputs.
+
+    Beyond `above_bytes` what is kept lies on the disk, both before and after.
+    """
     forward = _observed(model, run, inputs)
     chosen = forward.layers[: chosen_layers(len(forward.layers), ratio)]
-    peak, names = forward.peak(()), tuple(layer.name for layer in chosen)
+    names = tuple(layer.name for layer in chosen)
     return MemorySavings(
         layers=names,
-        peak_bytes_before=peak,
-        peak_bytes=forward.peak(names),
+        peak_bytes_before=forward.peak((), above_bytes)[0],
+        peak_bytes=forward.peak(names, above_bytes)[0],
         seconds_before=_STEP_PASSES * forward.seconds,
         seconds_lost=sum(forward.seconds_of.get(name, 0.0) for name in names),
     )
+
+
+def predicted_offload(
+    model: nn.Module, run: Callable[[], Any], inputs: Any, ratio: float, above_bytes: int
+) -> OffloadPrediction:
+    """Predict a step in which what is kept beyond `above_bytes` lies on the disk, and that with all in memory.
+
+    Of both, a share `ratio` of the layers is computed again.
+    """
+    forward = _observed(model, run, inputs)
+    names = tuple(layer.name for layer in forward.layers[: chosen_layers(len(forward.layers), ratio)])
+    return OffloadPrediction(forward.peak(names)[0], *forward.peak(names, above_bytes))
 
 
 def measure_activation_memory(model: nn.Module, inputs: Any) -> MeasuredStep:
@@ -121,9 +150,12 @@ class _Forward:
     seconds: float = 0.0
     seconds_of: dict[str, float] = field(default_factory=dict)
 
-    def peak(self, recomputed: Sequence[str]) -> int:
-        """Return the peak of a step, going through its backward pass from the end."""
-        there, at_layer = 0, dict.fromkeys(recomputed, 0)
+    def peak(self, recomputed: Sequence[str], above_bytes: int | None = None) -> tuple[int, int]:
+        """Return the peak of a step, going through its backward pass from the end, and the bytes on the disk.
+
+        Nothing goes to the disk where `above_bytes` is None.
+        """
+        there, on_disk, at_layer = 0, 0, dict.fromkeys(recomputed, 0)
         counted: set[int] = set()
         peak = sum(count for key, count in self.answers.items() if key not in {kept for _, kept, _ in self.kept})
         inner: dict[str, dict[int, int]] = {name: {} for name in recomputed}
@@ -134,17 +166,23 @@ class _Forward:
                     entered.add(layer)
                     given = {key: size for key, size in self.given.get(layer, {}).items() if key not in counted}
                     counted |= given.keys()
-                    there += sum(given.values())
-                    at_layer[layer] = there
+                    read_back = 0
+                    for size in given.values():
+                        away = above_bytes is not None and goes_to_disk(there, size, above_bytes)
+                        there, on_disk = there + size * (not away), on_disk + size * away
+                        read_back += size * away
+                    at_layer[layer] = there + read_back
                 inner[layer].setdefault(key, 0 if key in counted else count)
                 alive = at_layer[layer] + sum(inner[layer].values())
             else:
-                there += 0 if key in counted else count
+                size = 0 if key in counted else count
+                away = above_bytes is not None and goes_to_disk(there, size, above_bytes)
+                there, on_disk = there + size * (not away), on_disk + size * away
                 counted.add(key)
-                alive = there
+                alive = there + _PASSING * size * away
             # What is kept up to here, when the backward pass has come here, and two gradients of the same size.
             peak = max(peak, alive + _TRANSIENT * count)
-        return peak
+        return peak, on_disk
 
 
 def _observed(model: nn.Module, run: Callable[[], Any], inputs: Any) -> _Forward:
