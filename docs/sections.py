@@ -115,7 +115,9 @@ What cannot win by what is expected of it is not made, and `budget` says how man
 [how the search is kept short](../../how-to/limit-the-search.md).""",
         "search: {objective: [latency, size], budget: {evaluations: 4, minutes: 10}}\n",
     ),
-    "memory": Page("Less memory while titrant works and while the model serves.", "memory: {offload: auto}\n"),
+    "memory": Page(
+        "Less memory while titrant works and while the model serves.", "train: {epochs: 5}\nmemory: {offload: auto}\n"
+    ),
     "batching": Page(
         "How requests become batches where the model is served.",
         "batching: {size: auto, strategy: timeout, max_wait: 5 ms}\n",

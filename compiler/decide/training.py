@@ -355,7 +355,7 @@ def _offloading(question: Question, params: Mapping[str, Any]) -> tuple[int | No
         allowed = int(memory.offload_from * total)
         above = max(0, allowed - without)
         because = f"{memory.offload_from:.0%} of the memory is {format_size(allowed)}, training takes "
-        because += format_size(peak) + (f", {format_size(without)} without them" if peak > allowed else "")
+        because += format_size(peak) + (f", {format_size(without)} without them" if peak > allowed else ", which fits")
         above = None if memory.offload == "auto" and peak <= allowed else above
     elif memory.offload == "auto":
         above = None

@@ -192,4 +192,6 @@ def _not_written(folder: Path, error: OSError) -> StepError:
 
 def _not_read(path: Path, reason: str) -> StepError:
     message = f"activations cannot be read back from {path}: {reason}"
-    return StepError(Diagnostic("X625", message, help="leave the run's folder alone while it trains, and run it again"))
+    return StepError(
+        Diagnostic("X625", message, help="leave `unfinished` of TITRANT_HOME alone while it trains, and run it again")
+    )
