@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # Where Python may not write bytecode by itself, every command would compile all that it imports.
 compiled: $(STAMP)
-	@$(BIN)/python -m compileall -q schema compiler runtime recipes src
+	@$(BIN)/python -m compileall -q -j 0 schema compiler runtime recipes src
 
 # In copies of their own, so that the locks that runs write are no change of the checkout.
 demo: compiled

@@ -86,7 +86,8 @@ model as it is and cast to 16 bits, in bf16, or in fp16 on a GPU that does not c
     ),
     "train": Page(
         """Without weights, this fits the original. With weights and no `reduction`, it fine-tunes the original,
-which is then the reference; else it trains back what a reduction lost. Early stopping watches tuning rows and keeps the
+which is then the reference; else it trains back what a reduction lost, or
+[trains for int8](../../how-to/quantization-aware.md). Early stopping watches tuning rows and keeps the
 best weights. Optimizers, schedules and losses are torch's own, bit for bit; a loss must fit what `model.output.kind`
 says of the outputs. [What each key does](../../how-to/train.md).""",
         "train: {epochs: 30, optimizer: adamw, learning_rate: 0.001, schedule: cosine, gradient_clip: 1.0}\n",

@@ -44,6 +44,20 @@ class Mixing:
 
 
 @dataclass(frozen=True)
+class FakeQuantization:
+    """The number formats that a network computes with while it is trained for a method: int8, whose ranges are fixed.
+
+    Weights are whole numbers up to `largest_weight`, of either sign, with a scale for each output channel or one for
+    all. Activations have 256 levels over the range that calibration rows show, evenly about 0 where they are
+    `symmetric_activations`.
+    """
+
+    largest_weight: int = 127
+    per_channel: bool = True
+    symmetric_activations: bool = False
+
+
+@dataclass(frozen=True)
 class LayerOutlook:
     """What a reduction makes of one layer, as far as it is known before it runs: "" where the layer stays as it is."""
 
@@ -68,6 +82,7 @@ class Method:
     are offered beside its defaults. `then` is a method that follows at once, with the options that it has too;
     `by_name` says why `auto` leaves it to be named. Where it loses too much, `repairs` are tried one after the other,
     and then mixtures of its precision and a higher one over regions of the network, found as `mixing` says.
+    `fake_quantization` answers by its parameters how a network is trained for it beforehand; without it none can be.
     """
 
     name: str
@@ -90,6 +105,7 @@ class Method:
     variants: tuple[Variant, ...] = ()
     repairs: tuple[Repair, ...] = ()
     mixing: Mixing | None = None
+    fake_quantization: Callable[[Any], FakeQuantization] | None = None
 
     def runs_on(self, device: str) -> bool:
         """Whether there are kernels for a device (cpu, cuda:1)."""

@@ -292,7 +292,7 @@ class TransformFacts:
 
     `origin` is "fitted" on the `rows` rows of a `role`, "given" in the recipe, "loaded" from a file, or "" for a
     transform that has nothing to learn. `values` are those of each column that one_hot makes columns of; `unlisted`
-    counts the rows, of any role, whose value is another.
+    counts the rows, of any role, whose value is another. `vocabulary` counts the tokens of `tokenize`.
     """
 
     name: str
@@ -302,6 +302,7 @@ class TransformFacts:
     columns: tuple[str, ...] = ()
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unlisted: Mapping[str, int] = field(default_factory=dict)
+    vocabulary: int = 0
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,8 @@ def gate_test(metric: str, comparison: str) -> str:
     if metric in ("size", "peak_memory"):
         return _only(metric, comparison, ("at_most",), "counted")
     if metric in CASE_METRICS:
-        test = "case_groups" if comparison == "ratio_at_least" else "case_means"
+        alone = "case_quantiles" if CASE_METRICS[metric].link == "quantile" else "case_means"
+        test = "case_groups" if comparison == "ratio_at_least" else alone
         return _only(metric, comparison, CASE_METRICS[metric].comparisons, test)
     if metric in SET_METRICS:
         return _only(metric, comparison, OF_SETS, "image_bootstrap")

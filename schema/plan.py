@@ -270,12 +270,11 @@ def identity(plan: Plan) -> dict[str, Any]:
 
 
 _FILE_KEYS = {"path", "digest"}
-_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 def without_paths(value: Any) -> Any:
     """Replace every {"path", "digest"} by its digest, so that moving or renaming a file changes nothing."""
-    if type(value) in _SCALARS:  # most are: a plan is gone through several times
+    if value is None or isinstance(value, str | int | float):  # most are: a plan is gone through several times
         return value
     if is_file(value):
         return {"digest": value["digest"]}
@@ -371,7 +370,7 @@ def judged_batch(plan: Plan, candidate: Candidate) -> int | None:
 # The stage of candidates that mend others, and those of which no step runs before the search asks for it.
 MENDING_STAGE = "search"
 ASKED = (MENDING_STAGE, "judge", OBSERVING_STAGE)
-
+ONLY_TRAINED, ROUNDED = ".fine_tuned", ".qat"  # how the names of candidates end that were trained first
 # The operator that puts transforms into a file, which then takes raw columns.
 INSIDE = "export.inside"
 # The operator that puts a file's weights beside it.

@@ -3,17 +3,22 @@
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from _pytest.assertion import rewrite
 from filelock import FileLock
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -23,18 +28,43 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
+# g++ takes ten seconds for the frame around the kernels of each package that AOTInductor compiles, and half of them so.
+os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
+
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 
 WRITES_NO_BYTECODE = sys.dont_write_bytecode
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
+    if config.getoption("--hypothesis-profile") is None:
+        # Else it draws from every constant of our own modules that are loaded by then: others in each worker and after
+        # each change of a text. To read them took four seconds of every worker.
+        providers._get_local_constants = lambda: providers._local_constants
+    gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session):
+    """Rewrite this worker's share of all tests' assertions before it collects, where nothing kept them yet.
+
+    Workers collect the same files at the same time, so that each would rewrite all of them.
+    """
+    workers = getattr(session.config, "workerinput", None)
+    tests = Path(__file__).parent
+    if workers is None or [Path(name).resolve() for name in session.config.args] != [tests]:
+        return
+    number, state = int(workers["workerid"].removeprefix("gw")), session.config.stash[rewrite.assertstate_key]
+    for file in sorted(tests.rglob("test_*.py"))[number :: workers["workercount"]]:
+        kept = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
+        if rewrite._read_pyc(file, kept) is None and rewrite.try_makedirs(kept.parent):
+            source, code = rewrite._rewrite_test(file, session.config)
+            rewrite._write_pyc(state, code, source, kept)
 
 
 def pytest_collection_modifyitems(items):
@@ -48,6 +78,8 @@ def pytest_collection_finish():
     sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
+    gc.set_threshold(200_000, 20, 20)  # as every command has it
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +98,22 @@ def _no_power_cuts():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
+
+
+_FOLDERS = Counter()
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """Return an empty folder of the test's own, under the name that pytest gives it.
+
+    For a free number pytest goes through the folders of all tests before: 5 ms each time, where there are thousands.
+    """
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}{_FOLDERS[name.lower()]}"
+    _FOLDERS[name.lower()] += 1
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 OWN = Path(SOURCE) / "titrant"
@@ -89,27 +137,33 @@ HEAVY = (
 
 
 class Warm:
-    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others."""
+    """Runs `python ARGUMENTS` in processes that `tests/warm.py` forks, which start sooner than others.
 
-    def __init__(self, place):
-        self._place, self._server, self._socket = place, None, None
+    `place` is of the process's own; in `shared` it is said where the server listens that all of a session share.
+    """
 
-    def __call__(self, *arguments, cwd, env, timeout=600):
-        """Run a module or a script to its end."""
+    def __init__(self, place, shared):
+        self._place, self._shared, self._socket = place, shared, None
+        self._server = self._folder = None  # of the one that it started itself
+
+    def __call__(self, *arguments, cwd, env, timeout=600, starts=2):
+        """Run a module or a script to its end; of the processes that it starts so many begin as it does."""
         files = [self._place / "out", self._place / "err"]
         with files[0].open("wb") as out, files[1].open("wb") as err:
             environment = {**os.environ, "PYTHONPATH": self._path, "CI": "true", **env}
             process = self.start(
-                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err
+                [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, stdout=out, stderr=err, starts=starts
             )
             code = process.wait(timeout)
         return subprocess.CompletedProcess(arguments, code, *(file.read_text("utf-8") for file in files))
 
-    def start(self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False):
+    def start(
+        self, arguments, *, stdout, stderr, env, cwd=None, stdin=None, pass_fds=(), start_new_session=False, starts=2
+    ):
         """Start a process as `subprocess.Popen` does, without input."""
         request = {
             "options": arguments[1:], "folder": str(cwd or Path.cwd()), "environment": dict(env), "passed": pass_fds,
-            "session": start_new_session,
+            "session": start_new_session, "starts": starts,
         }  # fmt: skip
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             ends = nothing, stdout, stdout if stderr == subprocess.STDOUT else stderr
@@ -117,8 +171,9 @@ class Warm:
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
     def ask(self, request, descriptors=()):
-        if self._server is None:
-            self._serve()
+        if self._socket is None:
+            with FileLock(f"{self._shared}.lock"):
+                self._socket = self._connected() or self._serve()
         socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
         return json.loads(self._socket.recv(64))
 
@@ -126,20 +181,41 @@ class Warm:
     def _path(self):
         return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH", ""))))
 
+    def _connected(self):
+        """Return a connection with the server that another process started; None where there is none, or no more."""
+        if not self._shared.exists():
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            connection.connect(self._shared.read_text("utf-8"))
+        except OSError:
+            connection.close()
+            return None
+        return connection
+
     def _serve(self):
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # The path of a socket is short, and the folder is nobody else's.
+        self._folder = tempfile.mkdtemp(prefix="warm-")
+        path = f"{self._folder}/s"
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "warm.py"), str(theirs.fileno()), *HEAVY], cwd=self._place,
-            env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
-            pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listens:
+            listens.bind(path)
+            listens.listen(128)
+            self._server = subprocess.Popen(
+                [sys.executable, str(Path(__file__).parent / "warm.py"), str(listens.fileno()), *HEAVY],
+                cwd=self._place, pass_fds=[listens.fileno()], stdin=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": self._path, "PYDANTIC_DISABLE_PLUGINS": "__all__", **one_thread},
+            )  # fmt: skip
+        self._shared.write_text(path, "utf-8")
+        return self._connected()
 
     def close(self):
-        if self._server is not None:
+        if self._socket is not None:
             self._socket.close()
+        if self._server is not None:
+            self._server.stdin.close()
             self._server.wait()
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class WarmProcess:
@@ -168,9 +244,9 @@ class WarmProcess:
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory):
+def warm(tmp_path_factory, session_folder):
     """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
-    made = Warm(tmp_path_factory.mktemp("warm"))
+    made = Warm(tmp_path_factory.mktemp("warm"), session_folder / "warm-server")
     yield made
     made.close()
 
@@ -199,14 +275,27 @@ def session_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shipped(session_folder, warm):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
-    place = session_folder / "shipped"
+    return _ran(session_folder / "shipped", Path(__file__).parents[1], "breast_cancer", warm)
+
+
+@pytest.fixture(scope="session")
+def shipped_masks(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the recipe of masks ran as well."""
+    return _ran(session_folder / "shipped_masks", shipped, "digit_masks", warm)
+
+
+def _ran(place, start, recipe, warm):
+    """Copy the recipes, and the home, of another folder, and run one of them there; where nobody did so already."""
     with FileLock(f"{place}.lock"):
         if not place.exists():
-            making = Path(shutil.copytree(Path(__file__).parents[1] / "recipes", place.with_name("making") / "recipes"))
-            home = {"TITRANT_HOME": str(making.parent / "home")}
-            done = warm("-m", "titrant", "run", "-q", "recipes/breast_cancer.yaml", cwd=making.parent, env=home)
+            making = place.with_name(f"{place.name}_making")
+            for name in ("recipes", "home"):
+                if (start / name).exists():
+                    shutil.copytree(start / name, making / name)
+            home = {"TITRANT_HOME": str(making / "home")}
+            done = warm("-m", "titrant", "run", "-q", f"recipes/{recipe}.yaml", cwd=making, env=home)
             assert done.returncode == 0, done.stdout + done.stderr
-            making.parent.rename(place)
+            making.rename(place)
     return place
 
 

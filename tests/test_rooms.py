@@ -75,22 +75,25 @@ def folder(file: Path) -> str:
 
 
 @cache
-def nodes(file: Path) -> tuple[ast.AST, ...]:
-    """List what a file's syntax tree holds, at any depth."""
-    return tuple(ast.walk(ast.parse(file.read_text("utf-8"))))
+def read(file: Path) -> tuple[tuple[tuple[int, str], ...], frozenset[str]]:
+    """Return every module that a file imports, at any depth and for type checkers too, with its line; and its texts.
 
-
-@cache
-def imported(file: Path) -> tuple[tuple[int, str], ...]:
-    """List every module that a file imports, at any depth and for type checkers too, with its line."""
-    found = []
-    for node in nodes(file):
+    The tree itself is let go of: a million nodes that stay would be gone through in every collection of garbage.
+    """
+    imports, texts = [], set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
+            imports += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: relative import"
-            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
-    return tuple(found)
+            imports += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
+    return tuple(imports), frozenset(texts)
+
+
+def imported(file: Path) -> tuple[tuple[int, str], ...]:
+    return read(file)[0]
 
 
 @cache
@@ -207,12 +210,12 @@ def test_has_two_files_a_verb(verb):
 def test_names_a_module_in_a_text_only_where_that_is_said():
     wrong = []
     for file in files().values():
-        for node in nodes(file):
-            target = files().get(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+        for text in read(file)[1]:
+            target = files().get(text)
             # An operator says in `loads` what it is going to import.
             loads = place(file).startswith("runtime/operators/") and target in arrows()[file]
             if target not in (None, file) and target.name != "__init__.py" and place(file) not in BY_NAME and not loads:
-                wrong.append(f"{place(file)}: {node.value}")
+                wrong.append(f"{place(file)}: {text}")
     assert wrong == []
 
 

@@ -1,23 +1,25 @@
-"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` serves requests.
+"""Start Python processes that begin with modules loaded: `python tests/warm.py SOCKET MODULE…` listens for who asks.
 
 Loading torch and scikit-learn is two thirds of what a small run takes. Here they are loaded once, and each process that
 is asked for is forked: a process of its own all the same, with its own arguments, folder, environment and streams. So
-are the first two that it starts itself, as its worker, from what it was at its beginning: no code of a user's, no
+are the first few that it starts itself, as its worker, from what it was at its beginning: no code of a user's, no
 thread, no session. What a test says of how a process starts, of what it loads, of signals or of Python's own options
 needs `subprocess`.
 
-A request is JSON: {"options", "folder", "environment", "session", "passed"}, with three streams and the descriptors
-that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the exit code, or
-by null where it takes longer.
+A request is JSON: {"options", "folder", "environment", "session", "passed", "starts"}, with three streams and the
+descriptors that are passed, and is answered by the process's id; or {"wait": id, "seconds"}, which is answered by the
+exit code, or by null where it takes longer. "starts" says how many of its own processes are ready before it begins.
 """
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
 import os
 import runpy
+import select
 import socket
 import subprocess
 import sys
@@ -29,6 +31,8 @@ from pathlib import Path
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
+LARGE_PAGE, MADV_COLLAPSE = 1 << 21, 25
+STARTS = 2
 
 
 class Spare:
@@ -68,7 +72,7 @@ class Started(subprocess.Popen):
         inputs = [own if given == -1 else given for own, given in enumerate((streams[0], streams[3], streams[5]))]
         request = {
             "options": options[1:], "folder": os.fspath(folder or Path.cwd()), "passed": passed, "session": others[20],
-            "environment": dict(os.environ if environment is None else environment),
+            "environment": dict(os.environ if environment is None else environment), "starts": STARTS,
         }  # fmt: skip
         spare.be(request, [*inputs, *passed])
         self.pid = spare.pid
@@ -116,7 +120,7 @@ def become(asked):
     given = [Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = list(dict.fromkeys([*map(str, (*first, *given)), *PATH]))
     importlib.invalidate_caches()
-    Started.spares = [] if isolated else [Spare(), Spare()]  # a worker starts none
+    Started.spares = [] if isolated else [Spare() for _ in range(request["starts"])]  # a worker starts none
     if module:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     elif code:
@@ -150,6 +154,29 @@ def serve(asked):
             for descriptor in descriptors:
                 os.close(descriptor)
         asked.send(json.dumps(answer).encode())
+
+
+def listen(listens):
+    """Let a copy of this process answer whoever connects, for as long as whoever started this one is there.
+
+    That it is, its end of standard input says.
+    """
+    while True:
+        ready, _, _ = select.select([listens, sys.stdin], [], [])
+        if listens not in ready:
+            break
+        asked, _ = listens.accept()
+        if os.fork() == 0:
+            listens.close()
+            with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+                os.dup2(nothing.fileno(), 0)
+            serve(asked)
+            os._exit(0)
+        asked.close()
+    listens.close()
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def waited(process, seconds):
@@ -197,7 +224,7 @@ def build_classes():
 
 
 def hasten_timing():
-    """Let a run time its models for a third of the time, and hardly pause between blocks of runs.
+    """Let a run time its models for an eighth of the time, and hardly pause between blocks of runs.
 
     That is a third of what a small run takes. As many runs come first as ever, and as many blocks; what more of them
     tell is no test's subject here: `tests/runtime/operators/profile` has the operator as it is.
@@ -205,7 +232,7 @@ def hasten_timing():
     from titrant.runtime.operators.profile import latency
 
     whole = latency._seconds_for
-    latency._seconds_for = lambda params, size: whole(params, size) / 3
+    latency._seconds_for = lambda params, size: whole(params, size) / 8
     latency.PAUSE_SECONDS /= 15
 
 
@@ -219,6 +246,22 @@ def forget_endings():
     atexit.unregister(dump_compile_times)
     for ending in list(weakref.finalize._registry):
         ending.atexit = False
+
+
+def join_pages():
+    """Let the kernel keep what is loaded in large pages, where it can (Linux 6.1).
+
+    To fork a process, and to end it, goes through each of its pages: a hundred thousand small ones take 20 ms.
+    """
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        places, rights, _, _, _, *file = line.split(maxsplit=5)
+        if "w" in rights and (not file or file == ["[heap]"]):
+            begin, end = (int(place, 16) for place in places.split("-"))
+            first, last = -(-begin // LARGE_PAGE) * LARGE_PAGE, end // LARGE_PAGE * LARGE_PAGE
+            for page in range(first, last, LARGE_PAGE):
+                advise(page, LARGE_PAGE, MADV_COLLAPSE)
 
 
 if __name__ == "__main__":
@@ -235,4 +278,5 @@ if __name__ == "__main__":
     os.fsync = lambda file: None  # as in the tests' own process
     gc.collect()
     gc.freeze()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    join_pages()
+    listen(socket.socket(fileno=int(sys.argv[1])))

@@ -6,12 +6,15 @@ import numpy as np
 from contract.cells import Cell, Draw
 
 from titrant.runtime.contract.tasks.multilabel import MultilabelAnswers
+from titrant.runtime.contract.tasks.quantiles import QuantileClaims
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores
 from titrant.runtime.values import Rows
 
 _CONFIDENCE, _KEPT = 0.95, 0.9
 # What the original errs by, of a range of the labels of 1.
 _ERROR = 0.1
+# The .95 quantile of such an error: of the gamma distribution of shape 4 in units of its scale, 7.754.
+_TAIL = 7.753656527932725 * _ERROR / 4
 
 
 def errors() -> Iterator[Cell]:
@@ -55,6 +58,36 @@ def explained() -> Iterator[Cell]:
             return draw
 
         yield Cell("R²", "few by the whole range", str(count), 0.1, make)
+
+
+def quantiles() -> Iterator[Cell]:
+    """The .95 quantile of the error at 1 / 0.9 of the original's: all errors are larger, or those of the tail alone."""
+    for count in (300, 1000, 3000):
+        for pattern in ("all a little", "tail alone", "pairs unlike", "whole units of ten"):
+
+            def make(count: int = count, pattern: str = pattern) -> Draw:
+                def draw(rng: np.random.Generator, margin: bool) -> tuple[bool | None, bool]:
+                    size = 10 if pattern.startswith("whole") else 1
+                    units = np.arange(count) // size
+                    old = rng.gamma(4, _ERROR / 4, count)
+                    # A faithful one moves single errors by a hundredth.
+                    new = old * rng.normal(1, 0.01, count)
+                    if size > 1:
+                        shared = rng.gamma(4, _ERROR / 4, units.max() + 1)
+                        old = shared[units]
+                        new = old * rng.normal(1, 0.01, units.max() + 1)[units]
+                    if margin and pattern == "pairs unlike":
+                        new = rng.gamma(4, _ERROR / 4, count) / _KEPT
+                    elif margin and pattern == "tail alone":
+                        new = np.where(old > _TAIL * _KEPT, old / _KEPT, old)
+                    elif margin:
+                        new = old * rng.choice([1 - 1e-9, 1 + 1e-9], count) / _KEPT
+                    scores = CaseScores("error_p95", old, new, units, 0.0, 1.0)
+                    return None, QuantileClaims(scores, "retention", _CONFIDENCE).proves(_KEPT)
+
+                return draw
+
+            yield Cell("quantile of the error", pattern, str(count), _KEPT, make)
 
 
 def labels() -> Iterator[Cell]:

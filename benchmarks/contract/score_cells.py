@@ -8,8 +8,8 @@ from contract.cells import FLIPS, Cell, Draw, clustered, copies, evidence_of, ga
 from contract.clinical_cells import net_benefits, own_metrics, recalibrations
 from contract.former_tests import auroc, latency, resampled
 from contract.language_cells import documents, neighbors
-from contract.number_cells import errors, explained, labels
-from contract.strata_cells import sited_areas, sites
+from contract.number_cells import errors, explained, labels, quantiles
+from contract.strata_cells import sited_areas, sited_groups, sited_metrics, sites
 from contract.titrated_cells import titrated
 from scipy.stats import norm  # noqa: TID253 - the independent computation
 
@@ -170,7 +170,8 @@ def latencies() -> Iterator[Cell]:
 
 CELLS = [
     *paired_counts(), *groups(), *clustered(), *copies(), *areas(), *rare_classes(), *briers(), *latencies(),
-    *titrated(), *net_benefits(), *recalibrations(), *own_metrics(), *sites(), *sited_areas(), *documents(),
-    *errors(), *explained(), *labels(),
+    *titrated(), *net_benefits(), *recalibrations(), *own_metrics(), *sites(), *sited_areas(),
+    *sited_metrics(), *sited_groups(), *documents(),
+    *errors(), *explained(), *quantiles(), *labels(),
     *neighbors(),
 ]  # fmt: skip

@@ -27,7 +27,7 @@ task: {task}
 {data}
 quantization: {{method: auto}}
 {validation}
-profile: {{batches: [1, 32], iterations: {iterations}}}
+profile: {{batches: [1, 32]}}
 """
 LABELED = """\
 data:
@@ -51,7 +51,7 @@ class BenchmarkModel:
     validation: str = RETENTION
 
     def recipe(self, data: Path, cache: Path, *, quick: bool) -> str:
-        """Return the recipe; `quick` learns from, and times, less."""
+        """Return the recipe; `quick` learns from less."""
         filled = {"data": data, "cache": cache, "train": 3_000 if quick else 8_000}
         return HEAD.format(
             name=self.name,
@@ -59,7 +59,6 @@ class BenchmarkModel:
             model=self.model.format(**filled),
             data=self.data.format(**filled),
             validation=self.validation,
-            iterations=60 if quick else 150,
         )
 
 

@@ -17,13 +17,9 @@ from titrant.schema.recipe.tasks import TASKS
 # place in a list. A section that is listed whole is refused key by key.
 LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("model", "huggingface"): (),
-    ("data", "source", "text"): (),
     ("data", "source", "huggingface"): (),
-    ("data", "sources", "*", "text"): (),
-    ("data", "unlabeled", "text"): (),
     ("data", "unlabeled", "huggingface"): (),
     ("data", "sources", "*", "huggingface"): (),
-    ("data", "transform", "*", "tokenize"): (),
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "offload"): ("none",),
@@ -42,11 +38,6 @@ VALUES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-# What does what a key of a later version will do.
-_INSTEAD: Mapping[str, str] = {
-    "text": 'read it in a data factory that returns the tokens, (rows, length): `source: {factory: "my_code:tokens"}`',
-    "tokenize": 'tokenize in a data factory, which returns (rows, length): `source: {factory: "my_code:tokens"}`',
-}
 _METHOD = ("quantization", "method")
 _ENGINE = ("target", "engine")
 _TENSORRT = "an NVIDIA GPU with CUDA, and the package tensorrt"
@@ -116,7 +107,7 @@ def available(given: CheckInput) -> Iterator[Finding]:
     for pattern, harmless in later_keys().items():
         for path in _written(given, pattern):
             if not _same(_value(given, path), harmless):
-                yield _refused(given, path, "", _INSTEAD.get(str(path[-1]), ""))
+                yield _refused(given, path, "")
     for pattern, values in later_values().items():
         for path in _written(given, pattern):
             value = _value(given, path)

@@ -14,6 +14,7 @@ from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
 from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.recipe.observe import Mlflow
+from titrant.schema.recipe.transform import Tokenize
 from titrant.schema.values.files import WEIGHT_SUFFIXES
 from titrant.schema.values.shards import ShardIndexError, shards_of
 from titrant.schema.values.text import is_text
@@ -25,9 +26,15 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "torchscript": (".pt", ".pth", ".ts", ".jit", ".torchscript"),
     "exported": (".pt2",),
     "npz": (".npz",),
+    "tokenizer": (".json", ".bin"),
+}
+# What makes such a file of one of another sort.
+ADVICE: Mapping[str, str] = {
+    "tokenizer": "transformers makes a tokenizer.json of a sentencepiece model: "
+    "`AutoTokenizer.from_pretrained(…).save_pretrained(…)`",
 }
 # `model.weights: included` is not a file: the factory loads its own weights.
-FILE_SOURCES = ("csv", "parquet", "npz", "image_folder")
+FILE_SOURCES = ("csv", "parquet", "npz", "image_folder", "text")
 INCLUDED = "included"
 WEIGHTS: KeyPath = ("model", "weights")
 # Where the models beside the original stand, each with a key of its own.
@@ -75,6 +82,9 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield (*place, "weights"), each.weights
     if data.transform_from is not None:
         yield TRANSFORM_FROM, data.transform_from
+    for index, step in enumerate(data.transform):
+        if isinstance(step, Tokenize) and step.file is not None:
+            yield _tokenizer(index), step.file
     sources: list[tuple[KeyPath, Source]] = [] if data.source is None else [(("data", "source"), data.source)]
     sources += [(("data", "sources", name), source) for name, source in (data.sources or {}).items()]
     if data.unlabeled is not None:
@@ -92,6 +102,15 @@ def _named(given: CheckInput) -> Iterator[tuple[KeyPath, str]]:
             yield (*place, "image_folder", "masks"), source.image_folder.masks
         for index, text in enumerate(source.files or ()):
             yield (*place, "files", index), text
+
+
+def _tokenizer(place: int) -> KeyPath:
+    return ("data", "transform", place, "tokenize", "tokenizer")
+
+
+def tokenizer_key(place: int) -> str:
+    """Return what the tokenizer of a transform, by its place in the list, is called among the recipe's files."""
+    return ".".join(str(part) for part in _tokenizer(place))
 
 
 def _resolved(given: CheckInput, path: KeyPath, text: str) -> File:
@@ -121,7 +140,7 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
             yield from wrong_transforms(given, path, file)
         elif key in ("image_folder", "masks"):
             yield from _folder(given, path, file)
-        elif key == "files" and file.is_dir():
+        elif key in ("files", "text") and file.is_dir():
             continue
         elif not file.exists():
             yield given.finding("R102", path, f"there is no file {file}", _near(file))
@@ -132,7 +151,8 @@ def missing_files(given: CheckInput) -> Iterator[Finding]:
             yield given.finding("R102", path, message, "name a file on a disk: a pipe or device never ends")
         elif key in ENDINGS and not file.name.lower().endswith(ENDINGS[key]):
             message = f"`{key}` reads {', '.join(ENDINGS[key])}, and this is {file.name}"
-            yield given.finding("R103", path, message, "name another file, or save this one in such a format")
+            advice = ADVICE.get(key, "name another file, or save this one in such a format")
+            yield given.finding("R103", path, message, advice)
         elif key == "weights":
             yield from _shards(given, path, file)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_vision import learns_objects
+from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.model import OutputKind
@@ -61,11 +62,6 @@ def training_fits(given: CheckInput) -> Iterator[Finding]:
         advice = f"take it out, or write optimizer: {WITH_MOMENTUM[0]}"
         yield given.finding("R203", ("train", "momentum"), message, advice)
     yield from _checkpoints_fit(given, train)
-    if given.recipe.model.args.get("vocabulary") == "auto":
-        vocabulary = ("model", "args", "vocabulary")
-        yield given.finding(
-            "R101", vocabulary, "`vocabulary: auto` is not available in this version", "write the number"
-        )
 
 
 def recomputing_trains(given: CheckInput) -> Iterator[Finding]:
@@ -94,6 +90,51 @@ def processes_fit(given: CheckInput) -> Iterator[Finding]:
         message = "masks that rise while a network is trained are chosen in one process"
         advice = "write `schedule: one_shot`, after which several processes train, or take `train.distributed` out"
         yield given.finding("R195", ("reduction", "pruning", "schedule"), message, advice, part="key")
+
+
+_ROUNDING: KeyPath = ("train", "quantization_aware")
+
+
+def rounding_fits(given: CheckInput) -> Iterator[Finding]:
+    """Refuse quantization-aware training for what is not quantized with fixed ranges, and beside other trainings."""
+    recipe, train = given.recipe, given.recipe.train
+    if train is None or not train.quantization_aware:
+        return
+    method = recipe.quantization.method
+    if method == "none":
+        message = "int8 would be imitated in training, and `quantization.method` is none: nothing is quantized after it"
+        yield given.finding("R247", _ROUNDING, message, "take it out, or leave `quantization.method` out", part="key")
+    elif method != "auto" and method not in imitated_methods():
+        message = f"training imitates int8 with ranges that are fixed beforehand, and `{method}` is not such a method"
+        yield given.finding(
+            "R248", _ROUNDING, message, f"name {' or '.join(imitated_methods())}, or take it out", part="key"
+        )
+    if train.distributed is not None:
+        message = "`quantization_aware` finds the ranges of activations in one process"
+        path = ("train", "distributed")
+        yield given.finding("R249", path, message, "take it out, or `quantization_aware`", part="key")
+    if recipe.reduction is None:
+        return
+    if recipe.reduction.distillation is not None:
+        message = "a student learns from its teacher in fp32, and int8 would be imitated in a training of its own"
+        advice = "distil in one recipe, and name its weights in another that trains for int8"
+        yield given.finding("R250", _ROUNDING, message, advice, part="key")
+    pruning = recipe.reduction.pruning
+    if pruning is not None and pruning.schedule == "gradual":
+        message = "masks rise in a training of their own, and int8 would be imitated in another"
+        yield given.finding(
+            "R250", _ROUNDING, message, "write `schedule: one_shot` under `pruning`, or take it out", part="key"
+        )
+    elif pruning is not None and pruning.sparsity == "auto" and pruning.blocks is None:
+        message = "how far the network is pruned is found by trying, and each stage would be trained twice"
+        yield given.finding("R251", _ROUNDING, message, "write `sparsity` or `blocks` under `pruning`", part="key")
+
+
+def imitated_methods() -> list[str]:
+    """List the methods that a training can imitate: int8, with ranges that are fixed beforehand."""
+    names = catalog.quantization_methods()
+    methods = ((name, catalog.get(catalog.method_operator(name)).method) for name in names)
+    return [name for name, method in methods if method is not None and method.fake_quantization is not None]
 
 
 def _output_kind(given: CheckInput) -> OutputKind:

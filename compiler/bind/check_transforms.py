@@ -1,4 +1,4 @@
-"""Find the transforms that `data.transform_from` names, and refuse what an exported file cannot hold of transforms."""
+"""Find the transforms that `data.transform_from` names; refuse what a file cannot hold, and what texts do not fit."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,16 @@ from pathlib import Path
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.transform import Resize
+from titrant.schema.recipe.transform import Resize, Tokenize
+from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.files import home_path
 
 TRANSFORM_FROM: KeyPath = ("data", "transform_from")
 # What a run ships its transforms as, under its outputs, and the two files that make them.
 _SHIPPED, _ABOUT, _NUMBERS = "transforms", "transforms.json", "transforms.safetensors"
 _GRAPH = ".onnx"
+# What reads a tokenizer.json, and its ending.
+_TOKENIZERS, _JSON = "tokenizers", ".json"
 
 
 def shipped_transforms(file: Path, text: str) -> Path:
@@ -58,6 +61,43 @@ def wrong_transforms(given: CheckInput, path: KeyPath, file: Path) -> Iterator[F
         yield given.finding("R103", path, message, "convert the transforms to ONNX, such as by skl2onnx")
 
 
+def texts_are_tokenized(given: CheckInput) -> Iterator[Finding]:
+    """Refuse documents that nothing turns into tokens, and a tokenizer whose package is not installed."""
+    steps = {place: step for place, step in enumerate(given.data.transform) if isinstance(step, Tokenize)}
+    if not steps and given.data.transform_from is None:
+        sources = (given.data.source, *(given.data.sources or {}).values())
+        if any(source is not None and source.text is not None for source in sources):
+            path: KeyPath = ("data", "transform")
+            message = "a text is no number yet, and no transform makes tokens of it"
+            advice = "add `transform: [{tokenize: {tokenizer: characters, length: 128}}]` under `data`"
+            yield given.finding("R232", path, message, advice, part="key")
+    if given.recipe.model.args.get("vocabulary") == "auto" and not steps:
+        message = "`vocabulary: auto` cannot be resolved: no `tokenize` of this recipe says how many tokens there are"
+        yield given.finding("R136", ("model", "args", "vocabulary"), message, "write the number")
+    for place, step in steps.items():
+        path = ("data", "transform", place, "tokenize")
+        is_json = step.file is not None and step.file.lower().endswith(_JSON)
+        if is_json and installed_version(_TOKENIZERS) is None:
+            message = f"{step.file} is read by the package {_TOKENIZERS}, which is not installed"
+            yield given.finding("R234", (*path, "tokenizer"), message, 'pip install "titrant[text]"')
+        if given.recipe.task == "language_modeling":
+            yield from _windows_fit(given, path, step)
+
+
+def _windows_fit(given: CheckInput, path: KeyPath, step: Tokenize) -> Iterator[Finding]:
+    """Refuse what windows of documents cannot have: a label, names of rows, rows without labels, one token."""
+    if step.length == 1:
+        message = "a window of one token has no next one to give"
+        yield given.finding("R235", (*path, "length"), message, "write how many tokens the model reads at once")
+    if given.labels_named:
+        message = "what `tokenize` cuts into windows has its next tokens to give, and a label beside it fits no window"
+        yield given.finding("R233", ("data", "label"), message, "take `label` out", part="key")
+    for key in ("id", "unlabeled"):
+        if getattr(given.data, key) is not None:
+            message = f"`{key}` is about rows, and `tokenize` cuts each document into several"
+            yield given.finding("R236", ("data", key), message, f"take `{key}` out", part="key")
+
+
 def inside_fits(given: CheckInput) -> Iterator[Finding]:
     """Refuse transforms inside a file where there is nothing to transform."""
     for path in _inside(given):
@@ -83,6 +123,9 @@ def inside_holds(given: CheckInput, model: ModelFacts, data: DataFacts) -> Itera
         unheld = "the model takes a case step by step" if model.state is not None else unheld
         if unheld:
             message = f"a file with its transforms inside cannot hold this: {unheld}"
+            yield given.finding("R159", path, message, "write `transforms: beside`")
+        if any(isinstance(step, Tokenize) for step in given.data.transform):
+            message = "a file with its transforms inside cannot hold a tokenizer"
             yield given.finding("R159", path, message, "write `transforms: beside`")
         for column in taken:
             if column.name in {spec.name for spec in model.outputs}:

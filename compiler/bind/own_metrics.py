@@ -16,7 +16,7 @@ from titrant.schema.recipe.validation import FreeGate, row_metrics
 _EXAMPLE = '`@titrant.metric(better="higher", range=(0, 1), unit="case")` above the function'
 _PARTS = ("better", "range", "unit")
 # Labels that have a shape, of which a metric can be called with all cases at once.
-_SHOWN = ("class", "numbers", "labels", "mask")
+_SHOWN = ("class", "numbers", "labels", "mask", "boxes", "tokens")
 
 
 def declared(reference: str, folder: Path) -> OwnMetric:
@@ -97,7 +97,7 @@ def _not_called(given: CheckInput, path: KeyPath, metric: str) -> Finding:
         named = "`quality`" if path[0] == "search" else "`agreement`"
         return given.finding("R111", path, message, f"write {named}, or choose a labelled task")
     has = f"`task: {given.recipe.task}` has labels of other kinds"
-    message = f"`{metric}` is called with classes, numbers or masks, and {has}"
+    message = f"`{metric}` is called with classes, numbers, masks, boxes or tokens, and {has}"
     own = ", ".join(f"`{name}`" for name in given.task.metrics)
     named = "`quality`" if path[0] == "search" else f"one of the task's own: {own}"
     return given.finding("R111", path, message, f"write {named}")

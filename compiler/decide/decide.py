@@ -138,6 +138,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("earlier", "earlier", contract.earlier),
     ("contract", "contract", contract.contract),
     ("repairs", "chains", repairs.repairs),
+    ("quantization_aware", "chains", recovery.quantization_aware),
     ("growth", "chains", reductions.grown),
     ("ladder", "ladder", ladder.ladder),
     ("labels", None, gate_cases.labels),

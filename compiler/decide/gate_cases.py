@@ -65,7 +65,7 @@ def assumed_of(gate: Gate, data: DataFacts) -> Assumed:
 
 def without_bound(gate: Gate, data: DataFacts) -> str:
     """Say why no bound of a gate holds at any number of looks; empty where one may."""
-    if gate.test in ("case_groups", "image_bootstrap"):
+    if gate.test in ("case_groups", "case_quantiles", "image_bootstrap"):
         return "no bound of it holds at any number of looks (validation.looks: open)"
     evaluation = data.roles.get("evaluation")
     # Of units that are smaller a bound may hold, which their sizes decide.

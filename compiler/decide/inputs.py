@@ -17,7 +17,7 @@ from titrant.schema.values.units import few, is_small
 _SHOWN = 6  # columns that a line lists
 _KEYS_SHOWN = 4  # keys of a file that a line lists
 # What a recipe can write in place of fitting.
-FIGURES = {"standardize": "{mean, std}", "impute": "{values}", "one_hot": "{values}"}
+FIGURES = {"standardize": "{mean, std}", "impute": "{values}", "one_hot": "{values}", "tokenize": "{tokenizer: path}"}
 _STATE = ("model", "state")
 _JUDGED = ROLES[-1]
 
@@ -231,6 +231,8 @@ def _transform_line(question: Question, place: int, item: TransformFacts) -> Dec
     path = ("data", "transform", place)
     if item.origin == "given":
         chosen, because = f"{_columns(item)} as given", "the recipe has the figures of the training"
+        if item.vocabulary:
+            because = f"the recipe names a tokenizer, of {item.vocabulary:,} tokens"
         rule, asked = "transforms.given", "written"
     else:
         chosen, rule, asked = f"fitted on the {item.rows:,} {item.role} rows", "transforms.fitted", "not given"
@@ -239,6 +241,8 @@ def _transform_line(question: Question, place: int, item: TransformFacts) -> Dec
             because = (
                 f"not where the model was trained: write {FIGURES[item.name]} of its training, or data.transform_from"
             )
+    if item.vocabulary and item.origin == "fitted":
+        chosen += f", {item.vocabulary:,} tokens: their characters, padding, and one for all others"
     if item.values:
         chosen += f", {'; '.join(f'{name}: {_some(values)}' for name, values in item.values.items())}"
     return decision(question, item.name, rule, asked=asked, chosen=chosen, because=because, path=path)
@@ -246,15 +250,10 @@ def _transform_line(question: Question, place: int, item: TransformFacts) -> Dec
 
 def _loaded(question: Question, items: list[TransformFacts]) -> Decision:
     file = question.recipe.data.transform_from if question.recipe.data is not None else None
-    names = ", ".join(item.name for item in items)
+    chosen = f"{', '.join(item.name for item in items)} of {file}"
+    because, path = "they were fitted elsewhere, and nothing is fitted here", ("data", "transform_from")
     return decision(
-        question,
-        "data.transform",
-        "transforms.loaded",
-        asked=str(file),
-        chosen=f"{names} of {file}",
-        because="they were fitted elsewhere, and nothing is fitted here",
-        path=("data", "transform_from"),
+        question, "data.transform", "transforms.loaded", asked=str(file), chosen=chosen, because=because, path=path
     )
 
 
@@ -268,23 +267,15 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def model_args(question: Question) -> RuleAnswer:
-    """Resolve `features` and `classes` from the data as it is after the transforms."""
+    """Resolve `features`, `classes` and `vocabulary` from the data as it is after the transforms."""
     args: dict[str, Any] = dict(question.recipe.model.args)
     lines: list[Decision] = []
-    for name in ("features", "classes"):
+    for name, resolve in (("features", _features), ("classes", _classes), ("vocabulary", _vocabulary)):
         if args.get(name) == "auto":
-            args[name], because = _features(question) if name == "features" else _classes(question)
-            lines.append(
-                decision(
-                    question,
-                    f"model.args.{name}",
-                    f"model_args.{name}",
-                    asked="auto",
-                    chosen=str(args[name]),
-                    because=because,
-                    path=("model", "args", name),
-                )
-            )
+            args[name], because = resolve(question)
+            subject, rule, path = f"model.args.{name}", f"model_args.{name}", ("model", "args", name)
+            chosen = str(args[name])
+            lines.append(decision(question, subject, rule, asked="auto", chosen=chosen, because=because, path=path))
     return RuleAnswer(args, tuple(lines))
 
 
@@ -306,6 +297,13 @@ def _features(question: Question) -> tuple[int, str]:
     sizes = [size for size in inputs[0].shape[1:] if isinstance(size, int)]
     shape = " × ".join(map(str, sizes))
     return math.prod(sizes), f"a case has {shape} numbers after the transforms"
+
+
+def _vocabulary(question: Question) -> tuple[int, str]:
+    count = max((item.vocabulary for item in question.data.transforms), default=0)
+    if not count:
+        raise _unknown(question, "vocabulary", "no `tokenize` of these transforms says how many tokens there are")
+    return count, "so many tokens has the tokenizer"
 
 
 def _unknown(question: Question, name: str, reason: str) -> RecipeError:

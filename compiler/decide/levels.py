@@ -164,8 +164,10 @@ def size(question: Question) -> RuleAnswer:
 
 
 def asks_to_quantize(question: Question) -> bool:
-    """Whether the recipe's text asks for quantization, be it `method: auto`."""
-    bound = question.bound
+    """Whether the recipe's text asks for quantization, be it `method: auto`, or for a training for it."""
+    bound, train = question.bound, question.recipe.train
+    if train is not None and train.quantization_aware:
+        return True
     return any(bound.written("quantization", key) for key in ("method", "bits", "options"))
 
 

@@ -56,7 +56,7 @@ def repairs(question: Question) -> RuleAnswer:
             mixed.append(chain.id)
             chains += _mixtures(chain, usable, min(MIXTURES, left))
     lines = [*_repair_lines(question, mended, offered), *_mix_lines(question, bases, mixed, against_mixing, left)]
-    return RuleAnswer(_ranked(chains), tuple(lines))
+    return RuleAnswer(ranked(chains), tuple(lines))
 
 
 def room(budget: SearchBudget, chains: Iterable[Chain], *, written: bool) -> int:
@@ -85,7 +85,7 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
     A variant is not mended: what it is a variant of is.
     """
     method, asked = _method(base), _asked(question)
-    if method is None or _is_variant(base, method):
+    if method is None or is_variant(base, method):
         return
     for repair in method.repairs:
         if asked is None and repair.unasked:
@@ -94,7 +94,7 @@ def _repairs(question: Question, base: Chain) -> Iterator[tuple[Repair, Unmet | 
             yield repair, next(_against(question, base, repair), None)
 
 
-def _is_variant(base: Chain, method: Method) -> bool:
+def is_variant(base: Chain, method: Method) -> bool:
     """Whether `auto` offers a chain beside the method, after which it is called; written options make no variant."""
     return any(base.id.endswith(f".{variant.suffix}") for variant in method.variants)
 
@@ -183,7 +183,7 @@ def _in_order(kept: tuple[str, ...], before: str) -> tuple[str, ...]:
 
 def _can_mix(chain: Chain) -> bool:
     method = _method(chain)
-    return method is not None and method.mixing is not None and not _is_variant(chain, method)
+    return method is not None and method.mixing is not None and not is_variant(chain, method)
 
 
 def _mixtures(base: Chain, usable: Iterable[Repair], count: int) -> Iterator[Chain]:
@@ -208,7 +208,7 @@ def _against_mixing(question: Question) -> str:
     return ""
 
 
-def _ranked(chains: list[Chain]) -> tuple[Chain, ...]:
+def ranked(chains: Sequence[Chain]) -> tuple[Chain, ...]:
     """Rank anew from gentle to aggressive: before a base stand what mends it, mixtures first, all of one rank."""
     rank = 0
     ranks: dict[str, int] = {}

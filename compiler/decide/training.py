@@ -57,9 +57,10 @@ def training(question: Question) -> RuleAnswer:
         line = decision(question, "weights", "training.none", asked="", chosen=weights, because=because)
         return RuleAnswer(None, (line,))
     params, lines = fit_params(question)
-    if reduces(question.recipe) and question.recipe.model.weights is not None:
+    reduced = reduces(question.recipe)
+    if (reduced or train.quantization_aware) and question.recipe.model.weights is not None:
         weights = question.recipe.model.weights_path or "as the file has them"
-        because = "the train section is for what the reductions leave"
+        because = f"the train section is for {'what the reductions leave' if reduced else 'candidates in int8'}"
         line = decision(question, "weights", "training.reduced", asked="", chosen=weights, because=because)
         return RuleAnswer(None, (line, *lines))
     return RuleAnswer(params, (_weights_line(question), *lines))

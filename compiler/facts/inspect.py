@@ -15,12 +15,12 @@ from titrant.compiler.facts.load_steps import (
     OtherModel,
     data_load,
     data_split,
-    data_transform,
     data_unlabeled,
     model_load,
     other_loads,
     other_params,
 )
+from titrant.compiler.facts.transform_steps import data_transform
 from titrant.compiler.facts.user_operators import Ask, enter_user_operators
 from titrant.compiler.machine.detect import installed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -32,7 +32,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 12
+_FORM = 13
 
 
 @dataclass(frozen=True)

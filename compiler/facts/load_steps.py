@@ -9,7 +9,7 @@ from titrant.compiler.bind.check_files import FILE_SOURCES, INCLUDED, SHARDS
 from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.schema.facts import DataFacts, InputPart, ModelFacts, TensorSpec
-from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source
+from titrant.schema.recipe.data import CsvFile, Data, ImageFolder, Source, TextFile
 from titrant.schema.recipe.model import Model, WeightsFile
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.tasks import TASKS
@@ -47,7 +47,7 @@ def data_load(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
         params["label_parts"] = list(section(recipe).label_names)
     if not sources:
         params["random"] = [_cases(recipe, spec) for spec in model_inputs(recipe) if "value" not in spec]
-    params["resize"] = TRANSFORM_FROM in files or any(step["name"] == "resize" for step in transforms(recipe))
+    params["resize"] = TRANSFORM_FROM in files or _resizes(recipe)
     if section(recipe).id is not None:
         params["id"] = section(recipe).id
         if section(recipe).unlabeled is not None:
@@ -70,41 +70,6 @@ def data_split(bound: BoundRecipe) -> dict[str, Any]:
     }
 
 
-def data_transform(bound: BoundRecipe, files: DigestedFiles, facts: DataFacts | None = None) -> dict[str, Any]:
-    """Say how columns become the model's inputs, labels and subgroups.
-
-    Inspection is told what the recipe says of the inputs; a plan, by `facts`, what was settled for each of them.
-    """
-    recipe = bound.recipe
-    data = section(recipe)
-    inputs, label = column_names(recipe)
-    wiring = stated_parts(recipe) if facts is None else facts.wiring
-    typed = [_spec(spec) for spec in facts.inputs] if facts is not None and facts.wiring else model_inputs(recipe)
-    settled = {
-        "wiring": [
-            {"name": item.name, "value": item.value}
-            if item.value is not None
-            else {"name": item.name, "part": item.part if isinstance(item.part, str) else list(item.part)}
-            for item in wiring
-        ]
-    }
-    return {
-        "task": recipe.task,
-        "inputs": inputs,
-        "label": label,
-        "by": _unit_column(recipe),
-        "positive": data.positive,
-        "classes": list(data.classes or data.label_names or (() if facts is None else facts.class_values)),
-        "transforms": transforms(recipe),
-        **({"transform_from": files[TRANSFORM_FROM].as_param()} if TRANSFORM_FROM in files else {}),
-        "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
-        "model_inputs": typed,
-        **(settled if wiring else {}),
-        **({"stepped": True} if recipe.model.state is not None else {}),
-        **({"images": images} if (images := _image_columns(recipe)) else {}),
-    }
-
-
 def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
     """Say how rows without labels are read; {} where the recipe names none."""
     data = section(bound.recipe)
@@ -112,11 +77,11 @@ def data_unlabeled(bound: BoundRecipe, files: DigestedFiles) -> dict[str, Any]:
         return {}
     return {
         "source": _source(data.unlabeled, "data.unlabeled", files),
-        "by": _unit_column(bound.recipe),
+        "by": unit_column(bound.recipe),
         "id": data.id,
         "overlap": data.split.overlap,
         "subgroups": {name: group.model_dump(mode="json", exclude_none=True) for name, group in data.groups.items()},
-        "resize": any(step["name"] == "resize" for step in transforms(bound.recipe)),
+        "resize": _resizes(bound.recipe),
     }
 
 
@@ -169,9 +134,8 @@ def assumes_order(recipe: Recipe, data: DataFacts) -> bool:
     return is_text and not trained_here and not all(is_whole(name) for name in data.classes)
 
 
-def transforms(recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the transforms in order, each with its name and the options that are set."""
-    return [step.model_dump(mode="json", exclude_none=True) for step in section(recipe).transform]
+def _resizes(recipe: Recipe) -> bool:
+    return any(step.name == "resize" for step in section(recipe).transform)
 
 
 def _cases(recipe: Recipe, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,10 +183,12 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
             # A folder without options is written as its path alone.
             place = ".".join((key, *named[0]))
             params[kind] = (files[place] if place in files else files[f"{key}.{kind}"]).as_param()
+    if isinstance(source.text, TextFile):
+        params["text_options"] = source.text.model_dump(mode="json", exclude_none=True, exclude={"path"})
     if isinstance(source.csv, CsvFile):
         params["csv_options"] = source.csv.model_dump(mode="json", exclude_none=True, exclude={"path"})
     if source.image_folder is not None:
-        params["images"] = _reading(source.image_folder)
+        params["images"] = image_reading(source.image_folder)
         if source.image_folder.masks is not None:
             params["masks"] = files[f"{key}.image_folder.masks"].as_param()
     for name in ("sklearn", "factory", "inputs", "label"):
@@ -236,23 +202,10 @@ def _source(source: Source, key: str, files: DigestedFiles) -> dict[str, Any]:
     return params
 
 
-def _reading(folder: ImageFolder) -> dict[str, Any]:
+def image_reading(folder: ImageFolder) -> dict[str, Any]:
+    """Say how the images of a folder are read."""
     window = {} if folder.window is None else {"window": list(folder.window)}
     return {"color": folder.color, "background": folder.background, **window}
-
-
-def _image_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Say how every column of images is read, under the name that later steps use."""
-    data = section(recipe)
-    common = column_names(recipe)[0]
-    columns = {}
-    for source in (data.source, *(data.sources or {}).values()):
-        if source is None or source.image_folder is None:
-            continue
-        own = getattr(source, "inputs", None) or common or (IMAGE,)
-        name = (common or own)[own.index(IMAGE)] if IMAGE in own else IMAGE
-        columns[name] = _reading(source.image_folder)
-    return columns
 
 
 def _roles(recipe: Recipe) -> dict[str, dict[str, float]]:
@@ -265,14 +218,15 @@ def _shares(share: float | str | Mapping[str, float]) -> dict[str, float]:
     return dict(share) if isinstance(share, Mapping) else {ONLY: share}
 
 
-def _unit_column(recipe: Recipe) -> str | None:
+def unit_column(recipe: Recipe) -> str | None:
+    """Return the column whose rows stay together; None where none does."""
     by = section(recipe).split.by
     return None if by in ("row", "order") else by
 
 
 def _kept_columns(recipe: Recipe) -> list[str]:
     """Columns that are not inputs but are needed: of subgroups, and the one whose rows stay together."""
-    unit = _unit_column(recipe)
+    unit = unit_column(recipe)
     columns = [group.column for group in section(recipe).groups.values()] + ([unit] if unit else [])
     return list(dict.fromkeys(columns))
 
@@ -299,7 +253,7 @@ def other_loads(bound: BoundRecipe, files: DigestedFiles, inspected: Mapping[str
     for key, params in other_params(bound, files).items():
         other = inspected[key]
         specs = {"inputs": other.facts.inputs, "outputs": other.facts.outputs}
-        settled: dict[str, Any] = {name: [_spec(spec) for spec in held] for name, held in specs.items()}
+        settled: dict[str, Any] = {name: [written_spec(spec) for spec in held] for name, held in specs.items()}
         if other.facts.weights is not None:
             settled |= {"key": other.facts.weights.key, "prefix": other.facts.weights.prefix}
         loads[key] = OtherLoad({**params, "args": dict(other.args), **settled}, other.facts)
@@ -338,20 +292,20 @@ def model_load(
         return "model.load_onnx", onnx | _state(bound.recipe, facts)
     for key, path in (("torchscript", model.torchscript), ("exported", model.exported)):
         if path is not None:
-            given = _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
-            outputs = [] if facts is None else [_spec(spec) for spec in facts.outputs]
+            given = _taken(bound.recipe) if facts is None else [written_spec(spec) for spec in facts.inputs]
+            outputs = [] if facts is None else [written_spec(spec) for spec in facts.outputs]
             return f"model.load_{key}", {key: files[f"model.{key}"].as_param(), "inputs": given, "outputs": outputs}
     params: dict[str, Any] = {
         "factory": model.factory,
         "args": dict(model.args if args is None else args),
         **_weights(bound, files, facts),
-        "inputs": _taken(bound.recipe) if facts is None else [_spec(spec) for spec in facts.inputs],
+        "inputs": _taken(bound.recipe) if facts is None else [written_spec(spec) for spec in facts.inputs],
         **_state(bound.recipe, facts),
     }
     if facts is not None:
-        params["outputs"] = [_spec(spec) for spec in facts.outputs]
+        params["outputs"] = [written_spec(spec) for spec in facts.outputs]
     if facts is not None and facts.state is not None:
-        params["inputs"] += [_spec(spec) for spec in facts.state.zeros]
+        params["inputs"] += [written_spec(spec) for spec in facts.state.zeros]
         params["outputs"] = [{"name": name} for name in facts.state.outputs]
     return "model.load", params
 
@@ -360,7 +314,7 @@ def _state(recipe: Recipe, facts: ModelFacts | None) -> dict[str, Any]:
     """Say what the recurrent state is, and what one step takes: as the recipe says, or in a plan as was found."""
     if recipe.model.state is None:
         return {}
-    one_step = model_inputs(recipe) if facts is None else [_spec(spec) for spec in facts.inputs]
+    one_step = model_inputs(recipe) if facts is None else [written_spec(spec) for spec in facts.inputs]
     one_step = [{key: spec[key] for key in ("name", "shape", "dtype")} for spec in one_step]
     answer = "steps" if recipe.task in ("unlabeled", "language_modeling") else "last"
     return {"state": {"feeds": dict(recipe.model.state), "answer": answer, "inputs": one_step}}
@@ -396,5 +350,6 @@ def _weights_of(model: Model, place: str, shards_place: str, files: DigestedFile
     }
 
 
-def _spec(spec: TensorSpec) -> dict[str, Any]:
+def written_spec(spec: TensorSpec) -> dict[str, Any]:
+    """Write an input or output as parameters hold it."""
     return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}

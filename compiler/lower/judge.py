@@ -258,7 +258,9 @@ class Answering:
             return ()
         anyhow = any(candidate.id in self.trained and not candidate.waits_for for candidate in candidates)
         stage = "make" if anyhow else MENDING_STAGE
-        because = "training alone may gain what a reduction loses"
+        settled = self.decisions.settled
+        lost = "quantization" if settled.recovery is None and not settled.reductions else "a reduction"
+        because = f"training alone may gain what {lost} loses"
         inputs = {"model": original.reference, "train": TRAIN, "tuning": TUNING}
         trained = Original(f"{CONTROL}.model", original.kind)
         return (

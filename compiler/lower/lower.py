@@ -15,6 +15,7 @@ from titrant.compiler.decide.rule import Decisions, ExportRequest
 from titrant.compiler.facts import load_steps
 from titrant.compiler.facts.cache import DigestedFile
 from titrant.compiler.facts.load_steps import assumes_order
+from titrant.compiler.facts.transform_steps import data_transform
 from titrant.compiler.lower.answering import TimedModel, timing_batch
 from titrant.compiler.lower.chains import (
     RAW,
@@ -193,7 +194,7 @@ def _prepare(
         maker.make(
             "transform",
             "data.transform",
-            load_steps.data_transform(bound, files, data_facts),
+            data_transform(bound, files, data_facts),
             {**tables, "split": "split.split"},
             stage="prepare",
             because="data.transform",

@@ -134,12 +134,15 @@ def _params(plan: Plan, declare: Declare) -> Iterator[str]:
 
 
 def _consumption(plan: Plan, declare: Declare) -> Iterator[str]:
-    """What a step consumes nobody may read after it; but the original, which is read from the store again."""
+    """What a step consumes nobody may read after it.
+
+    The original is read from the store again, and so is what two trainings begin with.
+    """
     consumed: dict[str, str] = {}
     for step in plan.steps:
         consumes = declare(step.operator).consumes
         for port, reference in references(step):
-            if reference in consumed and reference != plan.original:
+            if reference in consumed and reference != plan.original and port not in consumes:
                 yield f"{step.id}: its {port} comes from {reference}, which {consumed[reference]} consumed"
             if port in consumes:
                 consumed[reference] = step.id

@@ -10,7 +10,7 @@ from titrant.compiler.lower.plan_graph import Declare
 from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
-from titrant.schema.plan import Candidate, CandidateSearch, Plan
+from titrant.schema.plan import ONLY_TRAINED, ROUNDED, Candidate, CandidateSearch, Plan
 from titrant.schema.values.frozen import dataclass
 
 # What candidates have in common that fail for one reason, or that one error of a prediction is about: the engine, the
@@ -85,7 +85,7 @@ def _outlook(
     return Outlook(
         chain=chain.id,
         engine=chain.engine,
-        rank=chain.rank,
+        rank=chain.rank + _later(chain.id, len(chains)),
         plain=is_plain(chain),
         kind=kind,
         seconds=cost.seconds[str(search.timing_batch)] if cost is not None and timed and priced else None,
@@ -94,6 +94,14 @@ def _outlook(
         base=_base(chain, chains),
         grows=bool(chain.grows),
     )
+
+
+def _later(chain: str, candidates: int) -> int:
+    """Put what is trained for int8 behind all others, and what it is compared with behind that.
+
+    They are as fast as what they are of; where there is no room for all of them, that is made first.
+    """
+    return candidates * (chain.endswith(ROUNDED) + 2 * chain.endswith(ONLY_TRAINED))
 
 
 def _base(chain: Chain, chains: Mapping[str, Chain]) -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from titrant.runtime.contract.answers import Answers
 from titrant.runtime.contract.evidence import Evidence, in_subgroup
 from titrant.runtime.contract.paired_tests import AT_ANY_LOOK, p_value
-from titrant.runtime.contract.statistics.means import BETTING, BOOTSTRAP
+from titrant.runtime.contract.statistics.means import BOOTSTRAP
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE, effective_share, unit_count
 from titrant.runtime.contract.tasks.cases import CaseAnswers
 from titrant.runtime.contract.tasks.multilabel import THRESHOLD, MultilabelAnswers
+from titrant.runtime.contract.tasks.quantiles import QuantileClaims
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable, compared
 from titrant.runtime.contract.verdict import GateEstimate
 from titrant.schema.gate import Gate, slice_of
@@ -61,7 +62,9 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     estimate = compared(scores, gate.comparison)
     if estimate is None:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
-    claims = CaseClaims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
+    if evidence.always_valid and gate.test == "case_quantiles":
+        raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
+    claims = _claims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
     if evidence.always_valid and effective_share(scores.units, 0.5) < NEARLY_SINGLE:
         raise Unassessable("no bound of it holds at any number of looks where rows come in units")
     lower, upper = claims.bounds()
@@ -72,11 +75,20 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     observed = f"{name}{scores.words} {scores.before:.6g} → {scores.after:.6g} over {scores.counted:,} cases"
     return GateEstimate(
         estimate, lower, upper, scores.before, scores.after, scores.counted, int(changed.sum()),
-        BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), observed,
+        claims.method + (AT_ANY_LOOK if evidence.always_valid else ""), observed,
         clean="" if worse.any() else "no loss", units=unit_count(scores.units),
         proves_with=lambda times: claims.proves(gate.threshold, times),
-        p_value=p_value(claims.log_wealth(gate.threshold)) if evidence.always_valid else None,
+        p_value=p_value(claims.log_wealth(gate.threshold))
+        if evidence.always_valid and isinstance(claims, CaseClaims) else None,
     )  # fmt: skip
+
+
+def _claims(
+    scores: CaseScores, comparison: str, confidence: float, *, always_valid: bool = False
+) -> CaseClaims | QuantileClaims:
+    if scores.rule.link == "quantile":
+        return QuantileClaims(scores, comparison, confidence)
+    return CaseClaims(scores, comparison, confidence, always_valid=always_valid)
 
 
 def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
@@ -86,7 +98,8 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     first, second = (slice_scores(gate.metric, side, evidence) for side in slice_of(gate).sides())
     over, under = (second, first) if first.rule.less_is_better else (first, second)
     halved = 1 - (1 - evidence.confidence) / 2
-    bounds = [CaseClaims(side, "at_least", halved).bounds() for side in (over, under)]
+    claims = [_claims(side, "at_least", halved) for side in (over, under)]
+    bounds = [side.bounds() for side in claims]
     numerator, denominator = over.after, under.after
     if numerator is None or not denominator:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
@@ -98,7 +111,7 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     return GateEstimate(
         numerator / denominator,
         _ratio(bounds[0][0], bounds[1][1]), _ratio(bounds[0][1], bounds[1][0]), first.after, second.after,
-        min(first.counted, second.counted), None, BETTING + _OF_EACH, observed, units=fewest,
+        min(first.counted, second.counted), None, claims[0].method + _OF_EACH, observed, units=fewest,
     )  # fmt: skip
 
 
@@ -159,6 +172,10 @@ def allowed_loss(gate: Gate, scores: CaseScores) -> float | None:
     """Return the loss of the mean score that a gate allows; None where it compares with no other model."""
     mean = float(np.average(scores.original, weights=scores.weights))
     link, kept = scores.rule.link, gate.threshold
+    if link == "quantile":
+        # Where more cases than lie above it are as bad as can be, so is the quantile.
+        against_original = gate.comparison in ("retention", "rise_at_most")
+        return (1 - scores.rule.share) * worst_loss(scores) if against_original else None
     if gate.comparison in ("drop_at_most", "rise_at_most"):
         return kept * (float(scores.spread.mean()) if scores.spread is not None else 1.0)
     if scores.rule.beside_original and gate.comparison == "at_least":
@@ -212,7 +229,7 @@ def broken_cases(
         return None  # the gate itself says what is missing
     allowed, worst = allowed_loss(gate, scores), worst_loss(scores)
     if gate.comparison == "ratio_at_least":
-        allowed = worst * (1 - gate.threshold)
+        allowed = worst * max(1 - gate.threshold, 1 - scores.rule.share if scores.rule.link == "quantile" else 0.0)
     if allowed is None or worst <= 0 or evidence.cases is None:
         return None
     share = min(1.0, max(least, times * allowed / worst))

@@ -43,6 +43,7 @@ TESTS: Mapping[str, Callable[[Gate, Evidence], GateEstimate]] = {
     "order_statistic": judge_timed,
     OFFLINE: judge_timed,
     "case_means": judge_cases,
+    "case_quantiles": judge_cases,
     "case_groups": judge_case_groups,
     "image_bootstrap": judge_set,
     "counted": judge_counted,

@@ -161,6 +161,16 @@ def text_refused(column: np.ndarray, message: str, help: str, code: str) -> Diag
     return Diagnostic(code, f"{message}{count}", help=advice, said=", ".join(odd[:3]))
 
 
+def check_numeric(name: str, column: np.ndarray, transform: str) -> None:
+    """Refuse a column that a transform of numbers cannot work on: text, or images that differ in size; X122."""
+    if is_text(column):
+        advice = "put `- one_hot` after it, or name `columns`"
+        raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
+    if is_ragged(column):
+        message = f"{transform}: images of {name} differ in size"
+        raise RecipeError(Diagnostic("X122", message, help=f"put `- resize` before `- {transform}`"))
+
+
 def repeated_column(source: str, name: str, names: Iterable[str]) -> Diagnostic:
     """Say that a column stands twice in a source (X109); what seems to be a value is not named."""
     if are_values(names):

@@ -11,7 +11,8 @@ from titrant.runtime.values import Table
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_CHUNK = 1 << 16
+# Numbers that are hashed at once: what is made of them stays in the processor's cache.
+_CHUNK = 1 << 14
 
 
 def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -36,10 +37,18 @@ def salted_order(hashes: np.ndarray, seed: int) -> np.ndarray:
 
 def mix(values: np.ndarray) -> np.ndarray:
     """Scramble 64-bit integers one to one (the finalizer of SplitMix64, Steele, Lea and Flood 2014)."""
-    mixed = values + _GOLDEN
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return _scrambled(values + _GOLDEN)
+
+
+def _scrambled(mixed: np.ndarray) -> np.ndarray:
+    """Scramble in place."""
+    shifted = mixed >> np.uint64(30)
+    mixed ^= shifted
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= np.right_shift(mixed, np.uint64(27), out=shifted)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= np.right_shift(mixed, np.uint64(31), out=shifted)
+    return mixed
 
 
 def text_hash(text: str) -> np.uint64:
@@ -76,20 +85,25 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
     width = math.prod(column.shape[1:])
     if width == 1:
         return mix(_bits(flat(column)[:, 0]))
-    places = mix(np.arange(width, dtype=np.uint64))
-    hashes = np.empty(len(column), dtype=np.uint64)
-    step = max(1, _CHUNK // max(1, width) * 16)
+    places = mix(np.arange(width, dtype=np.uint64)) + _GOLDEN
+    hashes = np.zeros(len(column), dtype=np.uint64)
+    step = max(1, _CHUNK // max(1, width))
     for start in range(0, len(column), step):
         # Flattened in pieces: images that were transposed on loading would be copied whole.
-        part = mix(_bits(flat(column[start : start + step])) + places)
-        hashes[start : start + step] = part.sum(axis=1, dtype=np.uint64)
+        rows = flat(column[start : start + step])
+        for first in range(0, width, _CHUNK):
+            chosen = slice(first, first + _CHUNK)
+            part = _scrambled(_bits(rows[:, chosen]) + places[chosen])
+            hashes[start : start + step] += part.sum(axis=1, dtype=np.uint64)
     return mix(hashes)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
     """Write numbers as 64-bit patterns; an integer beyond 2^53, which no float holds exactly, keeps its own bits."""
-    floats = values.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-    floats[np.isnan(floats)] = np.nan
+    floats = values.astype(np.float64)
+    floats += 0.0  # -0.0 becomes 0.0
+    if values.dtype.kind == "f" and (missing := np.isnan(values)).any():
+        floats[missing] = np.nan
     bits = floats.view(np.uint64)
     if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
         return np.where(np.abs(floats) < 2.0**53, bits, values.astype(np.uint64))

@@ -1,13 +1,15 @@
-"""Missing values: refuse those that no transform fills, read them in rows that are served, and mark where they were."""
+"""Missing values: refuse those that no transform fills, fill them, and mark where they were."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from titrant.runtime.data.columns import flat, is_text, missing
+from titrant.runtime.data.given import given_impute
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
 
 
 def check_gaps(
@@ -49,6 +51,51 @@ def _missing(name: str, gone: int, rows: int, marks: Sequence[str], *, again: bo
     return Diagnostic("X120", message, help=advice)
 
 
+def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Learn one value a column: its median, mean or most frequent value (of text always the most frequent).
+
+    Every column is learned from, since a gap may turn up later in one that has none now. Raises PreconditionError X120
+    for a column without any value.
+    """
+    arrays = {}
+    for place, (name, column) in enumerate(columns.items()):
+        if column.ndim != 1:
+            raise RecipeError(Diagnostic("X122", f"impute: {name} is an array", help="name the `columns` to fill"))
+        if step.given:
+            continue
+        there = column[~missing(column)]
+        if not len(there):
+            message = f"impute: {name} has no value in the rows that it is fitted on"
+            raise PreconditionError(Diagnostic("X120", message, help="leave it out of `data.inputs`"))
+        arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
+    fitted = (
+        given_impute(columns, step)
+        if step.given
+        else Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
+    )
+    marked = indicated(step, columns)
+    return replace(fitted, params={**fitted.params, "indicator": marked}) if marked else fitted
+
+
+def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
+    """Return the column with its gaps filled."""
+    gaps = missing(column)
+    if not gaps.any():
+        return column
+    value = fitted.arrays[str(place)][0]
+    if is_text(column):
+        return np.where(gaps, value, column)
+    return np.where(gaps, value, column.astype(np.float64))
+
+
+def _typical(values: np.ndarray, strategy: str) -> np.generic | float:
+    if strategy == "most_frequent" or is_text(values):
+        distinct, counts = np.unique(values, return_counts=True)
+        frequent: np.generic = distinct[counts.argmax()]
+        return frequent
+    return float(np.median(values)) if strategy == "median" else float(values.mean(dtype=np.float64))
+
+
 def as_numbers_if_empty(columns: Mapping[str, np.ndarray], steps: Sequence[Fitted]) -> dict[str, np.ndarray]:
     """Read a column without any value as numbers, unless it was filled with text when its transforms were fitted.
 
@@ -57,9 +104,8 @@ def as_numbers_if_empty(columns: Mapping[str, np.ndarray], steps: Sequence[Fitte
     texts = {
         name
         for step in steps
-        if step.name == "impute"
         for place, name in enumerate(step.columns)
-        if is_text(step.arrays[str(place)])
+        if step.name == "tokenize" or (step.name == "impute" and is_text(step.arrays[str(place)]))
     }
     return {
         name: np.full(len(column), np.nan)

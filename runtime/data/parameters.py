@@ -102,8 +102,15 @@ class CsvOptions(Params):
     missing: PlainValues | None = None
 
 
+class TextOptions(Params):
+    """Where a document ends in a text file; None: found in the file."""
+
+    documents: Literal["line", "paragraph", "file"] | None = None
+    separator: str | None = None
+
+
 class SourceParams(Params):
-    """One source: exactly one of the seven kinds, and which of its columns are the inputs and the label.
+    """One source: exactly one of the eight kinds, and which of its columns are the inputs and the label.
 
     `inputs` and `label` are this source's own names; they are loaded under the step's `inputs` and `label`, position
     by position, so that every later step sees one set of names.
@@ -120,6 +127,10 @@ class SourceParams(Params):
     images: ImageParams | None = Field(None, description="how they are read", exclude_if=lambda value: value is None)
     masks: File | None = Field(
         None, description="folder of their masks, which are the label", exclude_if=lambda value: value is None
+    )
+    text: File | None = Field(None, description="a file or folder", exclude_if=lambda value: value is None)
+    text_options: TextOptions | None = Field(
+        None, description="where a document ends", exclude_if=lambda value: value is None
     )
     factory: str | None = Field(None, description="module:Name of a function that returns the data")
     part: str | None = Field(None, description="which source of a factory that returns several")
@@ -160,11 +171,17 @@ class TransformStep(Params):
     indicator: bool = Field(False, exclude_if=lambda value: not value)
     height: int | None = Field(None, ge=1)
     width: int | None = Field(None, ge=1)
+    tokenizer: File | Literal["characters"] | None = Field(None, exclude_if=lambda value: value is None)
+    length: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
+    windows: bool = Field(
+        False, description="tokenize cuts a text into windows, each a row", exclude_if=lambda value: not value
+    )
 
     @property
     def given(self) -> bool:
-        """Whether a transform that could be fitted is given its figures instead."""
-        return self.values is not None or (self.name == "standardize" and self.mean is not None)
+        """Whether a transform that could be fitted is given its figures, or its tokenizer, instead."""
+        figures = self.values is not None or (self.name == "standardize" and self.mean is not None)
+        return figures or isinstance(self.tokenizer, File)
 
 
 TransformSteps = Annotated[tuple[TransformStep, ...], Field(strict=False)]

@@ -1,4 +1,4 @@
-"""Fit transforms (standardize, normalize, impute, resize, one_hot) in the recipe's order, and apply fitted ones."""
+"""Fit transforms (standardize, impute, one_hot, tokenize, …) in the recipe's order, and apply fitted ones."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from titrant.runtime.data.columns import (
+    check_numeric,
     check_values,
     find,
     flat,
@@ -17,10 +18,11 @@ from titrant.runtime.data.columns import (
     text_refused,
     value_text,
 )
-from titrant.runtime.data.gaps import as_numbers_if_empty, gap_marks, indicated, with_indicators
+from titrant.runtime.data.gaps import apply_impute, as_numbers_if_empty, fit_impute, gap_marks, with_indicators
 from titrant.runtime.data.given import chosen as given_columns
-from titrant.runtime.data.given import given_impute, given_one_hot, given_standardize
+from titrant.runtime.data.given import given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
+from titrant.runtime.data.tokenize import TOKENIZE, apply_tokenize, as_tokens, fit_tokenize
 from titrant.runtime.values import GRAPH, Fitted, Transforms
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 
@@ -31,7 +33,7 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
     """Learn mean and standard deviation: of a column, of each place of a 1-D array, of each channel of an image."""
     arrays: dict[str, np.ndarray] = {}
     for place, (name, column) in enumerate(columns.items()):
-        _check_numeric(name, column, "standardize")
+        check_numeric(name, column, "standardize")
         if step.given:
             continue
         axes = _pooled_axes(column)
@@ -66,7 +68,7 @@ def fit_normalize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fit
         raise RecipeError(Diagnostic("X122", "normalize: std has a 0", help="write numbers above 0"))
     arrays: dict[str, np.ndarray] = {}
     for place, (name, column) in enumerate(columns.items()):
-        _check_numeric(name, column, "normalize")
+        check_numeric(name, column, "normalize")
         for key, values in (("mean", mean), ("spread", std)):
             arrays[f"{place}.{key}"] = _per_channel(values, place, len(columns), name, column)
     return Fitted("normalize", tuple(columns), {"scale": step.scale}, arrays)
@@ -112,60 +114,6 @@ def _per_channel(values: np.ndarray, place: int, columns: int, name: str, column
             "X122", f"normalize has {len(values)} numbers and {name} {has}", help="write one number, or one a channel"
         )
     )
-
-
-def _check_numeric(name: str, column: np.ndarray, transform: str) -> None:
-    if is_text(column):
-        advice = "put `- one_hot` after it, or name `columns`"
-        raise RecipeError(text_refused(column, f"{transform}: {name} is text", advice, "X122"))
-    if is_ragged(column):
-        message = f"{transform}: images of {name} differ in size"
-        raise RecipeError(Diagnostic("X122", message, help=f"put `- resize` before `- {transform}`"))
-
-
-def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
-    """Learn one value a column: its median, mean or most frequent value (of text always the most frequent).
-
-    Every column is learned from, since a gap may turn up later in one that has none now. Raises PreconditionError X120
-    for a column without any value.
-    """
-    arrays = {}
-    for place, (name, column) in enumerate(columns.items()):
-        if column.ndim != 1:
-            raise RecipeError(Diagnostic("X122", f"impute: {name} is an array", help="name the `columns` to fill"))
-        if step.given:
-            continue
-        there = column[~missing(column)]
-        if not len(there):
-            message = f"impute: {name} has no value in the rows that it is fitted on"
-            raise PreconditionError(Diagnostic("X120", message, help="leave it out of `data.inputs`"))
-        arrays[str(place)] = np.atleast_1d(_typical(there, step.strategy))
-    fitted = (
-        given_impute(columns, step)
-        if step.given
-        else Fitted("impute", tuple(columns), {"strategy": step.strategy}, arrays)
-    )
-    marked = indicated(step, columns)
-    return replace(fitted, params={**fitted.params, "indicator": marked}) if marked else fitted
-
-
-def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
-    """Return the column with its gaps filled."""
-    gaps = missing(column)
-    if not gaps.any():
-        return column
-    value = fitted.arrays[str(place)][0]
-    if is_text(column):
-        return np.where(gaps, value, column)
-    return np.where(gaps, value, column.astype(np.float64))
-
-
-def _typical(values: np.ndarray, strategy: str) -> np.generic | float:
-    if strategy == "most_frequent" or is_text(values):
-        distinct, counts = np.unique(values, return_counts=True)
-        frequent: np.generic = distinct[counts.argmax()]
-        return frequent
-    return float(np.median(values)) if strategy == "median" else float(values.mean(dtype=np.float64))
 
 
 def fit_resize(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
@@ -270,6 +218,7 @@ TRANSFORMS: Mapping[
     "impute": (fit_impute, apply_impute, _single),
     "one_hot": (fit_one_hot, apply_one_hot, is_text),
     "resize": (fit_resize, apply_resize, _image),
+    TOKENIZE: (fit_tokenize, apply_tokenize, is_text),
 }
 
 
@@ -280,16 +229,17 @@ def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
     fitted = []
     for place, step in enumerate(steps):
         fitting, _, takes = TRANSFORMS[step.name]
-        # Columns of zeros and ones that one_hot made are left as they are.
+        # Columns of zeros and ones that one_hot made are left as they are, and so are tokens.
         chosen = {name: column for name, column in working.items() if takes(column) and name not in encoded}
         if step.columns is not None:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
         with _keyed(f"data.transform.{place}.{step.name}"):
-            if step.given:
+            if step.given and step.name != TOKENIZE:
                 chosen = given_columns(step, working, tuple(chosen))
             learned = fitting(chosen, step)
-        encoded |= set(chosen) if step.name == "one_hot" else set()
-        working = _run(learned, working)
+        encoded |= set(chosen) if step.name in ("one_hot", TOKENIZE) else set()
+        # No later transform works on tokens: what they are is not needed yet.
+        working = as_tokens(working, [learned]) if step.name == TOKENIZE else _run(learned, working)
         fitted.append(learned)
     return tuple(fitted)
 
@@ -355,7 +305,7 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
 
 def _check_ready(name: str, column: np.ndarray) -> None:
     if is_text(column):
-        advice = "add `- one_hot` to `data.transform`, or leave it out of `data.inputs`"
+        advice = "add `- one_hot`, or `- tokenize`, to `data.transform`, or leave it out of `data.inputs`"
         raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
     if is_ragged(column):
         raise PreconditionError(Diagnostic("X122", f"images of {name} differ in size", help="add a resize transform"))

@@ -208,3 +208,25 @@ def check_names(signature: Signature, specs: Sequence[TensorParams]) -> None:
         raise RecipeError(
             Diagnostic("X129", message, help=help, key=f"model.inputs {name}" if unknown else "model.inputs")
         )
+
+
+def check_shapes(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorParams], fitted: str = "") -> None:
+    """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ.
+
+    `fitted` says what was fitted on which rows.
+    """
+    for spec in specs:
+        given = inputs[spec.name].shape[1:]
+        if not spec.shape and not given:
+            continue  # one number a batch is a column of numbers here
+        if len(spec.shape) != len(given) + 1 or any(
+            declared != size for declared, size in zip(spec.shape[1:], given, strict=True) if isinstance(declared, int)
+        ):
+            expected, actual = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
+            raise RecipeError(
+                Diagnostic(
+                    "X126",
+                    f"model.inputs: {spec.name} is ({expected}), and the data gives ({actual})",
+                    help=f"correct `shape`, or reshape the array in a data factory{fitted}",
+                )
+            )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from titrant.runtime.data.content import input_names
 from titrant.runtime.data.elsewhere import Loaded, elsewhere
 from titrant.runtime.data.parameters import InputPartParams, StateParams, TensorParams
+from titrant.runtime.data.tokenize import as_tokens
 from titrant.runtime.data.wiring import STACKED, ModelInput, Part, Signature, check_names, groups, match, names_in
 from titrant.runtime.inspect.recurrent import check_name
 from titrant.runtime.operators.data.transform import classes_of, wire
@@ -35,7 +36,7 @@ def settled(
     table = next(iter(tables.sources.values()))
     if (loaded := elsewhere(params.transform_from, params, table)) is not None:
         return _loaded(params, tables, loaded, steps, seed)
-    columns = {name: table.columns[name] for name in input_names(params, table)}
+    columns = as_tokens({name: table.columns[name] for name in input_names(params, table)}, params.transforms)
     stated = params.parts or None
     if "model.load_onnx" in steps:
         file = ModelLoadOnnxParams.model_validate_json(steps["model.load_onnx"])
@@ -171,7 +172,7 @@ def _built_signature(loading: ModelLoadParams, params: "DataTransformParams", ta
     from titrant.runtime.inspect.torch import built, resolve_args
 
     table = next(iter(tables.sources.values()))
-    given = groups({name: table.columns[name] for name in input_names(params, table)})
+    given = groups(as_tokens({name: table.columns[name] for name in input_names(params, table)}, params.transforms))
     classes = classes_of(params, tables)
     data = DataFacts(
         digest="",

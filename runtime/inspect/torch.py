@@ -275,7 +275,7 @@ def _saved_buffers(part: "torch.nn.Module") -> "Iterator[tuple[str, torch.Tensor
 
 
 def resolve_args(args: Mapping[str, Any], data: DataFacts) -> dict[str, Any]:
-    """Replace each `auto`: features by how many numbers a case has, classes by how many there are.
+    """Replace each `auto`: features by how many numbers a case has, classes and vocabulary by how many there are.
 
     Raises RecipeError X126 where the data does not say.
     """
@@ -287,6 +287,8 @@ def _from_data(name: str, data: DataFacts) -> int:
         return math.prod(int(size) for size in data.inputs[0].shape[1:])
     if name == "classes" and data.classes:
         return len(data.classes)
+    if name == "vocabulary" and (count := max((step.vocabulary for step in data.transforms), default=0)):
+        return count
     missing = {"features": f"{len(data.inputs)} inputs", "classes": "no labels"}.get(name, "no tokens")
     raise RecipeError(
         Diagnostic("X126", f"model.args.{name} is auto, and the data has {missing}", help=f"write {name} as a number")

@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from titrant.runtime.data.given import fitted_words
+from titrant.runtime.data.text.tokenizers import UNKNOWN
+from titrant.runtime.data.tokenize import TOKENIZE, tokenizer_of
 from titrant.runtime.operators.data.transform import fitting_role
 from titrant.schema.facts import DataFacts, TransformFacts
-from titrant.schema.recipe.transform import FITTED
+from titrant.schema.recipe.transform import CHARACTERS, FITTED
+from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
     from titrant.runtime.operators.data.transform import DataTransformParams
-    from titrant.runtime.values import Fitted, Rows, Tables, Transforms
+    from titrant.runtime.values import Fitted, Rows, RowSplit, Tables, Transforms
 
 ENCODES = "one_hot"
+# A document of fewer tokens has none to give.
+_FEWEST_TOKENS = 2
 
 
 def describe_transforms(
     params: "DataTransformParams", transforms: "Transforms", rows: Mapping[str, "Rows"], tables: "Tables"
 ) -> tuple[TransformFacts, ...]:
     """Return a line for each transform, in order."""
-    counts = {role: len(part) for role, part in rows.items()}
+    # Windows of a document are rows of their own, and what is fitted is fitted on documents.
+    cut = any(step.params.get("windows") for step in transforms.steps)
+    counts = {role: len(np.unique(part.units)) if cut else len(part) for role, part in rows.items()}
     role = fitting_role(counts) or ""
     described = []
     for place, fitted in enumerate(transforms.steps):
@@ -41,6 +48,7 @@ def describe_transforms(
                 columns=fitted.columns,
                 values=values,
                 unlisted=_unlisted(values, tables),
+                vocabulary=tokenizer_of(fitted).vocabulary if fitted.name == TOKENIZE else 0,
             )
         )
     return tuple(described)
@@ -69,6 +77,47 @@ def _unlisted(values: Mapping[str, tuple[str, ...]], tables: "Tables") -> dict[s
         if others:
             counted[name] = others
     return counted
+
+
+def text_notes(transforms: "Transforms", rows: Mapping[str, "Rows"], tables: "Tables", split: "RowSplit") -> list[str]:
+    """Say which documents have no token to give, which texts are cut, and how many characters are not known."""
+    notes = []
+    for step in transforms.steps:
+        if step.name != TOKENIZE:
+            continue
+        texts = [
+            text
+            for sources in split.roles.values()
+            for source, places in sources.items()
+            for name in step.columns
+            for text in tables.sources[source].columns[name][places].tolist()
+        ]
+        tokenizer, length = tokenizer_of(step), int(step.params["length"])
+        sizes = [len(tokenizer.encode(text)) for text in texts]
+        if step.params["windows"]:
+            short = sum(size < _FEWEST_TOKENS for size in sizes)
+            notes += [
+                f"{counted(short, 'document')} of fewer than two tokens, which have none to give, left out"
+            ] * bool(short)
+        else:
+            longer = sum(size > length for size in sizes)
+            notes += [f"{longer:,} of {len(sizes):,} texts lose what is behind their first {length:,} tokens"] * bool(
+                longer
+            )
+        notes += _unknown(step, transforms, rows)
+    return notes
+
+
+def _unknown(step: "Fitted", transforms: "Transforms", rows: Mapping[str, "Rows"]) -> list[str]:
+    """Count the characters that no train row has, in the rows that judge."""
+    inputs = [name for name, columns in transforms.inputs.items() if {*columns} & {*step.columns}]
+    if step.params["tokenizer"] != CHARACTERS:
+        return []
+    tokens = [rows["evaluation"].inputs[name] for name in inputs if len(rows["evaluation"])]
+    count = sum(int((array == UNKNOWN).sum()) for array in tokens)
+    return [
+        f"{counted(count, 'character')} of the evaluation rows are in no train row, and one token stands for them"
+    ] * (count > 0)
 
 
 def fitted_advice(data: DataFacts | None) -> str:

@@ -9,7 +9,7 @@ from titrant.runtime.report.record_view import NONE, Record, fraction
 from titrant.runtime.report.search_values import Proposal
 from titrant.schema.gain_parts import Halfway, halfway
 from titrant.schema.gate import kept_at_least
-from titrant.schema.plan import MENDING_STAGE, CandidateSearch, Plan
+from titrant.schema.plan import MENDING_STAGE, ONLY_TRAINED, ROUNDED, CandidateSearch, Plan
 from titrant.schema.record import NOT_TRIED
 from titrant.schema.values.units import counted, format_size, format_time
 
@@ -180,7 +180,7 @@ class AblationRow:
 def ablation(
     record: Record, search: CandidateSearch, lead: Shown, candidates: Mapping[str, Shown]
 ) -> tuple[AblationRow, ...]:
-    """Lay the way to a candidate out, from the plain conversion; () where no network was reduced for it."""
+    """Lay the way to a candidate out, from the plain conversion; () where no network was reduced or trained for it."""
     way = _way(record.plan, lead, candidates)
     if not way:
         return ()
@@ -216,9 +216,17 @@ def _way(plan: Plan, lead: Shown, candidates: Mapping[str, Shown]) -> list[tuple
                 way.append((shown, _added(shown)))
             shown = candidates[shown.planned.grows]
         return [(shown, shown.planned.method), *reversed(way)]
-    if between is None:
-        return []
-    return [(candidates[between.candidate], _reduced(between)), (lead, lead.planned.method)]
+    reduced = [] if between is None else [(candidates[between.candidate], _reduced(between))]
+    trained = _trained(lead, candidates)
+    return [*reduced, *(trained or [(lead, lead.planned.method)])] if reduced or trained else []
+
+
+def _trained(lead: Shown, candidates: Mapping[str, Shown]) -> list[tuple[Shown, str]]:
+    """Return a calibrated file, the same after a training, and after one that imitated int8; [] without the last."""
+    base = lead.id.removesuffix(ONLY_TRAINED).removesuffix(ROUNDED)
+    adds = {base: lead.planned.method, base + ONLY_TRAINED: "train.fit", base + ROUNDED: "train.quantization_aware"}
+    made = {name: shown for name in adds if (shown := candidates.get(name)) is not None and shown.quality is not None}
+    return [(shown, adds[name]) for name, shown in made.items()] if base + ROUNDED in made else []
 
 
 def _added(shown: Shown) -> str:

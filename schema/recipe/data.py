@@ -115,6 +115,23 @@ class CsvFile(Section):
     )
 
 
+def _one_cut(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("documents") is not None and value.get("separator") is not None:
+        raise mistake("R014", "`documents` and `separator` both say where a document ends", "take one of the two out")
+    return value
+
+
+class TextFile(Section):
+    """A text file, or a folder of these, and where a document ends in it."""
+
+    path: PathText = Field(description="path of the file, or of a folder of .txt files")
+    documents: Literal["line", "paragraph", "file"] | None = Field(
+        None,
+        description="what a document is; found: a file of a folder; in a file what blank lines part, else a line",
+    )
+    separator: Text | None = Field(None, description="what stands between two documents, such as `<|endoftext|>`")
+
+
 class Source(Section):
     """One source of rows; exactly one of its kinds."""
 
@@ -129,7 +146,9 @@ class Source(Section):
     image_folder: Annotated[
         ImageFolder | None, BeforeValidator(_folder, json_schema_input_type=PathText | ImageFolder | None)
     ] = Field(None, description="folder of images, a subfolder is a class; or {path, color, background, window}")
-    text: PathText | None = Field(None, description="path of a text file")
+    text: Annotated[PathText | TextFile, BeforeValidator(_one_cut)] | None = Field(
+        None, description="path of a text file in UTF-8, or of a folder of these; or {path, documents, separator}"
+    )
     huggingface: Text | None = Field(None, description="path or id of a Hugging Face data set")
     factory: Ref | None = Field(None, description="`module:Name` that returns a DataFrame or {array name: array}")
     args: Mapping[str, Any] | None = Field(None, description="arguments of the factory")

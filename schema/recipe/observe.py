@@ -71,7 +71,7 @@ class Profile(Section):
     """What is timed and counted."""
 
     batches: tuple[Count, ...] = Field((1, 8, 32), min_length=1, description="batch sizes that are timed")
-    iterations: Count = Field(100, description="timed runs of each batch size")
+    iterations: Count = Field(100, description="timed runs of each batch size, where this is written")
     warmup: CountOrNone = Field(10, description="runs before the clock starts")
     layers: bool = Field(False, description="time, memory, FLOPs and executed precision of each layer")
     utilization: bool = Field(False, description="utilization of processors while running")

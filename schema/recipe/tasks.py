@@ -13,9 +13,9 @@ LabelKind = Literal["class", "numbers", "labels", "mask", "boxes", "tokens", "gr
 # Kinds that a recipe may leave out.
 OPTIONAL_LABELS: tuple[LabelKind, ...] = ("tokens", "groups")
 
-# How a metric follows from the mean of what each case scores: the mean itself, its root, its exponential, or one minus
-# its share of the variance of the labels.
-ScoreLink = Literal["mean", "root", "exponential", "explained"]
+# How a metric follows from what each case scores: the mean of it, its root, its exponential, one minus its share of the
+# labels' variance; or a quantile.
+ScoreLink = Literal["mean", "root", "exponential", "explained", "quantile"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CaseMetric:
 
     `highest` is the most that a score can be, from 0 on; None: it is in the label's unit, and bounded by the range of
     the labels. `comparisons` are those that a bound is known of. `beside_original`: it says how alike the candidate
-    answers, so that the original itself scores the most there is.
+    answers, so that the original itself scores the most there is. `share` is that of a quantile.
     """
 
     less_is_better: bool
@@ -32,12 +32,18 @@ class CaseMetric:
     link: ScoreLink = "mean"
     highest: float | None = 1.0
     beside_original: bool = False
+    share: float = 0.0  # of the cases that score no more than a quantile
 
 
 _ALIKE = ("at_least", "ratio_at_least")
 _ALL = ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least")
+_OF_QUANTILES = ("at_least", "at_most", "retention", "rise_at_most", "ratio_at_least")
 CASE_METRICS: Mapping[str, CaseMetric] = {
     "mae": CaseMetric(True, _ALL, highest=None),
+    **{
+        f"error_p{percent}": CaseMetric(True, _OF_QUANTILES, "quantile", None, share=percent / 100)
+        for percent in (50, 95, 99)
+    },
     # A difference of two roots is no mean of anything that a case has alone.
     "rmse": CaseMetric(True, ("at_least", "at_most", "retention"), "root", highest=None),
     "macro_f1": CaseMetric(False, _ALL),
@@ -106,7 +112,9 @@ _OF_CLASSES = (
 TASKS: Mapping[str, TaskTerms] = {
     "binary_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
     "multiclass_classification": TaskTerms("class", "accuracy", _OF_CLASSES, "logits"),
-    "regression": TaskTerms("numbers", "mae", ("mae", "rmse", "r2", "agreement"), "values", "r2"),
+    "regression": TaskTerms(
+        "numbers", "mae", ("mae", "rmse", "r2", "error_p50", "error_p95", "error_p99", "agreement"), "values", "r2"
+    ),
     "multilabel_classification": TaskTerms(
         "labels", "macro_f1", ("macro_f1", "label_accuracy", "exact_match", *OF_ONE_LABEL, "agreement"), "logits",
         "gain_over_constant",

@@ -55,7 +55,7 @@ class WatchGradients(Section):
 
 
 class Train(Section):
-    """Fits the original without weights; fine-tunes it with weights; else recovery and distillation only."""
+    """Fits the original without weights, fine-tunes it with them; else recovery, distillation, quantization-aware."""
 
     epochs: Count = Field(20, description="passes over the train rows, at most")
     batch_size: Count = Field(64, description="cases in a step")
@@ -81,6 +81,12 @@ class Train(Section):
     )
     find_learning_rate: bool = Field(False, description="sweep the learning rate before training")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="number format of the arithmetic")
+    quantization_aware: bool | Auto = Field(
+        False,
+        exclude_if=lambda value: value is False,
+        description="train candidates of static int8 methods with rounded weights and activations; auto: where they "
+        "lose too much",
+    )
     distributed: Annotated[Distributed | None, Off] = Field(None, description="several processes")
     checkpoints: Checkpoints = Field(
         default_factory=Checkpoints.model_construct, description="what is kept while training"

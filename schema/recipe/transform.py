@@ -97,25 +97,40 @@ class Resize(Section):
     width: Count = Field(description="width in pixels")
 
 
+# The tokenizer that is no file: each character is a token.
+CHARACTERS = "characters"
+
+
 class Tokenize(Section):
-    """Turn text into token numbers of a fixed length."""
+    """Turn text into token numbers of a fixed length: in language modeling windows of each document."""
 
     name: Literal["tokenize"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="text columns; default: every one")
-    tokenizer: PathText = Field(description="path of a tokenizer, or `characters`")
-    length: Count = Field(description="tokens a case; shorter ones are padded, longer ones cut")
+    tokenizer: PathText = Field(
+        description="`characters`, those of the train rows, or the path of a tokenizer.json or of llama2.c's .bin"
+    )
+    length: Count = Field(
+        description="tokens a case; shorter ones are padded, longer ones cut, in language modeling into windows"
+    )
+
+    @property
+    def file(self) -> str | None:
+        """The path of the tokenizer; None for characters."""
+        return None if self.tokenizer == CHARACTERS else self.tokenizer
 
 
 TransformName = Literal["standardize", "normalize", "impute", "one_hot", "resize", "tokenize"]
 TRANSFORMS: tuple[TransformName, ...] = get_args(TransformName)
 # Those that learn something from rows.
-FITTED: tuple[TransformName, ...] = ("standardize", "impute", "one_hot")
+FITTED: tuple[TransformName, ...] = ("standardize", "impute", "one_hot", "tokenize")
 
 
 def is_given(step: "Transform") -> bool:
     """Whether a transform that could be fitted is given its figures instead."""
-    return (isinstance(step, Standardize) and step.mean is not None) or (
-        isinstance(step, Impute | OneHot) and step.values is not None
+    return (
+        (isinstance(step, Standardize) and step.mean is not None)
+        or (isinstance(step, Impute | OneHot) and step.values is not None)
+        or (isinstance(step, Tokenize) and step.file is not None)
     )
 
 

@@ -68,12 +68,12 @@ def test_shows_layers_and_totals():
 
 def test_shortens_many_layers_unless_asked_for_all():
     many = tuple(Layer(f"blocks.{place}.a.very.long.name.of.a.module", "Linear", 4, 16, (2, 2), 8, 4, "float32")
-                 for place in range(10_000))  # fmt: skip
+                 for place in range(2_000))  # fmt: skip
     text = inspect_text(Inspected("nets:Net", model(many)))
     assert len(text.splitlines()) < 70
-    assert "… 9,950 more layers (-v shows them)" in text
+    assert "… 1,950 more layers (-v shows them)" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert len(inspect_text(Inspected("nets:Net", model(many)), whole=True).splitlines()) > 10_000
+    assert len(inspect_text(Inspected("nets:Net", model(many)), whole=True).splitlines()) > 2_000
 
 
 def test_inspects_a_factory_and_says_how_a_level_suits(place):

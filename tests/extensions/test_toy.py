@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -293,8 +294,8 @@ def test_refuses_reductions_and_options_that_nobody_brings(command, reduction, c
 
 @pytest.mark.slow
 def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
-    files = ("tests/runtime/test_conformance.py", "tests/runtime/backends/test_conformance.py", "tests/test_engines.py")
-    chosen = "toy or nobody_else or heavy or imports_no_engine"
+    files = ("tests/runtime/test_conformance.py", "tests/runtime/backends/test_conformance.py")
+    chosen = "toy or heavy or imports_no_engine"
     # A session of its own: what workers share lies beside their folders.
     path, own = {"PYTHONPATH": environment(home)["PYTHONPATH"]}, {"PYTEST_XDIST_WORKER": ""}
     done = warm(
@@ -302,6 +303,14 @@ def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 40
+
+
+def test_is_known_by_its_names_to_nobody_else():
+    sources = [
+        path for room in ("schema", "compiler", "runtime", "src/titrant") for path in (ROOT / room).rglob("*.py")
+    ]
+    assert len(sources) > 500
+    assert [path for path in sources if re.search(r"""["'](toy|toybox)\b""", path.read_text("utf-8"))] == []
 
 
 def test_is_seen_by_the_doctor(titrant, home):

@@ -15,14 +15,14 @@ model:
 data:
   source:
     factory: cifar:load
-    args: {{folder: {data}/cifar10_jpeg}}
+    args: {{folder: {data}/cifar10_jpeg, train_every: 5}}
     files:
       - {data}/cifar10_jpeg/cifar10_test_even_jpeg.tar
       - {data}/cifar10_jpeg/cifar10_train_0000-0499_jpeg.tar
   inputs: [image]
   label: label
   classes: [airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck]
-  split: {{calibration: {{train: 0.1}}, tuning: {{train: 0.1}}, evaluation: test, overlap: drop}}
+  split: {{calibration: {{train: 0.5}}, tuning: {{train: 0.5}}, evaluation: test, overlap: drop}}
   transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}}}]
 quantization: {{method: auto}}
 search: {{objective: [size]}}
@@ -95,7 +95,7 @@ model:
 data:
   source:
     factory: faces:load
-    args: {{folder: {data}/ultralight_face, count: 120}}
+    args: {{folder: {data}/ultralight_face, count: 80}}
     files: [{data}/ultralight_face/1.jpg, {data}/ultralight_face/10.jpg, {data}/ultralight_face/11.jpg]
   inputs: [input]
   split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6, stratify: false}}
@@ -125,7 +125,7 @@ model: {{onnx: {data}/ultralight_face/version-slim-320.onnx, decode: "face_boxes
 data:
   source:
     factory: face_boxes:pieces
-    args: {{folder: {data}/ultralight_face{labeler}}}
+    args: {{folder: {data}/ultralight_face, count: {count}{labeler}}}
     files:
       - {data}/ultralight_face/1.jpg
       - {data}/ultralight_face/10.jpg
@@ -134,7 +134,7 @@ data:
   inputs: [input]
 {labels}
   split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6}}
-quantization: {{method: ort.static}}
+quantization: {{method: ort.static, repair: none}}
 search: {{mix_layers: false}}
 profile: {{batches: [1], iterations: 20}}
 export: [{{format: onnx}}]
@@ -146,19 +146,20 @@ def test_keeps_the_faces_that_a_detector_finds(execute, data):
     labels = "  label: faces\n  classes: [face]"
     labeler = f", labeler: {data}/ultralight_face/version-RFB-320.onnx"
     validation = "{retention: 0.9, gates: [{metric: box_f1, comparison: retention, threshold: 0.8}]}"
-    given = {"task": "detection", "labeler": labeler, "labels": labels, "validation": validation}
+    given = {"task": "detection", "count": 100, "labeler": labeler, "labels": labels, "validation": validation}
     done = execute(FACES_WITH_BOXES.format(data=data, **given))
     assert done.code == 0, done.printed
     assert done.gate("ort.static", "box_f1.all.retention")["verdict"] == "PASS"
     retention = done.gate("ort.static", "retention")
     assert retention["original"] > 0.7
     assert retention["estimate"] > 0.95
-    assert retention["verdict"] == "INCONCLUSIVE"  # 90 images prove little of a whole set
+    assert retention["verdict"] == "INCONCLUSIVE"  # 60 images prove little of a whole set
 
 
 def test_finds_the_same_faces_without_a_label(execute, data):
     given = {
         "task": "unlabeled",
+        "count": 60,
         "labeler": "",
         "labels": "",
         "validation": "{agreement: {measure: boxes, at_least: 0.5}}",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,11 +28,12 @@ MACHINE = HardwareIdentity(
 
 @dataclass
 class Toy:
-    """A recipe folder with the toy operators, a home, and what ran."""
+    """A recipe folder with the toy operators, a home, and what ran; `worker` makes each run's, if not a process."""
 
     folder: Path
     home: Home
     log: Path
+    worker: Callable[[Home, Path], object] | None = None
 
     def ran(self):
         """Return the names of the executed steps since the last call, sorted."""
@@ -46,6 +48,8 @@ class Toy:
             self.events.append(event)
             hear(event)
 
+        if self.worker is not None:
+            given = {"worker": self.worker(self.home, self.folder), **given}
         return execute(self.planned(plan), self.home, listen=listen, **given)
 
     def planned(self, plan, file="toy.yaml"):

@@ -5,7 +5,9 @@ this machine. Both do without the package that sends, so it is not there for the
 module first.
 """
 
+import os
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,25 @@ def core() -> openvino.Core:
     with two of them the thread may be left with the one that is gone: the next signal, Ctrl+C too, ends the process.
     """
     return openvino.Core()
+
+
+def _end_idle_threads() -> None:
+    """End the threads of compiled models that are gone: a copy of this process would wait for them, and has none.
+
+    A core that is freed ends them. It is made in a thread of its own, whose stack for signals it may take away.
+    """
+
+    def make_and_free() -> None:
+        openvino.Core().get_property(DEVICE, "FULL_DEVICE_NAME")  # without its plugin a core has no threads to end
+
+    if core.cache_info().currsize:
+        thread = threading.Thread(target=make_and_free)
+        thread.start()
+        thread.join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_end_idle_threads)
 
 
 def read_graph(file: Path) -> openvino.Model:

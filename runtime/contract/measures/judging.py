@@ -130,7 +130,7 @@ def _unreliable(gate: Gate, original: MetricCases, candidate: MetricCases) -> st
     if candidate.decisions is None or original.decisions is None:
         return "resampling is relied on where decisions change, and numbers change everywhere: declare unit='case'"
     if candidate.decisions.ndim > 1:
-        return "resampling is relied on where each case has one decision, and here each pixel has: declare unit='case'"
+        return "resampling is relied on where each case has one decision, and here it has many: declare unit='case'"
     alone = gate.comparison in ("at_least", "at_most")
     changed = candidate.decisions != (candidate.labels if alone else original.decisions)
     fewest = min(int((changed & (candidate.labels == label)).sum()) for label in np.unique(candidate.labels))

@@ -28,7 +28,10 @@ class MetricCases:
     point, and `probabilities` (cases, classes) float64; `positive` is the index of `data.positive`, or None. With
     numbers (regression) `labels` and `numbers` are (cases, numbers) float64; with several labels a case `labels` says
     which it has, 0 or 1, and `numbers` the probability of each. With masks `labels` and `decisions` are (cases, height,
-    width), the class of each pixel. What a task does not have is None.
+    width), the class of each pixel. With boxes `labels` are (cases, boxes, 5) left, top, right, bottom and class, NaN
+    where there is none, and `numbers` (cases, boxes, 6) with a score before the class, -1 where there is none. With
+    tokens `labels` (cases, length) are those to give, -100 where none is, `decisions` the likeliest ones, -1 there, and
+    `numbers` the log-likelihood of each label in nats, 0 there. What a task does not have is None.
     """
 
     labels: np.ndarray
@@ -103,7 +106,13 @@ def both_models(evidence: Evidence) -> tuple[MetricCases, MetricCases]:
         if TASKS[evidence.cases.task].label == "mask":
             old, new = (MetricCases(targets, array, classes=evidence.rows.classes) for array in numbers)
             return old, new
-        original, candidate = (MetricCases(targets, numbers=array) for array in numbers)
+        if TASKS[evidence.cases.task].label == "tokens":
+            old, new = (
+                MetricCases(targets, _read_only(array[..., 0].astype(np.int64)), numbers=_read_only(array[..., 1]))
+                for array in numbers
+            )
+            return old, new
+        original, candidate = (MetricCases(targets, numbers=array, classes=evidence.rows.classes) for array in numbers)
         return original, candidate
     labels, answers = evidence.rows.labels, (evidence.original, evidence.candidate)
     if labels is None or answers[0] is None or answers[1] is None:

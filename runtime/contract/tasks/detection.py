@@ -104,6 +104,10 @@ class DetectionAnswers(CaseAnswers):
         order = [metric for metric in TASKS[self.task].metrics if metric in both[0]]
         return {name: both[0][name] for name in order}, {name: both[1][name] for name in order}
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the labels (images, boxes, 5), NaN where there is none, and both models' (images, boxes, 6)."""
+        return self._labels, self._original, self._candidate
+
     def permuted(self, order: np.ndarray) -> "DetectionAnswers":
         """Give every image the original's boxes in another one."""
         return self._with(self._original if (order == np.arange(len(order))).all() else self._original[order])
@@ -140,8 +144,9 @@ class DetectionAnswers(CaseAnswers):
 
     def _with(self, candidate: np.ndarray) -> "DetectionAnswers":
         answers = DetectionAnswers(self.rows, self._original, candidate, self._score)
-        if "before" in self.__dict__:
-            answers.__dict__["before"] = self.before  # matched once
+        for same in ("before", "_constant"):  # what no candidate changes is matched once
+            if same in self.__dict__:
+                answers.__dict__[same] = self.__dict__[same]
         return answers
 
     @property

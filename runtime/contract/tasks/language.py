@@ -61,6 +61,18 @@ class LanguageAnswers(CaseAnswers):
         weights = counts / self._original.tokens.shape[1]
         return CaseScores(metric, old, new, self.rows.units[chosen], low, high, weights=weights)
 
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the tokens to give (documents, length), and of both models the likeliest and what the given ones cost.
+
+        (documents, length, 2) float64 each: the likeliest token, -1 where none is judged, and the log-likelihood of the
+        one to give, 0 there.
+        """
+        old, new = (
+            np.stack([scores.tokens.astype(np.float64), scores.log_likelihood], axis=-1)
+            for scores in (self._original, self._candidate)
+        )
+        return _targets(self.rows), old, new
+
     @property
     def _furthest(self) -> float:
         """The most that a document is taken to cost a token."""

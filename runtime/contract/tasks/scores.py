@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from titrant.runtime.contract.statistics.means import AT_ANY_TIME, AT_ONCE, UnitMeans, unit_means
+from titrant.runtime.contract.statistics.means import AT_ANY_TIME, AT_ONCE, BETTING, UnitMeans, unit_means
 from titrant.schema.gate import SMALLER_IS_BETTER
 from titrant.schema.recipe.tasks import CASE_METRICS, CaseMetric
 
@@ -74,6 +74,8 @@ class CaseScores:
         return self._value(self.candidate)
 
     def _value(self, scores: np.ndarray) -> float | None:
+        if self.rule.link == "quantile":
+            return float(np.quantile(scores, self.rule.share, method="inverted_cdf")) if len(scores) else None
         weights = np.ones(len(scores)) if self.weights is None else self.weights
         total = float(weights.sum())
         if not total:
@@ -114,6 +116,8 @@ def compared(scores: CaseScores, comparison: str) -> float | None:
 
 class CaseClaims:
     """The claims that a gate does not hold at a threshold, or that it does, and what refutes them."""
+
+    method = BETTING
 
     def __init__(self, scores: CaseScores, comparison: str, confidence: float, *, always_valid: bool = False) -> None:
         weights = np.ones(len(scores.original)) if scores.weights is None else scores.weights

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, inspected
-from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, source_words
+from titrant.runtime.data.parameters import CsvOptions, InputSpecs, Names, SourceParams, TextOptions, source_words
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, ModelFacts, has_text, tables_bytes
@@ -81,6 +81,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
         "titrant.runtime.data.delimited.read": any(source.csv for source in sources),
         "pyarrow.parquet": any(source.parquet for source in sources),
         "titrant.runtime.data.images.read": any(source.image_folder for source in sources),
+        "titrant.runtime.data.text.documents": any(source.text for source in sources),
     }
     return ("titrant.runtime.data.readers", *(name for name, used in readers.items() if used))
 
@@ -126,6 +127,7 @@ def load(params: DataLoadParams, *, seed: int) -> "Tables":
 def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Table":
     from titrant.runtime.data.columns import find
     from titrant.runtime.data.readers import hidden
+    from titrant.runtime.data.text.documents import PLACES
     from titrant.runtime.values import Table
 
     renamed = _names(source, name, params)
@@ -141,7 +143,8 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
         find(table.columns, column, source_words(name), "data.id")
     for column in params.keep:
         find(table.columns, column, source_words(name), "data.subgroups")
-    unless_named = (*hidden(source.sklearn), *([params.id] if params.id is not None else []))
+    places = () if source.text is None else PLACES
+    unless_named = (*hidden(source.sklearn), *places, *([params.id] if params.id is not None else []))
     columns = _select(table.columns, renamed, selected, name, unless_named)
     _check_lengths(columns, name)
     if params.label is not None:
@@ -232,6 +235,11 @@ def _read(
         reading = None if source.images is None else source.images.reading
         masks = None if source.masks is None else source.masks.path
         return read_images(source.image_folder.path, label=label, resize=resize, reading=reading, masks=masks)
+    if source.text is not None:
+        from titrant.runtime.data.text.documents import read_text
+
+        cut = source.text_options or TextOptions()
+        return read_text(source.text.path, documents=cut.documents, separator=cut.separator)
     if source.factory is not None:
         return Table(read_factory(source, name))
     raise ValueError(f"source {name} has no kind")

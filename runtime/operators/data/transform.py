@@ -21,7 +21,7 @@ from titrant.runtime.data.parameters import (
     TransformSteps,
 )
 from titrant.schema.cost import NOTHING_KNOWN, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Prediction
 from titrant.schema.recipe.data import ROLES
@@ -115,7 +115,7 @@ def predict(
     },
     predict=predict,
     loads=("titrant.runtime.data.transforms",),
-    libraries=("numpy", "pillow"),
+    libraries=("numpy", "pillow", "tokenizers"),
 )
 def data_transform(
     params: DataTransformParams, context: Context, *, tables: "Tables", split: "RowSplit"
@@ -241,6 +241,7 @@ def fitting_role(rows: Mapping[str, int]) -> str | None:
 def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded: "Loaded | None") -> "Transforms":
     from titrant.runtime.data.classes import positive_class
     from titrant.runtime.data.elsewhere import with_outputs
+    from titrant.runtime.data.tokenize import as_tokens
     from titrant.runtime.data.transforms import fit
     from titrant.runtime.values import Transforms
 
@@ -256,7 +257,8 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     columns = {name: data.of(fitting, name) for name in names}
     constants = params.constants
     columned = tuple(spec for spec in params.model_inputs if spec.name not in constants)
-    inputs, dtypes, unstacked = wire(columns, columned, params.parts)
+    made = as_tokens(columns, params.transforms if loaded is None else loaded.steps)
+    inputs, dtypes, unstacked = wire(made, columned, params.parts)
     if loaded is None:
         steps = fit(params.transforms, columns)
     else:
@@ -297,30 +299,35 @@ def _rows(
     from titrant.runtime.data.content import row_hashes
     from titrant.runtime.data.given import encoded_words
     from titrant.runtime.data.groups import assign
+    from titrant.runtime.data.tokenize import windows
     from titrant.runtime.data.transforms import apply
+    from titrant.runtime.data.wiring import check_shapes
     from titrant.runtime.values import Rows
 
     params, sources = data.params, data.split.roles.get(role, {})
     kind = label_kind(params.task)
     columns = {name: data.of(role, name) for names in transforms.inputs.values() for name in names}
-    inputs = apply(transforms, columns)
+    cut = windows(transforms, columns)
+    inputs = apply(transforms, cut.columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         fitted = encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON})
         check_shapes(inputs, params.model_inputs, fitted)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
+    targets = _targets(data, role, classes, transforms, inputs)
     return Rows(
         role=role,
         inputs=inputs,
         labels=None if classes is None or kind != "class" else classes.numbers(data.of(role, str(params.label))),
-        units=np.concatenate(units) if units else np.empty(0, dtype=np.int64),
-        ids=row_hashes(columns),
+        units=(np.concatenate(units) if units else np.empty(0, dtype=np.int64))[cut.documents],
+        ids=cut.ids(row_hashes(columns)),
         classes=transforms.classes,
         positive=transforms.positive,
         subgroups={
-            name: assign(group, groups[name], data.of(role, group.column)) for name, group in params.subgroups.items()
+            name: assign(group, groups[name], data.of(role, group.column))[cut.documents]
+            for name, group in params.subgroups.items()
         },
         subgroup_values=groups,
-        targets=_targets(data, role, classes, transforms, inputs),
+        targets=None if targets is None else cut.judged(targets),
     )
 
 
@@ -369,28 +376,6 @@ def wire(
     )
     dtypes = {name: _dtype([columns[column] for column in names], name in unstacked) for name, names in inputs.items()}
     return inputs, dtypes | {spec.name: spec.dtype for spec in specs if spec.name in inputs}, unstacked
-
-
-def check_shapes(inputs: "Mapping[str, np.ndarray]", specs: Sequence[TensorParams], fitted: str = "") -> None:
-    """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ.
-
-    `fitted` says what was fitted on which rows.
-    """
-    for spec in specs:
-        given = inputs[spec.name].shape[1:]
-        if not spec.shape and not given:
-            continue  # one number a batch is a column of numbers here
-        if len(spec.shape) != len(given) + 1 or any(
-            declared != size for declared, size in zip(spec.shape[1:], given, strict=True) if isinstance(declared, int)
-        ):
-            expected, actual = ", ".join(map(str, spec.shape)), ", ".join(map(str, ("batch", *given)))
-            raise RecipeError(
-                Diagnostic(
-                    "X126",
-                    f"model.inputs: {spec.name} is ({expected}), and the data gives ({actual})",
-                    help=f"correct `shape`, or reshape the array in a data factory{fitted}",
-                )
-            )
 
 
 def _dtype(columns: "Sequence[np.ndarray]", alone: bool) -> str:

@@ -8,7 +8,7 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import fixed_batch, forward_seconds, layer_output_bytes, modelled, speed_of
 from titrant.runtime.cost.sizes import CONVOLUTIONS, EMBEDDINGS, PRODUCTS_IN_FILE, layers_of, takes_none
-from titrant.runtime.method import Method, Repair
+from titrant.runtime.method import FakeQuantization, Method, Repair
 from titrant.runtime.operators.export.openvino import IN_INT8, int8_bytes, not_installed, unfit
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
@@ -61,6 +61,11 @@ def chooses(layer: Layer) -> bool:
     return layer.type in EMBEDDINGS or (
         layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
     )
+
+
+def fake_quantization(params: OpenvinoPtqParams) -> FakeQuantization:
+    """Return what a training imitates; weights of 7 bits where all layers have them."""
+    return FakeQuantization(63 if params.overflow_fix == "enable" else 127, True, params.preset == "performance")
 
 
 def predict(
@@ -122,6 +127,7 @@ def predict(
         named="convolutions, matrix products, embeddings and LSTMs",
         chooses=chooses,
         repairs=(Repair("equalize", "equalized", before="quantize.equalize", exact=True),),
+        fake_quantization=fake_quantization,
     ),
 )
 def quantize_openvino_ptq(

@@ -30,7 +30,7 @@ from titrant.runtime.cost.sizes import (
     short_onnx_bytes,
     takes_none,
 )
-from titrant.runtime.method import Method, Mixing, Repair
+from titrant.runtime.method import FakeQuantization, Method, Mixing, Repair
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Variant, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -142,6 +142,11 @@ def predict(
     return modelled(hardware, seconds, peak, size)
 
 
+def fake_quantization(params: OrtStaticParams) -> FakeQuantization:
+    """Return what a training imitates: reduced weights go up to 64, as onnxruntime has it."""
+    return FakeQuantization(64 if params.reduce_range else 127, params.per_channel)
+
+
 def _few_products(model: ModelFacts) -> str:
     """Say why one scale for a weight gains nothing: only matrix products are faster by it, by a third at one row."""
     total = sum(layer.flops or 0 for layer in model.layers)
@@ -196,6 +201,7 @@ def _few_products(model: ModelFacts) -> str:
         ),
         mixing=Mixing("sensitivity.regions", "profile.regions", "quantize.allocate", "sensitivity.fisher"),
         variants=(Variant("per_tensor", {"per_channel": False}, _few_products, _PER_TENSOR, smaller=True),),
+        fake_quantization=fake_quantization,
     ),
 )
 def quantize_ort_static(

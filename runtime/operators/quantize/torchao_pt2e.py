@@ -14,7 +14,7 @@ from titrant.runtime.backends.torch.program.torchao_cost import (
 from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import compiled_bytes, layers_of
-from titrant.runtime.method import Method
+from titrant.runtime.method import FakeQuantization, Method
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
@@ -41,6 +41,11 @@ def requires(params: TorchaoPt2eParams, hardware: Hardware, model: ModelFacts | 
         return unmet
     cause = "torchao.pt2e quantizes linear layers and two-dimensional convolutions only, and the model has none"
     return (*unmet, Unmet(cause, "use ort.static"))
+
+
+def fake_quantization(_: TorchaoPt2eParams) -> FakeQuantization:
+    """Return what a training imitates: the formats of the quantizer for x86."""
+    return FakeQuantization()
 
 
 def predict(
@@ -85,6 +90,7 @@ def predict(
         ),
         layers=LAYERS,
         named="linear layers and two-dimensional convolutions",
+        fake_quantization=fake_quantization,
     ),
 )
 def quantize_torchao_pt2e(

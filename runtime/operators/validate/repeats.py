@@ -37,7 +37,7 @@ TOLERANCE = 1e-4
 # What the step's own seed is replaced by: any two others serve.
 _SEEDS = (1, 2**31 - 1)
 # Batch passes and passes row by row, of the two sessions together.
-_BATCH_PASSES, _ALONE_PASSES = 4, 2
+_BATCH_PASSES, _ALONE_PASSES = 3, 2
 _NAMED = 3  # layers that a message names
 
 
@@ -49,9 +49,9 @@ class RepeatsParams(PredictParams):
 
 @dataclass(frozen=True)
 class Asked:
-    """What one session answered: the same rows in a batch twice, under two seeds, and the first of them alone."""
+    """What one session answered: the same rows in a batch, under each of some seeds, and the first of them alone."""
 
-    batches: tuple[Arrays, Arrays]
+    batches: tuple[Arrays, ...]
     alone: Arrays | None  # None: the model answers no single row
 
 
@@ -100,9 +100,9 @@ def validate_repeats(params: RepeatsParams, context: Context, *, model: Any, row
     Fails:      StepError X421 when two passes differ by more than rounding; X422 when a row in a batch is answered
                 otherwise than alone and a layer normalizes by the batch as in training, or draws numbers; and all that
                 validate.predict raises. Scales that a quantized layer finds from its batch are no such layer
-    Cost:       four passes over a batch of rows, and two over some rows one by one
+    Cost:       three passes over a batch of rows, and two over some rows one by one
     """
-    first, second = (_ask(params, model, rows, seeds) for seeds in (_SEEDS, _SEEDS[::-1]))
+    first, second = (_ask(params, model, rows, seeds) for seeds in (_SEEDS, _SEEDS[1:]))
     in_turn = _apart(first.batches[0], first.batches[1])
     anew = _apart(first.batches[0], second.batches[0])
     single = 0.0 if first.alone is None or second.alone is None else _apart(first.alone, second.alone)
@@ -117,7 +117,7 @@ def validate_repeats(params: RepeatsParams, context: Context, *, model: Any, row
     return {"repeats": {"rows": count, "difference": difference, "alone": alone}}
 
 
-def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]) -> Asked:
+def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, ...]) -> Asked:
     """Open a copy of the model and ask it; a session of its own finds what is drawn once, when a model is opened."""
     from titrant.runtime.backends.session import answer_rows, check_rows, open_session, taken
 
@@ -136,8 +136,8 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, int]
             alone = _alone(session, inputs, min(params.alone, count))
     finally:
         session.close()
-    first, second = (moving(answers, params.tokens) for answers in batches)
-    return Asked((first, second), None if alone is None else moving(alone, params.tokens))
+    moved = tuple(moving(answers, params.tokens) for answers in batches)
+    return Asked(moved, None if alone is None else moving(alone, params.tokens))
 
 
 def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:

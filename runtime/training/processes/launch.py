@@ -115,9 +115,9 @@ def _cause(folder: Path, ranks: list[subprocess.Popen[bytes]]) -> tuple[int, int
     until = time.monotonic() + _CAUSE_SECONDS
     while True:
         dead = [(rank, code) for rank, process in enumerate(ranks) if (code := process.poll())]
-        for told in (lambda rank, _: _error_of(folder, rank).exists(), lambda _, code: code < 0):
+        for is_cause in (lambda rank, _: _error_of(folder, rank).exists(), lambda _, code: code < 0):
             for rank, code in dead:
-                if told(rank, code):
+                if is_cause(rank, code):
                     return rank, code
         if len(dead) == len(ranks) or time.monotonic() > until:
             return dead[0]

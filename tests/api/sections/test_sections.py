@@ -50,6 +50,7 @@ def test_builds_what_its_text_gives(tmp_path):
     assert [step.name for step in built.recipe.data.transform] == ["standardize", "impute", "resize"]
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_plans_as_its_file_does(tmp_path, monkeypatch):
     monkeypatch.setenv("TITRANT_HOME", str(tmp_path / "home"))
     built = titrant.recipe("built", "binary_classification", MODEL, data=DATA, train=S.Train(epochs=1), folder=tmp_path)

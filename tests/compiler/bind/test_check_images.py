@@ -6,7 +6,8 @@ import pytest
 
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.facts.cache import DigestedFile
-from titrant.compiler.facts.load_steps import data_load, data_transform
+from titrant.compiler.facts.load_steps import data_load
+from titrant.compiler.facts.transform_steps import data_transform
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.language.parse import parse
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from titrant.compiler.bind import check_transforms
 from titrant.compiler.bind.bind import bind, check_facts
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import Column, TensorSpec
@@ -109,3 +110,84 @@ def test_refuses_what_a_file_cannot_hold(column, words):
         check_facts(bound, model, replace(case.DATA, columns=columns))
     [diagnostic] = [item for item in caught.value.diagnostics if item.code == "R159"]
     assert words in diagnostic.message
+
+
+TEXTS = """\
+titrant: 1
+name: texts
+task: language_modeling
+model: {factory: "nets:Net", args: {vocabulary: auto}}
+data:
+  source: {text: TEXT}
+  transform: [{tokenize: {tokenizer: TOKENIZER, length: 8}}]
+train: {epochs: 1}
+quantization: {method: none}
+"""
+TOKENIZE = "transform: [{tokenize: {tokenizer: TOKENIZER, length: 8}}]"
+
+
+@pytest.fixture
+def texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_transforms, "installed_version", lambda name: None)
+    (tmp_path / "nets.py").write_text("from torch import nn\n\nclass Net(nn.Module):\n    pass\n")
+    (tmp_path / "letters").mkdir()
+    for name in ("a.txt", "own.bin", "tokenizer.json", "own.model"):
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+def bound_texts(folder, *changes, text="a.txt", tokenizer="characters"):
+    recipe = TEXTS
+    for old, new in changes:
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    return bind(parse(recipe.replace("TEXT", text).replace("TOKENIZER", tokenizer), "r.yaml", folder=folder))
+
+
+def test_takes_a_file_or_a_folder_of_texts_and_a_tokenizer_of_a_file(texts):
+    assert bound_texts(texts, text="letters").files["data.source.text"] == texts / "letters"
+    named = bound_texts(texts, text="{path: a.txt, documents: line}", tokenizer="own.bin").files
+    assert named["data.source.text.path"] == texts / "a.txt"
+    assert named["data.transform.0.tokenize.tokenizer"] == texts / "own.bin"
+    assert bound_texts(
+        texts, (TOKENIZE, f"{TOKENIZE}\n  split: {{by: file}}\n  subgroups: {{kind: {{column: folder}}}}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "code", "message"),
+    [
+        ([(f"  {TOKENIZE}\n", "")], {}, "R232", "a text is no number yet, and no transform makes tokens of it"),
+        (
+            [(f"  {TOKENIZE}\n", "")],
+            {},
+            "R136",
+            "`vocabulary: auto` cannot be resolved: no `tokenize` of this recipe says how many tokens there are",
+        ),
+        (
+            [("  transform", "  label: text\n  transform")],
+            {},
+            "R233",
+            "what `tokenize` cuts into windows has its next tokens to give, and a label beside it fits no window",
+        ),
+        ([], {"tokenizer": "tokenizer.json"}, "R234",
+         "tokenizer.json is read by the package tokenizers, which is not installed"),
+        ([("length: 8", "length: 1")], {}, "R235", "a window of one token has no next one to give"),
+        ([("  transform", "  id: file\n  transform")], {}, "R236",
+         "`id` is about rows, and `tokenize` cuts each document into several"),
+        ([], {"tokenizer": "own.model"}, "R103", "`tokenizer` reads .json, .bin, and this is own.model"),
+        ([], {"tokenizer": "Characters"}, "R102", "there is no file {folder}/Characters"),
+        ([], {"text": "b.txt"}, "R102", "there is no file {folder}/b.txt"),
+        (
+            [],
+            {"text": "{path: a.txt, documents: line, separator: x}"},
+            "R014",
+            "`documents` and `separator` both say where a document ends",
+        ),
+    ],
+)  # fmt: skip
+def test_refuses_texts_that_become_no_windows(texts, changes, named, code, message):
+    with pytest.raises(RecipeError) as refused:
+        bound_texts(texts, *changes, **named)
+    said = {diagnostic.code: diagnostic.message for diagnostic in refused.value.diagnostics}
+    assert said[code] == message.format(folder=texts)

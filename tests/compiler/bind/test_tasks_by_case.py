@@ -77,7 +77,7 @@ def test_takes_what_fits(task, given):
         ("language_modeling", {"more": "train: {class_weights: balanced}", "weights": ""}, "R191", "class_weights", ""),
         ("language_modeling", {"more": "train: {}", "weights": "", "output": ", output: {kind: probabilities}"}, "R190",
          "", "softmax"),
-        ("language_modeling", {"more": OWN}, "R111", '"scores:harm"', "write `quality`"),
+        ("embedding", {"more": OWN}, "R111", '"scores:harm"', "write `quality`"),
         ("embedding", {"more": GATE.format("recall_at_1", "retention")}, "R110", "recall_at_1", "label"),
         ("embedding", {"more": GATE.format("perplexity", "at_most")}, "R111", "perplexity", "neighbor"),
         ("embedding", {"more": "train: {}", "weights": ""}, "R117", "train", "data.label"),

@@ -9,10 +9,13 @@ from PIL import Image
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def load(folder: str, every: int = 1) -> dict[str, dict[str, np.ndarray]]:
-    """Return the sources `train` and `test`: image (rows, 3, 32, 32) uint8 and label (rows,) text."""
-    files = {"train": "cifar10_train_0000-0499_jpeg.tar", "test": "cifar10_test_even_jpeg.tar"}
-    return {name: _read(f"{folder}/{file}", every) for name, file in files.items()}
+def load(folder: str, every: int = 1, train_every: int = 1) -> dict[str, dict[str, np.ndarray]]:
+    """Return the sources `train` and `test`: image (rows, 3, 32, 32) uint8 and label (rows,) text.
+
+    Of every so many images one is taken, and of those to train on still fewer.
+    """
+    train, test = "cifar10_train_0000-0499_jpeg.tar", "cifar10_test_even_jpeg.tar"
+    return {"train": _read(f"{folder}/{train}", every * train_every), "test": _read(f"{folder}/{test}", every)}
 
 
 def _read(path: str, every: int) -> dict[str, np.ndarray]:

@@ -125,7 +125,7 @@ def load(folder: str) -> dict[str, dict[str, np.ndarray]]:
         for story in text.split("<|endoftext|>")
         if story.strip()
     ]
-    generator, drawn = torch.Generator().manual_seed(0), torch.full((16, 1), FIRST)
+    generator, drawn = torch.Generator().manual_seed(0), torch.full((6, 1), FIRST)
     model = Stories(f"{folder}/stories260K.bin").eval()
     with torch.inference_mode():
         for _ in range(24):

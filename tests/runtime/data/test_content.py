@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from titrant.runtime.data import content
 from titrant.runtime.data.content import row_hashes, row_names, salted_order
 
 
@@ -54,3 +55,11 @@ def test_names_a_row_so_that_trying_what_may_stand_in_it_finds_nothing():
     assert not set(names) & set(row_names(hashes, b"l" * 32))
     assert not any(f"{value:016x}" in name for value, name in zip(hashes.tolist(), names, strict=True))
     assert all(len(name) == 32 for name in names)
+
+
+def test_does_not_depend_on_how_many_numbers_are_hashed_at_once(monkeypatch):
+    columns = {"x": np.random.default_rng(0).normal(size=(9, 2, 5)), "y": np.arange(9)}
+    whole = row_hashes(columns)
+    for numbers in (1, 3, 20, 1000):
+        monkeypatch.setattr(content, "_CHUNK", numbers)
+        assert row_hashes(columns).tolist() == whole.tolist()

@@ -163,6 +163,15 @@ CASES = {
         {"epochs": 2, "batch_size": 8},
         {"model": "model.load:model", "train": "data.transform:train", "tuning": "data.transform:tuning"},
     ),
+    "train.quantization_aware": Case(
+        {"epochs": 2, "batch_size": 8, "every": 3},
+        {
+            "model": "model.load:model",
+            "train": "data.transform:train",
+            "tuning": "data.transform:tuning",
+            "calibration": "data.transform:calibration",
+        },
+    ),
     "distill.fit": Case(
         {"epochs": 2, "batch_size": 8},
         {

@@ -43,3 +43,15 @@ def test_says_nothing_where_no_network_was_reduced(records):
     shown = page(read_record(records.released()))
     assert "What each step gave and cost" not in html_text(shown)
     assert summary(shown).searches[0].ablation == ()
+
+
+def test_holds_a_training_for_int8_beside_calibration_alone(records):
+    text = json.dumps(records.released()).replace("ort-static", "ort-dynamic.qat")
+    record = json.loads(text)
+    for candidate in record["plan"]["candidates"]:
+        if candidate["id"] == "ort-dynamic":
+            candidate |= {"plain": "onnx", "method": "ort.static"}
+    rows = summary(page(read_record(record))).searches[0].ablation
+    assert [(row["name"], row["adds"]) for row in rows[1:]] == [
+        ("ort-dynamic", "ort.static"), ("ort-dynamic.qat", "train.quantization_aware")
+    ]  # fmt: skip

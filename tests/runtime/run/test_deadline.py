@@ -30,7 +30,7 @@ def named(plan, name):
     return next(step for step in plan.steps if step.id == name)
 
 
-def test_releases_the_best_that_was_judged_when_time_is_up_while_judging(toy, make_plan, clock):
+def test_releases_the_best_that_was_judged_when_time_is_up_while_judging(toy, here, make_plan, clock):
     plan = predicted(make_plan((1, 2)), "c2.contract", 3600.0)
     record = toy.run(plan, seconds=60)
     assert (record.exit, record.verdict, record.released) == (0, "PASS", ("c1",))
@@ -41,7 +41,7 @@ def test_releases_the_best_that_was_judged_when_time_is_up_while_judging(toy, ma
     assert (again.released, toy.ran()) == (("c2",), ["judge c2", "report"])
 
 
-def test_keeps_the_original_when_nothing_could_be_judged(toy, make_plan, clock):
+def test_keeps_the_original_when_nothing_could_be_judged(toy, here, make_plan, clock):
     plan = predicted(make_plan((1,)), "c1.contract", 3600.0)
     record = toy.run(plan, seconds=60)
     assert (record.exit, record.verdict, record.released) == (5, "INCONCLUSIVE", ())
@@ -71,7 +71,7 @@ def test_stops_a_step_that_runs_over_and_goes_on_the_next_time(toy, make_plan, c
     assert "load" not in toy.ran()
 
 
-def test_waits_for_another_process_until_the_time_is_up(toy, make_plan):
+def test_waits_for_another_process_until_the_time_is_up(toy, here, make_plan):
     plan = make_plan((1,))
     key = next(step.key for step in toy.run(plan).steps if step.step == "c1")
     shutil.rmtree(toy.home.results / key)
@@ -81,7 +81,7 @@ def test_waits_for_another_process_until_the_time_is_up(toy, make_plan):
     assert toy.run(plan).released == ("c1",)
 
 
-def test_begins_no_further_candidate_that_would_leave_no_time_to_judge(toy, make_plan, clock):
+def test_begins_no_further_candidate_that_would_leave_no_time_to_judge(toy, here, make_plan, clock):
     plan = predicted(predicted(make_plan((1, 2)), "c2", 20.0), "latency", 50.0)
     record = toy.run(plan, seconds=60)
     assert record.released == ("c1",)

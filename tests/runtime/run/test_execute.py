@@ -20,7 +20,7 @@ def folder_of(toy, record):
     return toy.home.runs / record.run
 
 
-def test_runs_every_stage_and_releases_the_most_aggressive_that_keeps_the_contract(toy, make_plan):
+def test_runs_every_stage_and_releases_the_most_aggressive_that_keeps_the_contract(toy, here, make_plan):
     record = toy.run(make_plan())
     assert (record.verdict, record.exit, record.released) == ("PASS", 0, ("c2",))
     assert record.executed == 12
@@ -48,7 +48,7 @@ def test_executes_nothing_the_second_time_and_names_the_earlier_run(toy, make_pl
     assert "torch" not in set(sys.modules) - before
 
 
-def test_reuses_nothing_that_the_machine_rather_than_the_model_caused(toy, make_plan, change):
+def test_reuses_nothing_that_the_machine_rather_than_the_model_caused(toy, here, make_plan, change):
     plan = change(make_plan(), "latency", failed={"c2": "no memory left"}, passing="c2 failed: no memory left")
     first = toy.run(plan)
     assert first.released == ("c1",)
@@ -64,7 +64,7 @@ def test_reuses_nothing_that_the_machine_rather_than_the_model_caused(toy, make_
     assert toy.ran() == []
 
 
-def test_says_that_latest_names_a_run_from_before_the_clock_was_set_back(toy, make_plan):
+def test_says_that_latest_names_a_run_from_before_the_clock_was_set_back(toy, here, make_plan):
     toy.run(make_plan((1,)))
     assert not any("clock" in event.get("text", "") for event in toy.events)
     (toy.home.runs / "29990101T000000Z-toy-00000000").mkdir()
@@ -75,7 +75,7 @@ def test_says_that_latest_names_a_run_from_before_the_clock_was_set_back(toy, ma
     ]
 
 
-def test_judges_only_what_the_shortlist_asks_for_and_stops_at_the_first_that_fails(toy, make_plan):
+def test_judges_only_what_the_shortlist_asks_for_and_stops_at_the_first_that_fails(toy, here, make_plan):
     record = toy.run(make_plan((1, 2, 3), verdicts={2: "FAIL"}))
     statuses = {c.candidate: c.status for c in record.candidates}
     assert statuses == {"c1": "released", "c2": "judged", "c3": "shortlisted"}
@@ -83,7 +83,7 @@ def test_judges_only_what_the_shortlist_asks_for_and_stops_at_the_first_that_fai
     assert {s.step: s.status for s in record.steps}["c3.contract"] == "unused"
 
 
-def test_releases_nothing_and_fills_quarantine_when_no_candidate_keeps_the_contract(toy, make_plan):
+def test_releases_nothing_and_fills_quarantine_when_no_candidate_keeps_the_contract(toy, here, make_plan):
     record = toy.run(make_plan((1,), verdicts={1: "FAIL"}))
     folder = folder_of(toy, record)
     assert (record.exit, record.verdict, record.released) == (5, "FAIL", ())
@@ -91,13 +91,13 @@ def test_releases_nothing_and_fills_quarantine_when_no_candidate_keeps_the_contr
     assert (folder / "quarantine" / "toy.json").exists()
 
 
-def test_calls_nothing_proven_that_follows_a_candidate_released_without_proof(toy, make_plan):
+def test_calls_nothing_proven_that_follows_a_candidate_released_without_proof(toy, here, make_plan):
     record = toy.run(make_plan((1, 2), verdicts={1: "INCONCLUSIVE"}))
     assert (record.exit, record.verdict, record.released) == (0, "NOT PROVEN", ("c2",))
     assert not record.candidates[1].judgement.proven
 
 
-def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, make_plan, change):
+def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, here, make_plan, change):
     plan = make_plan()
     toy.run(plan)
     toy.ran()
@@ -106,7 +106,7 @@ def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, make_p
     assert record.executed == 5
 
 
-def test_rejects_a_candidate_whose_operator_refuses_and_does_not_ask_it_again(toy, make_plan):
+def test_rejects_a_candidate_whose_operator_refuses_and_does_not_ask_it_again(toy, here, make_plan):
     plan = make_plan((1, 2), make={2: {"do": "refuse"}})
     record = toy.run(plan)
     assert record.released == ("c1",)
@@ -117,7 +117,7 @@ def test_rejects_a_candidate_whose_operator_refuses_and_does_not_ask_it_again(to
     assert toy.ran() == []
 
 
-def test_asks_again_when_only_refusals_are_left(toy, make_plan):
+def test_asks_again_when_only_refusals_are_left(toy, here, make_plan):
     plan = make_plan((1,), make={1: {"do": "refuse"}})
     for _ in range(2):
         with pytest.raises(StepError, match="level is not for this model"):
@@ -125,7 +125,7 @@ def test_asks_again_when_only_refusals_are_left(toy, make_plan):
     assert toy.ran().count("make 1") == 2
 
 
-def test_names_every_reason_when_no_candidate_can_be_made(toy, make_plan):
+def test_names_every_reason_when_no_candidate_can_be_made(toy, here, make_plan):
     plan = make_plan((1, 2), make={1: {"do": "refuse"}, 2: {"do": "raise"}})
     reasons = r"none of the 2 candidates could be made: c1: level .*; c2: ValueError \(toys.py"
     with pytest.raises(StepError, match=reasons):
@@ -175,7 +175,7 @@ def test_keeps_what_a_killed_step_saved_until_it_is_finished(toy, make_plan, ask
     assert bool([event for event in toy.events if "its checkpoints are in" in event.get("text", "")]) is asked
 
 
-def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy, make_plan):
+def test_fails_with_the_cause_when_a_shared_step_fails_and_releases_nothing(toy, here, make_plan):
     with pytest.raises(StepError, match="No such file or directory"):
         toy.run(make_plan(load={"opens": str(toy.folder / "missing")}))
     (folder,) = toy.home.runs.iterdir()
@@ -201,7 +201,7 @@ def test_keeps_where_native_code_crashed(toy, make_plan):
     assert "toys.py" in log
 
 
-def test_tells_the_listener_what_the_journal_keeps_and_progress_besides(toy, make_plan):
+def test_tells_the_listener_what_the_journal_keeps_and_progress_besides(toy, here, make_plan):
     record = toy.run(make_plan((1,)))
     kept = read(folder_of(toy, record) / "journal.jsonl")
     told = [event for event in toy.events if event["event"] != "progress"]
@@ -215,7 +215,7 @@ def test_leaves_no_bytecode_in_the_recipes_folder(toy, make_plan):
     assert sorted(path.name for path in toy.folder.iterdir()) == ["toy_numbers.py", "toys.py"]
 
 
-def test_refuses_a_file_that_changed_after_the_plan_was_made(toy, make_plan, tmp_path):
+def test_refuses_a_file_that_changed_after_the_plan_was_made(toy, here, make_plan, tmp_path):
     file = tmp_path / "weights.bin"
     file.write_bytes(b"one")
     given = {"path": str(file), "digest": digest_file(file)}
@@ -239,7 +239,7 @@ def test_names_the_run_that_gave_the_same_and_not_the_newest_of_this_plan(toy, m
     assert [s.result.outputs for s in again.steps] == [s.result.outputs for s in first.steps]
 
 
-def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, make_plan):
+def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, here, make_plan):
     plan = make_plan()
     first = toy.run(plan)
     path = folder_of(toy, first) / "record.json"
@@ -278,7 +278,7 @@ def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
     assert not (folder / "record.json").exists()
 
 
-def test_has_nothing_in_outputs_before_the_record_is_written(toy, make_plan, monkeypatch):
+def test_has_nothing_in_outputs_before_the_record_is_written(toy, here, make_plan, monkeypatch):
     seen = []
     write = files.write_json
 
@@ -297,7 +297,7 @@ def _failing_at(write, name, instead):
 
 
 @pytest.mark.parametrize("do", ["refuse", "raise"])
-def test_releases_a_gentler_candidate_when_judging_a_later_one_fails(toy, make_plan, change, do):
+def test_releases_a_gentler_candidate_when_judging_a_later_one_fails(toy, here, make_plan, change, do):
     plan = change(make_plan((1, 2, 3)), "c2.contract", do=do)
     record = toy.run(plan)
     statuses = {c.candidate: c.status for c in record.candidates}
@@ -313,12 +313,12 @@ def test_releases_a_gentler_candidate_when_judging_a_later_one_fails(toy, make_p
     assert (again.run == record.run) == (do == "refuse")
 
 
-def test_releases_nothing_when_the_only_candidate_cannot_be_judged(toy, make_plan, change):
+def test_releases_nothing_when_the_only_candidate_cannot_be_judged(toy, here, make_plan, change):
     record = toy.run(change(make_plan((1,)), "c1.contract", do="refuse"))
     assert (record.exit, record.verdict, record.released) == (5, "INCONCLUSIVE", ())
 
 
-def test_rejects_a_candidate_that_does_not_answer_the_same_twice_however_good_it_is(toy, make_plan):
+def test_rejects_a_candidate_that_does_not_answer_the_same_twice_however_good_it_is(toy, here, make_plan):
     plan = make_plan((1, 2))
     refusing = replace(
         next(step for step in plan.steps if step.id == "c2"), id="c2.repeats", params={"level": 2, "do": "refuse"}
@@ -334,7 +334,7 @@ def test_rejects_a_candidate_that_does_not_answer_the_same_twice_however_good_it
     assert record.released == ("c1",)
 
 
-def test_rejects_the_candidate_that_could_not_be_timed(toy, make_plan, change):
+def test_rejects_the_candidate_that_could_not_be_timed(toy, here, make_plan, change):
     record = toy.run(change(make_plan(), "latency", failed={"c2": "Invalid rank"}))
     assert (record.exit, record.released) == (0, ("c1",))
     assert (record.candidates[1].status, record.candidates[1].because) == (
@@ -342,7 +342,7 @@ def test_rejects_the_candidate_that_could_not_be_timed(toy, make_plan, change):
     )  # fmt: skip
 
 
-def test_fails_when_no_candidate_could_be_timed(toy, make_plan, change):
+def test_fails_when_no_candidate_could_be_timed(toy, here, make_plan, change):
     plan = change(make_plan(), "latency", failed={"c1": "Invalid rank", "c2": "no kernel"})
     with pytest.raises(StepError, match="c1: it could not be timed: Invalid rank; c2: it could not be timed"):
         toy.run(plan)
@@ -365,6 +365,7 @@ def with_baseline(plan, change, original):
     )
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("verdict", ["FAIL", "INCONCLUSIVE"])
 def test_judges_the_original_by_its_baseline_once_and_before_any_candidate_is_made(toy, make_plan, change, verdict):
     plan = with_baseline(make_plan(), change, verdict)

@@ -9,6 +9,8 @@ from titrant.runtime.run.gains import gains, timed_anew
 from titrant.schema.diagnostics.diagnostics import TitrantError
 from titrant.schema.plan import Step
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 def beside(plan, seconds=0.5, **options):
     """Time a plain conversion beside the candidates, which is none of them."""

@@ -21,9 +21,17 @@ from titrant.schema.diagnostics.diagnostics import StepError
 DRIVE = Path(__file__).parents[1] / "drive.py"
 
 
-def start(toy, **options):
+def start(toy, warm=None, **options):
+    """Drive a run in a process of its own; with `warm` in one that begins with all that it imports."""
     command = [sys.executable, str(DRIVE), str(toy.folder), str(toy.home.path), json.dumps(options)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if warm is None:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    (out, told), (err, failed) = os.pipe(), os.pipe()
+    process = warm.start(command, stdout=told, stderr=failed, env=os.environ)
+    os.close(told)
+    os.close(failed)
+    process.stdout, process.stderr = os.fdopen(out), os.fdopen(err)
+    return process
 
 
 def finish(process):
@@ -67,14 +75,14 @@ def gone(process, seconds=60.0):
     return False
 
 
-def test_completes_after_kills_at_any_instant_and_finishes_no_step_twice(toy, make_plan):
+def test_completes_after_kills_at_any_instant_and_finishes_no_step_twice(toy, make_plan, warm):
     instants = random.Random(3)
     for _ in range(8):
-        process = start(toy, make={"1": {"seconds": 0.05}, "2": {"seconds": 0.05}})
+        process = start(toy, warm, make={"1": {"seconds": 0.05}, "2": {"seconds": 0.05}})
         for _ in range(instants.randint(1, 24)):  # however fast it comes to so many events, or to its end
             process.stdout.readline()
         time.sleep(instants.uniform(0.0, 0.1))
-        process.send_signal(signal.SIGSTOP)  # it starts no worker between the next two lines
+        os.kill(process.pid, signal.SIGSTOP)  # it starts no worker between the next two lines
         workers = psutil.Process(process.pid).children() if process.returncode is None else []
         process.kill()
         process.wait()
@@ -113,7 +121,7 @@ def test_ends_its_worker_in_one_line_when_interrupted(toy):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "flip unseen", "remove"])
-def test_makes_again_what_was_damaged_and_nothing_else(toy, make_plan, damage):
+def test_makes_again_what_was_damaged_and_nothing_else(toy, here, make_plan, damage):
     plan = make_plan((1,))
     first = toy.run(plan)
     toy.ran()
@@ -139,7 +147,7 @@ def test_makes_again_what_was_damaged_and_nothing_else(toy, make_plan, damage):
     assert Store(toy.home).get(artifact, toy.home.path / "look")["level"] == 1
 
 
-def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, make_plan):
+def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, here, make_plan):
     first = toy.run(make_plan((1,)))
     (toy.home.runs / first.run / "outputs" / "toy.json").write_text("{}")
     second = toy.run(make_plan((1,)))
@@ -148,7 +156,7 @@ def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, mak
     assert json.loads((toy.home.runs / second.run / "outputs" / "toy.json").read_text())["level"] == 1
 
 
-def test_runs_again_after_a_journal_and_results_were_torn(toy, make_plan):
+def test_runs_again_after_a_journal_and_results_were_torn(toy, here, make_plan):
     first = toy.run(make_plan((1,)))
     journal = toy.home.runs / first.run / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
@@ -160,12 +168,12 @@ def test_runs_again_after_a_journal_and_results_were_torn(toy, make_plan):
     assert toy.ran() == ["make 1", "report"]
 
 
-def test_shares_one_home_between_two_runs_at_once(toy):
+def test_shares_one_home_between_two_runs_at_once(toy, warm):
     go = toy.log.with_name("go")
     made = {"1": {"until": str(go)}, "2": {"until": str(go)}}
-    first = start(toy, make=made)
+    first = start(toy, warm, make=made)
     told = [follow(first, "started", "c1")]
-    second = start(toy, make=made)
+    second = start(toy, warm, make=made)
     told.append(follow(second, "note", "c1"))
     go.touch()
     told = [before + finish(process) for before, process in zip(told, (first, second), strict=True)]
@@ -176,8 +184,8 @@ def test_shares_one_home_between_two_runs_at_once(toy):
     assert any("has been computing it since" in text for text in waits)
 
 
-def test_shares_the_steps_of_different_plans_at_once(toy):
-    first, second = start(toy, levels=[1, 2]), start(toy, levels=[2, 3])
+def test_shares_the_steps_of_different_plans_at_once(toy, warm):
+    first, second = start(toy, warm, levels=[1, 2]), start(toy, warm, levels=[2, 3])
     assert finish(first)[-1]["released"] == ["c2"]
     assert finish(second)[-1]["released"] == ["c3"]
     assert finished(toy)["load"] == finished(toy)["c2"] == 1

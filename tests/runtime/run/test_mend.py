@@ -26,7 +26,7 @@ BASE, REPAIR, MIXTURES = "c4", "c3", ("c2", "c1")
 
 
 @pytest.fixture
-def mended(make_plan):
+def mended(here, make_plan):
     """Return a function that builds a plan with a base, a repair and two mixtures, of some quality on tuning rows."""
 
     def build(*, at_most=5, allocate=None, **quality):
@@ -139,6 +139,7 @@ def test_ends_where_no_allocation_can_be_made(toy, mended):
 
 
 def test_goes_on_where_a_mixture_or_a_repair_cannot_be_made(toy, mended, change):
+    toy.worker = None  # a process's own, which crashes
     plan = change(change(mended(c4=0.5, c2=0.99), "c3", do="crash"), "c1", do="raise")
     record = toy.run(plan)
     assert became(record) == {"c4": "measured", "c3": "rejected", "c2": "released", "c1": "rejected"}
@@ -158,6 +159,7 @@ def test_counts_what_is_the_same_file_as_one_before_it_as_no_evaluation(toy, men
 
 
 def test_times_no_file_twice(toy, mended, change):
+    toy.worker = None
     plan = change(change(mended(c4=0.5, c2=1.0), "c3", level=4, padding=25), "latency", do={"c3": "crash"})
     record = toy.run(plan)
     assert became(record)["c3"] == "not tried"
@@ -233,6 +235,7 @@ def test_evaluates_nothing_twice_when_a_search_that_was_interrupted_anywhere_run
         assert record.candidates[-1].status in ("judged", "released", "measured")
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("quality", "refused", "tried"),
     [

@@ -7,6 +7,8 @@ import pytest
 from titrant.schema.gate import Gate
 from titrant.schema.plan import Step
 
+pytestmark = pytest.mark.usefixtures("here")
+
 ASKED = 1.5  # toys reach 0.9 before and 1.0 after
 LIMIT = Gate("limit", "gates", "accuracy", "all", "at_least", ASKED, "exact_binomial", "recipe")
 

@@ -6,6 +6,8 @@ from titrant.runtime.run.choice.shortlist import Choice
 from titrant.runtime.run.replay import Replay, recorded_choices, replayed
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError, StepError
 
+pytestmark = pytest.mark.usefixtures("here")
+
 
 def kept(toy):
     return {path: path.read_bytes() for path in toy.home.results.rglob("*") if path.is_file()}

@@ -27,7 +27,7 @@ def limited(plan, minutes=1.0, expected=None):
     return replace(plan, steps=steps, search_minutes=minutes)
 
 
-def test_goes_on_with_what_was_begun_in_time_and_says_what_was_not(toy, make_plan, clock):
+def test_goes_on_with_what_was_begun_in_time_and_says_what_was_not(toy, here, make_plan, clock):
     def later(event):
         if event["event"] == "finished" and event["step"] == "c2":
             clock.now = 61.0
@@ -40,7 +40,7 @@ def test_goes_on_with_what_was_begun_in_time_and_says_what_was_not(toy, make_pla
     assert "make c3" not in toy.ran()
 
 
-def test_makes_the_rest_in_a_run_with_more_minutes_and_nothing_twice(toy, make_plan, clock):
+def test_makes_the_rest_in_a_run_with_more_minutes_and_nothing_twice(toy, here, make_plan, clock):
     def later(event):
         if event["event"] == "finished" and event["step"] == "c1":
             clock.now = 61.0

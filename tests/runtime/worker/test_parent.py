@@ -1,6 +1,8 @@
 """The worker's process: what it is given, what it answers, how it ends."""
 
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -66,6 +68,14 @@ def draw():
 
 
 @pytest.fixture
+def forked(warm, monkeypatch):
+    """Let the worker begin with what is heavy loaded, where its beginning is not the subject."""
+    names = ("DEVNULL", "STDOUT", "TimeoutExpired")
+    parts = {name: getattr(subprocess, name) for name in names}
+    monkeypatch.setattr(workers, "subprocess", SimpleNamespace(Popen=warm.start, **parts))
+
+
+@pytest.fixture
 def worker(tmp_path):
     folder = tmp_path / "recipe"
     folder.mkdir()
@@ -97,20 +107,20 @@ def test_sets_what_must_be_set_before_a_process_starts(worker, tmp_path):
     assert value(worker, tmp_path, "'torch' in sys.modules") is False
 
 
-def test_ends_no_worker_that_answers_nobody_when_it_is_interrupted(worker, tmp_path):
+def test_ends_no_worker_that_answers_nobody_when_it_is_interrupted(forked, worker, tmp_path):
     before = value(worker, tmp_path, "os.getpid()")
     worker.interrupt()
     assert value(worker, tmp_path, "os.getpid()") == before
 
 
-def test_starts_every_step_from_the_same_random_state(worker, tmp_path):
+def test_starts_every_step_from_the_same_random_state(forked, worker, tmp_path):
     expression = "[random.random(), __import__('numpy').random.random(), float(context.generator.random())]"
     first = value(worker, tmp_path, expression, seed=5)
     assert value(worker, tmp_path, expression, seed=5) == first
     assert value(worker, tmp_path, expression, seed=6) != first
 
 
-def test_draws_the_same_whenever_a_users_module_was_loaded_and_whatever_drew_from_it_before(worker, tmp_path):
+def test_draws_the_same_whenever_a_users_module_was_loaded_and_whatever_drew_from_it_before(forked, worker, tmp_path):
     (tmp_path / "recipe" / "seeds.py").write_text(SEEDING)
     expression = "__import__('seeds').draw()"
     first = value(worker, tmp_path, expression, seed=5)
@@ -122,14 +132,14 @@ def test_draws_the_same_whenever_a_users_module_was_loaded_and_whatever_drew_fro
     assert first[2:4] == plain  # the step's own, not those that the module began
 
 
-def test_gives_each_step_an_empty_scratch_folder_that_goes_away(worker, tmp_path):
+def test_gives_each_step_an_empty_scratch_folder_that_goes_away(forked, worker, tmp_path):
     expression = "[str(context.scratch), (context.scratch / 'x').write_text('a'), len(list(context.scratch.iterdir()))]"
     folder, _, count = value(worker, tmp_path, expression)
     assert count == 1
     assert not Path(folder).exists()
 
 
-def test_forgets_a_value_that_a_step_consumed(worker):
+def test_forgets_a_value_that_a_step_consumed(forked, worker):
     from titrant.schema.record import Artifact
 
     given = Artifact(**run(worker, "probe", "{'changed': False}")["outputs"]["value"])
@@ -144,34 +154,34 @@ def test_answers_measurements_time_and_memory(worker):
     assert answer["peak_bytes"] > 45_000_000
 
 
-def test_refuses_outputs_that_are_not_declared(worker):
+def test_refuses_outputs_that_are_not_declared(forked, worker):
     with pytest.raises(StepError, match="wrong gave values; it declares value"):
         run(worker, "wrong")
 
 
-def test_refuses_a_number_that_json_cannot_hold(worker):
+def test_refuses_a_number_that_json_cannot_hold(forked, worker):
     with pytest.raises(StepError, match="ValueError") as caught:
         run(worker, "probe", "float('nan')")
     assert "nan cannot be written as JSON" in caught.value.diagnostics[0].said
 
 
-def test_names_an_operator_that_cannot_be_loaded(worker):
+def test_names_an_operator_that_cannot_be_loaded(forked, worker):
     with pytest.raises(RecipeError, match="cannot be loaded: there is no module nowhere"):
         worker.ask({"do": "describe", "operator": "nowhere:thing"})
 
 
-def test_starts_again_after_it_died(worker, tmp_path):
+def test_starts_again_after_it_died(forked, worker, tmp_path):
     with pytest.raises(WorkerDiedError, match="exit code 3"):
         run(worker, "probe", "os._exit(3)")
     assert value(worker, tmp_path, "7") == 7
 
 
-def test_says_that_memory_ran_out(worker, tmp_path):
+def test_says_that_memory_ran_out(forked, worker, tmp_path):
     with pytest.raises(StepError, match="out of memory"):
         run(worker, "probe", "bytearray(1 << 60)")  # more than any machine has addresses for
 
 
-def test_does_not_use_an_input_that_is_damaged(worker, tmp_path):
+def test_does_not_use_an_input_that_is_damaged(forked, worker, tmp_path):
     from titrant.schema.record import Artifact
 
     given = Artifact(**run(worker, "probe", "{'a': 1}")["outputs"]["value"])

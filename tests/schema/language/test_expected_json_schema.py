@@ -74,12 +74,13 @@ def refused():
             # `8.0` is a whole number to JSON; a percentage might be a source's name.
             beyond = ("[a, b]: 1", "2027-02-30", "bits: 8.0", "epochs: 30.0", "train: 60%")
             if by_itself and not any(piece in text for piece in beyond):
-                yield pytest.param(text, id=title)
+                yield f"{file}: {title}", text
 
 
-@pytest.mark.parametrize("text", list(refused()))
-def test_refuses_what_the_parser_refuses(text):
-    assert not validator().is_valid(value_of(text))
+def test_refuses_what_the_parser_refuses():
+    cases = list(refused())
+    assert len(cases) > 100
+    assert [title for title, text in cases if validator().is_valid(value_of(text))] == []
 
 
 # Not 1.0: to JSON Schema it is an integer, to a recipe it is not.

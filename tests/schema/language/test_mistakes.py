@@ -44,22 +44,16 @@ def errors_of(given: str) -> tuple:
 
 
 @pytest.mark.parametrize(("given", "wanted"), CASES)
-def test_says_what_is_wrong_and_what_would_mend_it(given, wanted):
-    assert render_all(errors_of(given)) == wanted
-
-
-@pytest.mark.parametrize(("given", "wanted"), CASES)
-def test_puts_every_caret_inside_the_line_that_it_shows(given, wanted):
-    for one in errors_of(given):
-        assert one.where is not None
-        assert one.where.text in recipe_of(given).split("\n")
-        assert 1 <= one.where.column <= len(one.where.text) + 1
-        assert one.where.column - 1 + one.where.width <= max(len(one.where.text), one.where.column)
-
-
-@pytest.mark.parametrize(("given", "wanted"), CASES)
-def test_uses_only_codes_that_can_be_explained(given, wanted):
-    assert {one.code for one in errors_of(given)} <= set(all_codes())
+def test_says_what_is_wrong_and_what_would_mend_it_under_a_code_and_with_a_caret_in_its_line(given, wanted):
+    errors = errors_of(given)
+    assert render_all(errors) == wanted
+    assert {error.code for error in errors} <= set(all_codes())
+    lines = recipe_of(given).split("\n")
+    for error in errors:
+        assert error.where is not None
+        assert error.where.text in lines
+        assert 1 <= error.where.column <= len(error.where.text) + 1
+        assert error.where.column - 1 + error.where.width <= max(len(error.where.text), error.where.column)
 
 
 def test_reads_the_base_without_a_mistake():

@@ -235,6 +235,11 @@ def _kind(data: str) -> str:
         return "image_folder"
     if place.exists():
         kind = DATA_KINDS.get(place.suffix.lower())
+        if place.suffix.lower() == ".txt":
+            advice = (
+                "write one with `task: language_modeling` and `data: {source: {text: …}}`: see the language models page"
+            )
+            refuse(f"{place.name} is plain text, and starters are written for tables and images", advice)
         if kind is None:
             message = f"{place.name} is not a .csv, .parquet or .npz file, nor a folder of images"
             refuse(message, "convert it, or read it in a data factory: --data module:Name")

@@ -20,6 +20,7 @@ from titrant.runtime.backends.openvino.convert import converted, write_ir
 from titrant.runtime.backends.openvino.ir import IrModel, tensors
 from titrant.runtime.backends.openvino.library import compiled, openvino, read_graph
 from titrant.runtime.backends.openvino.session import open_session
+from titrant.runtime.machine import peak_memory
 from titrant.runtime.operators.quantize.openvino_bf16 import NATIVE
 from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import StepError
@@ -330,3 +331,15 @@ def test_survives_a_signal_after_graphs_were_freed(tmp_path):
         signal.raise_signal(signal.SIGUSR1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_a_copy_of_the_process_computes_though_the_threads_of_earlier_graphs_are_gone(model, monkeypatch):
+    """A graph that is freed leaves its threads for the next one; a copy of the process is without them."""
+
+    def compute():
+        with open_session(model, threads=1) as session:
+            return session.run(batch())
+
+    monkeypatch.setattr(peak_memory, "_SECONDS", 5.0)  # it would wait for ever
+    compute()
+    assert peak_memory.memory_of(compute) > 0

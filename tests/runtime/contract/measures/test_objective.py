@@ -6,7 +6,10 @@ import pytest
 import titrant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.measures.objective import own_objective
+from titrant.runtime.contract.tasks.detection import DetectionAnswers
+from titrant.runtime.contract.tasks.language import LanguageAnswers
 from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers
+from titrant.runtime.contract.tasks.tokens import TokenScores
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.recipe.own_metric import OwnMetric
@@ -95,3 +98,48 @@ def test_is_called_with_masks():
     cases = SegmentationAnswers(rows, labels, worse)
     told = own_objective(f"{__name__}:overlap", CASE, Evidence(rows, None, None, np.ones(40, bool), cases=cases))
     assert (told["original"], told["candidate"], told["error"]) == (1.0, 15 / 16, 0.0)
+
+
+@titrant.metric(better="higher", range=(0, 1), unit="case")
+def right_tokens(cases):
+    judged = cases.labels != -100
+    assert (cases.decisions[~judged] == -1).all()
+    assert (cases.numbers[~judged] == 0).all()
+    return ((cases.labels == cases.decisions) & judged).sum(axis=1) / judged.sum(axis=1)
+
+
+@titrant.metric(better="higher", range=(0, 1), unit="case")
+def counted_boxes(cases):
+    there, given = (~np.isnan(cases.labels[..., 0])).sum(axis=1), (cases.numbers[..., 4] >= 0.5).sum(axis=1)
+    assert cases.classes == ("car",)
+    return np.minimum(there, given) / np.maximum(np.maximum(there, given), 1)
+
+
+def test_is_called_with_tokens():
+    targets = np.tile([3, 1, 2, -100], (40, 1))
+    likely = np.where(targets == -100, -1, targets)
+    worse = likely.copy()
+    worse[:, 0] = 0
+    places = np.arange(40)
+    rows = Rows("tuning", {}, None, places, places.astype(np.uint64), targets=targets)
+    costs = np.where(targets == -100, 0.0, -0.5)
+    old, new = (TokenScores(costs, costs, tokens, 5) for tokens in (likely, worse))
+    cases = LanguageAnswers(rows, old, new)
+    asked = own_objective(f"{__name__}:right_tokens", CASE, Evidence(rows, None, None, np.ones(40, bool), cases=cases))
+    assert (asked["original"], asked["candidate"]) == (1.0, pytest.approx(2 / 3))
+    turned = cases.permuted(np.roll(places, 1)).shown()
+    assert turned[0].tolist() == targets.tolist()
+
+
+def test_is_called_with_boxes():
+    labels = np.full((40, 2, 5), np.nan)
+    labels[:, 0] = (0, 0, 4, 4, 0)
+    boxes = np.full((40, 3, 6), -1.0)
+    boxes[:, 0] = (0, 0, 4, 4, 0.9, 0)
+    worse = boxes.copy()
+    worse[::2, 0, 4] = 0.2
+    places = np.arange(40)
+    rows = Rows("tuning", {}, None, places, places.astype(np.uint64), ("car",), targets=labels)
+    cases = DetectionAnswers(rows, boxes, worse, 0.5)
+    asked = own_objective(f"{__name__}:counted_boxes", CASE, Evidence(rows, None, None, np.ones(40, bool), cases=cases))
+    assert (asked["original"], asked["candidate"]) == (1.0, 0.5)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 
@@ -37,15 +37,18 @@ def test_times_every_model_at_every_batch_even_beyond_the_rows(models, apply):
     canonical_json(timings)
 
 
-def test_runs_often_enough_to_bound_the_95th_percentile(models, apply):
-    timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "seconds": 1e-6}).outputs["timings"]
-    assert {len(figures["1"]["samples"]) for figures in timings.values()} == {59}
+def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compared(models, apply):
+    params = {"engines": ENGINES, "batches": [1, 2, 4], "compared": 2, "seconds": 1e-6}
+    timings = apply("profile.latency", models, params).outputs["timings"]
+    runs = [{size: len(figures[size]["samples"]) for size in ("1", "2", "4")} for figures in timings.values()]
+    assert runs == [{"1": 20, "2": 59, "4": 20}] * 2
 
 
 def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
     from titrant.runtime.operators.profile import latency
 
     monkeypatch.setattr(latency, "LEAST_RUNS", 1)
+    monkeypatch.setattr(latency, "SHOWN_RUNS", 1)
     params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 4.0}
     ticks = iter(range(1_000_000))
     monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 50, process_time=lambda: 0))
@@ -97,6 +100,43 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
     assert timings["original"]["1"]["waiting"] == pytest.approx(10.0)
     compared = compare_runs(timed_runs(timings["plain"]["1"]), timed_runs(timings["original"]["1"]))
     assert [compared.ratio.lower, compared.ratio.upper] == pytest.approx([4.0, 4.0])
+
+
+def test_times_the_engines_own_call_and_says_what_its_session_says_where_that_fails(monkeypatch, models, apply):
+    from titrant.runtime.backends import session
+    from titrant.runtime.operators.profile import latency
+
+    calls = []
+
+    class Session:
+        input_names = ()
+
+        def run(self, batch):
+            calls.append("run")
+            raise StepError(Diagnostic("X221", "the engine has no memory left"))
+
+        def prepared(self, batch):
+            return self.call
+
+        def call(self):
+            calls.append("call")
+            if len(calls) == 9:
+                raise RuntimeError("0x7f")
+
+        def close(self):
+            pass
+
+    opened = session.open_session
+    monkeypatch.setattr(
+        session,
+        "open_session",
+        lambda engine, *rest, **kept: Session() if engine == "onnxruntime" else opened(engine, *rest, **kept),
+    )
+    monkeypatch.setattr(latency, "_memory", lambda *given: [])
+    timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "iterations": 5}).outputs["timings"]
+    assert timings["plain"] == {"failed": "the engine has no memory left"}
+    assert calls == ["call"] * 9 + ["run"]
+    assert len(timings["original"]["1"]["samples"]) == 5
 
 
 def test_times_in_blocks_with_a_pause_between_them(models, apply, monkeypatch):

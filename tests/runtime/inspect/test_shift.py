@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from titrant.runtime.data.shift import shift_note, shifts
+from titrant.runtime.inspect.shift import shift_note, shifts
 from titrant.runtime.values import Rows
 
 

@@ -73,6 +73,8 @@ def _columns(
     first = calibration.inputs[source]
     if first.dtype.kind not in "fiu" or first.dtype == object or not first.ndim:
         return
+    if first.dtype.kind in "iu" and first.ndim > 1:
+        return  # tokens: which number stands for one says nothing of a range
     ours = _table(first)
     theirs = np.concatenate([_table(rows.inputs[source]) for rows in others if source in rows.inputs])
     width = ours.shape[1]

@@ -1,0 +1,1 @@
+"""Read documents of plain text, and turn text into tokens."""
