@@ -121,7 +121,7 @@ def _read(kind: str, path: str, label: str | None, *, images: bool) -> tuple[Map
         return read_factory(SourceParams(factory=path), ""), ()
     if kind == "sklearn":
         bundled = read_bundled(path)
-        return {name: column for name, column in bundled.columns.items() if images or name not in hidden(SourceParams(sklearn=path))}, ()
+        return {name: column for name, column in bundled.columns.items() if images or name not in hidden(path)}, ()
     table = read_images(path, label=label, resize=True)
     return table.columns, table.notes
 
