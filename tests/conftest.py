@@ -143,7 +143,8 @@ class Warm:
     """
 
     def __init__(self, place, shared):
-        self._place, self._shared, self._server, self._socket = place, shared, None, None
+        self._place, self._shared, self._socket = place, shared, None
+        self._server = self._folder = None  # of the one that it started itself
 
     def __call__(self, *arguments, cwd, env, timeout=600, starts=2):
         """Run a module or a script to its end; of the processes that it starts so many begin as it does."""
@@ -194,7 +195,8 @@ class Warm:
 
     def _serve(self):
         # The path of a socket is short, and the folder is nobody else's.
-        path = f"{tempfile.mkdtemp(prefix='warm-')}/s"
+        self._folder = tempfile.mkdtemp(prefix="warm-")
+        path = f"{self._folder}/s"
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listens:
             listens.bind(path)
@@ -213,7 +215,7 @@ class Warm:
         if self._server is not None:
             self._server.stdin.close()
             self._server.wait()
-            shutil.rmtree(Path(self._shared.read_text("utf-8")).parent, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class WarmProcess:

@@ -3,8 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,15 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
-def prepare(page: Path, folder: Path) -> None:
+def prepare(page: Path, folder: Path, warm) -> None:
     """Make what a page speaks of: the files that its blocks begin with the name of, and its synthetic data."""
     script = ROOT / "tests" / "docs" / f"{page.stem}.py"
     if not script.exists():
         return
     for name, text in re.findall(r"```(?:yaml|python)\n# ([\w.-]+)\n(.*?)```", page.read_text("utf-8"), re.S):
         (folder / name).write_text(text, "utf-8")
-    subprocess.run([sys.executable, script], cwd=folder, check=True)
+    done = warm(script, cwd=folder, env={})
+    assert done.returncode == 0, done.stderr
 
 
 def commands(page: Path) -> list[tuple[list[str], int]]:
@@ -49,7 +48,7 @@ BEGUN = {"segmentation": "shipped_masks"}
 def test_runs_every_command_shown(page, request, warm, tmp_path):
     begun = request.getfixturevalue(BEGUN.get(page.stem, "shipped"))
     place = shutil.copytree(begun, tmp_path / "place")  # what a page runs is the latest for itself alone
-    prepare(page, place)
+    prepare(page, place, warm)
     write_files(page, place)
     for command, code in commands(page):
         assert command[0] in ("titrant", "python"), command

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "titration"))
 import networks
 
 TUNING, CALIBRATION = 2000, 512
-FIT = {"batch_size": 64, "optimizer": "sgd", "momentum": 0.9, "schedule": "one_cycle", "early_stop": False}
+FIT = {"batch_size": 64, "learning_rate": 3e-4, "schedule": "cosine", "early_stop": False}
 
 
 def rows_of(count: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def int8(module: Any, rows: dict[str, Any]) -> float:
 def measured(network: Any, rows: dict[str, Any], epochs: int, seed: int) -> dict[str, float]:
     """Train a network with and without rounding; return accuracies on test rows and CPU seconds."""
     given = {"train": rows["train"], "tuning": rows["tuning"]}
-    params = {**FIT, "epochs": epochs, "learning_rate": 0.01}
+    params = {**FIT, "epochs": epochs}
     figures = {}
     for name, more in (("train.fit", {}), ("train.quantization_aware", {"calibration": rows["calibration"]})):
         begun = time.process_time()
@@ -69,8 +69,8 @@ def measured(network: Any, rows: dict[str, Any], epochs: int, seed: int) -> dict
 def main() -> int:
     """Print a line for each network and seed, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=6000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--networks", nargs="+", default=["mbx", "mbr"])
     asked = parser.parse_args()

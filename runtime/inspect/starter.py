@@ -120,8 +120,8 @@ def _read(kind: str, path: str, label: str | None, *, images: bool) -> tuple[Map
     if kind == "factory":
         return read_factory(SourceParams(factory=path), ""), ()
     if kind == "sklearn":
-        bundled = read_bundled(path)
-        return {name: column for name, column in bundled.columns.items() if images or name not in hidden(path)}, ()
+        bundled, aside = read_bundled(path), () if images else hidden(path)
+        return {name: column for name, column in bundled.columns.items() if name not in aside}, ()
     table = read_images(path, label=label, resize=True)
     return table.columns, table.notes
 

@@ -109,9 +109,10 @@ def test_loads_and_streams_what_was_released(voice, monkeypatch):
 
     import titrant
 
+    before = set((voice.home / "runs").glob("*"))
     answer = voice.titrant("run", "voice.yaml", "--set", "quantization.method=none")
     assert answer.code == 0, answer.all
-    run = next(path for path in sorted((voice.home / "runs").iterdir()) if (path / "outputs").is_dir())
+    [run] = set((voice.home / "runs").iterdir()) - before
     recordings = np.load(voice.folder / "recordings.npz")["audio"][:20]
     with titrant.load(run) as model:
         judged = model({"audio": recordings})

@@ -29,11 +29,11 @@ _UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress,
 }
 # What cp1252 makes of Cyrillic, Greek, Asian or old Macintosh and DOS texts: three letters with accents in a row, a
-# large one behind a small one, a sign between two letters.
+# large one behind a small one, a sign between two letters, a florin sign before one.
 _HIGH = "À-ÖØ-öø-ÿŠŽŒšžœŸƒ"
 _MISREAD = re.compile(
     rf"[{_HIGH}]{{3}}|[a-zß-öø-ÿšžœ][À-ÖØ-ÞŠŽŒŸ]"
-    rf"|[A-Za-z{_HIGH}][^\x00-\x7f{_HIGH}’‘´·–—\u00a0\u00ad][A-Za-z{_HIGH}]"
+    rf"|[A-Za-z{_HIGH}][^\x00-\x7f{_HIGH}’‘´·–—\u00a0\u00ad][A-Za-z{_HIGH}]|ƒ[A-Za-z]"
 )
 
 

@@ -56,6 +56,11 @@ def test_refuses_an_encoding_that_it_cannot_tell(read, encoding):
     assert lists(read(words, encoding, encoding=encoding)) == lists(read(words))
 
 
+def test_refuses_what_would_read_katakana_as_florin_signs_before_letters(read):
+    assert "encoding: cp1250" in refused(lambda: read("a,b\nカタカナ,1\n", "shift_jis"), "X234")
+    assert lists(read("a,b\nƒ 5,1\n", "cp1252")) == {"a": ["ƒ 5"], "b": [1]}
+
+
 def test_tells_what_macintosh_wrote_from_what_windows_did(read):
     assert "cp1252" in refused(lambda: read("a,b\ncafé,1\n", "mac-roman"), "X234")
 
