@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -41,8 +41,14 @@ def language() -> str:
         "Sizes are text such as `12 GiB`, times such as `250 ms`, fractions are 0..1.\n\n"
         "*later*: not available in this version, of a key or of one of its values; a default that stands after the "
         "word does nothing yet.\n\n"
-        f"{_table(list(_keys(Recipe, '')))}"
+        f"{_table(_all_keys())}"
     )
+
+
+@cache
+def _all_keys() -> list[tuple[str, str, str, str]]:
+    """List every key of a recipe, with its type, default and meaning, as the tables have them."""
+    return list(_keys(Recipe, ""))
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
@@ -160,7 +166,7 @@ def section(name: str) -> str:
     if (name,) in later_keys():
         lines.append("Not available in this version: a recipe that asks for it is refused by name.\n")
     lines.append(f"```yaml\n{page.example}```\n")
-    rows = [row for row in _keys(Recipe, "") if row[0] == name or row[0].startswith(f"{name}.")]
+    rows = [row for row in _all_keys() if row[0] == name or row[0].startswith(f"{name}.")]
     own = [row for row in rows if row[0] != name] or rows
     lines.append(_table(own))
     if any("*(later)*" in cell for row in own for cell in row) or any(_is_later(key) for key, *_ in own):
@@ -170,7 +176,7 @@ def section(name: str) -> str:
 
 def sections_index() -> str:
     """Write the page of the keys that stand at the top of a recipe, with links to the sections."""
-    rows = [row for row in _keys(Recipe, "") if "." not in row[0]]
+    rows = [row for row in _all_keys() if "." not in row[0]]
     top = [row for row in rows if row[0] not in sections.PAGES]
     links = "\n".join(
         f"- [`{name}`]({name}.md): {Recipe.model_fields[name].description}"

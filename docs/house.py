@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -70,10 +71,18 @@ def arrows() -> dict[str, set[str]]:
     drawn = defaultdict(set)
     for box in rooms():
         for name in _files(box):
-            for node in ast.walk(ast.parse((ROOT / box / f"{name}.py").read_text("utf-8"))):
+            for node in _statements(ast.parse((ROOT / box / f"{name}.py").read_text("utf-8"))):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("titrant."):
                     drawn[box] |= {_box_of(f"{node.module}.{alias.name}") for alias in node.names} - {box, ""}
     return drawn
+
+
+def _statements(holder: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements below a node, at any depth; most of a tree are expressions, which hold none."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(holder, part, ()):
+            yield statement
+            yield from _statements(statement)
 
 
 @cache

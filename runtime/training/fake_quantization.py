@@ -1,7 +1,7 @@
 """Let a network compute with weights and activations rounded as int8 has them, while gradients pass unrounded."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from torch.nn import functional  # noqa: TID253
 from titrant.runtime.backends.session import check_rows
 from titrant.runtime.backends.torch.call import call, example_arrays
 from titrant.runtime.method import FakeQuantization
-from titrant.runtime.training.task import TrainingState, Watcher
+from titrant.runtime.training.task import Batch, TrainingState, Watcher
 from titrant.runtime.values import Rows, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 
@@ -21,8 +21,6 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 _STEPS, _SIGNED = 255, 127
 _CONVOLUTIONS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 _NORMALIZATIONS = (nn.BatchNorm1d.forward, nn.SyncBatchNorm.forward)
-# The range of what a layer is given, as buffers: a checkpoint has them, and so have copies of the module.
-LOW, HIGH = "input_low", "input_high"
 
 
 def fake_quantize_weight(weight: torch.Tensor, formats: FakeQuantization) -> torch.Tensor:
@@ -75,7 +73,7 @@ class FakeQuantized(Watcher):
 
     As a watcher it finds the ranges anew every `every` steps and at the end of each epoch, before tuning rows judge it,
     and lets batch norms use the means and variances that they have from a share `freeze` of all steps on. Both follow
-    from the state that a checkpoint restores.
+    from weights and steps, which a checkpoint restores: it holds nothing more.
     """
 
     def __init__(self, module: nn.Module, answer: Callable[[], None], every: int, freeze: float) -> None:
@@ -83,6 +81,7 @@ class FakeQuantized(Watcher):
         self.measuring = False
         self._module, self._answer, self._every, self._freeze = module, answer, every, freeze
         self._state: TrainingState | None = None
+        self._measured_at = 0  # the step
 
     @property
     def frozen(self) -> bool:
@@ -91,8 +90,15 @@ class FakeQuantized(Watcher):
         return state is not None and state.step >= self._freeze * max(1, state.task.steps)
 
     def started(self, state: TrainingState) -> None:
-        """Follow the count of steps."""
-        self._state = state
+        """Follow the count of steps, and see before an epoch whether the weights are those that were measured."""
+        self._state, batches = state, state.task.train
+
+        def train() -> Iterable[Batch]:
+            if state.step != self._measured_at:  # where an earlier training was
+                self.find_ranges()
+            return batches()
+
+        state.task = replace(state.task, train=train)
 
     def after_step(self, state: TrainingState) -> None:
         """Find the ranges of the weights as they are now, where it is time."""
@@ -117,8 +123,7 @@ class FakeQuantized(Watcher):
             self.measuring = False
             for module, mode in modes:
                 module.training = mode
-        for layer in self.layers.values():
-            layer.keep()
+        self._measured_at = 0 if self._state is None else self._state.step
 
 
 class _Rounded:
@@ -126,17 +131,22 @@ class _Rounded:
 
     def __init__(self, name: str, part: nn.Module, formats: FakeQuantization, whole: FakeQuantized) -> None:
         self.name, self.part, self.formats, self.whole = name, part, formats, whole
-        self.seen: tuple[float, float] | None = None
-        self.reached = False  # by the rows that are measured
+        self.seen: tuple[float, float] | None = None  # the smallest and the largest number
+
+    @property
+    def reached(self) -> bool:
+        """Whether any row that is measured gets here."""
+        return self.seen is not None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         layer: Any = self.part
         given = args[0] if args else kwargs["input"]
         if self.whole.measuring:
             self._see(given)
-        if self.whole.measuring or not self.reached:
+        if self.whole.measuring or self.seen is None:
             return type(layer).forward(layer, given)
-        values = fake_quantize_activation(given, getattr(layer, LOW), getattr(layer, HIGH), self.formats)
+        low, high = (torch.tensor(bound, dtype=torch.float64, device=given.device) for bound in self.seen)
+        values = fake_quantize_activation(given, low, high, self.formats)
         weight = fake_quantize_weight(layer.weight, self.formats)
         if isinstance(layer, nn.Linear):
             return functional.linear(values, weight, layer.bias)
@@ -152,12 +162,6 @@ class _Rounded:
             raise PreconditionError(Diagnostic("X618", message, help=advice))
         before = self.seen or (low, high)
         self.seen = min(before[0], low), max(before[1], high)
-
-    def keep(self) -> None:
-        """Take what was seen for the range; a layer that no row reaches stays as it is."""
-        self.reached = self.seen is not None
-        for buffer, bound in zip((LOW, HIGH), self.seen or (), strict=self.reached):
-            getattr(self.part, buffer).fill_(bound)
 
 
 class _Held:
@@ -206,9 +210,8 @@ def fake_quantized(
 
     `answer` lets the module answer the rows by which ranges are found, now and whenever they are found anew. Layers of
     `leave`, by name, stay as they are, and so do those whose class has a forward of its own. A weight is rounded before
-    a batch norm is folded into it: with a scale for each channel that comes to the same. The state dict has two buffers
-    more for each layer meanwhile. Raises PreconditionError X617 where nothing is rounded, X618 where what a layer is
-    given is not finite.
+    a batch norm is folded into it: with a scale for each channel that comes to the same. The state dict stays as it is.
+    Raises PreconditionError X617 where nothing is rounded, X618 where what a layer is given is not finite.
     """
     whole = FakeQuantized(module, answer, every, freeze)
     forwards: list[_Rounded | _Held] = []
@@ -217,9 +220,6 @@ def fake_quantized(
         if forward in _NORMALIZATIONS:
             forwards.append(_Held(part, whole))
         elif (forward is nn.Linear.forward or forward in _CONVOLUTIONS) and name not in leave:
-            device = next((weight.device for weight in part.parameters()), torch.device("cpu"))
-            for buffer in (LOW, HIGH):
-                part.register_buffer(buffer, torch.zeros((), device=device))
             whole.layers[name] = _Rounded(name, part, formats, whole)
             forwards.append(whole.layers[name])
     try:
@@ -234,5 +234,3 @@ def fake_quantized(
     finally:
         for forward in forwards:
             forward.part.__dict__.pop("forward", None)
-            for buffer in (LOW, HIGH):
-                forward.part._buffers.pop(buffer, None)

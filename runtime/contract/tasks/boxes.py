@@ -33,8 +33,7 @@ def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     corner = np.maximum(boxes[:, None, :2], others[None, :, :2])
     end = np.minimum(boxes[:, None, 2:4], others[None, :, 2:4])
     shared = np.prod(np.maximum(end - corner, 0), axis=2)
-    sizes: np.ndarray = np.prod(boxes[:, 2:4] - boxes[:, :2], axis=1)
-    other_sizes: np.ndarray = np.prod(others[:, 2:4] - others[:, :2], axis=1)
+    sizes, other_sizes = (np.prod(part[:, 2:4] - part[:, :2], axis=1) for part in (boxes, others))
     together = sizes[:, None] + other_sizes[None, :] - shared
     return np.divide(shared, together, out=np.zeros_like(shared), where=together > 0)
 
