@@ -38,8 +38,8 @@ class Seeding:
         self._generators = Generators()
 
     def install(self) -> None:
-        """Begin to watch for imports of the libraries."""
-        sys.meta_path.insert(0, self)
+        """Begin to watch for imports of the libraries, in place of whoever did so before."""
+        sys.meta_path[:] = [self, *(finder for finder in sys.meta_path if not isinstance(finder, Seeding))]
 
     def apply(self, settings: Settings) -> None:
         """Begin a step."""

@@ -28,9 +28,6 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
-# g++ takes ten seconds for the frame around the kernels of each package that AOTInductor compiles, and half of them so.
-os.environ["AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL"] = "O0"
-
 SOURCE = str(Path(__file__).parents[1] / "src")
 
 

@@ -18,8 +18,8 @@ from titrant.schema.values.text import is_whole
 
 DigestedFiles = Mapping[str, DigestedFile]  # by dotted recipe key, as in BoundRecipe.files
 
-# The column that an image folder gives.
-IMAGE = "image"
+# The column that an image folder gives, and that of the documents of a text.
+IMAGE, DOCUMENT = "image", "text"
 
 # What the subfolders of an image folder become where the recipe does not name a label, and the tasks that need one.
 FOLDER_LABEL, FOLDER_MASK = "label", "mask"
@@ -100,6 +100,7 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     """Return the names of inputs and label that every step uses: the section's, else the first source's own.
 
     The subfolders of an image folder are a label without a name, which is called `label`; its masks are called `mask`.
+    Of a text its documents are the input.
     """
     data = section(recipe)
     inputs, label = data.input_columns, data.label_name
@@ -110,6 +111,9 @@ def column_names(recipe: Recipe) -> tuple[list[str] | None, str | None]:
     if label is None and folders:
         mask = next((FOLDER_MASK for folder in folders if folder.masks is not None), None)
         label = FOLDER_LABEL if recipe.task in CLASSIFYING else mask
+    every = [source for source in (*sources, data.source) if source is not None]
+    if inputs is None and every and all(source.text is not None for source in every):
+        inputs = (DOCUMENT,)  # where a document stands is no input, whoever names it
     return None if inputs is None else list(inputs), label
 
 

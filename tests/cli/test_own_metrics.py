@@ -118,8 +118,9 @@ def module():
     return Linear
 
 
-def test_live_modules_are_judged_as_files_are(place, module):
-    """The same module again is the same file, and nothing is executed."""
+@pytest.fixture
+def live(place):
+    """A recipe for live modules."""
     changes = (
         ("validation: {retention: 0.9}", "validation: {retention: 0.9, require: evidence}"),
         ("data:\n", "data:\n  inputs: [one, two, three, four]\n"),
@@ -127,8 +128,12 @@ def test_live_modules_are_judged_as_files_are(place, module):
     text = RECIPE
     for old, new in changes:
         text = text.replace(old, new)
-    recipe = place.write("live.yaml", text)
-    model = module(1.0)
+    return place.write("live.yaml", text)
+
+
+def test_live_modules_are_judged_as_files_are(place, module, live):
+    """The same module again is the same file, and nothing is executed."""
+    recipe, model = live, module(1.0)
     record = titrant.validate(model, module(1.001), recipe)
     assert (record.exit, record.released) == (0, ("given",))
     assert model.layer.weight.requires_grad
@@ -138,13 +143,12 @@ def test_live_modules_are_judged_as_files_are(place, module):
     assert len(list((place.home / "given").iterdir())) == 3
 
 
-def test_what_is_no_module_or_takes_other_inputs_is_refused(place, module):
+def test_what_is_no_module_or_takes_other_inputs_is_refused(module, live):
     class Two(module):
         def forward(self, x, y):
             return self.layer(x + y)
 
-    recipe = place.folder / "live.yaml"
     for model, code in ((len, "X621"), (Two(1.0), "X622")):
         with pytest.raises(RecipeError) as caught:
-            titrant.validate("recipe", model, recipe)
+            titrant.validate("recipe", model, live)
         assert caught.value.diagnostics[0].code == code

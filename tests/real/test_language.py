@@ -1,5 +1,8 @@
 """A language model with published weights, judged by its perplexity."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -20,6 +23,20 @@ validation: {{retention: 0.9, gates: [{{metric: token_agreement, comparison: at_
 profile: {{batches: [1], iterations: 6, warmup: 1}}
 export: [{{format: onnx}}]
 """
+
+
+def test_reads_stories_as_their_own_tokenizer_does(data):
+    from titrant.runtime.data.text.documents import read_text
+    from titrant.runtime.data.text.tokenizers import of_file
+
+    folder = Path(data) / "stories260K"
+    own = runpy.run_path(str(Path(__file__).parent / "modules" / "stories.py"))["tokens_of"]
+    stories = read_text(str(folder / "tinystories_sample.txt"), separator="<|endoftext|>").columns["text"].tolist()
+    tokenizer = of_file((folder / "tok512.bin").read_bytes(), ".bin", "tok512.bin")
+    assert len(stories) == 5
+    for story in (*stories, "é 😀\n", "  two"):
+        assert tokenizer.encode(story).tolist() == [1, *own(story, str(folder / "tok512.bin"))]
+    assert tokenizer.encode("").tolist() == [1]
 
 
 def test_quantizes_a_llama_that_writes_stories(execute, data):

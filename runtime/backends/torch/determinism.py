@@ -98,8 +98,9 @@ class _Nothing:
     """Stands for a class that nothing is an instance of as long as its module is not loaded."""
 
     def __instancecheck__(self, value: object) -> bool:
-        """Say that no value is one."""
-        return False
+        """Say that no value is one, until the module is loaded."""
+        sympy = sys.modules.get("sympy")
+        return getattr(sympy, "__spec__", None) is not None and isinstance(value, vars(sympy)["Basic"])
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
         """Give the real class to whoever derives from it."""
@@ -144,9 +145,11 @@ def uncompiled() -> Iterator[None]:
     """
     spared: list[Any] = []
 
-    def disable(function: Any, *_: object, **__: object) -> Any:
-        spared.append(function)
-        return function
+    def disable(*given: Any, **named: Any) -> Any:
+        if sys._getframe(1).f_globals.get("__name__") != "torch._compile":
+            return _loaded(_COMPILER[0]).disable(*given, **named)  # a user's function is to stay uncompiled for good
+        spared.append(given[0])
+        return given[0]
 
     sizes = {name: _of_plain_sizes(name, answer) for name, answer in _PLAIN_ANSWERS.items()}
     given: tuple[Mapping[str, Any], ...] = ({"disable": disable}, sizes, {"Basic": _Nothing()})

@@ -36,6 +36,7 @@ class QuantileClaims:
         self._scores, self._comparison, self._confidence = scores, comparison, confidence
         self._factor = effective_share(scores.units, 1 - scores.rule.share)
         self._paired = comparison in ("retention", "rise_at_most")
+        self._kept_places: dict[tuple[bool, float, float], tuple[int | None, int | None]] = {}
 
     @property
     def method(self) -> str:
@@ -46,24 +47,25 @@ class QuantileClaims:
 
     def proves(self, threshold: float, times: float = 1.0) -> bool:
         """Whether the threshold is proven to be met; `times` as if there were so much more evidence."""
-        old, new = self._scores.original, self._scores.candidate
+        new = self._scores.candidate
         if not self._paired:
             return self._single(new, threshold, self._confidence, times, at_most=self._comparison == "at_most")
         if self._comparison == "retention":
-            return threshold <= 0 or self._no_larger(new * threshold, old, times)
-        return self._no_larger(new - threshold, old, times)
+            return threshold <= 0 or self._no_worse(new * threshold, times)
+        return self._no_worse(new - threshold, times)
 
     def bounds(self) -> tuple[float | None, float | None]:
         """Return the one-sided lower and upper bound of what is compared; None where there is none."""
         old, new = self._scores.original, self._scores.candidate
         if not self._paired:
-            return self._ends(new, self._confidence)
+            low, high = self._places(self._confidence)
+            return None if low is None else float(new[low]), None if high is None else float(new[high])
         if self._comparison == "retention":
-            met, missed = self.proves, lambda ratio: ratio > 0 and self._no_larger(old, new * ratio)
+            met, missed = self.proves, lambda ratio: ratio > 0 and self._no_better(new * ratio)
             return _last(met, 0.0, _LARGEST_RATIO), _last(missed, _LARGEST_RATIO, 0.0)
         reach = float(max(old.max(initial=0.0), new.max(initial=0.0)))
-        low = _last(lambda rise: self._no_larger(old, new - rise), -reach, reach)
-        return low, _last(self.proves, reach, -reach)
+        lower = _last(lambda rise: self._no_better(new - rise), -reach, reach)
+        return lower, _last(self.proves, reach, -reach)
 
     def _single(
         self, values: np.ndarray, threshold: float, confidence: float, times: float = 1.0, *, at_most: bool = True
@@ -80,31 +82,48 @@ class QuantileClaims:
         limit = 1 - share if at_most else share
         return unit_means(marks[:, None], self._scores.units).refutes(np.ones(1), limit, confidence, 1.0, times)
 
-    def _ends(self, values: np.ndarray, confidence: float, times: float = 1.0) -> tuple[float | None, float | None]:
-        """Return the largest and the smallest of the values between which the quantile is proven to lie."""
-        ordered = np.unique(values)
-        low = _partition(
-            len(ordered), lambda at: not self._single(values, ordered[at], confidence, times, at_most=False)
-        )
-        high = _partition(len(ordered), lambda at: self._single(values, ordered[at], confidence, times))
-        return (
-            float(ordered[low - 1]) if low else None,
-            float(ordered[high]) if high < len(ordered) else None,
-        )
+    def _places(
+        self, confidence: float, times: float = 1.0, *, of_candidate: bool = True
+    ) -> tuple[int | None, int | None]:
+        """Return the cases with the largest and the smallest score between which a model's quantile is proven to lie.
 
-    def _no_larger(self, first: np.ndarray, second: np.ndarray, times: float = 1.0) -> bool:
-        """Whether the quantile of the first values is proven to be no larger than that of the second."""
+        Which cases these are does not depend on how all scores are scaled or shifted.
+        """
+        key = (of_candidate, confidence, times)
+        if key not in self._kept_places:
+            values = self._scores.candidate if of_candidate else self._scores.original
+            ordered, first = np.unique(values, return_index=True)
+            low = _partition(
+                len(ordered), lambda at: not self._single(values, ordered[at], confidence, times, at_most=False)
+            )
+            high = _partition(len(ordered), lambda at: self._single(values, ordered[at], confidence, times))
+            self._kept_places[key] = (
+                int(first[low - 1]) if low else None,
+                int(first[high]) if high < len(ordered) else None,
+            )
+        return self._kept_places[key]
+
+    def _no_worse(self, moved: np.ndarray, times: float = 1.0) -> bool:
+        """Whether the quantile of the candidate's scores, as moved, is proven to be no larger than the original's."""
+        return self._no_larger(moved, self._scores.original, times, of_candidate=False)
+
+    def _no_better(self, moved: np.ndarray) -> bool:
+        """Whether it is proven to be no smaller."""
+        return self._no_larger(self._scores.original, moved, of_candidate=True)
+
+    def _no_larger(self, first: np.ndarray, second: np.ndarray, times: float = 1.0, *, of_candidate: bool) -> bool:
+        """Whether the quantile of the first scores is proven to be no larger than that of the second scores."""
         wrong = 1 - self._confidence
         if self._factor < 1.0:
-            highest = self._ends(first, 1 - wrong / 2, times)[1]
-            lowest = self._ends(second, 1 - wrong / 2, times)[0]
-            return highest is not None and lowest is not None and highest <= lowest
-        low, high = self._ends(second, 1 - wrong * _FOR_ITS_PLACE / 2, times)
+            highest = self._places(1 - wrong / 2, times, of_candidate=not of_candidate)[1]
+            lowest = self._places(1 - wrong / 2, times, of_candidate=of_candidate)[0]
+            return highest is not None and lowest is not None and bool(first[highest] <= second[lowest])
+        low, high = self._places(1 - wrong * _FOR_ITS_PLACE / 2, times, of_candidate=of_candidate)
         if low is None or high is None:
             return False
         every = np.concatenate([first, second])
         # Between two values that were seen the counts do not change.
-        places = np.unique(np.append(every[(every > low) & (every <= high)], low))
+        places = np.unique(np.append(every[(every > second[low]) & (every <= second[high])], second[low]))
         better, worse = first < second, second < first
         gained = _between(first[better], second[better], places) * times
         lost = _between(second[worse], first[worse], places) * times

@@ -62,7 +62,9 @@ def _files(folder: Path) -> tuple[list[Path], Counter[str]]:
     for file in sorted(files_below(folder)):
         if any(part.startswith(".") for part in file.relative_to(folder).parts):
             continue
-        if file.suffix.lower() == _SUFFIX:
+        if not file.exists():
+            passed["linked to nothing"] += 1
+        elif file.suffix.lower() == _SUFFIX and file.is_file():  # a pipe never ends
             files.append(file)
         else:
             # The ending of a name that has another one could be part of a person's name.

@@ -248,6 +248,12 @@ def _check_rows(source: _Source, count: int, roles: Sequence[str]) -> None:
     """Refuse rows of which so many have equal inputs that a role of the source would be left without any."""
     if count >= len(roles):
         return
+    if source.table.rows == 1:
+        message = f"{source_words(source.name)} has one row, for {len(roles)} roles"
+        advice = (
+            "give the roles other sources; a text is parted by `text: {path: …, documents: line}`, or a `separator`"
+        )
+        raise PreconditionError(Diagnostic("X110", message, help=advice))
     rows = f"all {source.table.rows:,} rows of {source_words(source.name)}"
     equal = "have equal inputs" if count == 1 else f"have one of {count} inputs"
     message = f"{rows} {equal}, for {len(roles)} roles, and rows with equal inputs stay together"

@@ -8,6 +8,9 @@ import pytest
 
 from titrant.compiler.bind import check_transforms
 from titrant.compiler.bind.bind import bind, check_facts
+from titrant.compiler.facts.cache import DigestedFile
+from titrant.compiler.facts.load_steps import data_load
+from titrant.compiler.facts.transform_steps import data_transform
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import Column, TensorSpec
 from titrant.schema.language.parse import parse
@@ -152,6 +155,21 @@ def test_takes_a_file_or_a_folder_of_texts_and_a_tokenizer_of_a_file(texts):
     assert bound_texts(
         texts, (TOKENIZE, f"{TOKENIZE}\n  split: {{by: file}}\n  subgroups: {{kind: {{column: folder}}}}")
     )
+
+
+def test_loads_documents_as_the_input_and_keeps_where_they_stand(texts):
+    split = (TOKENIZE, f"{TOKENIZE}\n  split: {{by: file}}\n  subgroups: {{kind: {{column: folder}}}}")
+    bound = bound_texts(texts, split, text="{path: letters, documents: line}", tokenizer="own.bin")
+    files = {key: DigestedFile(path, "d") for key, path in bound.files.items()}
+    params = data_load(bound, files)
+    assert (params["inputs"], params["keep"]) == (["text"], ["folder", "file"])
+    source = {"text": {"path": str(texts / "letters"), "digest": "d"}, "text_options": {"documents": "line"}}
+    assert params["sources"] == {"source": source}
+    [step] = data_transform(bound, files)["transforms"]
+    assert (step["tokenizer"], step["windows"]) == ({"path": str(texts / "own.bin"), "digest": "d"}, True)
+    of_classes = ("task: language_modeling", "task: binary_classification")
+    labeled = bound_texts(texts, of_classes, ("  transform", "  label: folder\n  transform"), text="letters")
+    assert "windows" not in data_transform(labeled, files)["transforms"][0]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titrant.runtime.data.classes import NOT_JUDGED
@@ -43,6 +43,7 @@ def test_numbers_the_characters_of_the_rows_it_is_fitted_on():
     assert tokenizer_of(fitted().steps[0]).vocabulary == 5
 
 
+@settings(max_examples=25)
 @given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])), st.text())
 def test_gives_every_character_that_was_fitted_a_token_of_its_own(seen, asked):
     characters = "".join(sorted(set(seen)))
@@ -54,6 +55,7 @@ def test_gives_every_character_that_was_fitted_a_token_of_its_own(seen, asked):
     assert tokens.max(initial=0) < tokenizer.vocabulary
 
 
+@settings(max_examples=25)
 @given(st.lists(st.text("ab", min_size=1, max_size=30), min_size=1), st.integers(2, 7))
 def test_asks_for_every_token_of_a_document_but_its_first_once(texts, length):
     if max(map(len, texts)) < 2:
@@ -176,3 +178,24 @@ def test_spreads_other_columns_over_the_windows():
     cut = windows(replace(step, inputs={"text": ("text",), "age": ("age",)}), {"text": TEXTS, "age": np.arange(3.0)})
     assert cut.columns["age"].tolist() == [0, 0, 0, 2, 2]
     assert len(cut) == 5
+
+
+def test_reads_what_the_library_tokenizers_writes(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordLevel({"[UNK]": 0, "cat": 1, "sat": 2, "[PAD]": 3, "[CLS]": 4}, unk_token="[UNK]")
+    library = tokenizers.Tokenizer(model)
+    library.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    library.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 4)])
+    library.enable_padding(pad_id=3, pad_token="[PAD]", length=50)
+    library.enable_truncation(2)
+    library.save(str(tmp_path / "tokenizer.json"))
+    file = File(path=str(tmp_path / "tokenizer.json"), digest="")
+    texts = np.array(["cat sat cat", "dog"])
+    steps = fit([TransformStep(name="tokenize", tokenizer=file, length=5)], {"text": texts})
+    transforms = Transforms(steps, {"text": ("text",)}, {"text": "int64"})
+    assert apply(transforms, {"text": texts})["text"].tolist() == [[4, 1, 2, 1, 3], [4, 0, 3, 3, 3]]
+    save_transforms(transforms, tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert apply(load_transforms(tmp_path), {"text": texts})["text"].tolist()[1] == [4, 0, 3, 3, 3]
+    with pytest.raises(RecipeError, match="it holds no tokenizer of that library"):
+        fit([TransformStep(name="tokenize", tokenizer=file, length=5)], {"text": texts})

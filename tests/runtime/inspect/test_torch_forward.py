@@ -271,6 +271,8 @@ def test_runs_what_torch_wraps_without_the_compiler_and_gives_it_to_whoever_asks
         torch.ones(2)
     with uncompiled(), pytest.raises(ModuleNotFoundError, match="_dynamo"):
         torch._dynamo.reset()
+    with uncompiled(), pytest.raises(ModuleNotFoundError, match="_dynamo"):
+        torch.compiler.disable(lambda: None)  # which is to hold for good, as where a user's module is loaded inside
 
 
 def network():

@@ -41,6 +41,7 @@ def folder(tmp_path):
     }.items():
         (tmp_path / "texts" / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / "texts" / name).write_text(content, "utf-8")
+    (tmp_path / "texts" / "gone.txt").symlink_to("nowhere")
     return tmp_path / "texts"
 
 
@@ -54,7 +55,7 @@ def test_reads_each_file_of_a_folder_as_a_document(folder):
     assert table.notes == (
         "texts is read as 2 documents of 3 files",
         "1 file without any text is passed over",
-        "of texts only .txt files are read, and passed over are 1 .md",
+        "of texts only .txt files are read, and passed over are 1 .md, 1 linked to nothing",
     )
 
 
