@@ -124,7 +124,14 @@ def test_predicts_and_measures_a_lower_peak_and_what_the_disk_takes(ratio, above
     assert list(tmp_path.iterdir()) == []
 
 
-def test_keeps_a_storage_once_and_inputs_and_weights_never(tmp_path):
+def test_keeps_a_storage_once_and_inputs_and_weights_never(tmp_path, monkeypatch):
+    reads, opened = [], Path.open
+
+    def open_counted(path, mode="r", *rest, **named):
+        reads.extend([path] * (mode == "rb"))
+        return opened(path, mode, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", open_counted)
     files = offload.ActivationFiles(tmp_path, 0)
     layer, rows = nn.Linear(WIDTH, WIDTH), torch.randn(4 * ROWS, WIDTH)
     part = rows[:ROWS].requires_grad_()
@@ -138,6 +145,7 @@ def test_keeps_a_storage_once_and_inputs_and_weights_never(tmp_path):
     assert files.written_bytes == 2 * ONE
     assert len(list(tmp_path.iterdir())) == 2
     loss.backward(retain_graph=True)
+    assert len(reads) == 3  # for the square, once for both factors, and for tanh
     assert len(list(tmp_path.iterdir())) == 2
     kept = part.grad.clone()
     loss.backward()
@@ -149,17 +157,18 @@ def test_keeps_a_storage_once_and_inputs_and_weights_never(tmp_path):
 def test_gives_back_what_was_there_before_a_change_in_place_and_refuses_one_in_memory(tmp_path):
     def answer(module, inputs):
         hidden = module(inputs).exp()
-        total = hidden.sum()
+        total = hidden.square().sum()
         hidden.add_(1)
-        return total
+        return total + hidden.square().sum()
 
     layer, rows = nn.Linear(WIDTH, WIDTH), torch.randn(ROWS, WIDTH)
     offload.ActivationFiles(tmp_path, 0).call(lambda: answer(layer, rows), layer, rows).backward()
-    expected = layer(rows).exp().sum()
+    hidden = layer(rows).exp()
+    expected = hidden.square().sum() + (hidden + 1).square().sum()
     gradient = layer.weight.grad.clone()
     layer.weight.grad = None
     expected.backward()
-    assert torch.equal(layer.weight.grad, gradient)
+    assert torch.allclose(layer.weight.grad, gradient)
     loss = offload.ActivationFiles(tmp_path, ONE).call(lambda: answer(layer, rows), layer, rows)
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
