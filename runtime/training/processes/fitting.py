@@ -34,6 +34,11 @@ class RankContext:
     threads: int
     checkpoints: Path | None
 
+    @property
+    def scratch(self) -> Path:
+        """Where files of the training may lie."""
+        return self.folder
+
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Tell the process that started the ranks."""
         if self.ranks.writes:
