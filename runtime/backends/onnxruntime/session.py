@@ -112,7 +112,10 @@ class OnnxSession:
     """A loaded ONNX file; `fixed_batch` is the batch size it insists on, or None."""
 
     def __init__(self, session: "onnxruntime.InferenceSession") -> None:
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
         self._session = session
+        self._failures = (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented)
         self.specs = specs(session)
         about = session.get_modelmeta().custom_metadata_map.get(recurrent.KEY)
         self.recurrence = recurrent.read(json.loads(about)) if about else None
@@ -126,22 +129,21 @@ class OnnxSession:
 
         Raises StepError X201 for a batch that the file does not take and X221 when a node fails.
         """
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-        feed = checked(self.specs, inputs)
-        try:
-            answers = self._session.run(self.output_names, feed)
-        except (state.Fail, state.InvalidArgument, state.RuntimeException, state.NotImplemented) as error:
-            advice = failed_advice("onnxruntime", feed)
-            # It may say which value of a row an operation could not take.
-            message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
-            raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
-        return dict(zip(self.output_names, answers, strict=True))
+        return dict(zip(self.output_names, self._answers(checked(self.specs, inputs)), strict=True))
 
     def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
         """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does."""
         self.run(inputs)
-        return partial(self._session.run, self.output_names, checked(self.specs, inputs))
+        return partial(self._answers, checked(self.specs, inputs))
+
+    def _answers(self, feed: Mapping[str, np.ndarray]) -> Any:
+        try:
+            return self._session.run(self.output_names, feed)
+        except self._failures as error:
+            advice = failed_advice("onnxruntime", feed)
+            # It may say which value of a row an operation could not take.
+            message = f"onnxruntime failed on a batch of {_shapes(feed)}: {type(error).__name__}"
+            raise StepError(Diagnostic("X221", message, help=advice, said=_without_prefix(error))) from None
 
     def close(self) -> None:
         """Free the model."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.values.canonical import canonical_json
 
 
@@ -102,40 +102,33 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
     assert [compared.ratio.lower, compared.ratio.upper] == pytest.approx([4.0, 4.0])
 
 
-def test_times_the_engines_own_call_and_says_what_its_session_says_where_that_fails(monkeypatch, models, apply):
-    from titrant.runtime.backends import session
+def test_times_the_engines_own_call_and_leaves_out_a_model_that_fails_in_it(monkeypatch, models, apply):
+    from titrant.runtime.backends.onnxruntime.session import OnnxSession
     from titrant.runtime.operators.profile import latency
 
     calls = []
 
-    class Session:
-        input_names = ()
+    class Failing:
+        def __init__(self, session):
+            self.run_whole = session.run
 
-        def run(self, batch):
-            calls.append("run")
-            raise StepError(Diagnostic("X221", "the engine has no memory left"))
-
-        def prepared(self, batch):
-            return self.call
-
-        def call(self):
-            calls.append("call")
+        def run(self, *given):
+            calls.append(given)
             if len(calls) == 9:
                 raise RuntimeError("0x7f")
+            return self.run_whole(*given)
 
-        def close(self):
-            pass
+    prepare = OnnxSession.prepared
 
-    opened = session.open_session
-    monkeypatch.setattr(
-        session,
-        "open_session",
-        lambda engine, *rest, **kept: Session() if engine == "onnxruntime" else opened(engine, *rest, **kept),
-    )
+    def prepared(self, inputs):
+        self._session, self._failures = Failing(self._session), (RuntimeError,)
+        return prepare(self, inputs)
+
+    monkeypatch.setattr(OnnxSession, "prepared", prepared)
     monkeypatch.setattr(latency, "_memory", lambda *given: [])
     timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "iterations": 5}).outputs["timings"]
-    assert timings["plain"] == {"failed": "the engine has no memory left"}
-    assert calls == ["call"] * 9 + ["run"]
+    assert list(timings["plain"]) == ["failed"]
+    assert timings["plain"]["failed"].startswith("onnxruntime failed on a batch of")
     assert len(timings["original"]["1"]["samples"]) == 5
 
 
