@@ -152,6 +152,15 @@ def hand_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def map_large_pieces() -> None:
+    """Let pieces of memory from 128 KiB on come from the system, and go back to it; glibc alone.
+
+    By itself it raises this limit up to 32 MiB as such pieces are freed, and keeps what is smaller.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+
+
 def _take_anew() -> None:
     """Let large pieces of memory come from the system, not out of what was freed before and is not handed back.
 
@@ -161,7 +170,7 @@ def _take_anew() -> None:
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version()  # AttributeError elsewhere, where a piece has no such field
-        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        map_large_pieces()
         library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
         for size in (16 * _LARGE, _LARGE):
             for _ in range(_MOST_PIECES):

@@ -1,8 +1,6 @@
 """Keep the activations of a training on the disk, from the forward pass until the backward pass asks for them."""
 
-import ctypes
 import shutil
-import sys
 import tempfile
 import time
 import weakref
@@ -16,6 +14,7 @@ import torch  # noqa: TID253 - its very subject
 from torch import nn  # noqa: TID253
 from torch.multiprocessing.reductions import StorageWeakRef  # noqa: TID253
 
+from titrant.runtime.machine.peak_memory import map_large_pieces
 from titrant.runtime.store.home import FULL
 from titrant.runtime.training.memory.recompute import tensors_of
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -23,8 +22,6 @@ from titrant.schema.values.text import os_reason
 
 # Below this a file takes more time than it saves memory.
 SMALLEST_BYTES = 1 << 14
-# glibc's M_MMAP_THRESHOLD, and where it begins: what is larger goes back to the system as soon as it is let go.
-_MMAP_THRESHOLD, _MMAP_BYTES = -3, 128 << 10
 
 
 @contextmanager
@@ -47,9 +44,7 @@ def activation_files(module: nn.Module, above_bytes: int, scratch: Path | None) 
         folder = Path(tempfile.mkdtemp(prefix="activations-", dir=scratch))
     except OSError as error:
         raise _not_written(scratch or Path(tempfile.gettempdir()), error) from error
-    # By itself glibc raises this up to 32 MiB, and gaps between activations would stay with the process.
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
-        mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
+    map_large_pieces()  # else gaps between activations would stay with the process
     try:
         yield ActivationFiles(folder, above_bytes)
     finally:

@@ -29,14 +29,6 @@ EPOCHS, BATCHES = 3, 4
 STEPS = EPOCHS * BATCHES
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make_batches(count=BATCHES, rows=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     xs = [torch.randn(rows, 4, generator=generator) for _ in range(count)]

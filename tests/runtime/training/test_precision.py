@@ -16,14 +16,6 @@ from titrant.runtime.training.trial import trial_steps
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=[(), ("bf16",), ("fp16",), ("bf16", "fp16")], ids="+".join)
 def computed(request, monkeypatch):
     monkeypatch.setattr(precision, "computed_formats", lambda _: request.param)

@@ -19,14 +19,6 @@ ROWS, WIDTH = 128, 64
 ONE = ROWS * WIDTH * 4  # bytes of one activation; in 16 bits just what may go to the disk
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def net():
     torch.manual_seed(0)
     blocks = [
