@@ -71,6 +71,13 @@ def test_links_lead_somewhere():
     assert broken == []
 
 
+@pytest.mark.parametrize("folder", ["how-to", "decisions"])
+def test_has_every_page_of_a_folder_once_in_its_index(folder):
+    place = ROOT / "docs" / folder
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (place / "README.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(page.name for page in place.glob("*.md") if page.name != "README.md")
+
+
 def test_has_the_generated_pages_up_to_date(warm):
     done = warm(ROOT / "docs" / "generate.py", "--check", cwd=ROOT, env={})
     assert done.returncode == 0, done.stderr
