@@ -124,6 +124,8 @@ def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | No
     requirement = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
     if finding.missing:
         return f"{finding.observed}; {finding.missing}"
+    if gate.preset == EXECUTED:  # its share of 1 is no number of layers
+        return finding.observed
     if finding.lower == finding.upper:
         return f"{finding.observed}; {requirement}"
     deciding = finding.upper if limit else finding.lower
