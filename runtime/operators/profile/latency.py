@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
 LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
-# Where a batch size is shown only: the median has a narrow interval, and no tail is bounded.
-SHOWN_RUNS = 20
+# Where a batch size is shown only: enough for an interval of the median, and no tail is bounded. Fast models run more
+# often, in the time that there is.
+SHOWN_RUNS = 8
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
@@ -60,7 +61,7 @@ class LatencyParams(Params):
         None,
         ge=1,
         description="timed runs of every model at every batch size; none: 59 to 500 where models are compared, "
-        "20 to 500 elsewhere, as `seconds` allows",
+        "8 to 500 elsewhere, as `seconds` allows",
     )
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
@@ -190,7 +191,7 @@ def profile_latency(
                 it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
-    Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 20 runs of each model if those take
+    Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 8 runs of each model if those take
                 longer (two minutes at most)
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
