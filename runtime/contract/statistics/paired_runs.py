@@ -106,15 +106,17 @@ class PairedComparison:
 
 
 def paired_ratio(mine: Sequence[float], theirs: Sequence[float], margins: Margins = HEADLINE) -> PairedRatio | None:
-    """Return how many times faster `mine` is than `theirs`, run for run; None where the rounds are not the same.
+    """Return how many times faster `mine` is than `theirs`, run for run; None where there are no rounds.
+
+    The rounds are the same from the first on; one that was told apart early has fewer, and those are compared.
 
     The interval is that of the median of the logarithms by order statistics, whatever the distribution; it rests on
     rounds being alike and independent of each other.
     """
-    count = len(mine)
-    if not count or count != len(theirs) or min(mine) <= 0 or min(theirs) <= 0:
+    count = min(len(mine), len(theirs))
+    if not count or min(mine) <= 0 or min(theirs) <= 0:
         return None
-    ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
+    ratios = sorted(other / own for own, other in zip(mine[:count], theirs[:count], strict=True))
     cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= ROUNDS else 0
     middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
     return PairedRatio(middle, ratios[cut], ratios[-1 - cut], margins)

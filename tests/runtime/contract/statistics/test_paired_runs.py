@@ -156,8 +156,9 @@ def test_knows_of_no_waiting_where_the_clock_is_too_coarse():
     assert waiting_of([1e-5], [], 1) is None
 
 
-def test_pairs_nothing_that_has_other_rounds_or_none():
-    assert paired_ratio([1.0] * 5, [1.0] * 6) is None
+def test_pairs_the_rounds_that_both_have_and_nothing_without_any():
+    ratio = paired_ratio([1.0] * 8 + [9.0] * 40, [2.0] * 8)
+    assert (ratio.estimate, ratio.lower, ratio.upper) == (2.0, 2.0, 2.0)
     assert paired_ratio([], []) is None
     assert compare_runs(TimedRuns(), TimedRuns()) is None
 
