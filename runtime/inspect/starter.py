@@ -90,6 +90,8 @@ def describe_source(
     if label is not None and kind != "image_folder":
         find(columns, label, name, "data.label")
     rows = len(columns[label]) if label is not None else max(map(len, columns.values()), default=0)
+    if not rows:
+        raise RecipeError(Diagnostic("P081", f"{name} has no rows", help="check the file or the factory"))
     fitting = {name: column for name, column in columns.items() if len(column) == rows}
     return {
         "rows": rows,
