@@ -134,7 +134,7 @@ def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> TransformP
     if stated:
         return TransformProposal(question=_size_question(resize, [{"normalize": stated["normalize"]}], has, size))
     if folder and not _wants_fractions(starter):
-        whole = [{"normalize": {"mean": 0, "std": 1, "scale": 255}}]
+        whole: list[TransformEntry] = [{"normalize": {"mean": 0, "std": 1, "scale": 255}}]
         question = _size_question(resize, whole, has, size) if resizes else None
         return TransformProposal((*resize, *whole), question=question, note="the model's file takes bytes, 0 to 255")
     choices = [
