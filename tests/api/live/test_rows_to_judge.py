@@ -80,6 +80,8 @@ def test_knows_no_other_task_or_level():
         titrant.RowsToJudge("binary_clasification", {"x": X})
     with pytest.raises(RecipeError, match=r"X623: there is no level best \(one of auto, minimal"):
         replace(ROWS, level="best")
+    with pytest.raises(RecipeError, match=r"X623: classes is the text 'ab', and lists the classes"):
+        replace(ROWS, classes="ab")
 
 
 def test_takes_the_order_of_classes_and_leaves_missing_numbers_in_no_group(tmp_path):

@@ -37,7 +37,7 @@ class RowsToJudge:
     belong together, such as those of a patient, and never stand on both sides of the split. `tuning` is the share of
     the rows that an operating point is found on and nothing is judged by. `positive` is the critical class, `classes`
     are all of them in the order of the model's outputs, and a level supplies what `contract` leaves out. Raises
-    RecipeError X623 for a task or a level that there is not.
+    RecipeError X623 for a task or a level that there is not, and for classes that are one text.
     """
 
     task: Task
@@ -56,12 +56,15 @@ class RowsToJudge:
     classes: Sequence[bool | int | float | str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a task or a level that there is not: RecipeError X623."""
+        """Refuse a task or a level that there is not, and classes that are one text: RecipeError X623."""
         for what, given, names in (("task", self.task, get_args(Task)), ("level", self.level, get_args(Level))):
             if given not in names:
                 near = nearest(str(given), names)
                 advice = f"did you mean {near}?" if near else f"one of {', '.join(names)}"
                 raise RecipeError(Diagnostic("X623", f"there is no {what} {given}", help=advice))
+        if isinstance(self.classes, str):
+            message = f"classes is the text {self.classes!r}, and lists the classes"
+            raise RecipeError(Diagnostic("X623", message, help='such as classes=["well", "sick"]'))
 
 
 def checked_rows(judged: RowsToJudge) -> "tuple[Rows, dict[str, np.ndarray]]":
