@@ -192,10 +192,10 @@ def hidden(name: str | None) -> tuple[str, ...]:
 
 
 # What factories gave that were called already, by reference and arguments.
-Made = dict[tuple[str, str], Any]
+FactoryAnswers = dict[tuple[str, str], Any]
 
 
-def read_factory(source: SourceParams, name: str, earlier: Made) -> dict[str, np.ndarray]:
+def read_factory(source: SourceParams, name: str, earlier: FactoryAnswers) -> dict[str, np.ndarray]:
     """Call a data factory and return the columns of one source.
 
     The factory gives a DataFrame, {array name: array}, or {source name: either}; of the last, `source.part`, or else

@@ -163,8 +163,9 @@ class WorkerState:
         asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn", "keep_data")}
         settings = Settings(int(request.get("seed", 0)), 1, True)
         self._seeding.apply(settings)
-        self._loaded_data = data = None
+        data = None
         if "data.load" in asked["steps"]:
+            self._loaded_data = None
             self._mark_loading(request)
             data = load_data(asked["steps"]["data.load"], settings, self._watch)
             self._mark_loading(request)

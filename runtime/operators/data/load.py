@@ -17,7 +17,7 @@ from titrant.schema.plan import Prediction
 if TYPE_CHECKING:
     import numpy as np
 
-    from titrant.runtime.data.readers import Made
+    from titrant.runtime.data.readers import FactoryAnswers
     from titrant.runtime.values import Table, Tables
 
 # Bytes that a reader decodes in a second, what it holds beside the data, and for each text while it is read.
@@ -126,11 +126,11 @@ def load(params: DataLoadParams, *, seed: int) -> "Tables":
 
     if not params.sources:
         return Tables({"source": random_table(params.random, params.random_rows, seed)})
-    made: Made = {}
+    made: FactoryAnswers = {}
     return Tables({name: _load_source(source, name, params, made) for name, source in params.sources.items()})
 
 
-def _load_source(source: SourceParams, name: str, params: DataLoadParams, made: "Made") -> "Table":
+def _load_source(source: SourceParams, name: str, params: DataLoadParams, made: "FactoryAnswers") -> "Table":
     from titrant.runtime.data.columns import find
     from titrant.runtime.data.readers import hidden
     from titrant.runtime.data.text.documents import PLACES
@@ -226,7 +226,7 @@ def _read(
     label: str | None,
     *,
     resize: bool,
-    made: "Made",
+    made: "FactoryAnswers",
 ) -> "Table":
     from titrant.runtime.data.readers import read_bundled, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table

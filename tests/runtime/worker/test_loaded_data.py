@@ -106,8 +106,9 @@ def calls():
     return len(importlib.sys.modules["rows"].calls)
 
 
-def test_calls_a_factory_once_whatever_it_returns(here):
+def test_calls_a_factory_once_whatever_it_returns_and_is_asked_between(here):
     inspect(here)
+    here.ask({"do": "inspect", "seed": 7, "steps": {"model.load": steps()["model.load"]}})
     load(here)
     assert calls() == 1
 
