@@ -47,7 +47,9 @@ def test_compiles_no_dataclass_ahead_of_its_use(finished, arguments):
 
 
 def test_loads_for_help_what_help_needs():
-    code = "import sys\nfrom titrant.cli.main import main\ntry: main(['--help'])\nfinally: print('LOADED', *sys.modules)"
+    code = (
+        "import sys\nfrom titrant.cli.main import main\ntry: main(['--help'])\nfinally: print('LOADED', *sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     said, _, loaded = done.stdout.partition("LOADED")
     assert "write a starter recipe for a model" in said
