@@ -121,7 +121,7 @@ def _read(kind: str, path: str, label: str | None, *, images: bool) -> tuple[Map
     if kind == "npz":
         return read_npz(path, None), ()
     if kind == "factory":
-        return read_factory(SourceParams(factory=path), ""), ()
+        return read_factory(SourceParams(factory=path), "", {}), ()
     if kind == "sklearn":
         bundled, aside = read_bundled(path), () if images else hidden(path)
         return {name: column for name, column in bundled.columns.items() if name not in aside}, ()
