@@ -131,6 +131,7 @@ class Layer:
     custom: bool = False
     shared_with: str = ""  # a layer of another type that has the same weights
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
+    excitation: bool = False  # it computes, with another one, the gates of a squeeze and excitation
 
     @property
     def has_weights(self) -> bool:

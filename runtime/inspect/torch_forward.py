@@ -50,6 +50,7 @@ class ForwardPass:
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
     uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
+    excitations: frozenset[str] = frozenset()  # layers that compute the gates of a squeeze and excitation
     operations: int = 0  # that an exported file has a node or more for
     exported: ExportedGraph = field(default_factory=ExportedGraph)
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
@@ -136,6 +137,7 @@ def run_forward(
         tuple(sorted(uncounted.operations)),
         unread,
         uncalled,
+        flow.excitations(module),
         peak.operations,
         exported_graph(peak.names, peak.mask_bytes + work.constant_bytes(cases), flow.ranges(), flow.further_layers),
         work.tally.work(cases),

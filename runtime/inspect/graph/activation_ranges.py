@@ -25,6 +25,7 @@ RECURRENT = "recurrent"
 _TABLES = ("embedding", "embedding_bag")
 _SOFTMAX = ("_softmax", "_safe_softmax")
 _WEIGHTED = ("mm", "addmm", "convolution")
+_BIASED, _BOTH = ("addmm", "convolution"), 2  # products that take weights and a bias
 _MEANS, _ACTIVATIONS, _GATES = ("mean", "_adaptive_avg_pool2d"), ("relu", "silu"), ("sigmoid", "hardsigmoid")
 
 
@@ -33,7 +34,7 @@ class _Operation:
     name: str
     given: tuple[int, ...]  # computed tensors that it takes, by number
     made: tuple[int, ...]
-    constants: int  # tensors that it takes and that are weights, or made of them alone
+    constants: tuple[int, ...]  # storages of what it takes and is weights, or made of them alone
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class Dataflow:
         """Keep what an operation takes and makes; one that takes weights alone makes a constant."""
         numbers = tuple(self._numbers[tensor] for tensor in given if tensor in self._numbers)
         if made and (numbers or name in _TABLES):
+            constants = tuple(_storage(tensor) for tensor in given if tensor not in self._numbers)
             own = tuple(self._number(tensor) for tensor in made)
-            self._operations.append(_Operation(name, numbers, own, len(given) - len(numbers)))
+            self._operations.append(_Operation(name, numbers, own, constants))
 
     def note_recurrent(self, part: torch.nn.RNNBase, given: Any, made: Any) -> None:
         """Keep a recurrent module, which is one operation for all its steps, with a range before each of its layers."""
@@ -73,6 +75,11 @@ class Dataflow:
         self._count += 1
         self._numbers[tensor] = self._count
         return self._count
+
+    def excitations(self, module: torch.nn.Module) -> frozenset[str]:
+        """Name the layers that compute the gates of a squeeze and excitation: NNCF leaves them in float."""
+        read = {storage for operation in _Graph(self._operations).left for storage in operation.constants}
+        return frozenset(name.rpartition(".")[0] for name, own in module.named_parameters() if _storage(own) in read)
 
     def ranges(self) -> int:
         """Return how many ranges there are: one where all that reads a tensor wants one, else one for each that does.
@@ -89,18 +96,24 @@ class Dataflow:
         return sum(needed[number].ranges for number in computed) + scaled + self.further_layers
 
 
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
 def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 class _Graph:
+    """Operations with what reads and makes each tensor; `left` are those that NNCF leaves in float."""
+
     def __init__(self, operations: Sequence[_Operation]) -> None:
         self._readers: Mapping[int, list[tuple[_Operation, int]]] = defaultdict(list)
         self._maker = {number: operation for operation in operations for number in operation.made}
         for operation in operations:
             for place, number in enumerate(operation.given):
                 self._readers[number].append((operation, place))
-        self._left = set(self._excitations(operations))
+        self.left = set(self._excitations(operations))
 
     def needed(self, count: int) -> dict[int, _Need]:
         """Return what each of so many tensors needs, by number; what an operation makes has a higher one."""
@@ -123,7 +136,7 @@ class _Graph:
             return place < 2  # queries and keys; the values are multiplied by a softmax, which stays in float
         if name in ("bmm", "baddbmm"):
             return not any(self._before(number, _SOFTMAX) for number in operation.given)
-        if operation in self._left:
+        if operation in self.left:
             return False
         if name in _BY_ELEMENT:
             # The bias and the scale by weights of a product, or of another such operation, are a part of it.
@@ -132,14 +145,14 @@ class _Graph:
         return name in (*_PRODUCTS, *_REDUCED, RECURRENT)
 
     def _excitations(self, operations: Sequence[_Operation]) -> Iterator[_Operation]:
-        """Yield the two products of each squeeze and excitation, which NNCF leaves alone."""
+        """Yield the two products, with biases, of each squeeze and excitation; with a reshape between they are none."""
         for gated in (number for operation in operations if operation.name == "mul" for number in operation.given):
-            gate = self._before(gated, _GATES)
-            second = gate and self._before(gate.given[0], _WEIGHTED)
-            inner = second and self._before(second.given[0], _ACTIVATIONS)
-            first = inner and self._before(inner.given[0], _WEIGHTED)
-            if second and first and self._before(first.given[0], _MEANS):
-                yield from (first, second)
+            gate = self._before(gated, _GATES, ())
+            second = gate and self._before(gate.given[0], _BIASED, ())
+            inner = second and self._before(second.given[0], _ACTIVATIONS, ())
+            first = inner and self._before(inner.given[0], _BIASED, ())
+            if second and first and self._before(first.given[0], _MEANS, ()):
+                yield from (each for each in (first, second) if len(first.constants) == len(second.constants) == _BOTH)
 
     def _before(self, number: int, names: Collection[str], moved: Collection[str] = _THROUGH) -> _Operation | None:
         """Return the operation that computes a tensor, before what only moves it, if it is one of these."""

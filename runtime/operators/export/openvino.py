@@ -179,7 +179,8 @@ def _text_bytes(model: ModelFacts) -> int:
 
 def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> int:
     """Predict an IR with weights in 8 bits, with or without `ranges` of activations; layers to leave are left."""
-    model = _without(model, leave)
+    left = [layer.name for layer in model.layers if layer.excitation] if ranges else []
+    model = _without(model, (*leave, *left))
     convolutions, products = layers_of(model, *CONVOLUTIONS), layers_of(model, *PRODUCTS_IN_FILE, *EMBEDDINGS)
     unpacking = _CONVOLUTION_UNPACKING_BYTES * len(convolutions) + _PRODUCT_UNPACKING_BYTES * len(products)
     size = ir_bytes(model) - saved_once(model, *QUANTIZED)

@@ -31,10 +31,14 @@ class Mixed(nn.Module):
         return self.head(self.layer(places)[0][:, -1])
 
 
-def ranges(module, *shape):
+def seen(module, *shape):
     spec = TensorSpec("x", ("batch", *shape), "float32")
     with plain_attention():
-        return run_forward("a net", module.eval(), (spec,), "unlabeled").exported.ranges
+        return run_forward("a net", module.eval(), (spec,), "unlabeled")
+
+
+def ranges(module, *shape):
+    return seen(module, *shape).exported.ranges
 
 
 def test_counts_as_many_as_nncf_sets(rows, apply):
@@ -45,7 +49,10 @@ def test_counts_as_many_as_nncf_sets(rows, apply):
     example = rows(3, 8, 8)
     plain = apply("export.onnx", {"model": model, "example": example}).outputs["model"]
     made = apply("quantize.openvino_ptq", {"model": plain, "calibration": example}).outputs["model"]
-    assert made.path.read_text().count('type="FakeQuantize"') == ranges(module, 3, 8, 8)
+    text = made.path.read_text()
+    assert text.count('type="FakeQuantize"') == ranges(module, 3, 8, 8)
+    assert '"/squeeze/Conv/fq_weights_1"' not in text
+    assert '"/stem/Conv/fq_weights_1"' in text
 
 
 class Cut(nn.Module):
@@ -68,10 +75,17 @@ def test_needs_one_for_each_reader_where_one_stays_in_float():
     assert ranges(Cut(torch.tanh), 4) == 1 + 1 + 2  # the input, the left half, two operands of the sum
 
 
-def test_leaves_both_products_of_a_squeeze_and_excitation_in_float():
+def test_names_the_products_that_compute_gates_of_channels():
+    assert seen(Mixed(), 3, 8, 8).excitations == {"squeeze", "excite"}
+
+
+def test_names_none_where_nncf_finds_no_gates():
     gated = Mixed()
     gated.forward = lambda x: gated.excite(torch.relu(gated.squeeze(x[:, :1].expand(-1, 8, -1, -1))))
-    assert ranges(gated, 3, 8, 8) == 2  # no mean before and no gate after them
+    assert seen(gated, 3, 8, 8).excitations == set()
+    unbiased = Mixed()
+    unbiased.squeeze.bias = None
+    assert seen(unbiased, 3, 8, 8).excitations == set()
 
 
 def test_follows_a_thousand_concatenations():
