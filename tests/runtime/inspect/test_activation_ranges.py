@@ -1,5 +1,7 @@
 """The ranges of activations that NNCF will set are counted from a forward pass of torch's."""
 
+import re
+
 import pytest
 import torch  # noqa: TID253 - the file defines modules
 from torch import nn  # noqa: TID253
@@ -51,8 +53,7 @@ def test_counts_as_many_as_nncf_sets(rows, apply):
     made = apply("quantize.openvino_ptq", {"model": plain, "calibration": example}).outputs["model"]
     text = made.path.read_text()
     assert text.count('type="FakeQuantize"') == ranges(module, 3, 8, 8)
-    assert '"/squeeze/Conv/fq_weights_1"' not in text
-    assert '"/stem/Conv/fq_weights_1"' in text
+    assert re.findall(r'name="/(\w+)/Conv[^"]*/fq_weights', text) == ["stem"]
 
 
 class Cut(nn.Module):
