@@ -12,7 +12,7 @@ from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.contract.release.waivers import ended_waivers, today, waived_gates, with_waivers
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
 from titrant.runtime.run.choice.figures import Figures, figures, limits
-from titrant.runtime.run.choice.shortlist import Choice, shortlist
+from titrant.runtime.run.choice.shortlist import Choice, ruled_out, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
 from titrant.runtime.run.outcome import (
     Chosen,
@@ -85,6 +85,8 @@ def _titrate(walk: Walk, replay: Replay) -> Outcome:
     untried = mend(walk, replay)
     untried |= grow(walk, replay)
     rejected = _give_up(walk, untried)
+    for name in sorted(_not_to_time(walk, rejected, replay)):
+        walk.leave_out(name)
     walk.settle_stage("measure")
     _require_performed(walk)
     chosen = replace(_choose(walk, rejected, replay.choices), untried=untried)
@@ -184,6 +186,25 @@ def _choose(walk: Walk, rejected: Mapping[str, str], recorded: Mapping[str, tupl
             word = "judge" if choice.shortlisted else "leave out"
             walk.tell("note", text=f"{word} {choice.candidate}: {choice.because}", search=name)
     return Chosen(rejected, measured, choices, unmade)
+
+
+def _not_to_time(walk: Walk, rejected: Mapping[str, str], replay: Replay) -> set[str]:
+    """Return the candidates that no search can release whatever their speed, where it has others.
+
+    Plain conversions are timed in any case, since others are compared with them, and so is what was judged before.
+    """
+    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
+    contract = walk.plan.contract
+    out, timed = set(), {name for names in replay.choices.values() for name in names}
+    for search in walk.plan.searches:
+        left = [candidates[name] for name in search.candidates if name not in rejected]
+        of_search = [_figures(walk, search, candidate, {}) for candidate in left]
+        hopeless = ruled_out(of_search, limits(contract), kept_at_least(contract))
+        if len(hopeless) == len(of_search):
+            hopeless = {}
+        out |= set(hopeless)
+        timed |= {item.candidate for item in of_search if item.plain or item.candidate not in hopeless}
+    return out - timed
 
 
 def _say_whose_answers_mix(walk: Walk, measured: list[Candidate]) -> None:

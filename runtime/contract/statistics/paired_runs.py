@@ -6,13 +6,14 @@ from one run alone is in its wall time and not in its CPU time.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from statistics import median
 from typing import Any
 
 from titrant.schema.values.frozen import dataclass
 
-# A gap counts only above this share; below it two models are as good as each other.
+# A gap is worth a headline only above this share; below it two models are as good as each other.
 GAP = 0.10
 # A mixture of precisions counts from this share on: it is what is left where a whole method loses too much.
 MIXTURE_GAP = 0.05
@@ -51,25 +52,43 @@ class TimedRuns:
 
 
 @dataclass(frozen=True)
-class PairedRatio:
-    """How many times faster one model is than another: the median over the rounds, and its 95 % interval.
+class Margins:
+    """What a difference of two models' times must be to count, in shares.
 
-    `gap` is the share from which on it counts.
+    `gap` is what counts where the interval leaves 1 out. Where it holds 1, runs tell nothing when it also holds a model
+    that is `slower` or `faster` than the other by more than these.
     """
+
+    gap: float = GAP
+    slower: float = UNTOLD
+    faster: float = UNTOLD
+
+    def turned(self) -> "Margins":
+        """Return the margins of the other model against the first."""
+        return Margins(self.gap, self.faster, self.slower)
+
+
+HEADLINE = Margins()
+
+
+@dataclass(frozen=True)
+class PairedRatio:
+    """How many times faster one model is than another: the median over the rounds, and its 95 % interval."""
 
     estimate: float
     lower: float
     upper: float
-    gap: float = GAP
+    margins: Margins = HEADLINE
 
     @property
     def verdict(self) -> str:
         """Return better, worse, alike (no gap that counts) or unknown (the interval holds 1 and a large gap)."""
+        gap, slower, faster = self.margins.gap, self.margins.slower, self.margins.faster
         if self.lower > 1:
-            return "better" if self.estimate > 1 + self.gap else "alike"
+            return "better" if self.estimate > 1 + gap else "alike"
         if self.upper < 1:
-            return "worse" if self.estimate < 1 / (1 + self.gap) else "alike"
-        return "unknown" if self.upper > 1 + UNTOLD or self.lower < 1 / (1 + UNTOLD) else "alike"
+            return "worse" if self.estimate < 1 / (1 + gap) else "alike"
+        return "unknown" if self.upper > 1 + faster or self.lower < 1 / (1 + slower) else "alike"
 
 
 @dataclass(frozen=True)
@@ -86,39 +105,49 @@ class PairedComparison:
     busy: bool = False
 
 
-def paired_ratio(mine: Sequence[float], theirs: Sequence[float], gap: float = GAP) -> PairedRatio | None:
-    """Return how many times faster `mine` is than `theirs`, run for run; None where the rounds are not the same.
+def paired_ratio(mine: Sequence[float], theirs: Sequence[float], margins: Margins = HEADLINE) -> PairedRatio | None:
+    """Return how many times faster `mine` is than `theirs`, run for run; None where there are no rounds.
+
+    The rounds are the same from the first on; one that was told apart early has fewer, and those are compared.
 
     The interval is that of the median of the logarithms by order statistics, whatever the distribution; it rests on
     rounds being alike and independent of each other.
     """
-    count = len(mine)
-    if not count or count != len(theirs) or min(mine) <= 0 or min(theirs) <= 0:
+    count = min(len(mine), len(theirs))
+    if not count or min(mine) <= 0 or min(theirs) <= 0:
         return None
-    ratios = sorted(other / own for own, other in zip(mine, theirs, strict=True))
+    ratios = sorted(other / own for own, other in zip(mine[:count], theirs[:count], strict=True))
     cut = max(0, math.floor((count - _Z * math.sqrt(count)) / 2) - 1) if count >= ROUNDS else 0
     middle = math.sqrt(ratios[(count - 1) // 2] * ratios[count // 2])
-    return PairedRatio(middle, ratios[cut], ratios[-1 - cut], gap)
+    return PairedRatio(middle, ratios[cut], ratios[-1 - cut], margins)
 
 
-def compare_runs(mine: TimedRuns, theirs: TimedRuns, gap: float = GAP) -> PairedComparison | None:
+def compare_runs(mine: TimedRuns, theirs: TimedRuns, margins: Margins = HEADLINE) -> PairedComparison | None:
     """Say whether one model is faster than another by a gap that counts; None where there are no rounds to pair.
 
     On a quiet machine the wall clock decides. Where runs were kept waiting, or wall time tells nothing, CPU time
     decides, unless wall time clearly says something else. Where there is none, waiting runs can only show a gap: what
     is added to both hides one.
     """
-    wall = paired_ratio(mine.wall, theirs.wall, gap)
+    wall = paired_ratio(mine.wall, theirs.wall, margins)
     if wall is None:
         return None
     busy = mine.busy or theirs.busy
     if not busy and wall.verdict != "unknown":
         return PairedComparison(wall, wall.verdict)
-    cpu = paired_ratio(mine.cpu, theirs.cpu, gap)
+    cpu = paired_ratio(mine.cpu, theirs.cpu, margins)
     if cpu is None:
         return PairedComparison(wall, "unknown" if wall.verdict == "alike" else wall.verdict, busy=busy)
-    contradicted = wall.verdict in ("better", "worse") and wall.verdict != cpu.verdict
-    return PairedComparison(cpu, "unknown" if contradicted else cpu.verdict, "cpu", busy)
+    return PairedComparison(cpu, "unknown" if _contradicts(wall, cpu) else cpu.verdict, "cpu", busy)
+
+
+def _contradicts(wall: PairedRatio, cpu: PairedRatio) -> bool:
+    """Whether wall time says clearly what CPU time does not: by a gap worth a headline, however small one counts.
+
+    Runs that waited have the machine in their wall time, by a few hundredths either way.
+    """
+    clear = replace(wall, margins=HEADLINE).verdict
+    return clear in ("better", "worse") and clear != cpu.verdict
 
 
 def waiting_of(wall: Sequence[float], cpu: Sequence[float], threads: int) -> float | None:

@@ -1,11 +1,8 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
 import math
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +13,13 @@ from titrant.runtime.backends.backend import run_cost
 from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
-from titrant.runtime.machine.turns import PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles, time_turn
+from titrant.runtime.machine.race import Race, contenders
+from titrant.runtime.machine.turns import PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import ModelCost, Prediction
-from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,14 +29,13 @@ if TYPE_CHECKING:
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
 LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
-# Where a batch size is shown only: the median has a narrow interval, and no tail is bounded.
-SHOWN_RUNS = 20
+# Where a batch size is shown only: enough for an interval of the median, and no tail is bounded. Fast models run more
+# often, in the time that there is.
+SHOWN_RUNS = 8
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
-# What libraries say when the machine is short of something: no property of the model, and gone another time.
-_SHORT = re.compile(r"memory|alloc|too many open files|no space left|temporarily unavailable", re.IGNORECASE)
 
 # Every turn has a run off the clock; reading two clocks is a microsecond of it.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
@@ -60,13 +56,18 @@ class LatencyParams(Params):
         None,
         ge=1,
         description="timed runs of every model at every batch size; none: 59 to 500 where models are compared, "
-        "20 to 500 elsewhere, as `seconds` allows",
+        "8 to 500 elsewhere, as `seconds` allows",
     )
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
     warmup: int = Field(5, ge=0, description="runs before the clock counts")
     seconds: float = Field(
         1.0, gt=0, description="time for the batch size compared, a quarter for others, after the least runs of each"
+    )
+    chooses: bool = Field(
+        default=False,
+        description="whether these runs choose: the fastest then run on, for `seconds` of CPU time, 500 times at most",
+        exclude_if=lambda value: not value,
     )
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
@@ -104,6 +105,7 @@ def predict(
     for size in params.batches:
         turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
         runs = params.iterations or _runs(params, size, turn)
+        seconds += params.seconds * (params.chooses and not params.iterations and _is_compared(params, size))
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
@@ -180,7 +182,8 @@ def profile_latency(
                 are fewer than a batch; of a model with recurrent state a run is one step; raw - the same rows as raw
                 columns, for the models that are `columned`
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
-                time of the same runs, both in the order of the rounds, which all models share; blocks: how many of
+                time of the same runs, both in the order of the rounds, which all models share (the fastest have
+                more of them where runs choose); blocks: how many of
                 these runs each block has, [] for one; waiting: how many times its CPU time a run in four took at least,
                 1 on a quiet machine; throughput: cases per second}, "peak_bytes": peak of the memory that loading the
                 model and answering the largest batch adds, the largest of `memory_runs` processes, or null where it is
@@ -190,8 +193,8 @@ def profile_latency(
                 it; where the machine was short of memory, files or space, or too busy to tell two models apart, no
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
-    Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 20 runs of each model if those take
-                longer (two minutes at most)
+    Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 8 runs of each model if those take
+                longer (two minutes at most); `seconds` more for the fastest where runs choose
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -203,45 +206,6 @@ def profile_latency(
     for text in too_busy_to_tell(timings, params.compared or min(params.batches)):
         context.do_not_reuse(text)
     return {"timings": timings}
-
-
-@dataclass
-class Race:
-    """The models that are being timed, by name, and why others fell out."""
-
-    context: Context
-    sessions: dict[str, Any] = field(default_factory=dict)
-    calls: dict[str, Callable[[], object]] = field(default_factory=dict)  # of one batch
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def all(self) -> list[tuple[str, Any]]:
-        """List the models that are still in it; a model may drop out while the list is walked through."""
-        return list(self.sessions.items())
-
-    @contextmanager
-    def trying(self, name: str) -> Iterator[None]:
-        """Take a model out when the block fails; raise if it is the original, without which nothing is compared.
-
-        Where the block ends the process it is known which model did.
-        """
-        self.context.attend(name)
-        try:
-            yield
-        except TitrantError as error:
-            if name == "original":
-                raise
-            self.failed[name] = error.diagnostics[0].message
-            if may_pass(error.diagnostics[0]):
-                self.context.do_not_reuse(f"{name} failed while it was timed: {self.failed[name]}")
-            session = self.sessions.pop(name, None)
-            if session is not None:
-                session.close()
-
-
-def may_pass(diagnostic: Diagnostic) -> bool:
-    """Whether the machine rather than the model caused a failure, or nobody knows what did."""
-    texts = (diagnostic.message, diagnostic.said)
-    return diagnostic.code == "X431" or any(_SHORT.search(text) is not None for text in texts)
 
 
 def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -333,6 +297,8 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
         turns = _take_turns(race, runs, size, params)
         for name in race.sessions:
             runs[name].blocks.append(turns)
+    if params.chooses and not params.iterations and _is_compared(params, size):
+        _run_on(race, runs, params)
     return {name: runs[name] for name in race.sessions}
 
 
@@ -353,12 +319,20 @@ def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) ->
     for count in range(most):
         if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
             return count
-        racing = race.all()
-        for index in race.context.generator.permutation(len(racing)):
-            name = racing[index][0]
-            with race.trying(name):
-                time_turn(race.calls[name], runs[name])
+        race.take_turns(runs, [name for name, _ in race.all()])
     return most
+
+
+def _run_on(race: Race, runs: Mapping[str, Runs], params: Any) -> None:
+    """Let those run on that may be the fastest: slow models have taken most of the time, and are told apart by now."""
+    fastest = contenders(runs, race.sessions)
+    done = max((len(runs[name].wall) for name in fastest), default=0)
+    spent = time.process_time()
+    for _ in range(MOST_RUNS - done):
+        if len(fastest) < 2 or time.process_time() - spent > params.seconds:
+            return
+        race.take_turns(runs, fastest)
+        fastest = [name for name in fastest if name in race.sessions]
 
 
 def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:

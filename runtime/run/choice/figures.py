@@ -72,6 +72,8 @@ class Figures:
     tuning: TuningQuality = TuningQuality()
     # A mixture of precisions, searched for on tuning rows.
     mixture: bool = False
+    # The original as it is, in another file or engine.
+    plain: bool = False
     # The share of cases that no other company changes, as high as chance allows after what was seen on tuning rows.
     batch_invariance: float | None = None
     # Metrics of the user's own that the search is after.
@@ -155,6 +157,7 @@ def figures(
         ),
         tuning_quality(quality),
         bool(candidate.allocation),
+        candidate.method == "none" and not candidate.plain,
         None if invariance is None else _left_alone(len(invariance["dependent"]), invariance["rows"]),
         own_figures(quality),
     )

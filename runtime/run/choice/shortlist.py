@@ -3,7 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from titrant.runtime.contract.statistics.paired_runs import GAP, MIXTURE_GAP, PairedComparison, compare_runs
+from titrant.runtime.contract.statistics.paired_runs import (
+    GAP,
+    MIXTURE_GAP,
+    Margins,
+    PairedComparison,
+    compare_runs,
+)
 from titrant.runtime.run.choice.figures import Figures, Limit, Z, noise, surely_keeps
 from titrant.runtime.run.choice.own_figure import own_steps, own_verdict
 from titrant.schema.gain import factor_words, interval_words
@@ -15,6 +21,10 @@ from titrant.schema.values.frozen import dataclass
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
 # What the runs themselves are compared by, round by round.
 _TIMED = ("latency", "throughput")
+# Two timings of one file differ by this share: what the runs show beyond it is faster, or slower, and size no excuse.
+TIME_GAP = 0.03
+# Of the less gentle of two. Where the runs leave open whether it is slower by a tenth, its size does not decide.
+_AGAINST_GENTLER = Margins(TIME_GAP, slower=GAP, faster=math.inf)
 
 
 @dataclass(frozen=True)
@@ -39,26 +49,21 @@ def shortlist(
     is bound to fail must not stand before one that may pass. Left out are, in this order: candidates beyond a target
     limit, which the same figures would fail; candidates whose quality on tuning rows is below `retention` by more than
     chance; mixtures, which were searched for on these rows, that do not keep it beyond chance; candidates no better
-    than a gentler one by over 10 % (a mixture: 5 %) in the first objective on which they differ, or of which the runs
-    do not tell whether they are: no later objective decides that. Beyond `length`, the gentlest stays as
-    the one to fall back on, with the best of the others. When nothing is left the nearest miss is judged all the same,
-    so that the report can say by how much the contract was missed.
+    than a gentler one in the first objective on which they differ (3 % of its time where the interval of the paired
+    ratio leaves 1 out, 10 % of another figure, 5 % of a mixture's), or of which the runs do not tell whether they are:
+    no later objective decides that. All plain conversions but the best are left out first: none of them is the gentler.
+    Beyond `length`, the gentlest stays as the one to fall back on, with the best of the others. When nothing is left
+    the nearest miss is judged all the same, so that the report can say by how much the contract was missed.
     """
     ordered = sorted(enumerate(figures), key=lambda item: (item[1].rank, _lost_by_mixture(item[1]), item[0]))
     gentle_first = [item for _, item in ordered]
-    left_out: dict[str, str] = {}
-    hopeful = []
-    for item in gentle_first:
-        reason = next(_beyond(item, limits), "") or _hopeless(item, retention) or _unsure(item, retention)
-        if reason:
-            left_out[item.candidate] = reason
-        else:
-            hopeful.append(item)
+    left_out = ruled_out(gentle_first, limits, retention)
+    hopeful = [item for item in gentle_first if item.candidate not in left_out]
     if not hopeful and gentle_first:
         nearest = _nearest(gentle_first, limits, retention, objective)
         because = f"nothing looks able to keep the contract; this comes nearest: {left_out.pop(nearest.candidate)}"
         return (Choice(nearest.candidate, True, because), *_dropped(gentle_first, left_out))
-    kept = _not_dominated(hopeful, objective, left_out)
+    kept = _not_dominated(_one_plain(hopeful, objective, left_out), objective, left_out)
     if len(kept) > length:
         best = _best_first(kept, objective)[: length - 1]
         for item in kept[1:]:
@@ -67,6 +72,15 @@ def shortlist(
         kept = [item for item in kept if item.candidate not in left_out]
     chosen = tuple(Choice(item.candidate, True, _why(item, kept, objective)) for item in kept)
     return (*chosen, *_dropped(gentle_first, left_out))
+
+
+def ruled_out(figures: Sequence[Figures], limits: Sequence[Limit], retention: float | None) -> dict[str, str]:
+    """Return the candidates that cannot keep the contract by what is known of them, timed or not, and why not."""
+    reasons = {
+        item.candidate: next(_beyond(item, limits), "") or _hopeless(item, retention) or _unsure(item, retention)
+        for item in figures
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def _dropped(figures: Sequence[Figures], left_out: dict[str, str]) -> tuple[Choice, ...]:
@@ -118,6 +132,25 @@ def _unsure(item: Figures, retention: float | None) -> str:
     return f"{seen}, and at least {item.tuning.lower or 0.0:.4f} beyond chance: {retention:g} is asked"
 
 
+def _one_plain(gentle_first: Sequence[Figures], objective: Sequence[str], left_out: dict[str, str]) -> list[Figures]:
+    """Leave one of the plain conversions, the best: none of them is the gentler, since the original is in all of them.
+
+    One that keeps less on tuning rows, for whatever reason, takes the place of none.
+    """
+    plain = [item for item in gentle_first if item.plain]
+    best = next(iter(plain), None)
+    for item in plain[1:]:
+        assert best is not None  # the first of them
+        if (item.tuning.kept or 0.0) < (best.tuning.kept or 0.0):
+            continue
+        if better(item, best, objective) > 0:
+            left_out[best.candidate] = _beaten(best, item, objective, which="")
+            best = item
+        else:
+            left_out[item.candidate] = _beaten(item, best, objective, which="")
+    return [item for item in gentle_first if item.candidate not in left_out]
+
+
 def _not_dominated(
     gentle_first: Sequence[Figures], objective: Sequence[str], left_out: dict[str, str]
 ) -> list[Figures]:
@@ -131,21 +164,21 @@ def _not_dominated(
     return kept
 
 
-def _beaten(item: Figures, rival: Figures, objective: Sequence[str]) -> str:
+def _beaten(item: Figures, rival: Figures, objective: Sequence[str], which: str = "the gentler ") -> str:
     gap = deciding(item, rival, objective)
     if gap is None:
-        named = " or ".join(map(_called, objective))
-        return f"no better than the gentler {rival.candidate} by more than {_counts(item, rival):.0%} in {named}"
+        shares = [f"{_counts(item, rival, name):.0%} in {_called(name)}" for name in objective]
+        return f"no better than {which}{rival.candidate} by more than {' or '.join(shares)}"
     if gap.runs is None:
         mine, theirs = (_amount(candidate.value(gap.objective) or 0.0, gap.objective) for candidate in (item, rival))
-        return f"its {_called(gap.objective)} of {mine} is worse than {theirs} of the gentler {rival.candidate}"
+        return f"its {_called(gap.objective)} of {mine} is worse than {theirs} of {which}{rival.candidate}"
     ratio = gap.runs.ratio
     if gap.verdict == "unknown":
         cause = "the machine was too busy" if gap.runs.busy else "its runs vary too much"
         span = interval_words(ratio.lower, ratio.upper, ratio.estimate)
-        return f"{cause} to tell whether it is faster than the gentler {rival.candidate} ({span}×)"
+        return f"{cause} to tell whether it is faster than {which}{rival.candidate} ({span}×)"
     span = interval_words(1 / ratio.upper, 1 / ratio.lower, 1 / ratio.estimate)
-    slower = f"{factor_words(1 / ratio.estimate)} slower than the gentler {rival.candidate} ({span})"
+    slower = f"{factor_words(1 / ratio.estimate)} slower than {which}{rival.candidate} ({span})"
     return f"{slower}{_by_cpu(gap.runs)}"
 
 
@@ -181,10 +214,10 @@ def deciding(figures: Figures, other: Figures, objective: Sequence[str]) -> Gap 
 
 
 def _gap(item: Figures, rival: Figures, name: str) -> Gap:
-    counts = _counts(item, rival)
+    counts = _counts(item, rival, name)
     if is_own(name):
         return Gap(name, own_verdict(item.own_figure(name), rival.own_figure(name), counts))
-    runs = compare_runs(item.timing.runs, rival.timing.runs, counts) if name in _TIMED else None
+    runs = _paired(item, rival) if name in _TIMED else None
     if runs is not None:
         return Gap(name, runs.verdict, runs)
     mine, theirs = item.value(name), rival.value(name)
@@ -193,8 +226,16 @@ def _gap(item: Figures, rival: Figures, name: str) -> Gap:
     return Gap(name, "better" if (mine > theirs) == OBJECTIVES[name] else "worse")
 
 
-def _counts(item: Figures, rival: Figures) -> float:
-    """Return the share from which on a gap between two candidates counts."""
+def _paired(item: Figures, rival: Figures) -> PairedComparison | None:
+    """Compare the runs of two candidates: the less gentle has to show that it is not the slower one."""
+    margins = _AGAINST_GENTLER.turned() if item.rank < rival.rank else _AGAINST_GENTLER
+    return compare_runs(item.timing.runs, rival.timing.runs, margins)
+
+
+def _counts(item: Figures, rival: Figures, name: str) -> float:
+    """Return the share from which on a gap between two candidates counts in an objective."""
+    if name in _TIMED and item.timing.runs.wall and rival.timing.runs.wall:
+        return TIME_GAP
     return MIXTURE_GAP if item.mixture or rival.mixture else GAP
 
 
@@ -221,13 +262,14 @@ def _steps(item: Figures, reference: Figures, name: str) -> float:
     if is_own(name):
         return own_steps(item.own_figure(name), reference.own_figure(name), GAP)
     value, other = item.value(name), reference.value(name)
-    runs = compare_runs(item.timing.runs, reference.timing.runs) if name in _TIMED else None
+    runs = _paired(item, reference) if name in _TIMED else None
     gain = math.inf
     if runs is not None:
         gain = 1 / runs.ratio.estimate
     elif value:
         gain = (other or 1.0) / value if OBJECTIVES[name] else value / (other or 1.0)
-    return round(math.log(gain) / math.log(1 + GAP)) if math.isfinite(gain) else gain
+    step = TIME_GAP if runs is not None else GAP
+    return round(math.log(gain) / math.log(1 + step)) if math.isfinite(gain) else gain
 
 
 def _nearest(
@@ -253,10 +295,11 @@ def _why(item: Figures, kept: Sequence[Figures], objective: Sequence[str]) -> st
     measured = f": {', '.join(texts)}" if texts else ""
     if place == 0:
         return f"judged first, as the gentlest{measured}" if len(kept) > 1 else f"the one worth judging{measured}"
-    runs = (compare_runs(item.timing.runs, other.timing.runs) for other in kept[:place] if objective[0] in _TIMED)
+    runs = (_paired(item, other) for other in kept[:place] if objective[0] in _TIMED)
     by_cpu = next((text for each in runs if each is not None and (text := _by_cpu(each))), "")
-    counts = max(_counts(item, other) for other in kept[:place])
-    gain = f"better than every gentler one by more than {counts:.0%}{by_cpu}"
+    gaps = [deciding(item, other, objective) for other in kept[:place]]
+    decided = [name for name in objective if any(gap is not None and gap.objective == name for gap in gaps)]
+    gain = f"better than every gentler one in {' or '.join(map(_called, decided))}{by_cpu}"
     return f"judged {_ordinal(place + 1)}, {gain}{measured}"
 
 

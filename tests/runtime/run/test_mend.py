@@ -166,6 +166,26 @@ def test_times_no_file_twice(toy, mended, change):
     assert not [event for event in toy.events if "at work" in event.get("text", "")]
 
 
+def timed(record):
+    return [candidate.candidate for candidate in record.candidates if "latency_p50" in candidate.figures]
+
+
+def test_does_not_time_what_tuning_rows_rule_out_but_for_plain_conversions(toy, mended):
+    plan = mended(c4=0.5, c3=0.6, c2=0.951, c1=0.99)
+    record = toy.run(plan)
+    assert (timed(record), record.released) == (["c1"], ("c1",))
+    assert because(record, "c4").startswith("it keeps 0.5000 of the original's quality on 1000 tuning rows")
+    base = replace(plan.candidates[0], method="none")
+    assert timed(toy.run(replace(plan, candidates=(base, *plan.candidates[1:])))) == ["c4", "c1"]
+
+
+def test_times_all_where_tuning_rows_rule_out_everything_or_a_rerun_judges_it(toy, mended):
+    plan = mended(c4=0.5, c3=0.6, c2=0.7, c1=0.8)
+    assert timed(toy.run(plan)) == ["c4", "c3", "c2", "c1"]
+    replay = Replay(choices={"toy": ("c3",)}, tried=("c3", "c1"), left={"c1": ("layer1",)})
+    assert timed(toy.run(mended(c4=0.5, c3=0.6, c1=0.99), replay=replay)) == ["c3", "c1"]
+
+
 def test_shows_what_only_the_search_may_ask_for(toy, mended):
     plan = mended(c4=0.5, c3=0.97)
     before, _ = toy.previews(plan)

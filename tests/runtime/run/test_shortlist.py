@@ -35,10 +35,57 @@ def test_keeps_each_candidate_that_beats_every_gentler_one_in_order_of_rank():
     assert names(shortlist(found, OBJECTIVE, (), None, 4)) == ["plain", "dynamic", "static"]
 
 
-def test_leaves_out_a_more_aggressive_candidate_that_is_not_better_by_more_than_a_tenth():
-    choices = shortlist([one("plain", 0, 1.0, 400), one("dynamic", 1, 0.95, 390)], OBJECTIVE, (), None, 4)
+def test_leaves_out_a_more_aggressive_candidate_that_is_hardly_faster_and_hardly_smaller():
+    choices = shortlist([one("plain", 0, 1.0, 400), one("dynamic", 1, 0.98, 390)], OBJECTIVE, (), None, 4)
     assert names(choices) == ["plain"]
-    assert choices[1].because == "no better than the gentler plain by more than 10% in latency or size"
+    assert choices[1].because == "no better than the gentler plain by more than 3% in latency or 10% in size"
+    assert names(shortlist([one("plain", 0, 1.0, 400), one("x", 1, 0.95, 390)], OBJECTIVE, (), None, 4)) == [
+        "plain",
+        "x",
+    ]
+
+
+def runs_of(name, rank, size, ratios, **quality):
+    """A candidate that takes so many times the millisecond that the rounds of another took."""
+    return Figures(name, rank, size, timed([1e-3 * ratio for ratio in ratios]), TuningQuality(rows=1000, **quality))
+
+
+def test_takes_the_gentler_of_two_where_the_smaller_file_is_shown_to_be_slower():
+    """ResNet-20 with AMX: int8 was 7 % slower than bf16 by its own timing, counted as alike, and size decided."""
+    bf16 = runs_of("openvino.bf16", 1, 400, [1.0] * 60)
+    for slower, chosen in ((1.07, ["openvino.bf16"]), (1.02, ["openvino.bf16", "openvino.ptq"])):
+        ptq = runs_of("openvino.ptq", 2, 100, [slower * (0.99 + 0.005 * (place % 5)) for place in range(60)])
+        choices = shortlist([bf16, ptq], OBJECTIVE, (), None, 4)
+        assert names(choices) == chosen
+    ptq = runs_of("openvino.ptq", 2, 100, [1.07] * 60)
+    because = shortlist([bf16, ptq], OBJECTIVE, (), None, 4)[1].because
+    assert because == "1.07× slower than the gentler openvino.bf16 (1.07–1.07)"
+    assert names(shortlist([bf16, ptq], ("size", "latency"), (), None, 4)) == ["openvino.bf16", "openvino.ptq"]
+
+
+def test_lets_size_decide_only_where_the_runs_rule_out_that_the_smaller_file_is_a_tenth_slower():
+    bf16 = runs_of("bf16", 1, 400, [1.0] * 60)
+    for spread, chosen in ((0.05, ["bf16", "int8"]), (0.15, ["bf16"])):
+        rounds = [1 + spread * (1 if place % 2 else -1) for place in range(60)]
+        assert names(shortlist([bf16, runs_of("int8", 2, 100, rounds)], OBJECTIVE, (), None, 4)) == chosen
+    # That it may be much faster is nothing that speaks against it.
+    rounds = [1.01 if place % 2 else 0.6 for place in range(60)]
+    assert names(shortlist([bf16, runs_of("int8", 2, 100, rounds)], OBJECTIVE, (), None, 4)) == ["bf16", "int8"]
+
+
+def test_judges_one_plain_conversion_since_none_is_gentler_than_another():
+    def plain(name, rank, latency, kept=1.0):
+        return replace(one(name, rank, latency, 400, kept=kept, agreement=kept, original=0.9), plain=True)
+
+    torchscript, onnx, openvino = plain("torchscript", 0, 3.0), plain("onnx", 1, 1.0), plain("openvino", 2, 1.4)
+    choices = shortlist([torchscript, onnx, openvino, one("int8", 3, 0.5, 100)], OBJECTIVE, (), 0.95, 4)
+    assert names(choices) == ["onnx", "int8"]
+    because = {choice.candidate: choice.because for choice in choices}
+    assert because["torchscript"] == "3.0× slower than onnx (3.0–3.0)"
+    assert because["openvino"] == "1.40× slower than onnx (1.40–1.40)"
+    # A conversion that lost something does not take the place of one that lost nothing.
+    lossy = plain("onnx", 1, 1.0, kept=0.999)
+    assert names(shortlist([torchscript, lossy], OBJECTIVE, (), 0.95, 4)) == ["torchscript", "onnx"]
 
 
 def test_leaves_out_what_keeps_too_little_of_the_fine_tuned_original():
@@ -142,9 +189,7 @@ def test_says_by_which_clock_a_faster_file_was_chosen_on_a_busy_machine():
     found = [Figures("plain", 0, 100, busy(2e-3, 9e-3, 0)), Figures("fast", 1, 100, busy(1e-3, 9e-3, 3))]
     choices = shortlist(found, OBJECTIVE, (), None, 4)
     assert names(choices) == ["plain", "fast"]
-    assert (
-        "better than every gentler one by more than 10%, by CPU time, since the machine was busy" in choices[1].because
-    )
+    assert "better than every gentler one in latency, by CPU time, since the machine was busy" in choices[1].because
 
 
 def test_leaves_what_it_cannot_tell_to_no_later_objective():
@@ -295,7 +340,9 @@ def test_a_metric_of_the_users_own_orders_by_its_direction_and_beyond_chance_alo
     choices = shortlist([plain, better_by_tenth, noisy, dearer], ("scores:harm_rate",), (), None, 4)
     assert names(choices) == ["plain", "mended"]
     because = {choice.candidate: choice.because for choice in choices}
-    assert because["mended"] == "judged second, better than every gentler one by more than 10%: scores:harm_rate 0.4000"
+    assert because["mended"] == (
+        "judged second, better than every gentler one in scores:harm_rate: scores:harm_rate 0.4000"
+    )
     assert because["noisy"].startswith("no better than the gentler plain by more than 10% in scores:harm_rate")
     assert because["int8"] == "its scores:harm_rate of 0.6000 is worse than 0.5000 of the gentler plain"
     assert names(shortlist([plain, dearer], ("latency", "scores:harm_rate"), (), None, 4)) == ["plain", "int8"]

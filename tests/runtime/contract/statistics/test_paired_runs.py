@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.statistics.paired_runs import (
+    Margins,
     PairedRatio,
     TimedRuns,
     compare_runs,
@@ -68,6 +69,33 @@ def test_counts_a_gap_only_above_a_tenth_and_above_its_interval(ratio, verdict):
     assert ratio.verdict == verdict
 
 
+def test_counts_by_the_margins_that_it_is_asked_for_and_the_other_way_round_by_theirs_turned():
+    margins = Margins(0.03, slower=0.1, faster=0.5)
+    for ratio, verdict in (
+        ((1.05, 1.01, 1.1), "better"),
+        ((0.95, 0.9, 0.99), "worse"),
+        ((1.02, 1.01, 1.03), "alike"),
+        ((1.2, 0.92, 1.45), "alike"),
+        ((0.97, 0.85, 1.02), "unknown"),
+        ((1.3, 0.95, 1.6), "unknown"),
+    ):
+        estimate, lower, upper = ratio
+        assert PairedRatio(*ratio, margins).verdict == verdict
+        back = PairedRatio(1 / estimate, 1 / upper, 1 / lower, margins.turned()).verdict
+        assert back == {"better": "worse", "worse": "better"}.get(verdict, verdict)
+
+
+def test_small_margins_make_no_contradiction_of_two_clocks_that_differ_by_little():
+    """Wall time of a busy machine is off by some hundredths: it contradicts where it shows a gap worth a headline."""
+    cpu, margins = [1.0] * 60, Margins(0.03)
+    waited = [9.0 * (place % 3 == 0) for place in range(60)]
+    slower = runs([1.05 + wait for wait in waited], cpu)
+    compared = compare_runs(slower, runs([1.0 + wait for wait in waited], cpu), margins)
+    assert (compared.verdict, compared.clock, compared.busy) == ("alike", "cpu", True)
+    much = runs([1.3 + wait for wait in waited], cpu)
+    assert compare_runs(much, runs([1.0 + wait for wait in waited], cpu), margins).verdict == "unknown"
+
+
 def test_lets_wall_time_decide_on_a_quiet_machine():
     # CPU time of an engine that hands work on is no measure; nothing waits much.
     compared = compare_runs(runs([1.0] * 60, [0.95] * 60), runs([2.0] * 60, [1.9] * 60))
@@ -128,8 +156,9 @@ def test_knows_of_no_waiting_where_the_clock_is_too_coarse():
     assert waiting_of([1e-5], [], 1) is None
 
 
-def test_pairs_nothing_that_has_other_rounds_or_none():
-    assert paired_ratio([1.0] * 5, [1.0] * 6) is None
+def test_pairs_the_rounds_that_both_have_and_nothing_without_any():
+    ratio = paired_ratio([1.0] * 8 + [9.0] * 40, [2.0] * 8)
+    assert (ratio.estimate, ratio.lower, ratio.upper) == (2.0, 2.0, 2.0)
     assert paired_ratio([], []) is None
     assert compare_runs(TimedRuns(), TimedRuns()) is None
 

@@ -1,11 +1,12 @@
 """profile.latency: models timed side by side."""
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
 import pytest
 
-from titrant.schema.diagnostics.diagnostics import StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 
@@ -41,7 +42,7 @@ def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compare
     params = {"engines": ENGINES, "batches": [1, 2, 4], "compared": 2, "seconds": 1e-6}
     timings = apply("profile.latency", models, params).outputs["timings"]
     runs = [{size: len(figures[size]["samples"]) for size in ("1", "2", "4")} for figures in timings.values()]
-    assert runs == [{"1": 20, "2": 59, "4": 20}] * 2
+    assert runs == [{"1": 8, "2": 59, "4": 8}] * 2
 
 
 def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
@@ -100,6 +101,40 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
     assert timings["original"]["1"]["waiting"] == pytest.approx(10.0)
     compared = compare_runs(timed_runs(timings["plain"]["1"]), timed_runs(timings["original"]["1"]))
     assert [compared.ratio.lower, compared.ratio.upper] == pytest.approx([4.0, 4.0])
+
+
+def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
+    import numpy as np
+
+    from titrant.runtime.machine.race import Race
+    from titrant.runtime.machine.turns import Runs
+    from titrant.runtime.operators.profile import latency
+
+    class Session:
+        def close(self):
+            pass
+
+    def fail():
+        raise StepError(Diagnostic("X430", "it cannot"))
+
+    seconds = {"original": 0.0, "slow": 9.0, "near": 1.4, "fast": 1.0}
+    context = SimpleNamespace(generator=np.random.default_rng(0), attend=lambda name: None)
+    race = Race(context, {name: Session() for name in seconds}, dict.fromkeys(seconds, lambda: None))
+    race.sessions.pop("original")
+    runs = {name: Runs(wall=[took] * 59, cpu=[took] * 59) for name, took in seconds.items()}
+    latency._run_on(race, runs, SimpleNamespace(seconds=math.inf))
+    assert {name: len(each.wall) for name, each in runs.items()} == {
+        "original": 59,
+        "slow": 59,
+        "near": 500,
+        "fast": 500,
+    }
+    runs["near"], runs["fast"] = Runs(wall=[1.4] * 59), Runs(wall=[1.0] * 59)
+    race.calls["near"] = fail
+    latency._run_on(race, runs, SimpleNamespace(seconds=math.inf))
+    assert len(runs["fast"].wall) <= 60
+    assert list(race.failed) == ["near"]
+    latency._run_on(Race(context), {}, SimpleNamespace(seconds=math.inf))  # all of them fell out
 
 
 def test_times_the_engines_own_call_and_leaves_out_a_model_that_fails_in_it(monkeypatch, models, apply):
