@@ -131,6 +131,7 @@ class Layer:
     custom: bool = False
     shared_with: str = ""  # a layer of another type that has the same weights
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
+    excitation: bool = False  # it computes, with another one, the gates of a squeeze and excitation
 
     @property
     def has_weights(self) -> bool:
@@ -211,7 +212,8 @@ class ModelFacts:
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
     file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
-    multiplications: int = 0  # in that forward pass, of activations one by one
+    selections: int = 0  # in that forward pass, of one place of a dimension
+    activation_ranges: int = 0  # of activations, in that graph as NNCF quantizes it
     mask_bytes: int = 0  # of masks and other arrays that it makes of neither inputs nor weights
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
     repeated_bytes: int = 0  # of a graph's weights: constants that repeat another's numbers, added or multiplied

@@ -203,4 +203,5 @@ def _recounted(model: ModelFacts, layers: Sequence[Layer], added: int) -> ModelF
         flops=None if model.flops is None else model.flops - saved("flops"),
         operations=model.operations + added if model.operations else 0,
         exported_nodes=model.exported_nodes + added if model.exported_nodes else 0,
+        activation_ranges=model.activation_ranges + added if model.activation_ranges else 0,
     )

@@ -28,6 +28,8 @@ FILE_NODES = {
     "clone": 0.0, "expand": 3.0, "repeat": 3.0, "slice": 2.0, "stack": 3.0, "unbind": 4.0, "roll": 6.0, "index": 3.0,
     "split": 2.0, "split_with_sizes": 2.0,
 }  # fmt: skip
+# Of each layer of a recurrent module after its first: the layer, what it begins with, and the shapes around it.
+FURTHER_LAYER_NODES = 16
 # A product with a bias is one node of a file where its input is a matrix, which torch brings it to by a view, and two
 # where it was not.
 _FLAT_PRODUCT = "addmm"
@@ -43,17 +45,22 @@ class ExportedGraph:
 
     nodes: int = 0  # constants included, estimated
     file_nodes: int = 0  # of its ONNX file, estimated
-    multiplications: int = 0  # of activations with one another or with a constant, one by one
+    selections: int = 0  # of one place of a dimension
+    ranges: int = 0  # of activations, where it is quantized with them by NNCF
     mask_bytes: int = 0  # of masks and other arrays that are made of neither inputs nor weights
 
 
-def exported_graph(operations: Sequence[str], mask_bytes: int) -> ExportedGraph:
-    """Estimate the graph of operations, given by their names in the order in which they ran."""
+def exported_graph(operations: Sequence[str], mask_bytes: int, ranges: int, further_layers: int) -> ExportedGraph:
+    """Estimate the graph of operations, given by their names in the order in which they ran.
+
+    `ranges` are those of activations, and `further_layers` those of recurrent modules beyond the first of each.
+    """
     kept = [name for name in operations if name not in FOLDED]
     places = [place for place in range(len(kept)) if not _vanishes(kept, place)]
     nodes = sum(NODES.get(kept[place], 1.0) for place in places)
     file_nodes = sum(FILE_NODES.get(kept[place], 1.0) + _adds_apart(kept, place) for place in places)
-    return ExportedGraph(round(nodes), round(file_nodes), kept.count("mul"), mask_bytes)
+    nodes += FURTHER_LAYER_NODES * further_layers
+    return ExportedGraph(round(nodes), round(file_nodes), kept.count("select"), ranges, mask_bytes)
 
 
 def _adds_apart(operations: Sequence[str], place: int) -> bool:

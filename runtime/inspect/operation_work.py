@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from titrant.runtime.inspect.graph.activation_ranges import Dataflow
+
 # The kinds of operations. view: reshapes, which move nothing; strided: transposes and slices, which torch leaves where
 # they are and a graph's engine copies; clone: torch's copies of those; copy: concatenation, look-ups, padding;
 # scattered: concatenation of so few numbers at a time that each is moved alone, as where pairs are turned;
@@ -117,6 +119,7 @@ class TorchWork:
     `inputs` are the model's, `weights` its parameters and buffers. `counting` has a formula for each operation that
     multiplies, and knows in which modules one runs: `flops_in` are the FLOPs without weights by module, of all cases.
     `made` are arrays that were made of neither and read with an input, such as masks, by what a file can share them by.
+    `flow` is told of every operation outside recurrent layers.
     """
 
     def __init__(
@@ -124,7 +127,9 @@ class TorchWork:
         inputs: "Iterable[torch.Tensor]",
         weights: "Iterable[torch.Tensor]",
         counting: "FlopCounterMode",
+        flow: "Dataflow",
     ) -> None:
+        self.flow = flow
         self.tally = OperationTally()
         self.flops_in: dict[str, int] = {}
         self.made: dict[tuple[object, ...], int] = {}
@@ -147,9 +152,11 @@ class TorchWork:
         for tensor in given if computed else ():
             if _storage(tensor)._cdata in self._made:
                 self.made[tuple(tensor.shape), tensor.dtype] = min(_bytes(tensor), _storage(tensor).nbytes())
+        name = function.overloadpacket.__name__.removesuffix("_")
+        if not inside:
+            self.flow.note(name, given, results)
         if inside or not computed or not results:
             return
-        name = function.overloadpacket.__name__.removesuffix("_")
         formula = self._counting.flop_registry.get(function.overloadpacket)
         written = sum(map(_bytes, results))
         if formula is not None:

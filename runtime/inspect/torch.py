@@ -118,7 +118,7 @@ def _facts(
         parameters=sum(tensor.numel() for tensor in parameters),
         trainable=sum(tensor.numel() for tensor in parameters if tensor.requires_grad),
         weight_bytes=model_bytes(module),
-        layers=list_layers(module, seen.flops_by_module, seen.unread, seen.uncalled),
+        layers=list_layers(module, seen.flops_by_module, seen.unread, seen.uncalled, seen.excitations),
         inputs=tuple(specs),
         outputs=seen.outputs,
         flops=seen.flops,
@@ -128,7 +128,8 @@ def _facts(
         operations=seen.operations,
         exported_nodes=seen.exported.nodes,
         file_nodes=seen.exported.file_nodes,
-        multiplications=seen.exported.multiplications,
+        selections=seen.exported.selections,
+        activation_ranges=seen.exported.ranges,
         mask_bytes=seen.exported.mask_bytes,
         work=seen.work,
         blocks=seen.blocks,
@@ -190,13 +191,17 @@ def _fake() -> Any:
 
 
 def list_layers(
-    module: "torch.nn.Module", flops: Mapping[str, int], unread: Collection[str] = (), uncalled: Collection[str] = ()
+    module: "torch.nn.Module",
+    flops: Mapping[str, int],
+    unread: Collection[str] = (),
+    uncalled: Collection[str] = (),
+    excitations: Collection[str] = (),
 ) -> tuple[Layer, ...]:
     """List the leaf modules, and others with weights of their own, in the order in which they are registered.
 
     `flops` counts one case by module name, `unread` names modules whose weights the forward pass does not read,
-    `uncalled` those that it reads the weights of and does not call. Tied weights belong to the first layer that has
-    them, and what a layer's weights are made of to that layer.
+    `uncalled` those that it reads the weights of and does not call, `excitations` those that compute gates of channels.
+    Tied weights belong to the first layer that has them, and what a layer's weights are made of to that layer.
     """
     holders: dict[int, list[str]] = {}
     for name, part in module.named_modules():
@@ -229,6 +234,7 @@ def list_layers(
                 shared_with=next((other for other in holders.get(id(weight), ()) if types[other] != kind), ""),
                 custom=name in uncalled or not type(part).__module__.startswith("torch."),
                 unread=name in unread,
+                excitation=name in excitations,
             )
         )
     return tuple(layers)

@@ -25,6 +25,7 @@ from titrant.runtime.backends.torch.call import raised_by_torch
 from titrant.runtime.backends.torch.determinism import uncompiled
 from titrant.runtime.backends.torch.reduced.blocks import watched
 from titrant.runtime.inspect.exported_graph import ExportedGraph, causal_mask_bytes, exported_graph
+from titrant.runtime.inspect.graph.activation_ranges import Dataflow
 from titrant.runtime.inspect.graph.flops import TensorShape
 from titrant.runtime.inspect.operation_work import TorchWork
 from titrant.runtime.inspect.recurrent import check_name
@@ -49,6 +50,7 @@ class ForwardPass:
     uncounted: tuple[str, ...] = ()  # operations that may multiply matrices and have no known FLOPs
     unread: frozenset[str] = frozenset()  # parts with weights of their own of which none was read
     uncalled: frozenset[str] = frozenset()  # parts whose weights were read without calling them, or at fixed places
+    excitations: frozenset[str] = frozenset()  # layers that compute the gates of a squeeze and excitation
     operations: int = 0  # that an exported file has a node or more for
     exported: ExportedGraph = field(default_factory=ExportedGraph)
     work: Mapping[str, OperationWork] = field(default_factory=dict)  # by kind, what multiplies by no weights
@@ -94,7 +96,8 @@ def run_forward(
     arguments = arguments_of(module, tuple(spec.name for spec in specs))
     weights = [*module.parameters(), *module.buffers()]
     counting = counter()
-    work = TorchWork(inputs, weights, counting)
+    flow = Dataflow(inputs)
+    work = TorchWork(inputs, weights, counting, flow)
     peak = ActivationPeak([*weights, *inputs], module, work)
     uncounted = Uncounted(counting)
     shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
@@ -134,8 +137,9 @@ def run_forward(
         tuple(sorted(uncounted.operations)),
         unread,
         uncalled,
+        flow.excitations(module),
         peak.operations,
-        exported_graph(peak.names, peak.mask_bytes + work.constant_bytes(cases)),
+        exported_graph(peak.names, peak.mask_bytes + work.constant_bytes(cases), flow.ranges(), flow.further_layers),
         work.tally.work(cases),
         tuple(block.name for block in seen.blocks()),
     )
@@ -276,8 +280,7 @@ def bilinear_flops(left: TensorShape, weight: TensorShape, right: TensorShape, *
     return 2 * left[0] * out * (inner * other + other)
 
 
-# What an exported file has no node for: it is folded into a weight or into a neighbor.
-_FOLDED = ("t", "detach", "empty", "lift_fresh", "native_batch_norm", "alias")
+_FOLDED = ("t", "detach", "empty", "lift_fresh", "native_batch_norm", "alias")  # which an exported file has no node for
 
 
 class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -286,7 +289,7 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     `present` are tensors that were there before, and do not count; `reads` tells whether an operation took one, and
     `operations` how many ran: of a recurrent layer of `module` one, as an exported file has one node for all its steps.
     `names` are those of all operations, `mask_bytes` the largest mask of causal attention among them.
-    `work` is told of every operation outside such layers.
+    `work` is told of every operation outside such layers, and of these.
     """
 
     def __init__(
@@ -309,8 +312,8 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> "ActivationPeak":
         """Watch the recurrent layers too."""
         for part in self._recurrent:
-            self._hooks.append(part.register_forward_pre_hook(lambda *_: self._at_recurrent(inside=True)))
-            self._hooks.append(part.register_forward_hook(lambda *_: self._at_recurrent(inside=False)))
+            self._hooks.append(part.register_forward_pre_hook(self._at_recurrent))
+            self._hooks.append(part.register_forward_hook(self._at_recurrent))
         return super().__enter__()  # type: ignore[no-any-return]
 
     def __exit__(self, *error: Any) -> None:
@@ -319,9 +322,11 @@ class ActivationPeak(TorchDispatchMode):  # type: ignore[no-untyped-call]
             hook.remove()
         super().__exit__(*error)
 
-    def _at_recurrent(self, *, inside: bool) -> None:
-        self._inside = inside
-        self.operations += not inside
+    def _at_recurrent(self, part: Any, given: Any, *made: Any) -> None:
+        self._inside = not made
+        self.operations += not self._inside
+        if self._work is not None and made:
+            self._work.flow.note_recurrent(part, given, made)
 
     def reads(self, tensor: torch.Tensor) -> bool:
         """Tell whether an operation took a known tensor, or another one in its storage."""

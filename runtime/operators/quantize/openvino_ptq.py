@@ -56,11 +56,12 @@ def chooses(layer: Layer) -> bool:
     """Whether nothing is asked of the precision of a layer: where int8 does not pay, OpenVINO runs a depthwise one so.
 
     It multiplies few weights a channel; on some processors its kernel in f32 is the faster one. A table that is kept in
-    int8 it may unpack once, as it opens the file, to look rows up in fp32.
+    int8 it may unpack once, as it opens the file, to look rows up in fp32. NNCF leaves the gates of a squeeze and
+    excitation in float.
     """
-    return layer.type in EMBEDDINGS or (
-        layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
-    )
+    if layer.type in EMBEDDINGS or layer.excitation:
+        return True
+    return layer.type in CONVOLUTIONS and layer.groups > 1 and layer.weight_shape[1:2] == (1,)
 
 
 def fake_quantization(params: OpenvinoPtqParams) -> FakeQuantization:

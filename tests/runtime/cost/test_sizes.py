@@ -102,12 +102,15 @@ def test_predicts_the_size_of_a_head_that_is_the_table_of_an_embedding(*, tokens
     assert wrong == {}
 
 
-@pytest.mark.parametrize("operator", ["export.openvino", "quantize.openvino_weights", "export.exported", "export.onnx"])
+@pytest.mark.parametrize(
+    "operator",
+    ["export.openvino", "quantize.openvino_weights", "quantize.openvino_ptq", "export.exported", "export.onnx"],
+)
 def test_predicts_the_size_of_attention_norms_and_gates_that_no_layer_shows(operator, rooted, rows, apply):
     model, known, plain = rooted
     example = rows(96)
     inputs = {"model": model if operator in ("export.exported", "export.onnx") else plain}
-    inputs |= {} if operator.startswith("quantize") else {"example": example}
+    inputs |= {port: example for port in ("example", "calibration") if port in catalog.get(operator).inputs}
     made = apply(operator, inputs, {}).outputs["model"].path
     size = sum(file.stat().st_size for file in (made.parent.glob("model.*") if "openvino" in operator else [made]))
     assert abs(predicted(operator, {}, known) - size) < 0.03 * size
@@ -120,8 +123,8 @@ def rooted(torch_model, rows, apply):
     seen = run_forward("Rooted", model.module, (TensorSpec("x", ("batch", 96), "float32"),), "unlabeled")
     known = facts(model.module, seen.unread, seen.flops_by_module, seen.uncalled)
     graph = seen.exported
-    shown = {"exported_nodes": graph.nodes, "multiplications": graph.multiplications, "mask_bytes": graph.mask_bytes}
-    known = replace(known, operations=seen.operations, **shown)
+    shown = {"exported_nodes": graph.nodes, "mask_bytes": graph.mask_bytes, "selections": graph.selections}
+    known = replace(known, operations=seen.operations, activation_ranges=graph.ranges, **shown)
     assert seen.exported.mask_bytes == 4 * 96**2
     return model, known, apply("export.onnx", {"model": model, "example": rows(96)}).outputs["model"]
 

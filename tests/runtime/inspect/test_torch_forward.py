@@ -206,14 +206,14 @@ def test_counts_a_recurrent_layer_as_one_operation_whatever_its_steps():
 def test_estimates_no_nodes_for_what_only_brings_operands_into_shape():
     product = ("t", "view", "mm", "_unsafe_view")
     batched = ("expand", "clone", "_unsafe_view", "expand", "view", "bmm", "view")
-    assert exported_graph(product, 0).nodes == exported_graph(("mm",), 0).nodes == 2
-    assert exported_graph(batched, 0).nodes == exported_graph(("bmm",), 0).nodes == 1
-    assert exported_graph(("view", "relu", "view", "mul", "mul"), 5) == ExportedGraph(6, 5, 2, 5)
+    assert exported_graph(product, 0, 0, 0).nodes == exported_graph(("mm",), 0, 0, 0).nodes == 2
+    assert exported_graph(batched, 0, 0, 0).nodes == exported_graph(("bmm",), 0, 0, 0).nodes == 1
+    assert exported_graph(("view", "relu", "select", "mul", "mul"), 5, 7, 0) == ExportedGraph(8, 5, 1, 7, 5)
 
 
 def test_a_bias_is_a_node_of_its_own_behind_a_view():
-    assert exported_graph(("t", "addmm"), 0).file_nodes == 1
-    assert exported_graph(("view", "t", "addmm", "view"), 0).file_nodes == 2
+    assert exported_graph(("t", "addmm"), 0, 0, 0).file_nodes == 1
+    assert exported_graph(("view", "t", "addmm", "view"), 0, 0, 0).file_nodes == 2
 
 
 class Biased(nn.Module):

@@ -4,20 +4,20 @@ A package holds for the instruction sets of the processor that it was compiled o
 takes and gives, and which kernels its layers became.
 """
 
+import contextlib
 import functools
 import json
 import platform
 import re
 import shutil
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.backend import ExecutedLayer
-from titrant.runtime.backends.torch.program.convolution_layout import channels_last
 from titrant.runtime.backends.torch.program.executed import program_layers
 from titrant.runtime.backends.torch.program.export import read_records, write_records
 from titrant.runtime.backends.torch.program.load import quiet
@@ -34,6 +34,8 @@ _EXTRA = "extra/titrant.json"
 _CODE = "data/aotinductor/"
 # Rows that the compiler is shown: not one, which it would take for the only size.
 _ROWS = 2
+# Dimensions of a batch of images.
+_IMAGES = 4
 # Calls of the compiled wrapper that multiply by weights; others became loops of its own.
 _CALL = re.compile(rb"aoti_torch_cpu_(\w*(?:linear|conv|addmm|bmm|_mm|mm_out|embedding)\w*)\(")
 # What a compiler that is told to use the processor it runs on may use.
@@ -51,7 +53,7 @@ def compiled(
     program.example_inputs = _example(program)
     source = folder / "raw.pt2"
     try:
-        with quiet(), torch.no_grad(), channels_last():
+        with quiet(), torch.no_grad(), _channels_last():
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(source), inductor_configs={"freezing": True}
             )
@@ -68,6 +70,33 @@ def compiled(
     source.unlink()
     made = CompiledModel(folder / NAME)
     return made, hold(open_compiled(made, threads=threads), expected)
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Have inductor take the output of every int8 convolution of images for channels-last while the block runs.
+
+    oneDNN's kernel always writes so. Inductor (torch 2.13) says channels-first where the batch is free and the input is
+    contiguous as well, as images of one channel are: what follows then reads every number from a wrong place.
+    """
+    from torch._inductor import mkldnn_ir
+
+    prepare = mkldnn_ir._prepare_convolution_fusion_create
+
+    def prepared(*given: Any, **named: Any) -> Any:
+        inputs, constants, layout, *others = prepare(*given, **named)
+        # An int8 convolution is the one that comes with scales: the eleventh argument.
+        scales = given[10] if len(given) > 10 else named.get("quantize_args")
+        if scales is not None and len(layout.size) == _IMAGES:
+            strides = mkldnn_ir.make_channels_last_strides_for(layout.size)
+            layout = mkldnn_ir.FixedLayout(layout.device, layout.dtype, layout.size, strides)
+        return (inputs, constants, layout, *others)
+
+    mkldnn_ir._prepare_convolution_fusion_create = prepared
+    try:
+        yield
+    finally:
+        mkldnn_ir._prepare_convolution_fusion_create = prepare
 
 
 def _example(program: torch.export.ExportedProgram) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:

@@ -13,7 +13,7 @@ from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
-Arrays = Mapping[str, np.ndarray]
+NamedArrays = Mapping[str, np.ndarray]
 _SINGLE = 1
 
 
@@ -24,14 +24,14 @@ class Expected:
     `because` says where the limit comes from, `help` what would release the model all the same.
     """
 
-    batches: tuple[Arrays, ...]
-    answers: tuple[Arrays, ...]
+    batches: tuple[NamedArrays, ...]
+    answers: tuple[NamedArrays, ...]
     tolerance: float
     because: str
     help: str
 
 
-def tried_batches(border: Border, rows: Rows, count: int) -> tuple[Arrays, ...]:
+def tried_batches(border: Border, rows: Rows, count: int) -> tuple[NamedArrays, ...]:
     """Take the first rows at once, and the first alone where any batch goes: one row may take another kernel."""
     together = example_arrays(border, rows, count)
     if not all(isinstance(shape[0], str) for _, shape, _ in border.inputs if shape):
@@ -40,14 +40,14 @@ def tried_batches(border: Border, rows: Rows, count: int) -> tuple[Arrays, ...]:
 
 
 def program_answers(
-    program: torch.export.ExportedProgram, border: Border, batches: tuple[Arrays, ...], threads: int
-) -> tuple[Arrays, ...]:
+    program: torch.export.ExportedProgram, border: Border, batches: tuple[NamedArrays, ...], threads: int
+) -> tuple[NamedArrays, ...]:
     """Answer batches by a program as it stands, operation by operation."""
     with TorchSession(functools.partial(program.module()), border, threads, "cpu") as session:
         return tuple(session.run(arrays) for arrays in batches)
 
 
-def apart(first: tuple[Arrays, ...], second: tuple[Arrays, ...]) -> float:
+def apart(first: tuple[NamedArrays, ...], second: tuple[NamedArrays, ...]) -> float:
     """Return the largest difference of two answers to the same batches, relative to the largest of the first.
 
     Whole numbers, such as the place of the largest answer, are no measure of how far two models lie apart: left out.
@@ -77,6 +77,6 @@ def hold(package: TorchSession, expected: Expected) -> float:
     return difference
 
 
-def _parity(own: Arrays, other: Arrays) -> Mapping[str, float]:
+def _parity(own: NamedArrays, other: NamedArrays) -> Mapping[str, float]:
     kept = [name for name, array in own.items() if np.issubdtype(array.dtype, np.floating)]
     return measure_parity({name: own[name] for name in kept}, {name: other[name] for name in kept})
