@@ -107,9 +107,10 @@ only what has these bits is a candidate, on any level; where no method gives the
     ),
     "search": Page(
         """What is looked for among candidates that keep the contract, first things first. Choice is a function of
-recorded measurements: a gap counts only beyond its own interval, and above 3 % in time or 10 % in anything else, and the
-next objective decides where there is none; ties go to the smaller, then the more faithful file. Where the runs leave
-open whether a file is slower than a gentler one by a tenth, no later objective decides. [A metric of your own](../../how-to/own-metric.md) may stand among the objectives.
+recorded measurements: a gap counts only beyond its own interval, and above 3 % in time or 10 % in anything else. Where
+there is none the next objective decides; ties go to the smaller, then the more faithful file. Where the runs leave open
+whether a file is slower than a gentler one by a tenth, no later objective decides. [A metric of your
+own](../../how-to/own-metric.md) may stand among the objectives.
 
 What cannot win by what is expected of it is not made, and `budget` says how many of the others are: see
 [how the search is kept short](../../how-to/limit-the-search.md).""",

@@ -35,9 +35,12 @@ LEAVE = "leave"
 
 
 class Params(BaseModel):
-    """Base of every operator's parameter model: frozen, strict, no unknown names."""
+    """Base of every operator's parameter model: frozen, strict, no unknown names.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    One of titrant's own is made ready when it is first used: a plan uses half of them.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
 
 class Context(Protocol):
@@ -213,11 +216,14 @@ def operator(
     ports = {port: _port(kinds) for port, kinds in inputs.items()}
 
     def declare(run: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
+        is_own = run.__module__.startswith(_OWN)
+        if not is_own:  # what is wrong in a user's is said where it is declared
+            params.model_rebuild(raise_errors=False)
         declaration = Declaration(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,
             libraries, user_code, run, inspect.getdoc(run) or "", method,
             always(loads) if isinstance(loads, tuple) else loads, costless, idle, model_after, engines, by_layer,
-            verified if verified is not None else ("cpu",) if run.__module__.startswith(_OWN) else (),
+            verified if verified is not None else ("cpu",) if is_own else (),
         )  # fmt: skip
         _catalog[name] = declaration
         run.declaration = declaration  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.language.nearest import nearest
-from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.distributions import distributions_with, installed_version
 from titrant.schema.values.files import digest_bytes
 
 Returned = TypeVar("Returned")
@@ -319,11 +319,4 @@ def _raised(what: str, error: Exception) -> RaisedError:
 @cache
 def distributions(package: str) -> tuple[str, ...]:
     """Return the distributions that an importable package comes from: nearly always the one of its own name."""
-    return (package,) if installed_version(package) is not None else tuple(_by_package().get(package, ()))
-
-
-@cache
-def _by_package() -> dict[str, list[str]]:
-    from importlib import metadata
-
-    return {name: list(names) for name, names in metadata.packages_distributions().items()}
+    return (package,) if installed_version(package) is not None else distributions_with(package)

@@ -60,6 +60,7 @@ class Rows:
     `inputs`: name → (rows, …) float32 or int64; of rows that are raw columns also float64, uint8 and text (objects).
     `labels`: (rows,) int64 index into `classes`, or None. `targets`: (rows, …), labels that are no classes: numbers
     (float64), tokens or groups (int64), or None. `units`: (rows,) int64. `ids`: (rows,) uint64, of the row's content.
+    `ordered`: the recipe states the order of the classes.
     `subgroups`: name → (rows,) int64 index into `subgroup_values[name]`, -1 for a row that belongs to none.
     """
 
@@ -73,6 +74,12 @@ class Rows:
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
     subgroup_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: np.ndarray | None = None
+    ordered: bool = False
+
+    @property
+    def scored(self) -> int:
+        """Which of two classes a single number a row is about: of a stated order the second, else the positive one."""
+        return 1 if self.ordered or self.positive is None else self.positive
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -126,6 +133,7 @@ class Transforms:
     (rows, columns) float32) and the dtype it ends in. Those in `unstacked` are one column each that stays (rows,).
     `class_kind` says what a class is in the label: "text", "integer" or "boolean". `constants` are inputs that are one
     number in every row, (rows,), and no columns. `images` says how columns that are read from image files are read.
+    `ordered`: the recipe states the order of the classes, of two of which a single number is about the second.
     """
 
     steps: tuple[Fitted, ...]
@@ -137,6 +145,7 @@ class Transforms:
     class_kind: Literal["text", "integer", "boolean"] = "text"
     constants: Mapping[str, bool | int | float] = field(default_factory=dict)
     images: Mapping[str, ImageReading] = field(default_factory=dict)
+    ordered: bool = False
 
     @property
     def by_graph(self) -> bool:

@@ -53,7 +53,8 @@ def test_runs_every_command_shown(page, request, warm, tmp_path):
     for command, code in commands(page):
         assert command[0] in ("titrant", "python"), command
         arguments = ["-m", *command] if command[0] == "titrant" else command[1:]
-        done = warm(*arguments, cwd=place, env={"TITRANT_HOME": str(place / "home")})
+        starts = 3 if "--measure" in command else 2  # what inspects, measures and runs
+        done = warm(*arguments, cwd=place, env={"TITRANT_HOME": str(place / "home")}, starts=starts)
         assert done.returncode == code, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 
@@ -69,6 +70,13 @@ def test_links_lead_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+@pytest.mark.parametrize("folder", ["how-to", "decisions"])
+def test_has_every_page_of_a_folder_once_in_its_index(folder):
+    place = ROOT / "docs" / folder
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (place / "README.md").read_text("utf-8"))
+    assert sorted(listed) == sorted(page.name for page in place.glob("*.md") if page.name != "README.md")
 
 
 def test_has_the_generated_pages_up_to_date(warm):

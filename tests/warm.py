@@ -207,10 +207,12 @@ def build_classes():
     """
     from pydantic import BaseModel
 
+    from titrant.runtime.report import record_view
     from titrant.schema.language import shape
     from titrant.schema.recipe.recipe import Recipe
     from titrant.schema.values.frozen import _Late
 
+    record_view._adapter()
     for key in Recipe.model_fields:
         shape._adapter(key).rebuild()
     models = BaseModel.__subclasses__()

@@ -102,7 +102,9 @@ def does_nothing_yet(path: Sequence[str | int], default: Any) -> bool:
 
 def available(given: CheckInput) -> Iterator[Finding]:
     """Refuse keys and values of later versions, but only where the text asks for them."""
-    for pattern, harmless in later_keys().items():
+    # Whether there are reductions takes loading them, which only a recipe that asks for one is worth.
+    later = later_keys() if given.written(*_REDUCTION) else LATER_KEYS
+    for pattern, harmless in later.items():
         for path in _written(given, pattern):
             if not _same(_value(given, path), harmless):
                 yield _refused(given, path, "")

@@ -1,7 +1,7 @@
 """Verify after lowering and every pass that a plan hangs together: its steps, candidates, searches and gates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
@@ -35,28 +35,35 @@ class PlanDefectError(Exception):
         super().__init__("\n".join([f"the plan is defective (after {before}):", *(f"- {line}" for line in problems)]))
 
 
-def verify(plan: Plan, *, declare: Declare = catalog.get, passes: tuple[str, ...] = ()) -> None:
-    """Raise PlanDefectError with everything that is wrong; `passes` names what ran before, for the message."""
-    defects = problems(plan, declare)
+def verify(
+    plan: Plan, *, declare: Declare = catalog.get, passes: tuple[str, ...] = (), verified: Plan | None = None
+) -> None:
+    """Raise PlanDefectError with everything that is wrong; `passes` names what ran before, for the message.
+
+    The parameters of steps that `verified`, a plan that was looked through before, holds as well are not read again.
+    """
+    defects = problems(plan, declare, verified)
     if defects:
         raise PlanDefectError(defects, passes)
 
 
-def problems(plan: Plan, declare: Declare = catalog.get) -> tuple[str, ...]:
+def problems(plan: Plan, declare: Declare = catalog.get, verified: Plan | None = None) -> tuple[str, ...]:
     """List what is wrong with a plan; later checks are left out while the steps themselves do not stand."""
     defects = tuple(_unknown_operators(plan, declare))
     if defects:
         return defects
-    checks: tuple[Callable[[Plan, Declare], Iterator[str]], ...] = (
-        _ids,
-        _order,
-        _ports,
-        _params,
-        _consumption,
-        _fresh_rows,
-        _references,
+    read = {(step.operator, id(step.params)) for step in verified.steps} if verified else set()
+    unread = tuple(step for step in plan.steps if (step.operator, id(step.params)) not in read)
+    checks: tuple[Iterable[str], ...] = (
+        _ids(plan),
+        _order(plan),
+        _ports(plan, declare),
+        _params(unread, declare),
+        _consumption(plan, declare),
+        _fresh_rows(plan),
+        _references(plan, declare),
     )
-    defects = tuple(line for check in checks for line in check(plan, declare))
+    defects = tuple(line for check in checks for line in check)
     return defects or tuple(search_problems(plan, declare))
 
 
@@ -73,7 +80,7 @@ def _unknown_operators(plan: Plan, declare: Declare) -> Iterator[str]:
             yield f"{step.id}: there is no stage {step.stage!r}"
 
 
-def _ids(plan: Plan, declare: Declare) -> Iterator[str]:
+def _ids(plan: Plan) -> Iterator[str]:
     for name, times in Counter(step.id for step in plan.steps).items():
         if times > 1:
             yield f"{name}: {times} steps have this id"
@@ -81,7 +88,7 @@ def _ids(plan: Plan, declare: Declare) -> Iterator[str]:
             yield f"{name!r} cannot be a step's id"
 
 
-def _order(plan: Plan, declare: Declare) -> Iterator[str]:
+def _order(plan: Plan) -> Iterator[str]:
     """A step reads only what earlier steps gave: with unique ids this also means that nothing runs in a circle."""
     every = {step.id for step in plan.steps} | set(PROVIDED)
     before = set(PROVIDED)
@@ -123,8 +130,8 @@ def _shape(step: Step, name: str, port: Port) -> Iterator[str]:
         yield f"{step.id}: its {name} takes {'a mapping of values' if port.many else 'one value'}"
 
 
-def _params(plan: Plan, declare: Declare) -> Iterator[str]:
-    for step in plan.steps:
+def _params(steps: Iterable[Step], declare: Declare) -> Iterator[str]:
+    for step in steps:
         try:
             declare(step.operator).params.model_validate_json(canonical_json(step.params))
         except ValidationError as error:
@@ -148,7 +155,7 @@ def _consumption(plan: Plan, declare: Declare) -> Iterator[str]:
                 consumed[reference] = step.id
 
 
-def _fresh_rows(plan: Plan, declare: Declare) -> Iterator[str]:
+def _fresh_rows(plan: Plan) -> Iterator[str]:
     """What chooses never judges: rows to judge on, with or without labels, and answers on them, only judging reads."""
     tainted: set[str] = set()
     for step in plan.steps:

@@ -184,7 +184,7 @@ def run(
         changed = step.change(plan)
         done += (step.name,)
         held = tuple(dict.fromkeys(held + step.ensures))
-        verify(changed, declare=declare, passes=done)
+        verify(changed, declare=declare, passes=done, verified=plan)
         broken = tuple(f"not {name}: {line}" for name in held for line in properties[name](changed))
         if broken:
             raise PlanDefectError(broken, done)

@@ -1,5 +1,6 @@
 """Passes that leave out steps: those that repeat work, those that nobody reads, and those that do nothing."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -52,11 +53,19 @@ def unshared(plan: Plan) -> tuple[str, ...]:
     """List steps that do the same work as an earlier one."""
     seen: dict[str, str] = {}
     repeated = []
+    alike = Counter(map(_sources, plan.steps))
     for step in plan.steps:
+        if alike[_sources(step)] == 1:
+            continue  # writing what it is would take longer than all else here
         first = seen.setdefault(content(step), step.id)
         if first != step.id:
             repeated.append(f"{step.id} does the same work as {first}")
     return tuple(repeated)
+
+
+def _sources(step: Step) -> tuple[str, frozenset[str]]:
+    """Return a step's operator and all that it reads, which what does the same work has in common."""
+    return step.operator, frozenset(reference for _, reference in references(step))
 
 
 def _kept(group: list[Step], name: str) -> Step:

@@ -203,7 +203,7 @@ def _wrong(backend: object, name: str) -> str:
 
 def _can_be_filled(snippet: str) -> bool:
     try:
-        snippet.format(file="'f'", batch="b", decide="d")
+        snippet.format(file="'f'", batch="b", output="0", decide="d")
     except (KeyError, ValueError, IndexError):
         return False
     return True

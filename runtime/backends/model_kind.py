@@ -72,7 +72,7 @@ class ModelKind:
     # Why `auto` makes one only where `export` asks for its format, or the recipe for a method that gives it; "" where
     # it is considered always.
     unasked: str = ""
-    snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch} and {decide}
+    snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch}, {output} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
     outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
     # Of a file of weights alone: a live model, copied, with the file's weights in it.

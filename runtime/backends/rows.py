@@ -101,6 +101,7 @@ def save_rows(value: Rows, folder: Path) -> None:
         "inputs": list(value.inputs),
         "classes": list(value.classes),
         "positive": value.positive,
+        **({"ordered": True} if value.ordered else {}),
         "subgroups": [[name, list(value.subgroup_values[name])] for name in value.subgroups],
     }
     save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, folder / ARRAYS)
@@ -126,6 +127,7 @@ def load_rows(folder: Path) -> Rows:
         ids=arrays["ids"],
         classes=tuple(about["classes"]),
         positive=about["positive"],
+        ordered=about.get("ordered", False),
         subgroups={name: arrays[f"subgroup.{place}"] for place, (name, _) in enumerate(about["subgroups"])},
         subgroup_values={name: tuple(values) for name, values in about["subgroups"]},
     )

@@ -50,8 +50,8 @@ def read_answers(reading: Reading, rows: Rows, outputs: Outputs, point: Mapping[
 def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.ndarray:
     """Return the probability of each class, (rows, classes) float64.
 
-    A binary task may answer one number, which is about the positive class (without one, the second class), or one for
-    each class. Logits go through sigmoid or softmax, logarithms of probabilities through the exponential.
+    A binary task may answer one number, which is about the class `rows.scored`, or one for each class. Logits go
+    through sigmoid or softmax, logarithms of probabilities through the exponential.
     """
     name = judged_output(reading, outputs)
     values = outputs.arrays[name].astype(np.float64)
@@ -68,7 +68,7 @@ def class_probabilities(reading: Reading, rows: Rows, outputs: Outputs) -> np.nd
         raise _misfit(f"the output '{name}' is said to hold {reading.kind(name)}, and some are outside 0..1")
     if values.shape[1] == 1 and classes == 2:
         caught = _sigmoid(values[:, 0]) if kind == "logits" else values[:, 0]
-        return np.stack([caught, 1 - caught] if rows.positive == 0 else [1 - caught, caught], axis=1)
+        return np.stack([caught, 1 - caught] if rows.scored == 0 else [1 - caught, caught], axis=1)
     if values.shape[1] != classes:
         raise StepError(
             Diagnostic(

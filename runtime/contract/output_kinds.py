@@ -127,6 +127,7 @@ class ClassOrders:
     given_accuracy: float
     best_accuracy: float
     rows: int
+    largest: float  # the share of the largest class, which a constant answer has right
 
 
 def compare_orders(scores: np.ndarray, rows: Rows) -> ClassOrders:
@@ -152,6 +153,7 @@ def compare_orders(scores: np.ndarray, rows: Rows) -> ClassOrders:
         given_accuracy=float(np.trace(table) / len(rows)),
         best_accuracy=met / len(rows),
         rows=len(rows),
+        largest=float(np.bincount(rows.labels, minlength=count).max()) / len(rows),
     )
 
 

@@ -172,7 +172,7 @@ def _by_betting(gate: Gate, outcomes: Paired, evidence: Evidence) -> GateEstimat
         estimate, lower, upper, before, after, len(old), int(counts.changed),
         BETTING + (AT_ANY_LOOK if evidence.always_valid else WHOLE_UNITS), outcomes.observed,
         clean="" if against else "no loss" if gate.comparison == "retention" else "no change",
-        units=unit_count(outcomes.units), proves_with=lambda times: means.proves(gate.threshold, times),
+        units=unit_count(outcomes.units), proves_with=means.proving(gate.threshold),
         p_value=least_rate,
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def judge_brier(gate: Gate, evidence: Evidence) -> GateEstimate:
         estimate, lower, upper, before, after, len(new), moved,
         BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), words,
         clean="" if moved or gate.comparison == "retention" else "no change", units=unit_count(cases.units),
-        proves_with=lambda times: means.proves(gate.threshold, times), p_value=least_rate,
+        proves_with=means.proving(gate.threshold), p_value=least_rate,
     )  # fmt: skip
 
 
@@ -314,7 +314,7 @@ def judge_bootstrap(gate: Gate, evidence: Evidence) -> GateEstimate:
     lower, upper = means.bounds()
     return replace(
         finding, lower=lower, upper=upper, method=BETTING + BY_CLASS,
-        proves_with=lambda times: means.proves(gate.threshold, times),
+        proves_with=means.proving(gate.threshold),
     )  # fmt: skip
 
 

@@ -92,16 +92,17 @@ def needed_cases(gate: Gate, finding: GateEstimate, confidence: float) -> int | 
         return None
     if short is not None and finding.proves_with(short / (finding.units or finding.cases)):
         return short
-    factor = _least_factor(finding.proves_with)
-    if factor is None:
-        return None
-    if not finding.clean:
-        z_alpha, z_beta = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(POWER)
-        factor *= ((z_alpha + z_beta) / z_alpha) ** 2
-    return max(math.ceil(finding.cases * factor - 1e-6), gate.min_cases)
+    z_alpha, z_beta = NormalDist().inv_cdf(confidence), NormalDist().inv_cdf(POWER)
+    power = 1.0 if finding.clean else ((z_alpha + z_beta) / z_alpha) ** 2
+
+    def cases(factor: float) -> int:
+        return max(math.ceil(finding.cases * (factor * power) - 1e-6), gate.min_cases)
+
+    return _fewest(finding.proves_with, cases)
 
 
-def _least_factor(proves: Callable[[float], bool]) -> float | None:
+def _fewest(proves: Callable[[float], bool], cases: Callable[[float], int]) -> int | None:
+    """Return the cases of the smallest factor that proves, by bisection until no other number of cases is left."""
     high = 1.0
     while not proves(high):
         high *= 2
@@ -109,9 +110,11 @@ def _least_factor(proves: Callable[[float], bool]) -> float | None:
             return None
     low = high / 2
     for _ in range(50):
+        if cases(low) == cases(high):
+            break
         middle = (low + high) / 2
         low, high = (low, middle) if proves(middle) else (middle, high)
-    return high
+    return cases(high)
 
 
 def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | None, confidence: float) -> str:
@@ -121,6 +124,8 @@ def reason(gate: Gate, finding: GateEstimate, verdict: Verdict, needed: int | No
     requirement = f"at most {threshold} is allowed" if limit else f"at least {threshold} is needed"
     if finding.missing:
         return f"{finding.observed}; {finding.missing}"
+    if gate.preset == EXECUTED:  # its share of 1 is no number of layers
+        return finding.observed
     if finding.lower == finding.upper:
         return f"{finding.observed}; {requirement}"
     deciding = finding.upper if limit else finding.lower

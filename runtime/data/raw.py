@@ -76,4 +76,5 @@ def raw_rows(role: str, tables: Tables, split: RowSplit, transforms: Transforms)
         ids=row_hashes(columns),
         classes=transforms.classes,
         positive=transforms.positive,
+        ordered=transforms.ordered,
     )

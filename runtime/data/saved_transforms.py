@@ -40,6 +40,7 @@ def save_transforms(value: "Transforms", folder: Path) -> None:
         "inputs": [[name, _parts(value, name), value.dtypes[name]] for name in value.inputs],
         "classes": list(value.classes),
         "positive": value.positive,
+        **({"ordered": True} if value.ordered else {}),
         **({"class_kind": value.class_kind} if value.class_kind != "text" else {}),
         **({"constants": dict(value.constants)} if value.constants else {}),
         **({"images": {name: plain(reading) for name, reading in value.images.items()}} if value.images else {}),
@@ -66,6 +67,7 @@ def load_transforms(folder: Path) -> "Transforms":
         class_kind=about.get("class_kind", "text"),
         constants=about.get("constants", {}),
         images={name: read_back(ImageReading, reading) for name, reading in about.get("images", {}).items()},
+        ordered=about.get("ordered", False),
     )
 
 

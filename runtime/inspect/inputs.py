@@ -121,11 +121,12 @@ def _loaded(
 
 
 def _file_signature(path: str) -> Signature:
-    from titrant.runtime.inspect.onnx import graph_inputs, specs_of
+    from titrant.runtime.inspect.graph.inputs import graph_inputs, refuse_text, specs_of
     from titrant.runtime.operators.model.load_onnx import read_graph
 
     model, _ = read_graph(path)
     specs = specs_of(model, graph_inputs(model))
+    refuse_text(specs, Path(path).name)
     return Signature(tuple(ModelInput(spec.name, spec.shape, spec.dtype) for spec in specs), renames=True)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.inspect.graph.constants import constants
-from titrant.runtime.inspect.graph.inputs import nan_weights
+from titrant.runtime.inspect.graph.inputs import graph_inputs, nan_weights, refuse_text, specs_of
 from titrant.runtime.inspect.graph.parameters import count_parameters
 from titrant.runtime.operators.model.load_onnx import read_onnx
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
@@ -41,10 +41,12 @@ def describe_hints(path: str) -> dict[str, Any]:
     `classes` are the labels in the order of the outputs, or None; `kinds` map an output to what its numbers are, where
     the node that gives it says so; `prepares` is whether it holds a fitted preparation of its columns; `pixels` are
     {"normalize": {mean, std, scale}, "height", "width", "from"} as the file, or the one beside it, states them, or
-    None. Raises RecipeError P081 for weights that hold NaN, StepError as reading the file does.
+    None. Raises RecipeError P081 for weights that hold NaN, PreconditionError X162 for inputs of text, StepError as
+    reading the file does.
     """
     model, _ = read_onnx(path)
     _refuse_nan(model, Path(path).name)
+    refuse_text(specs_of(model, graph_inputs(model)), Path(path).name)
     nodes = list(model.graph.node)
     return {
         "classes": _classes(model) or _listed_classes(Path(path)),

@@ -130,8 +130,29 @@ def usage(record: Record, search: CandidateSearch, candidate: Shown) -> Usage:
     inside = takes_columns(record.plan, candidate.planned)
     loader = "" if kind is None or recurrent else kind.columns_snippet if inside else kind.snippet
     batch = f"{'raw columns by name' if inside else _batch(record)}{_judged_in(record, candidate)}"
-    without = loader.format(file=json.dumps(file), batch=batch, decide=_decide(record)).rstrip("\n")
+    if not inside and "{output}" not in loader and _has_several(record):
+        loader = ""  # such a snippet calls a model with one array, which gives one
+    places = {"file": json.dumps(file), "batch": batch, "output": _judged_place(record), "decide": _decide(record)}
+    without = loader.format(**places).rstrip("\n")
     return Usage(candidate.id, file, WITH_TITRANT.rstrip("\n"), without)
+
+
+def _has_several(record: Record) -> bool:
+    """Whether the model takes several arrays or gives several, as far as the plan says."""
+    given = [step.params.get("outputs") or () for step in record.plan.steps if step.operator.startswith("model.load")]
+    return len(_model_inputs(record)) > 1 or any(len(outputs) > 1 for outputs in given)
+
+
+def _judged_place(record: Record) -> str:
+    """Write where the judged output stands among those of the file, whose `names` the snippet has."""
+    stated = [step.params["output"] for step in record.plan.steps if step.params.get("output")]
+    return f"names.index({json.dumps(stated[0])})" if stated else "0"
+
+
+def _model_inputs(record: Record) -> Sequence[Mapping[str, Any]]:
+    """Return the inputs of the model that rows are made for."""
+    made = [step.params.get("model_inputs") or () for step in record.plan.steps if step.operator == "data.transform"]
+    return made[0] if made else ()
 
 
 def _judged_in(record: Record, candidate: Shown) -> str:
@@ -147,7 +168,8 @@ def _judged_in(record: Record, candidate: Shown) -> str:
 
 def _batch(record: Record) -> str:
     """Say what the model takes: shape, type and the transforms that come before it."""
-    shapes = [_shape(spec) for step in record.plan.steps for spec in _inputs(step)][:1]
+    specs = _model_inputs(record) or [spec for step in record.plan.steps for spec in _inputs(step)][:1]
+    shapes = [_shape(spec) if len(specs) == 1 else f"{spec.get('name')} {_shape(spec)}" for spec in specs]
     names = [
         str(transform.get("name"))
         for step in record.plan.steps
@@ -155,7 +177,8 @@ def _batch(record: Record) -> str:
         for transform in step.params.get("transforms", ())
     ]
     fitted = f"after {', '.join(names)} as fitted in outputs/" if names else "as the model takes it"
-    return " ".join(" ".join([*shapes, fitted]).split())
+    named = "a dict of each input's array: " if len(specs) > 1 else ""
+    return " ".join(f"{named}{', '.join(shapes)} {fitted}".split())
 
 
 def _inputs(step: Step) -> Sequence[Mapping[str, Any]]:
@@ -172,29 +195,33 @@ def _decide(record: Record) -> str:
     point = record.values.point
     if TASKS[record.plan.task].label != "class" or point is None:
         return "answers = outputs"
-    if point.kind != "threshold" or point.threshold is None:
-        return "decisions = np.asarray(outputs).argmax(axis=1)"
     answers = next(iter(record.values.answers.values()), None)
-    index = 1 if answers is None or answers.positive is None else answers.positive
-    kind, columns = _reading(record)
-    column = "outputs[:, 0]" if columns == 1 else f"outputs[:, {index}]"
-    if kind != "logits":
-        probability = f"np.exp({column})" if kind == "log_probabilities" else column
-        return f"positive = {probability} >= {point.threshold!r}"
-    if columns == 1:
-        return f"positive = 1 / (1 + np.exp(-{column})) >= {point.threshold!r}"
-    scores = "scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))"
-    return f"{scores}\npositive = scores[:, {index}] / scores.sum(axis=1) >= {point.threshold!r}"
+    positive = 1 if answers is None or answers.positive is None else answers.positive
+    threshold = point.threshold if point.kind == "threshold" else None
+    if point.scored is not None:
+        return _by_one_number(_kind(record), point.scored, positive, threshold)
+    if threshold is None:
+        return "decisions = np.asarray(outputs).argmax(axis=1)"
+    if _kind(record) == "logits":
+        scores = "scores = np.exp(outputs - outputs.max(axis=1, keepdims=True))"
+        return f"{scores}\npositive = scores[:, {positive}] / scores.sum(axis=1) >= {threshold!r}"
+    column = f"outputs[:, {positive}]"
+    return f"positive = {f'np.exp({column})' if _kind(record) == 'log_probabilities' else column} >= {threshold!r}"
 
 
-def _reading(record: Record) -> tuple[str, int]:
-    """Say what the judged output holds (logits, probabilities …), and how many columns it has (0: unknown)."""
-    kind, columns = "logits", 0
+def _by_one_number(kind: str, scored: int, positive: int, threshold: float | None) -> str:
+    """Decide by one number a case, (rows,) or (rows, 1), which is about the class `scored` of two."""
+    numbers = "np.asarray(outputs).reshape(-1)"
+    share = {"logits": f"1 / (1 + np.exp(-{numbers}))", "log_probabilities": f"np.exp({numbers})"}.get(kind, numbers)
+    if threshold is None:
+        return f"share = {share}\ndecisions = (share {'>' if scored else '<'} 0.5).astype(int)"
+    return f"share = {share}\npositive = {'share' if scored == positive else '1 - share'} >= {threshold!r}"
+
+
+def _kind(record: Record) -> str:
+    """Say what the judged output holds: logits, probabilities …"""
+    kind = "logits"
     for step in record.plan.steps:
         kinds = step.params.get("kinds") or {}
         kind = kinds.get(step.params.get("output") or next(iter(kinds), ""), kind)
-        if step.operator.startswith("model.load") and step.params.get("outputs"):
-            shape = tuple(step.params["outputs"][0].get("shape") or ())
-            last = shape[-1] if shape else 0
-            columns = last if isinstance(last, int) else 1
-    return kind, columns
+    return kind

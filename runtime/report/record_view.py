@@ -69,11 +69,15 @@ class Quality:
 
 @dataclass(frozen=True)
 class Point:
-    """How an output becomes a decision: "argmax", or "threshold" with the probability from which it is positive."""
+    """How an output becomes a decision: "argmax", or "threshold" with the probability from which it is positive.
+
+    `scored` is the number of the class that one number a case is about; None where each class has a number.
+    """
 
     kind: str
     threshold: float | None = None
     source: str = ""
+    scored: int | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ class Released:
             marks = label_probabilities(cases, name, self._reading.kind(name), outputs[name])
             return Answer(outputs, marks, marks >= THRESHOLD)
         none = np.zeros(count, np.int64)
-        cases = Rows("", {}, None, none, none, self.classes, self.transforms.positive)
+        about = self.transforms
+        cases = Rows("", {}, None, none, none, self.classes, about.positive, ordered=about.ordered)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
         return Answer(outputs, answers.probabilities, self._decided[answers.decisions])
 

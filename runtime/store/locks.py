@@ -75,7 +75,10 @@ def unfinished_folder(home: Home, purpose: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                folder.rmdir()  # what was written is mostly moved away by now
+            except OSError:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(home: Home) -> None:

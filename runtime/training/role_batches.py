@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batches:
-    """One role as tensors, in the order of the model's inputs; `positive` is the class that one logit is about.
+    """One role as tensors, in the order of the model's inputs; `scored` is the class that one logit is about.
 
     `classes` says that the labels are classes.
     """
@@ -28,7 +28,7 @@ class Batches:
     arguments: Arguments
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor
-    positive: int | None
+    scored: int
     classes: bool = True
 
     def take(self, rows: torch.Tensor | slice) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -59,7 +59,7 @@ def batches_of(model: TorchModel, rows: Rows) -> Batches:
     arrays = checked(model.inputs, rows.inputs)
     arguments = arguments_of(model.module, tuple(arrays))
     tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
-    return Batches(arguments, tensors, labels_of(rows), rows.positive, rows.labels is not None)
+    return Batches(arguments, tensors, labels_of(rows), rows.scored, rows.labels is not None)
 
 
 def first_output(model: TorchModel, answer: Any) -> torch.Tensor:

@@ -255,7 +255,8 @@ class Data(Section):
         None,
         min_length=1,
         description="the classes in the order of the model's outputs, by value or by the source's name, also those "
-        "that the data does not show; default: sorted, where the model is trained here or they are whole numbers",
+        "that the data does not show; of two, one number a case is about the second; default: sorted, where the model "
+        "is trained here or they are whole numbers, and one number is about `positive`",
     )
     positive: Scalar | None = Field(None, description="the critical class, by value or by the source's name for it")
     split: Annotated[Split, BeforeValidator(_with_shares, json_schema_input_type=Split)] = Field(

@@ -71,7 +71,13 @@ class Profile(Section):
     """What is timed and counted."""
 
     batches: tuple[Count, ...] = Field((1, 8, 32), min_length=1, description="batch sizes that are timed")
-    iterations: Count = Field(100, description="timed runs of each batch size, where this is written")
+    iterations: Count = Field(
+        100,
+        description=(
+            "timed runs of each batch size; where it is not written, as many as the time allows: "
+            "59 to 500 where models are compared, 20 to 500 elsewhere"
+        ),
+    )
     warmup: CountOrNone = Field(10, description="runs before the clock starts")
     layers: bool = Field(False, description="time, memory, FLOPs and executed precision of each layer")
     utilization: bool = Field(False, description="utilization of processors while running")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -51,6 +52,32 @@ def installed_version(distribution: str) -> str | None:
     return None
 
 
+def distributions_with(package: str) -> tuple[str, ...]:
+    """Return the installed distributions that bring an importable top-level package or module, in import order.
+
+    It is what `importlib.metadata.packages_distributions` of Python 3.12 answers for one name, without parsing the
+    metadata and every line of the file lists of all that is installed, which takes 0.3 s.
+    """
+    if any(_folder(entry or os.curdir) is None for entry in sys.path):
+        return tuple(_asked_for(package))
+    listed = re.compile(rf'^"?{re.escape(package)}(?:/|(?:{"|".join(map(re.escape, all_suffixes()))}),)'.encode(), re.M)
+    places = (place for _, place in metadata_folders(sys.path) if _brings(place, package, listed))
+    return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
+
+
+def _brings(place: Path, package: str, listed: re.Pattern[bytes]) -> bool:
+    """Whether a distribution says that it brings a package, or, where it says nothing, lists a file of it."""
+    declared = _bytes_of(place / "top_level.txt").split()
+    return package.encode() in declared if declared else listed.search(_bytes_of(place / "RECORD")) is not None
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """Yield every installed distribution's name, as metadata folders spell it, with that folder, in import order."""
     for path in paths:
@@ -91,13 +118,13 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _read(place: Path) -> str | None:
-    """Read the version from the head of a distribution's metadata: the whole text may be a long description."""
+def _read(place: Path, key: str = "Version:") -> str | None:
+    """Read a line from the head of a distribution's metadata: the whole text may be a long description."""
     for file in (place / "METADATA", place / "PKG-INFO", place):
         try:
             with file.open(encoding="utf-8", errors="replace") as lines:
                 for line in lines:
-                    if line.startswith("Version:"):
+                    if line.startswith(key):
                         return line.partition(":")[2].strip()
                     if line == "\n":
                         return None
@@ -113,3 +140,9 @@ def _asked(distribution: str) -> str | None:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError, KeyError):
         return None
+
+
+def _asked_for(package: str) -> list[str]:
+    from importlib import metadata
+
+    return list(metadata.packages_distributions().get(package, ()))

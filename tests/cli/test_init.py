@@ -217,6 +217,20 @@ def test_takes_the_order_of_classes_from_a_file_that_holds_it(tmp_path):
         recipe_text(starter(**given, hints=hints | {"classes": ["a", "b", "c"]}))
 
 
+@pytest.mark.parametrize("shape", [("batch",), ("batch", 1)])
+def test_asks_which_class_one_number_is_about(tmp_path, shape):
+    hints = {"classes": None, "kinds": {"y": "probabilities"}, "prepares": False, "pixels": None}
+    named = label({"no": 60, "yes": 40}, text=True)
+    given = {"model": "m.onnx", "onnx": answering(("y", *shape)), "source": ("npz", "t.npz"), "hints": hints}
+    with pytest.raises(UnansweredError) as caught:
+        recipe_text(starter(**given, answer=named))
+    (question,) = caught.value.questions
+    assert question.asks == "which class is the model's one number about?"
+    assert question.choices[0].means == "its number is about yes"
+    text = recipe_text(starter(**given, answer=named, answers={"data": {"classes": ["no", "yes"]}}))
+    assert "output: {name: y, kind: probabilities}" in text
+
+
 def test_asks_nothing_of_the_classes_of_a_model_that_is_trained_here():
     named = label({"yes": 60, "no": 40}, text=True)
     assert "classes" not in recipe_text(starter(answer=named))

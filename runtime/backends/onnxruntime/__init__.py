@@ -20,9 +20,10 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession({file})
-name = session.get_inputs()[0].name
+names = [item.name for item in session.get_outputs()]
 # batch is {batch}.
-outputs = session.run(None, {{name: batch}})[0]
+arrays = batch if isinstance(batch, dict) else {{session.get_inputs()[0].name: batch}}
+outputs = session.run(None, arrays)[{output}]
 {decide}
 """
 
@@ -35,7 +36,8 @@ kinds = {{"tensor(string)": object, "tensor(double)": np.float64, "tensor(int64)
 # rows maps each raw column to its values, such as a DataFrame does; missing text is "", a missing number NaN.
 # batch is {batch}.
 batch = {{item.name: np.asarray(rows[item.name], kinds.get(item.type)) for item in session.get_inputs()}}
-outputs = session.run(None, batch)[0]
+names = [item.name for item in session.get_outputs()]
+outputs = session.run(None, batch)[{output}]
 {decide}
 """
 

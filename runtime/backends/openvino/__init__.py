@@ -22,8 +22,9 @@ model = core.read_model({file} + "/model.xml")
 said = ["runtime_options", "INFERENCE_PRECISION_HINT"]
 precision = model.get_rt_info(said).astype(str) if model.has_rt_info(said) else "f32"
 compiled = core.compile_model(model, "CPU", {{"INFERENCE_PRECISION_HINT": precision}})
+names = [item.any_name for item in compiled.outputs]
 # batch is {batch}.
-outputs = compiled(batch)[0]
+outputs = compiled(batch)[{output}]
 {decide}
 """
 

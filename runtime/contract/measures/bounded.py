@@ -55,7 +55,7 @@ def judge_bounded(gate: Gate, evidence: Evidence, values: CaseValues) -> GateEst
         estimate, lower, upper, before, after, len(first), moved,
         BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), f"{values.words} {before:.4f} → {after:.4f}",
         clean="" if moved else "no change", units=unit_count(values.units),
-        proves_with=lambda times: means.proves(gate.threshold, times), p_value=least_rate,
+        proves_with=means.proving(gate.threshold), p_value=least_rate,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def judge_recalibration(gate: Gate, evidence: Evidence) -> GateEstimate:
     return GateEstimate(
         compared(gate.comparison, old.value, new.value), lower, upper, old.value, new.value, len(labels), moved,
         RECALIBRATION, words, missing=least, clean="" if moved else "no change", units=unit_count(cases.units),
-        proves_with=lambda times: means.proves(gate.threshold, times),
+        proves_with=means.proving(gate.threshold),
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Bounds of what a gate compares of two means over the same rows: their ratio, their difference, or one of them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,7 +44,14 @@ class ComparedMeans:
 
     def proves(self, threshold: float, times: float = 1.0) -> bool:
         """Whether the threshold is proven to be met; `times` as if there were so much more evidence."""
-        return self._log_wealth(*self._claim(threshold), times) >= -math.log(1 - self.confidence)
+        return self.proving(threshold)(times)
+
+    def proving(self, threshold: float) -> Callable[[float], bool]:
+        """Return what tells how many times the evidence would prove the threshold, which is asked many times."""
+        weights, mean = self._claim(threshold)
+        gathered, due = self._gathered(weights), -math.log(1 - self.confidence)
+        won = gathered.won(weights, mean, self._highest(weights))
+        return lambda times: won is None or gathered.wealth_of(won, times) >= due
 
     def log_wealth(self, threshold: float) -> float:
         """Return the log of what bets have won against the claim that the threshold is not met."""
@@ -82,8 +90,8 @@ class ComparedMeans:
     def _excess(self, weights: np.ndarray, mean: float) -> float:
         return self._log_wealth(weights, mean) + math.log(1 - self.confidence)
 
-    def _log_wealth(self, weights: np.ndarray, mean: float, times: float = 1.0) -> float:
-        return self._gathered(weights).log_wealth(weights, mean, self._highest(weights), times)
+    def _log_wealth(self, weights: np.ndarray, mean: float) -> float:
+        return self._gathered(weights).log_wealth(weights, mean, self._highest(weights))
 
     def _gathered(self, weights: np.ndarray) -> UnitMeans:
         return self.strict if weights[1] < 0 else self.lenient

@@ -89,12 +89,21 @@ class UnitMeans:
 
         One over K bounds how likely so much wealth is where the claim is true.
         """
+        won = self.won(weights, mean, highest)
+        return math.inf if won is None else self.wealth_of(won, times)
+
+    def won(self, weights: np.ndarray, mean: float, highest: float) -> np.ndarray | None:
+        """Return the log of what each stake won against that claim (stakes,); None where the claim cannot be true."""
         if mean >= highest:
-            return math.inf
+            return None
         gains = np.maximum((mean - self.means @ weights) / (highest - mean), -1.0)
         with np.errstate(divide="ignore"):
-            logs = np.array([np.log1p(stake * gains) @ self.counts for stake in self.bets.stakes])
-        logs = (logs - self.corrections) * times + np.log(self.bets.weights)
+            logs: np.ndarray = np.log1p(np.multiply.outer(self.bets.stakes, gains)) @ self.counts
+        return logs - self.corrections
+
+    def wealth_of(self, won: np.ndarray, times: float) -> float:
+        """Return log K of what the stakes won, with so many times the evidence."""
+        logs = won * times + np.log(self.bets.weights)
         top = logs.max()
         return float(top + np.log(np.exp(logs - top).sum())) if np.isfinite(top) else -math.inf
 

@@ -122,10 +122,9 @@ def _precision(matched: ClassMatches, weights: np.ndarray, labels: np.ndarray, o
             continue
         hits = np.cumsum(times[:, right], axis=1)
         best = np.maximum.accumulate((hits / boxes[:, right])[:, ::-1], axis=1)[:, ::-1]
-        recall = hits / labels[:, None]
-        for sample in range(len(weights)):
-            places = np.searchsorted(recall[sample], _RECALLS, side="left")
-            means[sample] += best[sample][places[places < best.shape[1]]].sum() / len(_RECALLS)
+        # How many of the recalls are reached at each hit, and how many at it first.
+        reached = np.searchsorted(_RECALLS, hits / labels[:, None], side="right")
+        means += (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
     return means / overlaps
 
 

@@ -99,6 +99,7 @@ def pooled_rows(rows: Rows, further: Rows) -> Rows:
         ids=np.concatenate([rows.ids, further.ids]),
         classes=rows.classes,
         positive=rows.positive,
+        ordered=rows.ordered,
         subgroups={name: np.concatenate([rows.subgroups[name], further.subgroups[name]]) for name in rows.subgroups},
         subgroup_values=rows.subgroup_values,
     )

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from titrant.runtime.operators.model.load_onnx import numeric
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.facts import TensorSpec
 
 if TYPE_CHECKING:
     import onnx
 
+_SHOWN = 3
 # Weights that are looked through for NaN at once.
 _CHECKED_BYTES = 1 << 20
 
@@ -50,6 +51,20 @@ def graph_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     """Return the inputs that are not weights: old graphs list those too."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
+
+
+def refuse_text(specs: Sequence[TensorSpec], name: str) -> None:
+    """Raise PreconditionError X162 where a model's inputs hold text: what is handed to a model are numbers."""
+    texts = [spec.name for spec in specs if spec.dtype == "object"]
+    if not texts:
+        return
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    message = f"{name} takes text, as {', '.join(texts[:_SHOWN])}{more}, and a model is handed numbers here"
+    advice = (
+        "write two files: what prepares the columns, and the model behind it, such as pipeline[:-1] and pipeline[-1] "
+        "of scikit-learn; the first is data.transform_from, the second model.onnx"
+    )
+    raise PreconditionError(Diagnostic("X162", message, help=advice))
 
 
 def specs_of(

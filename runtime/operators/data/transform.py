@@ -273,7 +273,10 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
         return Transforms(
             steps, inputs, dtypes, named, critical, unstacked=unstacked, constants=constants, images=images
         )
-    return Transforms(steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images)
+    ordered = bool(params.classes)
+    return Transforms(
+        steps, inputs, dtypes, classes.names, positive, unstacked, classes.kind, constants, images, ordered
+    )
 
 
 def _labels(data: _Data) -> tuple[tuple[str, ...], int | None]:
@@ -322,6 +325,7 @@ def _rows(
         ids=cut.ids(row_hashes(columns)),
         classes=transforms.classes,
         positive=transforms.positive,
+        ordered=transforms.ordered,
         subgroups={
             name: assign(group, groups[name], data.of(role, group.column))[cut.documents]
             for name, group in params.subgroups.items()

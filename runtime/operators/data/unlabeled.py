@@ -129,6 +129,7 @@ def unlabeled(
         ids=contents[kept],
         classes=rows.classes,
         positive=rows.positive,
+        ordered=rows.ordered,
         subgroups={
             name: assign(group, rows.subgroup_values[name], groups[name]) for name, group in params.subgroups.items()
         },

@@ -194,5 +194,5 @@ def _accuracy(model: "TorchModel", tuning: "Rows", params: DistillParams) -> flo
         for places in torch.arange(len(rows.labels)).split(_ASKED):
             inputs, labels = rows.take(places)
             output = first_output(model, rows.arguments.call(model.module, inputs))
-            right += correct(output, labels, rows.positive, boundary)
+            right += correct(output, labels, rows.scored, boundary)
     return right / len(rows.labels)

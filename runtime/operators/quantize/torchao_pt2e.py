@@ -60,7 +60,7 @@ def predict(
 
 @operator(
     "quantize.torchao_pt2e",
-    version=1,
+    version=2,
     family="quantize",
     params=TorchaoPt2eParams,
     inputs={"model": "exported", "calibration": "rows"},
@@ -104,12 +104,14 @@ def quantize_torchao_pt2e(
     Inputs:     model - a torch.export file; calibration - rows like those that it will answer
     Outputs:    model - a package (.pt2) with the same inputs and outputs, int8 weights by channel, activations by
                 tensor; what the quantizer does not know stays in fp32. The measurement quantized_layers counts layers
-    Fails:      PreconditionError where the quantizer finds nothing; StepError where the compiler fails
+    Fails:      PreconditionError where the quantizer finds nothing; StepError where the compiler fails, or where the
+                package answers eight calibration rows otherwise than the program in int8, by more than int8 changed
     Cost:       the calibration rows once, then tens of seconds of the C++ compiler
     """
     from titrant.runtime.backends.torch.program.pt2e import CalibrationRows, quantized
 
     looked_at = CalibrationRows(params.rows, params.batch, params.leave)
-    made, layers = quantized(model, calibration, looked_at, context)
-    context.measure("quantized_layers", layers)
-    return {"model": made}
+    package = quantized(model, calibration, looked_at, context)
+    context.measure("quantized_layers", package.layers)
+    context.measure("parity_relative", package.parity)
+    return {"model": package.model}

@@ -342,7 +342,7 @@ def _task(
     from titrant.runtime.training.task import TrainingTask
 
     numbers, tokens = train.labels.is_floating_point(), train.labels.ndim == 2
-    terms = LossTerms(train.positive, params.class_weights, params.label_smoothing, numbers, tokens)
+    terms = LossTerms(train.scored, params.class_weights, params.label_smoothing, numbers, tokens)
     loss = loss_of(params.loss, terms)
     boundary = 0.5 if params.loss in OF_NUMBERS else 0.0
     sizes = params.batch_size, params.processes
@@ -357,7 +357,7 @@ def _task(
         settings=settings_of(params),
         generator=context.generator,
         call=lambda module, inputs: first_output(model, train.arguments.call(module, inputs)),
-        right=(lambda output, labels: correct(output, labels, tuning.positive, boundary)) if train.classes else None,
+        right=(lambda output, labels: correct(output, labels, tuning.scored, boundary)) if train.classes else None,
         progress=context.progress,
         batches=len(train.numbers(*sizes)),
         scratch=context.scratch,

@@ -183,7 +183,8 @@ def _cases(rows: "Rows", places: "np.ndarray") -> "Rows":
     """Return what reading answers needs of some rows: how many there are, and the classes."""
     from titrant.runtime.values import Rows
 
-    return Rows(rows.role, {}, None, rows.units[places], rows.ids[places], rows.classes, rows.positive)
+    given = rows.units[places], rows.ids[places], rows.classes, rows.positive
+    return Rows(rows.role, {}, None, *given, ordered=rows.ordered)
 
 
 def _replaced(answers: InputArrays, judged: InputArrays, finite: "np.ndarray") -> InputArrays:

@@ -38,7 +38,7 @@ def predict(
 
 @operator(
     "validate.operating_point",
-    version=1,
+    version=2,
     family="validate",
     params=OperatingPointParams,
     inputs={"rows": "rows", "outputs": "outputs"},
@@ -56,15 +56,24 @@ def validate_operating_point(
     Helps when: a decision must be made the same way by the original and by what replaces it.
     Inputs:     rows - tuning rows with labels (only read when a sensitivity is asked for); outputs - what the
                 original answered for them
-    Outputs:    point - {"kind": "argmax" or "threshold", "threshold": number or null, "source": a sentence}
+    Outputs:    point - {"kind": "argmax" or "threshold", "threshold": number or null, "source": a sentence},
+                and where the model answers one number a case "scored": the number of the class that it is about
     Fails:      StepError X410 when a threshold or a sensitivity is asked of a task that is not binary, X411 when no
                 tuning row is positive
     Cost:       one sort of the positive rows' probabilities
     """
-    point = operating_point(params, rows, outputs)
+    point = operating_point(params, rows, outputs) | _scored(params, rows, outputs)
     if point["threshold"] is not None:
         context.measure("threshold", point["threshold"])
     return {"point": point}
+
+
+def _scored(params: Any, rows: "Rows", outputs: "Outputs") -> dict[str, int]:
+    """Say which class one number a case is about; nothing where there is a number for each class."""
+    from titrant.runtime.contract.answers import judged_output
+
+    answers = outputs.arrays[judged_output(params, outputs)]
+    return {"scored": rows.scored} if len(rows.classes) == 2 and answers.size == len(rows) > 0 else {}
 
 
 def operating_point(params: Any, rows: "Rows", outputs: "Outputs") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """See whether the original's answers on tuning rows make it fit to be compared with, before candidates are made."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -99,7 +100,7 @@ def validate_reference(
     elif (cases := case_answers(params, rows, outputs, outputs)) is not None:
         compared = compare_cases_with_constant(cases)
     if compared is not None and compared.is_no_better:
-        raise _no_better(compared, point)
+        raise _no_better(compared, point, _orders(params, rows, outputs, every=True))
     if params.own:
         evidence = gather(params, rows, outputs, outputs, point)
         for name, own in params.own.items():
@@ -117,15 +118,22 @@ def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeErr
     return RecipeError(Diagnostic("X423", message, help=advice, key="model.output"))
 
 
-def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs") -> "ClassOrders | None":
-    """Compare the orders of the classes; None where there is none: a single number is about the positive class."""
+def _orders(params: ReferenceParams, rows: "Rows", outputs: "Outputs", *, every: bool = False) -> "ClassOrders | None":
+    """Compare the orders of the classes; None without classes.
+
+    Unless `every` order is asked for, None also where one number is about the positive class, and there is no order.
+    """
     from titrant.runtime.contract.answers import class_probabilities, judged_output
     from titrant.runtime.contract.output_kinds import compare_orders
 
-    several = outputs.arrays[judged_output(params, outputs)].size > len(rows)
-    if rows.labels is None or not (several or rows.positive is None):
+    if rows.labels is None:
         return None
-    return compare_orders(class_probabilities(params, rows, outputs), rows)
+    several = outputs.arrays[judged_output(params, outputs)].size > len(rows)
+    if not (every or several or rows.positive is None):
+        return None
+    orders = compare_orders(class_probabilities(params, rows, outputs), rows)
+    # A number that was read as about the first class would be stated as about the second.
+    return orders if several or rows.scored else replace(orders, given=orders.given[::-1], best=orders.best[::-1])
 
 
 def _order_not_stated(orders: "ClassOrders") -> RecipeError:
@@ -140,7 +148,9 @@ def _order_not_stated(orders: "ClassOrders") -> RecipeError:
     return RecipeError(Diagnostic("X425", message, help=order_line(orders.best), key="data.label"))
 
 
-def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> StepError:
+def _no_better(compared: "ConstantComparison", point: Mapping[str, Any], orders: "ClassOrders | None") -> StepError:
+    from titrant.runtime.contract.output_kinds import order_line, order_words
+
     metric = compared.metric.replace("_", " ")
     message = (
         f"the original is no better than a constant answer: its {metric} on {compared.rows} tuning rows is "
@@ -150,7 +160,12 @@ def _no_better(compared: "ConstantComparison", point: Mapping[str, Any]) -> Step
         "check data.label, the order of the classes, and that the inputs are prepared as in training; "
         "what the recipe trains may need more train.epochs"
     )
-    if compared.decides_one and point["kind"] == "threshold":
+    if orders is not None and orders.best_accuracy > max(orders.given_accuracy, orders.largest):
+        advice = (
+            f"with the classes in the order {order_words(orders.best)} its accuracy on these rows is "
+            f"{orders.best_accuracy:.4f}: if that is the order of its outputs, state it, {order_line(orders.best)}"
+        )
+    elif compared.decides_one and point["kind"] == "threshold":
         advice = (
             f"at the operating point {point['threshold']:g} it answers all rows alike: set another in "
             "validation.operating_point, such as {sensitivity: 0.95}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from titrant.schema.cost import Capacity
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 from titrant.schema.facts import Hardware
 from titrant.schema.language.parse import ParsedRecipe
-from titrant.schema.plan import ASKED, GIVEN, Step
+from titrant.schema.plan import ASKED, GIVEN, Coverage, Step
 from titrant.schema.planned import Planned
+from titrant.schema.values.frozen import dataclass
 
 if TYPE_CHECKING:
     from titrant.compiler.given.file import FileToJudge
@@ -44,9 +46,9 @@ def plan(
     make. Raises RecipeError (P084 for what is no recipe), InfeasibleError, or StepError when the user's own code fails.
     """
     check_recipe(recipe)
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=recorded) as planned:
-        refuse_beyond_capacity(planned, capacity_of(planned.hardware))
-    return planned
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=recorded) as compiled:
+        refuse_beyond_capacity(compiled.planned, capacity_of(compiled.planned.hardware))
+    return replace(compiled.planned, coverage=compiled.coverage())
 
 
 def check_recipe(recipe: object) -> None:
@@ -69,13 +71,26 @@ def plan_and_preview(
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
     optimized: "FileToJudge | None" = None,
+    coverage: bool = True,
 ) -> "tuple[Planned, PlanPreview]":
-    """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both."""
+    """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both.
+
+    Without `coverage` it is not said which layers each method would touch, which takes loading every method.
+    """
     asked = AsRecorded(optimized)
-    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as planned:
+    with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as compiled:
+        planned = compiled.planned
         seen = preview(planned)
         refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
-    return planned, seen
+    return (replace(planned, coverage=compiled.coverage()) if coverage else planned), seen
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A plan, and what says which layers each method would touch."""
+
+    planned: Planned
+    coverage: Callable[[], tuple[Coverage, ...]]
 
 
 @contextmanager
@@ -87,7 +102,7 @@ def _planning(
     keep_worker: "list[Worker] | None",
     trace: "Callable[[Change], None] | None",
     asked: AsRecorded,
-) -> Iterator[Planned]:
+) -> Iterator[_Compiled]:
     """Give the plan; the process that was asked goes to `keep_worker` when it is accepted, and is closed otherwise."""
     from titrant.compiler.bind.bind import bind
     from titrant.compiler.compile import compile_plan
@@ -95,7 +110,6 @@ def _planning(
     from titrant.compiler.facts.power import with_power
     from titrant.compiler.given.file import earlier_models, given_file
     from titrant.compiler.machine.detect import detect
-    from titrant.compiler.predict.layer_coverage import coverage
 
     bound = bind(recipe, trust=trust)
     # A run writes there: it is refused at once where that cannot be.
@@ -119,16 +133,22 @@ def _planning(
             earlier=earlier_models(bound, releases, ask, cache, inspected.model),
         )
         compiled = with_power(compiled, inspected.data, ask, home.path / "facts")
-        yield Planned(
+        planned = Planned(
             plan=compiled,
             hardware=machine,
             recipe_text=resolved_text(recipe),
             recipe_file=recipe.file,
             folder=str(recipe.folder.absolute()),
             written=as_written(recipe, optimized) | as_compared(releases),
-            coverage=coverage(compiled, bound, machine, inspected.model) if given is None else (),
             needs=needs(Case(compiled, inspected.model, inspected.data)),
         )
+
+        def covered() -> tuple[Coverage, ...]:
+            from titrant.compiler.predict.layer_coverage import coverage
+
+            return coverage(compiled, bound, machine, inspected.model) if given is None else ()
+
+        yield _Compiled(planned, covered)
         if keep_worker is not None:
             keep_worker += started
             started.clear()

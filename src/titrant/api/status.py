@@ -26,7 +26,7 @@ def status(recipe: Path, *, overrides: Sequence[str] = (), trust: bool = False) 
     from titrant.api.run import is_up_to_date
     from titrant.schema.language.parse import read
 
-    _, seen = plan_and_preview(read(recipe, overrides), trust=trust)
+    _, seen = plan_and_preview(read(recipe, overrides), trust=trust, coverage=False)
     return Status(seen.steps, is_up_to_date(seen.steps))
 
 

@@ -3,7 +3,6 @@
 stdout is the answer, stderr is progress and findings; both are plain when not a terminal.
 """
 
-import codecs
 import json
 import os
 import re
@@ -17,30 +16,6 @@ from typing import Any, TextIO
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import printable
-
-_ESCAPE = "titrant-escape"
-# How a stream treats what its encoding lacks, where nobody asked for something else: `surrogateescape` in the C locale.
-_RAISING = ("strict", "backslashreplace", "surrogateescape")
-
-
-def prepare() -> None:
-    """Make stdout and stderr take any text: what their encoding lacks is written as an escape such as `\\u2192`.
-
-    The escapes are those of JSON. A stream that was closed before the start takes everything and keeps nothing.
-    """
-    codecs.register_error(_ESCAPE, _escaped)
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-        elif hasattr(stream, "reconfigure") and stream.errors in _RAISING:
-            stream.reconfigure(errors=_ESCAPE)
-
-
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
 
 
 def answer(text: str) -> bool:

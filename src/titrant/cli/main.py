@@ -1,5 +1,6 @@
 """The command line: arguments in, a verb's function called, its answer printed, an exit code out."""
 
+import codecs
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 # What loads a module, and what makes a validator, takes an interrupt for a failure of its own, or lets it go under.
 _SWALLOW = ("<frozen importlib", f"{os.sep}pydantic{os.sep}")
 _AGAIN_SECONDS = 0.01
+_ESCAPE = "titrant-escape"
+# How a stream treats what its encoding lacks, where nobody asked for something else: `surrogateescape` in the C locale.
+_RAISING = ("strict", "backslashreplace", "surrogateescape")
 
 
 def entry() -> "NoReturn":
@@ -51,25 +55,47 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Importing makes a hundred thousand objects and hardly any garbage: look for it much less often.
     gc.set_threshold(200_000, 20, 20)
-    from titrant.cli import console
-
-    console.prepare()
+    _prepare_streams()
     try:
         return _answered(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
+        from titrant.cli import console
+
         console.note(_INTERRUPTED)
         return INTERRUPTED
     except Exception:  # noqa: BLE001 - the one place where a defect of ours ends
+        from titrant.cli import console
+
         console.defect()
         return 1
 
 
+def _prepare_streams() -> None:
+    """Make stdout and stderr take any text: what their encoding lacks is written as an escape such as `\\u2192`.
+
+    The escapes are those of JSON. A stream that was closed before the start takes everything and keeps nothing.
+    """
+    codecs.register_error(_ESCAPE, _escaped)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif hasattr(stream, "reconfigure") and stream.errors in _RAISING:
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True)), error.end
+
+
 def _answered(given: "Sequence[str]") -> int:
     """Call the verb; what a person can mend is printed, as JSON where that was asked for."""
+    options = parser(given).parse_args(given)
     from titrant.cli import console
     from titrant.schema.diagnostics.diagnostics import TitrantError
 
-    options = parser(given).parse_args(given)
     # From here on there is something to put in order before the process ends.
     _on_signals(_interrupt)
     try:

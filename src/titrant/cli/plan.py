@@ -62,7 +62,9 @@ def call(options: argparse.Namespace) -> int:
 
     hardware = find_hardware(options.hardware) if options.hardware else None
     changes: list[Change] = []
-    planned, seen = verb(read_recipe(options), hardware=hardware, trust=options.trust, trace=changes.append)
+    coverage = bool(options.json or options.md or options.out or options.verbose)
+    recipe = read_recipe(options)
+    planned, seen = verb(recipe, hardware=hardware, trust=options.trust, trace=changes.append, coverage=coverage)
     previews = _previews(planned, seen.steps)
     if options.json:
         # Sorted, so that the same plan gives the same text.

@@ -61,7 +61,9 @@ def call(options: argparse.Namespace) -> int:
             console.note(f"{saved.recipe_file} has changed since the plan was saved; the plan runs as it was saved")
     else:
         keep_worker = None if options.dry_run else worker
-        planned, preview = plan_and_preview(read_recipe(options), trust=options.trust, keep_worker=keep_worker)
+        planned, preview = plan_and_preview(
+            read_recipe(options), trust=options.trust, keep_worker=keep_worker, coverage=options.verbose > 0
+        )
     try:
         replay = hold(planned) if options.locked else None
         record, up_to_date = preview.answer, is_up_to_date(preview.steps)

@@ -214,7 +214,7 @@ def test_shows_code_that_loads_the_file_without_titrant(kind, made, rows, tmp_pa
     place.mkdir()
     kinds.save(kind, made(kind), place)
     file = place / backend.kinds()[kind].file if backend.kinds()[kind].file else place
-    code = snippet.format(file=repr(str(file)), batch="a batch", decide="answers = outputs")
+    code = snippet.format(file=repr(str(file)), batch="a batch", output="0", decide="answers = outputs")
     import torch
 
     batch = rows(1, 6, 6, count=5).inputs["x"]

@@ -11,9 +11,10 @@ from titrant.runtime.data.parameters import File, TransformStep
 from titrant.runtime.data.saved_transforms import save_transforms
 from titrant.runtime.data.transforms import fit
 from titrant.runtime.inspect.inputs import settled
+from titrant.runtime.inspect.starter_model import describe_hints
 from titrant.runtime.operators.data.transform import DataTransformParams, wire
 from titrant.runtime.values import Table, Tables, Transforms
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
 
 COLUMNS = {"b": np.array([1.0, 2.0]), "a": np.array([3.0, 4.0])}
 TABLES = Tables({"source": Table({**dict(sorted(COLUMNS.items())), "unused": np.zeros(2), "y": np.array([0, 1])})})
@@ -76,3 +77,20 @@ def test_asks_for_inputs_that_a_run_does_not_make(run, tmp_path):
     net = graph(tmp_path / "net.onnx", ["z", "x"], ["logits"], 1)
     with pytest.raises(RecipeError, match="X129"):
         mapped(run, file_steps(net))
+
+
+def test_refuses_a_file_that_takes_text_and_says_what_to_write_instead(tmp_path):
+    ends = [[helper.make_tensor_value_info(name, kind, ["batch", 1]) for name, kind in side] for side in (
+        [("a", TensorProto.FLOAT), ("ward", TensorProto.STRING)], [("y", TensorProto.FLOAT)])]  # fmt: skip
+    onnx.save(
+        helper.make_model(helper.make_graph([helper.make_node("Identity", ["a"], ["y"])], "g", *ends), ir_version=8),
+        tmp_path / "pipeline.onnx",
+    )
+    asked = DataTransformParams(task="binary_classification", label="y")
+    for ask in (
+        lambda: settled(asked, TABLES, file_steps(tmp_path / "pipeline.onnx"), seed=0),
+        lambda: describe_hints(str(tmp_path / "pipeline.onnx")),
+    ):
+        with pytest.raises(PreconditionError, match=r"X162: pipeline.onnx takes text, as ward, and") as caught:
+            ask()
+        assert "data.transform_from" in caught.value.diagnostics[0].help

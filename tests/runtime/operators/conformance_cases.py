@@ -219,7 +219,7 @@ CASES = {
     "quantize.bnb_fp4": Case({"double_quantization": False}, {"model": "model.load:model"}),
     "quantize.mlx_affine": Case({}, {"model": _wide}),
     "export.exported": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),
-    "export.aoti": Case({}, {"model": "export.exported:model"}, apart=True),
+    "export.aoti": Case({}, {"model": "export.exported:model", "example": "data.transform:tuning"}, apart=True),
     "quantize.torchao_pt2e": Case(
         {}, {"model": "export.exported:model", "calibration": "data.transform:calibration"}, apart=True
     ),

@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.distributions import distributions_with, installed_version
 
 
 @pytest.fixture
@@ -17,7 +17,9 @@ def site(tmp_path, monkeypatch):
     def install(folder, version, file="METADATA"):
         place = tmp_path / folder
         place.mkdir()
-        (place / file).write_text(f"Metadata-Version: 2.1\nName: x\nVersion: {version}\n\nVersion: 9 of the text\n")
+        (place / file).write_text(
+            f"Metadata-Version: 2.1\nName: {folder.partition('-')[0]}\nVersion: {version}\n\nVersion: 9 of the text\n"
+        )
         return place
 
     return install
@@ -63,3 +65,23 @@ def test_looks_into_an_archive_on_the_path(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "zipped-4.0.egg")])
     assert installed_version("zipped") == "4.0"
     assert installed_version("numpy") == metadata.version("numpy")
+
+
+def test_names_what_brings_a_package_as_importlib_does(site):
+    listed = {
+        "folder-1.dist-info": ("RECORD", "pkg_x/__init__.py,,\n"),
+        "quoted-1.dist-info": ("RECORD", 'a/b.py,,\n"pkg_x/a,b.py",,\n'),
+        "module-1.dist-info": ("RECORD", "a/b.py,,\npkg_x.py,,\n"),
+        "compiled-1.dist-info": ("RECORD", "pkg_so.abi3.so,,\n"),
+        "declared-1.dist-info": ("top_level.txt", "other\npkg_x\n"),
+        "deeper-1.dist-info": ("RECORD", "other/pkg_x/a.py,,\nother/pkg_x.py,,\npkg_xy/a.py,,\npkg_x-1.data/a,,\n"),
+    }
+    for folder, (file, text) in listed.items():
+        (site(folder, "1") / file).write_text(text)
+    (site("both-1.dist-info", "1") / "top_level.txt").write_text("other\n")
+    expected = metadata.packages_distributions()
+    assert len(expected["pkg_x"]) == 4
+    for package in ("pkg_x", "other", "pkg_xy", "sklearn", "yaml", "google"):
+        assert distributions_with(package) == tuple(dict.fromkeys(expected.get(package, ()))), package
+    assert distributions_with("pkg_so") == ("compiled",)  # Python 3.11 itself looks at `.py` files only
+    assert distributions_with("nobody_brings_this") == ()

@@ -10,17 +10,19 @@ import platform
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.backend import ExecutedLayer
+from titrant.runtime.backends.torch.program.convolution_layout import channels_last
 from titrant.runtime.backends.torch.program.executed import program_layers
 from titrant.runtime.backends.torch.program.export import read_records, write_records
 from titrant.runtime.backends.torch.program.load import quiet
 from titrant.runtime.backends.torch.program.original import program_specs
+from titrant.runtime.backends.torch.program.parity import Expected, hold
 from titrant.runtime.backends.torch.session import Border, TorchSession
 from titrant.runtime.user_code import describe, said_by
 from titrant.runtime.values import CompiledModel
@@ -38,15 +40,18 @@ _CALL = re.compile(rb"aoti_torch_cpu_(\w*(?:linear|conv|addmm|bmm|_mm|mm_out|emb
 _INSTRUCTIONS = re.compile(r"^(avx|amx|fma|f16c|bmi|sse|vaes|gfni|vpclmul|adx|movbe|popcnt|asimd|sve|neon|bf16|i8mm)")
 
 
-def compiled(program: torch.export.ExportedProgram, border: Mapping[str, Any], folder: Path) -> CompiledModel:
-    """Compile a program and write `model.pt2` into a folder, with what it takes and gives in its titrant.json.
+def compiled(
+    program: torch.export.ExportedProgram, border: Border, expected: Expected, folder: Path, threads: int
+) -> tuple[CompiledModel, float]:
+    """Compile a program, write `model.pt2` into a folder, and hold it against what it is expected to answer.
 
-    Raises StepError X282 where torch or the C++ compiler fails.
+    Return it and how far off it answers, relative to the largest answer. Raises StepError X282 where torch or the C++
+    compiler fails, X627 where the package answers otherwise than the program.
     """
     program.example_inputs = _example(program)
     source = folder / "raw.pt2"
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), torch.no_grad(), channels_last():
             torch._inductor.aoti_compile_and_package(
                 program, package_path=str(source), inductor_configs={"freezing": True}
             )
@@ -56,12 +61,13 @@ def compiled(program: torch.export.ExportedProgram, border: Mapping[str, Any], f
         raise StepError(Diagnostic("X282", message, help=help, said=said_by(error))) from None
     records = read_records(source)
     layers = _layers(program, b"".join(text for name, text in records.items() if name.endswith("wrapper.cpp")))
-    said = {**border, "layers": layers, "instructions": sorted(instructions())}
+    said = {**border.written(), "layers": layers, "instructions": sorted(instructions())}
     kept = {name: _anonymous(text) for name, text in records.items() if not name.endswith(".cpp")}
     kept[_EXTRA] = json.dumps(said, sort_keys=True).encode()
     write_records(kept, folder / NAME)
     source.unlink()
-    return CompiledModel(folder / NAME)
+    made = CompiledModel(folder / NAME)
+    return made, hold(open_compiled(made, threads=threads), expected)
 
 
 def _example(program: torch.export.ExportedProgram) -> tuple[tuple[torch.Tensor, ...], dict[str, Any]]:

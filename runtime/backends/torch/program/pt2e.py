@@ -11,12 +11,16 @@ from titrant.runtime.backends.session import checked, taken
 from titrant.runtime.backends.torch.determinism import fixed_settings, tensor_of
 from titrant.runtime.backends.torch.program.compiled import compiled
 from titrant.runtime.backends.torch.program.load import load_program, quiet
+from titrant.runtime.backends.torch.program.parity import Expected, apart, program_answers, tried_batches
 from titrant.runtime.backends.torch.session import Border
 from titrant.runtime.catalog import Context
 from titrant.runtime.values import CompiledModel, ExportedModel, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.values.frozen import dataclass
 
+# Rows that a package is tried on, and how far fp32 sums in another order may lie apart, relative to the largest answer.
+HELD_ROWS, ROUNDING = 8, 1e-4
+_HELP = "torch compiles this network wrongly here: use quantization.method ort.static or openvino.ptq, or another torch"
 _WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
 
 
@@ -29,21 +33,36 @@ class CalibrationRows:
     leave: tuple[str, ...]
 
 
-def quantized(
-    model: ExportedModel, calibration: Rows, params: CalibrationRows, context: Context
-) -> tuple[CompiledModel, int]:
-    """Return the compiled package and how many layers have int8 weights.
+@dataclass(frozen=True)
+class QuantizedPackage:
+    """A compiled package, how many of its layers have int8 weights, and how far off it answers from its program."""
 
-    Raises PreconditionError X210 where the quantizer finds no layer, StepError X282 where the compiler fails.
+    model: CompiledModel
+    layers: int
+    parity: float
+
+
+def quantized(model: ExportedModel, calibration: Rows, params: CalibrationRows, context: Context) -> QuantizedPackage:
+    """Quantize a program, compile it, and hold the package against the program in int8 on a few calibration rows.
+
+    The kernels round as the program does but for a number here and there that lies between two: they may move the
+    answers by no more than int8 itself did. Raises PreconditionError X210 where the quantizer finds no layer,
+    StepError X282 where the compiler fails, X627 where the package answers otherwise.
     """
-    program, border = load_program(model)
+    original, border = load_program(model)
     with fixed_settings(context.threads, context.seed, deterministic=False):
-        program = _converted(program, border, calibration, params)
+        batches = tried_batches(border, calibration, HELD_ROWS)
+        plain = program_answers(original, border, batches, context.threads)
+        program = _converted(original, border, calibration, params)
         layers = sum(str(node.target).startswith(_WEIGHTS) for node in program.graph.nodes)
         if not layers:
             message = "the quantizer for x86 finds no layer in the program to quantize"
             raise PreconditionError(Diagnostic("X210", message, help="use quantization.method ort.static"))
-        return compiled(program, border.written(), context.scratch), layers
+        answers = program_answers(program, border, batches, context.threads)
+        moved = apart(plain, answers)
+        expected = Expected(batches, answers, max(ROUNDING, moved), "is what int8 itself changed", _HELP)
+        package, parity = compiled(program, border, expected, context.scratch, context.threads)
+        return QuantizedPackage(package, layers, parity)
 
 
 def _converted(

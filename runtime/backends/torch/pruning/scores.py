@@ -82,7 +82,7 @@ def _gradients(model: TorchModel, rows: Rows, count: int) -> Iterator[dict[int, 
                 name = "binary_cross_entropy_with_logits" if output.numel() == len(output) else "cross_entropy"
                 name = "mse_loss" if numbers else name
                 check_output(name, output, labels)
-                terms = LossTerms(rows.positive, numbers=numbers, tokens=labels.ndim > 1)
+                terms = LossTerms(rows.scored, numbers=numbers, tokens=labels.ndim > 1)
                 loss = loss_of(name, terms)(output, labels)
             slopes = torch.autograd.grad(loss, weights, allow_unused=True)
             pairs = zip(weights, slopes, strict=True)

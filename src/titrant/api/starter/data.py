@@ -105,6 +105,9 @@ def _held_classes(starter: Starter, label: Mapping[str, Any]) -> Sequence[Any] |
     return None if [str(item) for item in classes] == places else list(classes)
 
 
+_WHICH_OUTPUT = "which output of the model is which class?"
+
+
 def class_question(starter: Starter) -> Iterator[OpenQuestion]:
     """Ask which output of a trained model is which class, where nothing says so."""
     label = starter.label
@@ -123,8 +126,10 @@ def class_question(starter: Starter) -> Iterator[OpenQuestion]:
         because += f", and the model {outputs} outputs"
     orders = [own, own[::-1]] if len(own) == 2 and not more else [[*own, "…"] if more else own]
     means = "every class, in the order of the outputs"
-    choices = tuple(AnswerChoice(order, f"output 0 is {order[0]}" if len(orders) > 1 else means) for order in orders)
-    yield OpenQuestion("data.classes", "which output of the model is which class?", f"{because}.", choices)
+    two = "its number is about {1}" if outputs == 1 else "output 0 is {0}"
+    choices = tuple(AnswerChoice(order, two.format(*order) if len(orders) > 1 else means) for order in orders)
+    asked = "which class is the model's one number about?" if outputs == 1 else _WHICH_OUTPUT
+    yield OpenQuestion("data.classes", asked, f"{because}.", choices)
 
 
 def _are_places(values: Sequence[str], outputs: int | None) -> bool:

@@ -271,10 +271,12 @@ def _shape(shape: Sequence[int | str]) -> str:
 def classifying(starter: Starter) -> list[tuple[str, int]]:
     """List the outputs (batch, numbers of a case) that classes can be decided from: name and numbers.
 
-    Where some of them have a number for each class, the others are none: features, or another head.
+    One number a case may also be (batch). Where some of them have a number for each class, the others are none:
+    features, or another head.
     """
     outputs = [(output["name"], list(output["shape"])) for output in (starter.onnx or {}).get("outputs", ())]
     wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
+    wide = wide or [(name, 1) for name, shape in outputs if len(shape) == 1]
     classes = starter.label["distinct"] if starter.label is not None else None
     fitting = [(name, size) for name, size in wide if size == classes or (classes == 2 and size == 1)]
     return fitting or wide

@@ -84,7 +84,7 @@ def subject_of(request: StarterRequest) -> Subject:
     weights = _text(_once("--weights", request.weights, "model.weights", answers))
     inputs = _once("--inputs", request.inputs, "model.inputs", answers)
     _once("--target", request.objective or None, "search.objective", answers)
-    if data is None and label is not None:
+    if data is None and label not in (None, NO_LABEL):
         refuse("--label names a column, and there is no data", "add --data FILE")
     _check_model(model, weights)
     onnx = _is_file(model, _ONNX)

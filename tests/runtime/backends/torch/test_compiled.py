@@ -20,27 +20,32 @@ pytestmark = pytest.mark.skipif(
     find_spec("torchao") is None, reason="torchao is an extra: pip install 'titrant[torchao]'"
 )
 
-WIDTHS = (120, 200, 40, 2)
-NAMES = ("layers.0", "layers.2", "layers.4")
+FEATURES = 120
+NAMES = ("1", "3", "6", "8")
 needs_compiler = pytest.mark.skipif(not cpp_compiler(), reason="there is no C++ compiler")
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """A stack of linear layers quantized by PT2E but for its last one: model, package, measurements, rows."""
+    """Convolutions of a one-channel image and products, quantized by PT2E but for the last: model, package, rows.
+
+    Inductor takes the first convolution's output for channels-first, and its kernel writes channels-last.
+    """
     import torch
-    from operator_nets import Stack
+    from torch import nn
 
     torch.manual_seed(3)
-    specs = (("x", ("batch", WIDTHS[0]), "float32"),)
-    model = TorchModel(Stack(WIDTHS).eval(), "m:Stack", {}, "", specs, ("logits",))
-    x = np.random.default_rng(2).normal(size=(70, WIDTHS[0])).astype(np.float32)
+    image = (nn.Unflatten(1, (1, 10, 12)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
+    module = nn.Sequential(*image, nn.Flatten(), nn.Linear(768, 40), nn.ReLU(), nn.Linear(40, 2))
+    specs = (("x", ("batch", FEATURES), "float32"),)
+    model = TorchModel(module.eval(), "m:Images", {}, "", specs, ("logits",))
+    x = np.random.default_rng(2).normal(size=(70, FEATURES)).astype(np.float32)
     numbers = np.arange(len(x))
     rows = Rows("calibration", {"x": x}, None, numbers, numbers.astype(np.uint64))
     folder = tmp_path_factory.mktemp
     exported = apply_operator("export.exported", {"model": model, "example": rows}, scratch=folder("e"))
     given = {"model": exported.outputs["model"], "calibration": rows}
-    params = {"batch": 16, "leave": NAMES[2:]}
+    params = {"batch": 16, "leave": NAMES[3:]}
     done = apply_operator("quantize.torchao_pt2e", given, params, scratch=folder("q"))
     return model, done.outputs["model"], done.measurements, x
 
@@ -50,10 +55,37 @@ def test_runs_int8_kernels_for_the_layers_that_it_quantizes_and_says_so(compiled
     _, package, measurements, _ = compiled
     executed = backend.get("torch").executed(package, layers=NAMES)
     assert [(layer.name, layer.precision) for layer in executed] == [
-        (NAMES[0], "int8"), (NAMES[1], "int8"), (NAMES[2], "fp32"),
+        (NAMES[0], "int8"), (NAMES[1], "int8"), (NAMES[2], "int8"), (NAMES[3], "fp32"),
     ]  # fmt: skip
-    assert all(layer.engine_op.startswith("_qlinear") for layer in executed[:2])
-    assert measurements["quantized_layers"] == 2
+    assert [layer.engine_op[:6] for layer in executed[:3]] == ["_qconv", "_qconv", "_qline"]
+    assert measurements["quantized_layers"] == 3
+
+
+@needs_compiler
+def test_lays_out_convolutions_of_one_channel_as_their_kernel_writes_them(compiled):
+    assert compiled[2]["parity_relative"] < 1e-5  # without it this is 1, and the package is refused
+
+
+@needs_compiler
+def test_refuses_a_package_that_answers_otherwise_than_its_program(compiled):
+    from titrant.runtime.backends.torch.program.parity import Expected, hold
+
+    _, package, _, x = compiled
+    batches = ({"x": x[:8]}, {"x": x[:1]})
+    with backend.get("torch").open(package, threads=1) as session:
+        answers = tuple(session.run(arrays) for arrays in batches)
+    moved = (answers[0], {"logits": answers[1]["logits"] * np.float32(1.5)})
+    limits = (0.01, "is what int8 itself changed", "use ort.static")
+    assert hold(backend.get("torch").open(package, threads=1), Expected(batches, answers, *limits)) == 0.0
+    with pytest.raises(StepError) as refused:
+        hold(backend.get("torch").open(package, threads=1), Expected(batches, moved, *limits))
+    (diagnostic,) = refused.value.diagnostics
+    assert (diagnostic.code, diagnostic.message, diagnostic.help) == (
+        "X627",
+        "the compiled package does not answer as the program that it was compiled from does: relative difference "
+        "0.333, and 0.01 is what int8 itself changed",
+        "use ort.static",
+    )
 
 
 @needs_compiler
@@ -82,9 +114,9 @@ def test_holds_no_folder_of_this_machine_and_no_source(compiled):
 @needs_compiler
 def test_predicts_the_size_of_a_package(compiled):
     model, package, _, _ = compiled
-    facts = describe_live(model.module, (TensorSpec("x", ("batch", WIDTHS[0]), "float32"),))
+    facts = describe_live(model.module, (TensorSpec("x", ("batch", FEATURES), "float32"),))
     declaration = catalog.get("quantize.torchao_pt2e")
-    predicted = declaration.predict(declaration.params(leave=NAMES[2:]), machine(), facts).output_bytes
+    predicted = declaration.predict(declaration.params(leave=NAMES[3:]), machine(), facts).output_bytes
     assert predicted == pytest.approx(package.path.stat().st_size, rel=0.03)
 
 
@@ -123,6 +155,8 @@ def test_says_that_the_compiler_failed(tmp_path, monkeypatch):
     import torch
 
     from titrant.runtime.backends.torch.program.compiled import compiled as compile_program
+    from titrant.runtime.backends.torch.program.parity import Expected
+    from titrant.runtime.backends.torch.session import Border
 
     def fail(*given, **options):
         raise RuntimeError("g++: fatal error")
@@ -130,7 +164,7 @@ def test_says_that_the_compiler_failed(tmp_path, monkeypatch):
     program = torch.export.export(torch.nn.Linear(3, 2), (torch.zeros(2, 3),))
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail)
     with pytest.raises(StepError, match="X282"):
-        compile_program(program, {"inputs": (), "outputs": ()}, tmp_path)
+        compile_program(program, Border((), ()), Expected((), (), 0.0, "", ""), tmp_path, 1)
 
 
 def test_finds_no_compiler_where_there_is_none(monkeypatch):

@@ -22,9 +22,9 @@ HALF = {"kind": "threshold", "threshold": 0.5, "source": ""}
 def refer(apply, rows):
     """Give the original's answers to the operator."""
 
-    def refer(values, labels=RIGHT, *, point=HALF, positive=1, **params):
+    def refer(values, labels=RIGHT, *, point=HALF, positive=1, ordered=False, **params):
         values = np.asarray(values, np.float32)
-        given = replace(rows(4, count=len(values), labels=labels), positive=positive)
+        given = replace(rows(4, count=len(values), labels=labels), positive=positive, ordered=ordered)
         inputs = {"rows": given, "outputs": Outputs("tuning", {"y": values}), "point": point}
         return apply("validate.reference", inputs, READING | params).outputs["reference"]
 
@@ -63,6 +63,16 @@ def test_refuses_answers_that_are_turned_round_with_both_figures(refer):
     share = max(RIGHT.mean(), 1 - RIGHT.mean())
     with pytest.raises(StepError, match=rf"its accuracy on 40 tuning rows is 0.0000, and.*gives {share:.4f}"):
         refer(np.concatenate([DRAWN, -DRAWN], axis=1), point=argmax, positive=None)
+
+
+@pytest.mark.parametrize(("positive", "stated"), [(1, "[b, a]"), (0, "[a, b]")])
+def test_names_the_order_in_which_one_number_fits(refer, positive, stated):
+    with pytest.raises(StepError, match="X424") as caught:
+        refer(DRAWN if positive == 0 else -DRAWN, positive=positive)
+    advice = caught.value.diagnostics[0].help
+    assert advice.startswith(f"with the classes in the order {stated} its accuracy on these rows is 1.0000: ")
+    assert advice.endswith(f"data: {{classes: {stated}}}")
+    assert refer(DRAWN, positive=0, ordered=True)["constant"]["original"] == 1  # the second of a stated order
 
 
 def test_advises_another_operating_point_where_all_rows_are_answered_alike(refer):
