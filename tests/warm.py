@@ -230,8 +230,8 @@ def hasten_timing():
 
     That is a third of what a small run takes. Where models are compared as many runs come first as ever, and as many
     blocks; what more of them tell, and more of what is shown only, is no test's subject here:
-    `tests/runtime/operators/profile` has the operator as it is. What is timed on a busy
-    machine is reused as well: whether a second run executes nothing must not depend on who else is at work.
+    `tests/runtime/operators/profile` has the operator as it is. What is timed on a busy machine is reused as well:
+    whether a second run executes nothing must not depend on who else is at work.
     """
     from titrant.runtime.contract.statistics import paired_runs
     from titrant.runtime.operators.profile import latency
