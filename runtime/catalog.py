@@ -217,7 +217,8 @@ def operator(
 
     def declare(run: Callable[..., Mapping[str, Any]]) -> Callable[..., Mapping[str, Any]]:
         is_own = run.__module__.startswith(_OWN)
-        if not is_own:  # what is wrong in a user's is said where it is declared
+        # What is wrong in a user's parameters is said where they are declared, but what are none at all.
+        if not is_own and isinstance(params, type) and issubclass(params, Params):
             params.model_rebuild(raise_errors=False)
         declaration = Declaration(
             name, version, family, params, ports, dict(outputs), tuple(consumes), determinism, requires, predict,

@@ -16,7 +16,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# torch.manual_seed reaches every CUDA device and MPS, also those that are initialized later.
 _LIBRARIES = ("numpy", "torch", "mlx.core")
 
 
@@ -137,7 +136,7 @@ def another_seed(seed: int) -> Iterator[None]:
     random.seed(seed)
     for name in _loaded():
         if name == "torch":
-            sys.modules[name].manual_seed(seed)
+            seed_torch(sys.modules[name], seed)
         else:
             sys.modules[name].random.seed(seed % 2**32)
     try:
@@ -147,8 +146,17 @@ def another_seed(seed: int) -> Iterator[None]:
             restore()
 
 
+def seed_torch(torch: Any, seed: int) -> None:
+    """Seed torch's generators, of every kind of device that it is built for, also those that are initialized later."""
+    if torch.accelerator.current_accelerator() is None:
+        # `torch.manual_seed` would keep, for each kind of device there is, what to do then, with the stack as text.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def _set_torch(torch: Any, settings: Settings) -> None:
-    torch.manual_seed(settings.seed)
+    seed_torch(torch, settings.seed)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     # As use_deterministic_algorithms, which also imports torch.compile's machinery, for 1.4 seconds.

@@ -59,8 +59,7 @@ class HardwareVolatile:
 class GpuSpeed:
     """What one accelerator does in a second; None where unknown.
 
-    `measured` says that `titrant hardware --bench` measured it here; else the figures are the vendor's, which are peaks
-    that no model reaches.
+    `measured` says that `titrant hardware --bench` measured it here; else they are the vendor's peaks, out of reach.
     """
 
     fp32_flops_per_second: float | None = None

@@ -228,8 +228,9 @@ def build_classes():
 def hasten_timing():
     """Let a run time its models for an eighth of the time, and hardly pause between blocks of runs.
 
-    That is a third of what a small run takes. As many runs come first as ever, and as many blocks; what more of them
-    tell is no test's subject here: `tests/runtime/operators/profile` has the operator as it is. What is timed on a busy
+    That is a third of what a small run takes. Where models are compared as many runs come first as ever, and as many
+    blocks; what more of them tell, and more of what is shown only, is no test's subject here:
+    `tests/runtime/operators/profile` has the operator as it is. What is timed on a busy
     machine is reused as well: whether a second run executes nothing must not depend on who else is at work.
     """
     from titrant.runtime.contract.statistics import paired_runs
@@ -238,6 +239,7 @@ def hasten_timing():
     whole = latency._seconds_for
     latency._seconds_for = lambda params, size: whole(params, size) / 8
     latency.PAUSE_SECONDS /= 15
+    latency.SHOWN_RUNS //= 5
     paired_runs.too_busy_to_tell = lambda timings, batch: ()
 
 

@@ -304,7 +304,8 @@ def _finite(name: str, values: np.ndarray) -> None:
     if wrong.any():
         raise StepError(
             Diagnostic("X401", f"the output '{name}' is NaN or infinite for {int(wrong.sum())} of {len(values)} rows",
-                       help="the model overflows on these inputs: check its scaling, or a wider number format")
+                       help="look at its weights (`titrant inspect --health` names those that are no numbers) and at "
+                       "where it overflows: its scaling, or a wider number format")
         )  # fmt: skip
 
 

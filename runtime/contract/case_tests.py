@@ -61,7 +61,7 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     scores = slice_scores(gate.metric, slice_of(gate), evidence)
     estimate = compared(scores, gate.comparison)
     if estimate is None:
-        raise Unassessable(f"{gate.metric} is not defined for these cases")
+        raise Unassessable(_undefined(gate, scores))
     if evidence.always_valid and gate.test == "case_quantiles":
         raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
     claims = _claims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
@@ -81,6 +81,14 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
         p_value=p_value(claims.log_wealth(gate.threshold))
         if evidence.always_valid and isinstance(claims, CaseClaims) else None,
     )  # fmt: skip
+
+
+def _undefined(gate: Gate, scores: CaseScores) -> str:
+    """Say why there is nothing to compare."""
+    before = scores.before
+    if gate.comparison == "retention" and before is not None and before <= 0 and not scores.rule.less_is_better:
+        return f"the original's {gate.metric}{scores.words} is {before:.6g}, and a ratio to it has no meaning"
+    return f"{gate.metric} is not defined for these cases"
 
 
 def _claims(

@@ -22,6 +22,8 @@ _MASK = "attention_mask"
 _ABOUT = (_MASK, "token_type_ids", "position_ids")
 _TOKENS = "input_ids"
 
+# What makes classes of one-hot labels.
+ARGMAX = "here each row has a single 1, so give `label.argmax(axis=1)`"
 _SHOWN = 6  # classes that a message names
 
 
@@ -55,7 +57,8 @@ def find_classes(
     """
     if any(label.ndim != 1 for label in labels):
         shape = next(label.shape[1:] for label in labels if label.ndim != 1)
-        raise _no_classes(f"{column} has the shape {shape} in each row", "a class label is one value a row")
+        how = f": {ARGMAX}" if all(map(is_one_hot, labels)) else ""
+        raise _no_classes(f"{column} has the shape {shape} in each row", f"a class label is one value a row{how}")
     distinct = {value for label in labels for value in np.unique(label).tolist()}
     if any(isinstance(value, float) and not value.is_integer() for value in distinct):
         raise _no_classes(f"{column} holds fractions", "this looks like a regression target; classes are whole or text")
@@ -76,6 +79,12 @@ def find_classes(
         ranks = f"numbered by rank as classes 0 to {len(values) - 1}"
         notes = (f"{column} has the values {values[0]} to {values[-1]}, {ranks}",)
     return Classes(values, tuple(names.get(value, value) for value in values), notes, kind)
+
+
+def is_one_hot(label: np.ndarray) -> bool:
+    """Whether each row of a label (rows, classes) has a single 1 among 0."""
+    numbers = label.ndim == 2 and label.dtype.kind in "biuf"
+    return numbers and bool(np.isin(label, (0, 1)).all() and (label.sum(axis=1) == 1).all())
 
 
 def _form(text: str) -> str:

@@ -19,6 +19,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, Step
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
 from titrant.schema.values.archives import DAMAGED, Unpacked, measure_zip
+from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.text import first_line, os_reason
 from titrant.schema.values.units import format_size
 
@@ -190,14 +191,24 @@ def hidden(name: str | None) -> tuple[str, ...]:
     return ("image",) if name == "digits" else ()
 
 
-def read_factory(source: SourceParams, name: str) -> dict[str, np.ndarray]:
+# What factories gave that were called already, by reference and arguments.
+FactoryAnswers = dict[tuple[str, str], Any]
+
+
+def read_factory(source: SourceParams, name: str, earlier: FactoryAnswers) -> dict[str, np.ndarray]:
     """Call a data factory and return the columns of one source.
 
     The factory gives a DataFrame, {array name: array}, or {source name: either}; of the last, `source.part`, or else
-    the source's own name, says which. Raises StepError X106 and X108, RecipeError X110 for a part that is not there.
+    the source's own name, says which. It is called once for all sources of the same arguments, and what it gave enters
+    `earlier`: its parts may be drawn at random, and must then come from one draw. Raises StepError X106 and X108,
+    RecipeError X110 for a part that is not there.
     """
     reference = source.factory or ""
-    made = call(f"{reference}()" if not source.args else f"{reference}(…)", resolve(reference), **source.args)
+    asked = (reference, canonical_json(source.args))
+    if asked not in earlier:
+        called = f"{reference}()" if not source.args else f"{reference}(…)"
+        earlier[asked] = call(called, resolve(reference), **source.args)
+    made = earlier[asked]
     if _is_named_sources(made):
         made = _part(made, source.part or name, reference)
     elif source.part is not None:

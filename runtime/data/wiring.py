@@ -210,10 +210,10 @@ def check_names(signature: Signature, specs: Sequence[TensorParams]) -> None:
         )
 
 
-def check_shapes(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorParams], fitted: str = "") -> None:
+def check_shapes(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorParams], more: str = "") -> None:
     """Compare the inputs with the shapes of `model.inputs`; RecipeError X126 where they differ.
 
-    `fitted` says what was fitted on which rows.
+    `more` stands behind the advice: what was fitted on which rows, and which column is no input.
     """
     for spec in specs:
         given = inputs[spec.name].shape[1:]
@@ -227,6 +227,6 @@ def check_shapes(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorParams]
                 Diagnostic(
                     "X126",
                     f"model.inputs: {spec.name} is ({expected}), and the data gives ({actual})",
-                    help=f"correct `shape`, or reshape the array in a data factory{fitted}",
+                    help=f"correct `shape`, or reshape the array in a data factory{more}",
                 )
             )

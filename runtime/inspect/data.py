@@ -42,16 +42,21 @@ def describe_data(
     seed: int,
     settle: "Callable[[DataTransformParams, Tables], DataTransformParams] | None" = None,
     unlabeling: "DataUnlabeledParams | None" = None,
+    loaded: "tuple[Tables, float] | None" = None,
 ) -> tuple[DataFacts, dict[str, Rows]]:
     """Load, split and transform; returns the facts, and the rows for a look at the first of them.
 
     `settle` is asked, once the data are there, what they are made into. Rows without labels are a role of their own.
+    `loaded` are the data where they are there already, and the seconds that loading them took.
     """
     for name, params in (("data.load", loading), ("data.split", splitting), ("data.transform", transforming)):
         load_libraries(catalog.get(name).loads(params))
     watch = Stopwatch()
-    with watch.timing("load"):
-        tables = load(loading, seed=seed)
+    if loaded is None:
+        with watch.timing("load"):
+            tables = load(loading, seed=seed)
+    else:
+        tables, watch.seconds["load"] = loaded[0], round(loaded[1], 4)
     with watch.timing("split"):
         parts = split(splitting, tables, seed=seed)
     if settle is not None:

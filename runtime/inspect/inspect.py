@@ -28,9 +28,10 @@ from titrant.schema.values.canonical import plain, without_defaults
 
 if TYPE_CHECKING:
     from titrant.runtime.inspect.onnx import OnnxReading
+    from titrant.runtime.values import Tables
 
 
-def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
+def inspect(request: Mapping[str, Any], loaded: "tuple[Tables, float] | None" = None) -> dict[str, Any]:
     """Load the data as the plan will, look at the model, and say which files the answer rests on.
 
     Returns {"model": plain(ModelFacts), "data": plain(DataFacts), "dependencies": [{"path", "digest"}, …],
@@ -38,7 +39,7 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
     "parts" are the files outside an ONNX file that hold its weights, seen from its folder. A request without the steps
     of data asks for the model alone, whose "data" is None, and with "first_look" for what such a look needs; the facts
     of an ONNX file alone leave out the fields that have their default. One with "starter" only asks what a starter
-    recipe needs.
+    recipe needs. `loaded` are the data where they are there already, and the seconds that loading them took.
     Raises what the steps themselves raise.
     """
     steps = {name: json.dumps(params) for name, params in request["steps"].items()}
@@ -53,10 +54,12 @@ def inspect(request: Mapping[str, Any]) -> dict[str, Any]:
         model = describe_model(steps, None, "unlabeled", seed)
         dependencies = _dependencies(request["steps"])
         return {"model": plain(model), "data": None, "dependencies": dependencies, "parts": []}
-    return _with_data(request, steps, seed)
+    return _with_data(request, steps, seed, loaded)
 
 
-def _with_data(request: Mapping[str, Any], steps: Mapping[str, str], seed: int) -> dict[str, Any]:
+def _with_data(
+    request: Mapping[str, Any], steps: Mapping[str, str], seed: int, loaded: "tuple[Tables, float] | None"
+) -> dict[str, Any]:
     """Look at data and model; what reads data is only loaded here, which takes as long as looking at a small model."""
     from titrant.runtime.inspect.data import describe_data, with_places
     from titrant.runtime.inspect.inputs import settled
@@ -64,20 +67,21 @@ def _with_data(request: Mapping[str, Any], steps: Mapping[str, str], seed: int) 
     from titrant.runtime.operators.data.split import DataSplitParams
     from titrant.runtime.operators.data.transform import DataTransformParams
     from titrant.runtime.operators.data.unlabeled import DataUnlabeledParams
-    from titrant.runtime.values import Tables
 
     loading = DataLoadParams.model_validate_json(steps["data.load"])
     transforming = DataTransformParams.model_validate_json(steps["data.transform"])
     splitting = DataSplitParams.model_validate_json(steps["data.split"])
     read: list[Tables] = []
 
-    def settle(params: DataTransformParams, tables: Tables) -> DataTransformParams:
+    def settle(params: DataTransformParams, tables: "Tables") -> DataTransformParams:
         read.append(tables)
         return settled(params, tables, steps, seed=seed)
 
     further = steps.get("data.unlabeled")
     unlabeling = None if further is None else DataUnlabeledParams.model_validate_json(further)
-    data, _ = describe_data(loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling)
+    data, _ = describe_data(
+        loading, splitting, transforming, seed=seed, settle=settle, unlabeling=unlabeling, loaded=loaded
+    )
     model = describe_model(steps, data, transforming.task, seed)
     others = {key: _other_of(key, params, data, seed) for key, params in request.get("others", {}).items()}
     data = with_places(data, transforming, read[0], _outputs(model, request.get("judged")))

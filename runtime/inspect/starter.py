@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from titrant.runtime.data.classes import ARGMAX, is_one_hot
 from titrant.runtime.data.columns import find, is_ragged, is_text, missing, value_text
 from titrant.runtime.data.delimited.read import read_csv
 from titrant.runtime.data.images.read import read_images
@@ -89,6 +90,8 @@ def describe_source(
     if label is not None and kind != "image_folder":
         find(columns, label, name, "data.label")
     rows = len(columns[label]) if label is not None else max(map(len, columns.values()), default=0)
+    if not rows:
+        raise RecipeError(Diagnostic("P081", f"{name} has no rows", help="check the file or the factory"))
     fitting = {name: column for name, column in columns.items() if len(column) == rows}
     return {
         "rows": rows,
@@ -118,7 +121,7 @@ def _read(kind: str, path: str, label: str | None, *, images: bool) -> tuple[Map
     if kind == "npz":
         return read_npz(path, None), ()
     if kind == "factory":
-        return read_factory(SourceParams(factory=path), ""), ()
+        return read_factory(SourceParams(factory=path), "", {}), ()
     if kind == "sklearn":
         bundled, aside = read_bundled(path), () if images else hidden(path)
         return {name: column for name, column in bundled.columns.items() if name not in aside}, ()
@@ -210,7 +213,7 @@ def _label(name: str, column: np.ndarray) -> dict[str, Any]:
             "name another column, or write the recipe by hand for `task: segmentation`, `detection` or "
             "`multilabel_classification`: `titrant show recipes` lists some to copy"
         )
-        raise RecipeError(Diagnostic("P081", message, help=advice))
+        raise RecipeError(Diagnostic("P081", message, help=ARGMAX if is_one_hot(column) else advice))
     gone = missing(column)
     values, counts = np.unique(column[~gone], return_counts=True)
     whole = column.dtype.kind != "f" or bool((values == np.floor(values)).all())

@@ -1,7 +1,7 @@
 """The worker's process: answers requests, one JSON object a line, until the parent is gone.
 
 Requests: {"do": "run", "step", "operator", "params", "inputs": {port: artifact or {name: artifact}}, "seed",
-"threads", "deterministic", "frees": [digest, …], "key", "log"} · {"do": "inspect", "seed", "steps"} ·
+"threads", "deterministic", "frees": [digest, …], "key", "log"} · {"do": "inspect", "seed", "steps", "keep_data"} ·
 {"do": "describe", "operator"} · {"do": "ask_operator", "operator", "ask", "params", "hardware", "model", "work"} ·
 {"do": "compare", "pairs": [[old artifact, new artifact], …]} ·
 {"do": "bench", …}, see `titrant.runtime.instruments.measure.bench` ·

@@ -15,6 +15,8 @@ from titrant.schema.values.frozen import dataclass
 _EVENTS = Path("/sys/fs/cgroup/memory.events")
 # The file in a worker's folder into which the interpreter writes where native code crashed.
 CRASH = "crash.txt"
+# The event of an inspection before and after it loads data that it keeps; and the mark of the step that took them over.
+LOADED = "loaded"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,10 @@ class Printed:
         """The last line."""
         return (self.text.strip().splitlines()[-1:] or [""])[0]
 
+    def then(self, later: "Printed") -> "Printed":
+        """Return this with what was printed later behind it."""
+        return Printed(self.lines + later.lines, self.size + later.size, (self.text + later.text)[-_KEPT:])
+
 
 class OutputPipe:
     """A pipe for a child process to print into, and a thread that counts what comes out.

@@ -15,6 +15,7 @@ from titrant.runtime.store.home import Home, refuse_few_files
 from titrant.runtime.store.locks import unfinished_folder
 from titrant.runtime.worker.messages import (
     CRASH,
+    LOADED,
     WorkerDiedError,
     WorkerExit,
     exit_cause,
@@ -50,6 +51,7 @@ class Worker:
         self._scratch = Path()
         self._printed: OutputPipe | None = None
         self._answering = False
+        self._loading = Printed()  # while data were loaded that a step may take over: it is of that step
 
     def __enter__(self) -> "Worker":
         return self
@@ -94,6 +96,8 @@ class Worker:
                 crashed, said, calls = self._end(kills)
             else:
                 calls = message.pop("calls", [])
+                if message.pop(LOADED, False):
+                    said = self._loading.then(said)
             if log:
                 write_log(Path(log), said, calls)
             if said.text and listen is not None:
@@ -185,6 +189,10 @@ class Worker:
                 message: dict[str, Any] = json.loads(line)
                 if message["event"] in ("done", "error", "damaged"):
                     return message
+                if message["event"] == LOADED:
+                    assert self._printed is not None
+                    self._loading = self._printed.take()
+                    continue
                 if listen is not None:
                     listen(message)
         return None

@@ -3,37 +3,36 @@
 It also asks that operator what it needs, loads or costs, compares artifacts, and holds what a running step may use.
 """
 
+import contextlib
 import importlib
 import json
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from titrant.runtime import catalog
 from titrant.runtime.backends import backend
-from titrant.runtime.catalog import Declaration, Params, load, no_modules, no_requirement, same_model, unknown_cost
+from titrant.runtime.catalog import Declaration, load
 from titrant.runtime.machine.devices import device_bytes
 from titrant.runtime.machine.peak_memory import PeakMemory, hand_back, resident_bytes
 from titrant.runtime.seed import Seeding, Settings
 from titrant.runtime.store.artifacts import LiveValues, Store
-from titrant.runtime.store.declarations import describe
 from titrant.runtime.store.home import Home, row_key
 from titrant.runtime.store.tensor_difference import stored_difference
-from titrant.runtime.user_code import innermost_line, said_by, unloaded
+from titrant.runtime.user_code import innermost_line
+from titrant.runtime.worker.loaded_data import LoadedData, load_data
+from titrant.runtime.worker.messages import LOADED
+from titrant.runtime.worker.operators import ask_operator, described, find_operator
 from titrant.runtime.worker.step_context import AtWork, Send, StepContext
 from titrant.runtime.worker.user_watch import UserWatch
-from titrant.schema.cost import Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
-from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.plan import Prediction
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.record import Artifact, Dependency, StepMemory
-from titrant.schema.values.canonical import plain, read_back, sha256
+from titrant.schema.values.canonical import plain, sha256
 
 
 class WorkerState:
@@ -53,6 +52,7 @@ class WorkerState:
         self._at_work = AtWork(scratch)
         self._seeding = seeding
         self._seeding.install()
+        self._loaded_data: LoadedData | None = None  # of an inspection, for the first step that runs
 
     def do(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer a request; one that does not say what to do is an inspection."""
@@ -80,24 +80,30 @@ class WorkerState:
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         scratch = Path(tempfile.mkdtemp(dir=self.scratch))
         carried: set[str] = set()
+        kept, self._loaded_data = self._loaded_data, None
         try:
             with self._watch.watching(request["params"]):
-                declaration = _declaration(request["operator"])
+                declaration = find_operator(request["operator"])
                 try:
                     params = declaration.params.model_validate_json(json.dumps(request["params"]))
                     loaded = self._load_all(declaration, params, request["inputs"])
+                    settings = _settings(request, declaration)
+                    if kept is not None and not kept.is_for(params, settings):
+                        kept = None
                     memory, before, begun = PeakMemory(), resident_bytes(), time.perf_counter()
-                    self._seeding.apply(_settings(request, declaration))
+                    self._seeding.apply(settings)
                     inputs = self._inputs(request["inputs"], declaration, carried)
                     context = StepContext(request["seed"], request["threads"], scratch, self._send)
                     context.row_key = partial(row_key, self.home)
                     context.attend = self._at_work.name
                     context.checkpoints = self.home.training / request["key"] if "key" in request else None
-                    values = declaration.run(params, context, **inputs)
+                    values = declaration.run(params, context, **inputs) if kept is None else kept.given(context)
                     _check_ports(declaration, values)
                 finally:
                     self._drop_consumed(request, declaration)
                     self._depends = self._dependencies(request, declaration, carried)
+            if kept is not None:
+                self._depends = kept.dependencies
             outputs = self._keep(declaration, values, carried)
             del inputs, values
             for digest in request.get("frees", ()):
@@ -107,6 +113,9 @@ class WorkerState:
         seconds, peak = time.perf_counter() - begun, memory.grown_bytes()
         hand_back()  # what it freed is held by nobody; the next step would do so first
         held = resident_bytes()
+        if kept is not None:
+            seconds, before = seconds + kept.seconds, before - kept.held_bytes
+            peak = max(kept.peak_bytes, kept.held_bytes + peak)
         return {
             "outputs": plain(outputs),
             "measurements": plain(list(context.measurements.values())),
@@ -116,6 +125,7 @@ class WorkerState:
             "loads": loaded,
             "dependencies": self.dependencies(),
             "not_reused": context.not_reused,
+            **({LOADED: True} if kept is not None else {}),
         }
 
     def _load_all(self, declaration: Declaration, params: Any, inputs: Mapping[str, Any]) -> dict[str, float]:
@@ -146,24 +156,44 @@ class WorkerState:
         return loaded
 
     def _inspect(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute."""
-        asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn")}
+        """Answer with what `titrant.runtime.inspect.inspect.inspect` finds; paths of dependencies are absolute.
+
+        With "keep_data" the data are kept for the step that loads them, should it run next.
+        """
+        asked = {key: value for key, value in request.items() if key not in ("do", "log", "drawn", "keep_data")}
+        settings = Settings(int(request.get("seed", 0)), 1, True)
+        self._seeding.apply(settings)
+        data = None
+        if "data.load" in asked["steps"]:
+            self._loaded_data = None
+            self._mark_loading(request)
+            data = load_data(asked["steps"]["data.load"], settings, self._watch)
+            self._mark_loading(request)
         # Only where a model is to be drawn too is that what loads the room of drawings.
-        drawn = (
-            ("instruments.architecture.readers.read", "read")
-            if request.get("drawn")
-            else ("inspect.inspect", "inspect")
-        )
-        self._seeding.apply(Settings(int(request.get("seed", 0)), 1, True))
+        drawn = ("instruments.architecture.readers.read", "read")
+        module, function = drawn if request.get("drawn") else ("inspect.inspect", "inspect")
         with self._watch.watching(asked):
-            answer = dict(getattr(importlib.import_module(f"titrant.runtime.{drawn[0]}"), drawn[1])(asked))
+            look = getattr(importlib.import_module(f"titrant.runtime.{module}"), function)
+            answer = dict(look(asked, None if data is None else (data.tables, data.seconds)))
             seen = self._watch.dependencies(asked)
+        if data is not None:
+            seen = (*data.dependencies, *seen)
+            if request.get("keep_data"):
+                self._loaded_data = replace(data, digest=answer["data"]["digest"])
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
         for item in seen:
             if not item.path.endswith("/") and ":" not in item.path:
                 files.setdefault(str(self._folder / item.path), item.digest)
         return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
+
+    def _mark_loading(self, request: Mapping[str, Any]) -> None:
+        """Say that data which are kept are loaded now, or are there: what is printed between is told as the step's."""
+        if request.get("keep_data"):
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            self._send({"event": LOADED})
 
     def _with_readings(self, model: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, Any]:
         """Let a model's digest also stand for the files that its factory's modules read, which may shape it."""
@@ -175,26 +205,14 @@ class WorkerState:
         """Answer with an operator's declaration and what of the user's it depends on."""
         name = request["operator"]
         with self._watch.watching():
-            declaration = _declaration(name)
-        _check_declared(declaration, name)
-        declared = {
-            "family": declaration.family,
-            "inputs": plain(declaration.inputs),
-            "consumes": list(declaration.consumes),
-            "doc": declaration.doc,
-            "method": plain(declaration.method),
-            "user_code": declaration.user_code,
-            "costless": list(declaration.costless),
-            "parameters": declaration.params.model_json_schema(),
-            "answers_for": answers_for(declaration),
-        }
-        dependencies = self._watch.dependencies({"operator": name})
-        return {"operator": plain(describe(name)), "declared": declared, "dependencies": plain(dependencies)}
+            declaration = find_operator(name)
+        about = described(declaration, name)
+        return about | {"dependencies": plain(self._watch.dependencies({"operator": name}))}
 
     def _ask_operator(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with what a user's operator needs, or would cost."""
         with self._watch.watching():
-            return ask_operator(_declaration(request["operator"]), request)
+            return ask_operator(find_operator(request["operator"]), request)
 
     def _bench(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer with the figures of models that are timed in turns."""
@@ -267,40 +285,6 @@ def _runs_user_code(artifact: Artifact) -> bool:
     return kind is not None and kind.user_code
 
 
-def _declaration(name: str) -> Declaration:
-    try:
-        return catalog.get(name)
-    except KeyError:
-        raise RecipeError(Diagnostic("X314", f"there is no operator {name}")) from None
-    except (ImportError, AttributeError) as error:
-        raise RecipeError(
-            Diagnostic(
-                "X314",
-                f"the operator {name} cannot be loaded: {unloaded(error)}",
-                help="write module:name of a function that @operator declares, in the recipe's folder or installed",
-                key="quantization.method",
-                said=said_by(error),
-            )
-        ) from None
-
-
-def _check_declared(declaration: Declaration, name: str) -> None:
-    """Raise RecipeError X314 for what of a declaration is no data, and so not checked by whoever reads it."""
-    wrong = [
-        part
-        for part in ("requires", "predict", "loads", "idle", "model_after")
-        if not callable(getattr(declaration, part))
-    ]
-    if not (isinstance(declaration.params, type) and issubclass(declaration.params, Params)):
-        message, advice = "`params` is no class of parameters", "derive it from titrant.Params"
-    elif wrong:
-        message, advice = f"`{wrong[0]}` is no function", "give a function, or leave it out"
-    else:
-        return
-    message = f"{name} is declared wrongly: {message}"
-    raise RecipeError(Diagnostic("X314", message, help=advice, key="quantization.method"))
-
-
 def _settings(request: Mapping[str, Any], declaration: Declaration) -> Settings:
     # What fills uninitialized memory and avoids fast kernels would be timed along.
     exact = request["deterministic"] and declaration.determinism != "measured"
@@ -318,77 +302,3 @@ def _check_ports(declaration: Declaration, values: Any) -> None:
                 help="return a mapping with one value for each declared output",
             )
         )
-
-
-def answers_for(declaration: Declaration) -> list[str]:
-    """Name what an operator says of itself before it runs: requires, predict, loads, idle, model_after."""
-    own = {
-        "requires": declaration.requires is not no_requirement,
-        "predict": declaration.predict is not unknown_cost,
-        "loads": declaration.loads is not no_modules,
-        "idle": declaration.idle is not catalog.never,
-        "model_after": declaration.model_after is not same_model,
-    }
-    return [name for name, says in own.items() if says]
-
-
-def ask_operator(declaration: Declaration, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer {"ask": what of an operator, "params", "hardware", "model", "work"} with {"answer"}.
-
-    To "requires" the answer is the list of what is unmet, to "predict" the prediction as JSON, to "loads" the list of
-    modules, to "idle" whether it has nothing to do, to "model_after" the facts of the model that it makes; the last
-    three go without hardware. Raises RecipeError X316 for options that the operator does not take, StepError
-    X316 where it answers with something else than it must.
-    """
-    params = _params(declaration, request)
-    hardware = None if request["hardware"] is None else read_back(Hardware, request["hardware"])
-    model = None if request["model"] is None else read_back(ModelFacts, request["model"])
-    asked: str = request["ask"]
-    made: Any = None
-    if asked == "predict":
-        made = declaration.predict(params, hardware, model, read_back(Work, request["work"]))  # type: ignore[arg-type]
-    elif asked == "requires":
-        made = declaration.requires(params, hardware, model)  # type: ignore[arg-type]
-    else:
-        answer = {"idle": declaration.idle, "model_after": declaration.model_after}
-        made = declaration.loads(params) if asked == "loads" else answer[asked](params, model)  # type: ignore[operator,arg-type]
-    if not _IS[asked](made):
-        message = f"`{asked}` of {request['operator']} answers with {type(made).__name__}"
-        raise StepError(Diagnostic("X316", message, help=f"return {_DUE[asked]}"))
-    return {"answer": plain(made)}
-
-
-def _params(declaration: Declaration, request: Mapping[str, Any]) -> Any:
-    try:
-        return declaration.params.model_validate_json(json.dumps(request["params"]))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        option = ".".join(str(part) for part in first["loc"])
-        message = f"{request['operator']} does not take its option {option}: {first['msg']}"
-        key = f"quantization.options.{option}"
-        raise RecipeError(Diagnostic("X316", message, help="see the operator's parameter model", key=key)) from None
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and all(isinstance(text, str) for text in value)
-
-
-def _are_unmet(value: Any) -> bool:
-    return isinstance(value, tuple | list) and all(isinstance(unmet, Unmet) for unmet in value)
-
-
-# What each question must be answered with.
-_IS: Mapping[str, Callable[[Any], bool]] = {
-    "requires": _are_unmet,
-    "predict": lambda value: isinstance(value, Prediction),
-    "loads": _are_texts,
-    "idle": lambda value: isinstance(value, bool),
-    "model_after": lambda value: isinstance(value, ModelFacts),
-}
-_DUE = {
-    "requires": "a tuple of titrant.Unmet(cause, remedy), () where nothing is unmet",
-    "predict": "titrant.Prediction(seconds=…, peak_bytes=…, output_bytes=…)",
-    "loads": "a tuple of names of modules",
-    "idle": "True where it would give the model back as it is, else False",
-    "model_after": "the facts that it was given, with what changed replaced",
-}

@@ -1,5 +1,6 @@
 """What went wrong, where, and what would fix it; exit codes, an exception class for each, and what every code means."""
 
+from functools import cache
 from typing import Any, ClassVar
 
 from titrant.schema.values.frozen import dataclass
@@ -107,6 +108,7 @@ class Code:
     right: str = ""
 
 
+@cache
 def all_codes() -> dict[str, Code]:
     """Return every code of `codes.yaml`, in its order; ValueError for one that stands twice."""
     from importlib import resources

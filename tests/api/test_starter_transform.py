@@ -277,3 +277,19 @@ def test_guesses_language_models_and_embeddings_by_what_they_take_and_answer(giv
     recipe = parse(recipe_text(given), "x.yaml", folder=tmp_path).recipe
     assert recipe.task == task
     assert (recipe.model.output[0].name if recipe.model.output else None) == output
+
+
+def test_reads_images_as_the_file_takes_them(tmp_path):
+    gray = column("image", "float32", (3, 28, 28))
+    answers = {"data": {"transform": []}}
+    text = recipe_text(starter(gray, kind="image_folder", onnx=graph(1, 28, 28), answers=answers))
+    assert "  source: {image_folder: {path: rows, color: gray}}" in text
+    whole = starter(gray, kind="image_folder", onnx=graph(3, 28, 28, dtype="uint8"))
+    assert [step.scale for step in parse(recipe_text(whole), "x.yaml", folder=tmp_path).recipe.data.transform] == [255]
+
+
+def test_refuses_a_file_whose_channels_stand_last_for_images_and_not_for_arrays():
+    last = column("image", "float32", (28, 28, 3))
+    assert offered(starter(last, kind="npz", onnx=graph(28, 28, 3))) is None
+    with pytest.raises(RecipeError, match=r"\(batch, 28, 28, 3\) has its channels last.*--inputs-as-nchw x"):
+        recipe_text(starter(PIXELS, kind="image_folder", onnx=graph(28, 28, 3), answers={"data": {"transform": []}}))

@@ -325,6 +325,7 @@ def test_reads_a_file_that_is_separated_otherwise_and_says_so(tmp_path):
     [
         ("x,y,7\nx,y,8\n", "label", "seems to have no header line: 1 of its 3 columns are called by numbers"),
         ("a,b\n1,2\n", "label", "t.csv has no column `label`"),
+        ("a,label\n", "label", "t.csv has no rows"),
     ],
 )
 def test_says_what_a_file_is_that_is_no_table_with_named_columns(tmp_path, text, label, message):

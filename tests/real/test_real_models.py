@@ -113,7 +113,9 @@ def test_optimizes_checks_and_times_a_face_detector_without_labels(execute, data
     released = done.record["released"][0]
     assert done.gate(released, "retention")["verdict"] in ("PASS", "INCONCLUSIVE")
     assert done.gate(released, "retention")["estimate"] >= 0.95
-    assert done.candidate("ort.static")["figures"]["latency_p50"] > 0
+    assert done.candidate(released)["figures"]["latency_p50"] > 0
+    # It loses the boxes on tuning rows, which its speed does not mend.
+    assert "latency_p50" not in done.candidate("ort.static")["figures"]
 
 
 FACES_WITH_BOXES = """\

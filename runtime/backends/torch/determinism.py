@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 - its very subject
 
+from titrant.runtime.seed import seed_torch
+
 # Where torch's own allocator begins every tensor. A matrix product of equal numbers that begin elsewhere rounds
 # differently: one Linear(784, 10) gave four results over the sixteen offsets of a float32 in 64 bytes.
 BOUNDARY_BYTES = 64
@@ -73,7 +75,7 @@ def fixed_settings(threads: int, seed: int = 0, *, deterministic: bool = True) -
     # As use_deterministic_algorithms, which also imports torch.compile's machinery, for 1.4 seconds.
     mode = torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        seed_torch(torch, seed)
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode("error" if deterministic else "default")
         try:

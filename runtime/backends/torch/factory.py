@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from titrant.runtime.seed import seed_torch
 from titrant.runtime.user_code import Territory, call, closure, resolve
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
@@ -69,7 +70,7 @@ def seeded(seed: int) -> Iterator[None]:
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)
-            torch.manual_seed(seed)
+            seed_torch(torch, seed)
             yield
         finally:
             random.setstate(python)

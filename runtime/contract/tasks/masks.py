@@ -80,16 +80,27 @@ def outline_distances(mask: np.ndarray, other: np.ndarray) -> tuple[float, float
     """
     if not mask.any() or not other.any():
         return None
+    if np.array_equal(mask, other):
+        return 0.0, 0.0
     from scipy.spatial import cKDTree
 
     first, second = np.argwhere(_outline(mask)), np.argwhere(_outline(other))
     there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
     mean = (there.sum() + back.sum()) / (len(there) + len(back))
-    return float(mean), float(max(np.percentile(there, 95), np.percentile(back, 95)))
+    return float(mean), max(_percentile95(there), _percentile95(back))
+
+
+def _percentile95(distances: np.ndarray) -> float:
+    """Return what `np.percentile` does, in a tenth of its time for few numbers."""
+    ordered, place = np.sort(distances), 0.95 * (len(distances) - 1)
+    low, share = ordered[int(place)], place % 1
+    high = ordered[min(int(place) + 1, len(ordered) - 1)]
+    return float(low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share))
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, 1)
+    padded = np.zeros([size + 2 for size in mask.shape], bool)
+    padded[1:-1, 1:-1] = mask
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     outline: np.ndarray = mask & ~inner
     return outline

@@ -97,15 +97,15 @@ class CaseScores:
 
 
 def compared(scores: CaseScores, comparison: str) -> float | None:
-    """Return what a comparison looks at; None where a metric is not defined, or a ratio is to 0."""
+    """Return what a comparison looks at; None where a metric is not defined, or a ratio is to what is not above 0."""
     before, after = scores.before, scores.after
     if before is None or after is None:
         return None
     match comparison:
         case "retention":
             first, second = (after, before) if scores.rule.less_is_better else (before, after)
-            if not first:
-                return 1.0 if first == second else None
+            if first <= 0:  # of a negative original a worse candidate would have the larger ratio
+                return 1.0 if first == second == 0 else None
             return second / first
         case "drop_at_most":
             return before - after

@@ -148,10 +148,25 @@ def _filled(spec: TensorSpec, given: TensorSpec, name: str) -> TensorSpec:
             Diagnostic(
                 "X126",
                 f"{name}: {spec.name} is {_shape(spec)} {spec.dtype}, and the data gives {_shape(given)} {given.dtype}",
-                help="change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
+                help=_image_advice(spec, given)
+                or "change `data.inputs` or `data.transform`, or name the shape and dtype in `model.inputs`",
             )
         )
     return TensorSpec(spec.name, (*spec.shape[:1], *given.shape[1:]), spec.dtype)
+
+
+def _image_advice(spec: TensorSpec, given: TensorSpec) -> str:
+    """Say what fits images (batch, channels, height, width) to a file that has other channels; "" for anything else."""
+    if len(spec.shape) != 4 or len(given.shape) != 4 or spec.shape[1] == given.shape[1]:
+        return ""
+    if spec.shape[3] == given.shape[1]:
+        return (
+            "its channels stand last, and images are given channels first: export it so, as tf2onnx does by "
+            f"`--inputs-as-nchw {spec.name}`"
+        )
+    if (spec.shape[1], given.shape[1]) == (1, 3):
+        return "its images have one channel: write `image_folder: {path: …, color: gray}`"
+    return ""
 
 
 def _shape(spec: TensorSpec) -> str:

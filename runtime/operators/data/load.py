@@ -17,6 +17,7 @@ from titrant.schema.plan import Prediction
 if TYPE_CHECKING:
     import numpy as np
 
+    from titrant.runtime.data.readers import FactoryAnswers
     from titrant.runtime.values import Table, Tables
 
 # Bytes that a reader decodes in a second, what it holds beside the data, and for each text while it is read.
@@ -88,7 +89,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
 
 @operator(
     "data.load",
-    version=4,
+    version=5,
     family="data",
     params=DataLoadParams,
     inputs={},
@@ -107,9 +108,13 @@ def data_load(params: DataLoadParams, context: Context) -> Mapping[str, Any]:
                 "" for missing, images are float32 (rows, 3 or 1, height, width) in 0..1
     Fails:      StepError on a missing or unreadable file, object arrays, a column that is not there, lengths that
                 differ, no rows, a label that is missing, a factory that raises
-    Cost:       one read of each file; the data is held in memory once
+    Cost:       one read of each file, one call of a factory whatever it returns; the data is held in memory once
     """
-    tables: Tables = load(params, seed=context.seed)
+    return given(load(params, seed=context.seed), context)
+
+
+def given(tables: "Tables", context: Context) -> Mapping[str, Any]:
+    """Return what the operator gives of what was loaded, and measure it."""
     context.measure("rows", sum(table.rows for table in tables.sources.values()))
     return {"tables": tables}
 
@@ -121,10 +126,11 @@ def load(params: DataLoadParams, *, seed: int) -> "Tables":
 
     if not params.sources:
         return Tables({"source": random_table(params.random, params.random_rows, seed)})
-    return Tables({name: _load_source(source, name, params) for name, source in params.sources.items()})
+    made: FactoryAnswers = {}
+    return Tables({name: _load_source(source, name, params, made) for name, source in params.sources.items()})
 
 
-def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Table":
+def _load_source(source: SourceParams, name: str, params: DataLoadParams, made: "FactoryAnswers") -> "Table":
     from titrant.runtime.data.columns import find
     from titrant.runtime.data.readers import hidden
     from titrant.runtime.data.text.documents import PLACES
@@ -136,7 +142,7 @@ def _load_source(source: SourceParams, name: str, params: DataLoadParams) -> "Ta
     reading = None if selected is None else [*selected, *naming]
     if reading is not None and params.label_parts:
         reading = [*(column for column in reading if column != params.label), *params.label_parts]
-    table = _read(source, name, reading, source.label or params.label, resize=params.resize)
+    table = _read(source, name, reading, source.label or params.label, resize=params.resize, made=made)
     if params.label_parts:
         table = _with_labels(table, name, params)
     for column in naming:
@@ -214,7 +220,13 @@ def _names(source: SourceParams, name: str, params: DataLoadParams) -> dict[str,
 
 
 def _read(
-    source: SourceParams, name: str, selected: Sequence[str] | None, label: str | None, *, resize: bool
+    source: SourceParams,
+    name: str,
+    selected: Sequence[str] | None,
+    label: str | None,
+    *,
+    resize: bool,
+    made: "FactoryAnswers",
 ) -> "Table":
     from titrant.runtime.data.readers import read_bundled, read_factory, read_npz, read_parquet
     from titrant.runtime.values import Table
@@ -241,7 +253,7 @@ def _read(
         cut = source.text_options or TextOptions()
         return read_text(source.text.path, documents=cut.documents, separator=cut.separator)
     if source.factory is not None:
-        return Table(read_factory(source, name))
+        return Table(read_factory(source, name, made))
     raise ValueError(f"source {name} has no kind")
 
 

@@ -314,7 +314,9 @@ def _rows(
     inputs = apply(transforms, cut.columns)
     if data.count(role) and not params.stepped:  # steps are compared where the model is inspected
         fitted = encoded_words(transforms, params.transforms, {role: data.count(role) for role in FITTED_ON})
-        check_shapes(inputs, params.model_inputs, fitted)
+        by = params.by if params.by not in columns and not params.inputs else None
+        unused = f"; `{by}`, by which rows are split, is no input unless data.inputs lists it" if by else ""
+        check_shapes(inputs, params.model_inputs, fitted + unused)
     units = [data.split.units[source][rows] for source, rows in sources.items()]
     targets = _targets(data, role, classes, transforms, inputs)
     return Rows(

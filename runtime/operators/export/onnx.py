@@ -137,7 +137,7 @@ def export(
     from titrant.runtime.backends.session import check_parity, measure_parity
     from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
     from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
-    from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat
+    from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat, rounding
     from titrant.runtime.backends.torch.weights import not_finite
 
     _check_opset(params.opset)
@@ -161,7 +161,8 @@ def export(
     with onnxruntime_session.open_session(exported, threads=context.threads) as session:
         given = session.run(compared)
     parity = measure_parity(answers(model, compared, context.threads), given)
-    return exported, opset, check_parity(parity, params.tolerance, "ONNX", partial(not_finite, model.module))
+    tolerance = max(params.tolerance, rounding(model.module))
+    return exported, opset, check_parity(parity, tolerance, "ONNX", partial(not_finite, model.module))
 
 
 def export_file(

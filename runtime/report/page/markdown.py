@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from titrant.runtime.report.contract import GateRow
-from titrant.runtime.report.record_view import listed
+from titrant.runtime.report.record_view import NONE, listed
 from titrant.schema.release import FOLDER, evidence_of, formats_of
 from titrant.schema.values.text import block, inline, row
 
@@ -165,7 +165,10 @@ def _models(page: "Page") -> Passage:
     metric = page.quality.metric
     head = [f"## {inline(metric[:1].upper() + metric[1:])} on tuning rows, which choose, against latency", ""]
     head += ["| model | quality | p50 | size | became |", "|---|---:|---:|---:|---|"]
-    drawn = [each for each in page.quality.rows if each.number or each.chosen] or page.quality.rows
+    # What was ruled out before it was timed is no point of the chart, and still a line here.
+    drawn = [
+        each for each in page.quality.rows if each.number or each.chosen or each.value != NONE
+    ] or page.quality.rows
     ordered = sorted(drawn, key=lambda each: (not each.chosen, not each.number, each.number))
     rows = [
         row([f"**{inline(each.name)}**" if each.chosen else inline(each.name), each.value, each.seconds, each.size,

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from titrant.runtime.contract.statistics.paired_runs import (
     GAP,
+    HEADLINE,
     MIXTURE_GAP,
+    ROUNDS,
     Margins,
     PairedComparison,
     compare_runs,
@@ -229,12 +231,17 @@ def _gap(item: Figures, rival: Figures, name: str) -> Gap:
 def _paired(item: Figures, rival: Figures) -> PairedComparison | None:
     """Compare the runs of two candidates: the less gentle has to show that it is not the slower one."""
     margins = _AGAINST_GENTLER.turned() if item.rank < rival.rank else _AGAINST_GENTLER
-    return compare_runs(item.timing.runs, rival.timing.runs, margins)
+    return compare_runs(item.timing.runs, rival.timing.runs, margins if _tell_little(item, rival) else HEADLINE)
+
+
+def _tell_little(item: Figures, rival: Figures) -> bool:
+    """Whether there are rounds enough for an interval of their ratio, by which a small difference is told."""
+    return min(len(item.timing.runs.wall), len(rival.timing.runs.wall)) >= ROUNDS
 
 
 def _counts(item: Figures, rival: Figures, name: str) -> float:
     """Return the share from which on a gap between two candidates counts in an objective."""
-    if name in _TIMED and item.timing.runs.wall and rival.timing.runs.wall:
+    if name in _TIMED and _tell_little(item, rival):
         return TIME_GAP
     return MIXTURE_GAP if item.mixture or rival.mixture else GAP
 
@@ -268,7 +275,7 @@ def _steps(item: Figures, reference: Figures, name: str) -> float:
         gain = 1 / runs.ratio.estimate
     elif value:
         gain = (other or 1.0) / value if OBJECTIVES[name] else value / (other or 1.0)
-    step = TIME_GAP if runs is not None else GAP
+    step = TIME_GAP if name in _TIMED and _tell_little(item, reference) else GAP
     return round(math.log(gain) / math.log(1 + step)) if math.isfinite(gain) else gain
 
 

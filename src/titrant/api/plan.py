@@ -206,7 +206,9 @@ def inspector(
 
             place = beside.enter_context(_writable(home))
             started.append(Worker(place, bound.folder, recipe.reproducibility.threads, recipe.seed))
-        return started[0].ask(request)
+        # A run that follows loads what was loaded here: its first step takes it over.
+        keeps = request.get("do") == "inspect" and "data.load" in request["steps"] and given is not None
+        return started[0].ask({**request, "keep_data": True} if keeps else request)
 
     with beside:
         try:

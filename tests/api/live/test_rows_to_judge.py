@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import titrant
+from titrant.api.live.rows_to_judge import recipe_of
 from titrant.schema.diagnostics.diagnostics import RecipeError
 
 torch = pytest.importorskip("torch")
@@ -79,3 +80,12 @@ def test_knows_no_other_task_or_level():
         titrant.RowsToJudge("binary_clasification", {"x": X})
     with pytest.raises(RecipeError, match=r"X623: there is no level best \(one of auto, minimal"):
         replace(ROWS, level="best")
+    with pytest.raises(RecipeError, match=r"X623: classes is the text 'ab', and lists the classes"):
+        replace(ROWS, classes="ab")
+
+
+def test_takes_the_order_of_classes_and_leaves_missing_numbers_in_no_group(tmp_path):
+    ward = np.where(SICK > 0, 2.0, np.nan)
+    asked = replace(ROWS, labels=np.array(["well", "sick"])[SICK], positive="sick", subgroups={"ward": ward})
+    made = recipe_of(replace(asked, classes=["well", "sick"]), {"onnx": "net.onnx"}, tmp_path).recipe.data
+    assert (made.classes, made.subgroups["ward"].values) == (("well", "sick"), {"2.0": (2.0,)})

@@ -132,3 +132,10 @@ def test_allows_an_optional_input_to_be_left_out():
     plan = toys.toy_plan()
     lone = Step("lone", "lone", 1, {}, {}, 42, "prepare")
     assert problems(replace(plan, steps=(lone, *plan.steps)), operators.__getitem__) == ()
+
+
+def test_reads_no_parameters_again_that_were_verified_before():
+    plan = toys.toy_plan()
+    wrong = toys.changed(plan, "tiny", params={"bits": 9})
+    assert "parameter bits" in "\n".join(problems(wrong, toys.declare, verified=plan))
+    assert problems(wrong, toys.declare, verified=wrong) == ()

@@ -4,7 +4,7 @@ import onnx  # noqa: TID253 - its very subject
 import pytest
 from onnx import TensorProto, helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.inspect.graph.inputs import check_rows, check_tensors
+from titrant.runtime.inspect.graph.inputs import check_rows, check_tensors, fit
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import TensorSpec
 
@@ -50,3 +50,14 @@ def test_refuses_inputs_that_have_no_batch_axis(shapes, words):
 )
 def test_takes_inputs_with_the_rows_first(shapes):
     check_rows(tuple(TensorSpec(name, shape, "float32") for name, shape in zip("ab", shapes, strict=True)), "m.onnx")
+
+
+@pytest.mark.parametrize(
+    ("takes", "advice"),
+    [((8, 8, 3), "tf2onnx does by `--inputs-as-nchw x`"), ((1, 8, 8), "color: gray"), ((3, 4, 8), "`data.transform`")],
+)
+def test_says_how_images_of_other_channels_come_to_fit(takes, advice):
+    given = TensorSpec("x", ("batch", 3, 8, 8), "float32")
+    with pytest.raises(RecipeError, match="X126") as caught:
+        fit((TensorSpec("x", ("batch", *takes), "float32"),), (given,), "m.onnx")
+    assert advice in caught.value.diagnostics[0].help

@@ -20,9 +20,9 @@ def tables():
     return Tables({"source": Table({"n": np.arange(rows) * 1.0, "kind": kind, "y": np.arange(rows) % 2})})
 
 
-def described(*steps, inputs=()):
+def described(*steps, inputs=(), by=None):
     params = DataTransformParams.model_validate(
-        {"task": "binary_classification", "label": "y", "transforms": steps, "model_inputs": inputs}
+        {"task": "binary_classification", "label": "y", "transforms": steps, "model_inputs": inputs, "by": by}
     )
     loaded = tables()
     shares = {"calibration": {"source": 0.05}, "evaluation": {"source": 0.9}}
@@ -58,3 +58,11 @@ def test_names_the_values_that_were_seen_where_a_file_takes_more_columns():
     with pytest.raises(RecipeError, match="X126") as caught:
         described(ONE_HOT, inputs=(TensorParams(name="features", shape=("batch", 4)),))
     assert "where kind has p, q" in caught.value.diagnostics[0].help
+
+
+def test_names_the_column_of_the_split_where_it_is_the_input_that_is_missing():
+    from titrant.runtime.data.parameters import TensorParams
+
+    with pytest.raises(RecipeError, match="X126") as caught:
+        described(ONE_HOT, inputs=(TensorParams(name="features", shape=("batch", 3)),), by="n")
+    assert "`n`, by which rows are split, is no input unless" in caught.value.diagnostics[0].help

@@ -45,6 +45,16 @@ def test_fits_into_sixty_lines_and_says_what_is_left_out(any_record):
     assert not judged or re.search(r"^and \d+ more rows, which all pass", text, re.M)
 
 
+def test_lists_what_was_ruled_out_before_it_was_timed_with_the_reason(records):
+    given = records.released()
+    line = next(line for line in rendered(given).splitlines() if line.startswith("| ort-dynamic |"))
+    assert "slower and larger" not in line
+    untimed = copy.deepcopy(given)
+    del untimed["values"]["timings"]["ort-dynamic"]
+    line = next(line for line in rendered(untimed).splitlines() if line.startswith("| ort-dynamic |"))
+    assert re.search(r"\| – \| .* \| . measured, not shortlisted: slower and larger than ort-static \|$", line)
+
+
 def test_keeps_its_tables_in_shape_with_hostile_names(records):
     names = {"malignant": "a|b\n|c", "ort-static": "`x` | <b> @team", "level balanced": "\\| | \\"}
     text = rendered(records.renamed(records.released(), names))

@@ -73,6 +73,14 @@ def test_lets_size_decide_only_where_the_runs_rule_out_that_the_smaller_file_is_
     assert names(shortlist([bf16, runs_of("int8", 2, 100, rounds)], OBJECTIVE, (), None, 4)) == ["bf16", "int8"]
 
 
+def test_takes_a_small_difference_of_few_rounds_for_none():
+    plain = runs_of("plain", 0, 400, [1.0] * 5)
+    for faster, chosen in ((0.95, ["plain"]), (0.85, ["plain", "x"])):
+        assert names(shortlist([plain, runs_of("x", 1, 400, [faster] * 5)], OBJECTIVE, (), None, 4)) == chosen
+    slower = runs_of("x", 1, 100, [1.05] * 5)
+    assert names(shortlist([plain, slower], OBJECTIVE, (), None, 4)) == ["plain", "x"]
+
+
 def test_judges_one_plain_conversion_since_none_is_gentler_than_another():
     def plain(name, rank, latency, kept=1.0):
         return replace(one(name, rank, latency, 400, kept=kept, agreement=kept, original=0.9), plain=True)

@@ -40,4 +40,4 @@ def test_refuses_a_code_that_stands_twice(tmp_path, monkeypatch):
     (tmp_path / "codes.yaml").write_text(twice, "utf-8")
     monkeypatch.setattr(resources, "files", lambda package: tmp_path)
     with pytest.raises(ValueError, match="R001 stands twice"):
-        all_codes()
+        all_codes.__wrapped__()

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import torch
 
     from titrant.runtime.inspect.onnx import OnnxReading
+    from titrant.runtime.values import Tables
 
 _FILES = {"model.load_onnx": "onnx", "model.load_exported": "exported", "model.load_torchscript": "torchscript"}
 
 
-def read(request: Mapping[str, Any]) -> dict[str, Any]:
+def read(request: Mapping[str, Any], loaded: "tuple[Tables, float] | None" = None) -> dict[str, Any]:
     """Answer an inspection, and add "architecture": its model's LayerGraph in plain values.
 
     The request and the rest of the answer are those of `titrant.runtime.inspect.inspect.inspect`, which says what is
@@ -33,7 +34,7 @@ def read(request: Mapping[str, Any]) -> dict[str, Any]:
     if "model.load_onnx" in steps and "data.load" not in steps:
         answer, reading = onnx_alone(request)  # which is read once for both
         return answer | {"architecture": without_defaults(_onnx(steps, reading))}
-    answer = inspect(request)
+    answer = inspect(request, loaded)
     facts = read_back(ModelFacts, answer["model"])
     data = None if answer["data"] is None else read_back(DataFacts, answer["data"])
     return answer | {"architecture": without_defaults(_architecture(request, facts, data))}

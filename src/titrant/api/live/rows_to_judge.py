@@ -1,7 +1,7 @@
 """Rows that somebody holds in memory and the contract that judges two models on them, as the recipe of a judgement."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -35,8 +35,9 @@ class RowsToJudge:
     `rows` are arrays or tensors by the names of the model's inputs, already transformed; `labels` has one class, number
     or mask a row. `subgroups` names arrays of one value a row, each distinct value a group; `units` says which rows
     belong together, such as those of a patient, and never stand on both sides of the split. `tuning` is the share of
-    the rows that an operating point is found on and nothing is judged by. `positive` is the critical class, and a level
-    supplies what `contract` leaves out. Raises RecipeError X623 for a task or a level that there is not.
+    the rows that an operating point is found on and nothing is judged by. `positive` is the critical class, `classes`
+    are all of them in the order of the model's outputs, and a level supplies what `contract` leaves out. Raises
+    RecipeError X623 for a task or a level that there is not, and for classes that are one text.
     """
 
     task: Task
@@ -52,14 +53,18 @@ class RowsToJudge:
     target: "Target | None" = None
     seed: int = 42
     name: str = "judged"
+    classes: Sequence[bool | int | float | str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a task or a level that there is not: RecipeError X623."""
+        """Refuse a task or a level that there is not, and classes that are one text: RecipeError X623."""
         for what, given, names in (("task", self.task, get_args(Task)), ("level", self.level, get_args(Level))):
             if given not in names:
                 near = nearest(str(given), names)
                 advice = f"did you mean {near}?" if near else f"one of {', '.join(names)}"
                 raise RecipeError(Diagnostic("X623", f"there is no {what} {given}", help=advice))
+        if isinstance(self.classes, str):
+            message = f"classes is the text {self.classes!r}, and lists the classes"
+            raise RecipeError(Diagnostic("X623", message, help='such as classes=["well", "sick"]'))
 
 
 def checked_rows(judged: RowsToJudge) -> "tuple[Rows, dict[str, np.ndarray]]":
@@ -122,6 +127,7 @@ def recipe_of(judged: RowsToJudge, source: Mapping[str, str], folder: Path) -> "
             source=sections.Source(npz=str(file)),
             inputs=tuple(shown.inputs),
             label=_LABEL if judged.labels is not None else None,
+            classes=None if judged.classes is None else tuple(judged.classes),
             positive=judged.positive,
             split=sections.Split(**shares, **together, **alike),
             subgroups=groups,
@@ -133,8 +139,12 @@ def recipe_of(judged: RowsToJudge, source: Mapping[str, str], folder: Path) -> "
 
 
 def _groups(name: str, column: np.ndarray) -> Any:
-    """Return a subgroup of each distinct value; X623 for numbers that are measured rather than names of groups."""
-    values = [value.item() if hasattr(value, "item") else value for value in np.unique(column)]
+    """Return a subgroup of each distinct value; X623 for numbers that are measured rather than names of groups.
+
+    A number that is missing is of no group.
+    """
+    held = column[~np.isnan(column)] if column.dtype.kind == "f" else column
+    values = [value.item() if hasattr(value, "item") else value for value in np.unique(held)]
     if column.dtype.kind == "f" and any(value != int(value) for value in values if np.isfinite(value)):
         message = f"{name} holds fractions, which name no groups"
         raise RecipeError(Diagnostic("X623", message, help=f"cut it: np.digitize({name}, [40, 65])"))

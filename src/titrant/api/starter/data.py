@@ -32,7 +32,8 @@ def data_lines(starter: Starter) -> Iterator[str]:
     kept, left = kept_columns(starter)
     size = f"{counted(data['rows'], 'row')}, {counted(len(data['columns']), 'column')}"
     yield "data:"
-    yield f"  source: {{{kind}: {flow(path)}}}  # {size}" + (" beside the label" if data["label"] else "")
+    where = flow({"path": path, "color": "gray"}) if kind == "image_folder" and _takes_gray(starter) else flow(path)
+    yield f"  source: {{{kind}: {where}}}  # {size}" + (" beside the label" if data["label"] else "")
     for note in data["notes"]:
         yield f"  # {note}"
     for name in data["left"]:
@@ -67,6 +68,12 @@ def data_lines(starter: Starter) -> Iterator[str]:
     yield from other_lines(starter.stated("data"), _KEYS, "  ")
     if starter.stated("data.subgroups") is None:
         yield from _subgroups(kept)
+
+
+def _takes_gray(starter: Starter) -> bool:
+    """Whether the model's file takes images of one channel."""
+    shapes = [tensor["shape"] for tensor in (starter.onnx or {}).get("inputs", ())]
+    return any(len(shape) == 4 and shape[1] == 1 for shape in shapes)
 
 
 def _label(starter: Starter, label: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from titrant.schema.values.frozen import dataclass
 
 TransformEntry = str | Mapping[str, Any]
 
+# Channels that images are read with, and the dimensions of a batch of them.
+_CHANNELS, _IMAGE_DIMENSIONS = (1, 3), 4
 # Kinds of sources that hold rows as people have them; arrays and a factory's rows are made for the model.
 _RAW = ("csv", "parquet", "sklearn")
 # Ways that image models are trained, of pixels in 0..1; uint8 arrays are brought there.
@@ -47,6 +49,8 @@ def transform_question(starter: Starter) -> Iterator[OpenQuestion]:
 def preparation(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> TransformProposal:
     """Decide on the transforms of the columns that are kept."""
     stated = starter.stated("data.transform")
+    if starter.source is not None and starter.source[0] == "image_folder":
+        _refuse_channels_last(starter)
     if isinstance(stated, list):
         return TransformProposal(tuple(stated))
     if stated is not None:
@@ -129,6 +133,10 @@ def _pixels(starter: Starter, images: Sequence[Mapping[str, Any]]) -> TransformP
         return TransformProposal((*resize, {"normalize": stated["normalize"]}), note=f"as {stated['from']} says")
     if stated:
         return TransformProposal(question=_size_question(resize, [{"normalize": stated["normalize"]}], has, size))
+    if folder and not _wants_fractions(starter):
+        whole: list[TransformEntry] = [{"normalize": {"mean": 0, "std": 1, "scale": 255}}]
+        question = _size_question(resize, whole, has, size) if resizes else None
+        return TransformProposal((*resize, *whole), question=question, note="the model's file takes bytes, 0 to 255")
     choices = [
         AnswerChoice([*resize, *_normalized(step, bytes_given=bytes_given)], means)
         for means, step in _PIXELS
@@ -169,6 +177,18 @@ def _size_question(
 def _sizes(has: tuple[int, ...] | None, size: tuple[int, int] | None) -> str:
     given = "The images differ in size" if has is None else f"The images have {has[0]} × {has[1]} pixels"
     return given if size is None else f"{given}, and the model takes {size[0]} × {size[1]}"
+
+
+def _refuse_channels_last(starter: Starter) -> None:
+    """Raise RecipeError P081 for a file whose images end with their channels: here they begin with them."""
+    for tensor in (starter.onnx or {}).get("inputs", ()):
+        shape = tensor["shape"]
+        if len(shape) == _IMAGE_DIMENSIONS and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
+            refuse(
+                f"the model's input {tensor['name']} ({', '.join(map(str, shape))}) has its channels last, and images "
+                "are given channels first",
+                f"export it again with its channels first, as tf2onnx does by `--inputs-as-nchw {tensor['name']}`",
+            )
 
 
 def _model_size(starter: Starter) -> tuple[int, int] | None:

@@ -203,3 +203,13 @@ def test_what_is_identical_keeps_all(fitted):
     assert result.verdict == "PASS"
     moved = np.where(np.arange(len(labels)) == 5, answers + 1e-9, answers)
     assert judge(gate("mae", "retention", 1.0), evidence(labels, answers, moved)).verdict == "INCONCLUSIVE"
+
+
+def test_keeps_no_share_of_what_is_below_nothing(fitted):
+    labels, answers = fitted
+    far = labels + 3 * (answers - labels)
+    narrow = 50 + (labels - 50) / 10  # the labels differ by less than the errors are: r2 is negative
+    result = judge(gate("r2", "retention", 0.95), evidence(narrow, narrow + answers - labels, narrow + far - labels))
+    assert (result.verdict, result.estimate) == ("INCONCLUSIVE", None)
+    assert "and a ratio to it has no meaning" in result.reason
+    assert judge(gate("mae", "retention", 0.95), evidence(labels, labels, labels)).estimate == 1.0

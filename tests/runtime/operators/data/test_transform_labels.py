@@ -76,7 +76,8 @@ def test_gives_every_label_the_place_that_its_class_has_in_the_list(values, extr
     [
         (np.array([1, 1, 1]), "one class only, 1"),
         (np.array([0.5, 1.0]), "holds fractions"),
-        (np.zeros((3, 4)), "has the shape"),
+        (np.zeros((3, 4)), r"has the shape.*is one value a row\)$"),
+        (np.eye(3), r"has the shape.*each row has a single 1, so give `label.argmax\(axis=1\)`"),
     ],
 )
 def test_refuses_labels_without_classes(label, message):

@@ -1,11 +1,25 @@
 """export.onnx: one file that answers as the module does, for any batch."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from titrant.schema.diagnostics.diagnostics import PreconditionError, StepError
+
+torch = pytest.importorskip("torch")
+
+
+class Rounded(torch.nn.Module):
+    """A module in fp16 that takes and gives fp32."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module.half()
+
+    def forward(self, x):
+        return self.module(x.half()).float()
 
 
 def test_answers_any_batch_as_the_module_does(torch_model, rows, apply, answers):
@@ -85,6 +99,13 @@ def test_refuses_an_answer_without_tensors(torch_model, rows, apply):
     model = torch_model("Answering", 5, form="number")
     with pytest.raises(StepError, match="X204: the model answers with a float"):
         apply("export.onnx", {"model": model, "example": rows(5)})
+
+
+def test_allows_a_model_in_16_bits_the_rounding_of_its_numbers(torch_model, rows, apply):
+    model = torch_model("TinyNet", 1, 6, 6)
+    module = Rounded(model.module)
+    parity = apply("export.onnx", {"model": replace(model, module=module), "example": rows(1, 6, 6)}).outputs["parity"]
+    assert parity["relative"] <= parity["tolerance"] == 4 * 2**-10
 
 
 def test_refuses_answers_that_move_further_than_the_tolerance(torch_model, rows, apply):
