@@ -59,8 +59,7 @@ class HardwareVolatile:
 class GpuSpeed:
     """What one accelerator does in a second; None where unknown.
 
-    `measured` says that `titrant hardware --bench` measured it here; else the figures are the vendor's, which are peaks
-    that no model reaches.
+    `measured` says that `titrant hardware --bench` measured it here; else they are the vendor's peaks, out of reach.
     """
 
     fp32_flops_per_second: float | None = None
@@ -127,8 +126,7 @@ class Layer:
     dtype: str = ""  # of the weights, "" without any
     groups: int = 1  # of a convolution
     weight_operand: int = 0  # the place of the weights among a graph node's operands
-    # Defined outside torch, or in an operator set that is not ONNX's, or never called while others read its weights.
-    custom: bool = False
+    custom: bool = False  # defined outside torch or ONNX's operator sets, or never called while others read its weights
     shared_with: str = ""  # a layer of another type that has the same weights
     unread: bool = False  # its weights are read by no operation of a forward pass, so that an exported file lacks them
     excitation: bool = False  # it computes, with another one, the gates of a squeeze and excitation
