@@ -105,7 +105,8 @@ def quantize_torchao_pt2e(
     Outputs:    model - a package (.pt2) with the same inputs and outputs, int8 weights by channel, activations by
                 tensor; what the quantizer does not know stays in fp32. The measurement quantized_layers counts layers
     Fails:      PreconditionError where the quantizer finds nothing; StepError where the compiler fails, or where the
-                package answers eight calibration rows otherwise than the program in int8, by four times what int8 changed
+                package answers eight calibration rows otherwise than the program in int8, by four times what int8
+                itself changed
     Cost:       the calibration rows once, then tens of seconds of the C++ compiler
     """
     from titrant.runtime.backends.torch.program.pt2e import CalibrationRows, quantized

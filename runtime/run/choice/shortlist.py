@@ -137,8 +137,10 @@ def _unsure(item: Figures, retention: float | None) -> str:
 def _one_plain(gentle_first: Sequence[Figures], objective: Sequence[str], left_out: dict[str, str]) -> list[Figures]:
     """Leave one of the plain conversions, the best: none of them is the gentler, since the original is in all of them.
 
-    One that keeps less on tuning rows, for whatever reason, takes the place of none.
+    One that keeps less on tuning rows, for whatever reason, takes the place of none. Where the objectives do not tell
+    them apart, time and size do.
     """
+    objective = tuple(dict.fromkeys((*objective, "latency", "size")))
     plain = [item for item in gentle_first if item.plain]
     best = next(iter(plain), None)
     for item in plain[1:]:

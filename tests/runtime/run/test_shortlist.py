@@ -91,6 +91,8 @@ def test_judges_one_plain_conversion_since_none_is_gentler_than_another():
     because = {choice.candidate: choice.because for choice in choices}
     assert because["torchscript"] == "3.0× slower than onnx (3.0–3.0)"
     assert because["openvino"] == "1.40× slower than onnx (1.40–1.40)"
+    for other in (("quality",), ("size",)):  # which do not tell them apart
+        assert names(shortlist([torchscript, onnx, openvino], other, (), 0.95, 4)) == ["onnx"]
     # A conversion that lost something does not take the place of one that lost nothing.
     lossy = plain("onnx", 1, 1.0, kept=0.999)
     assert names(shortlist([torchscript, lossy], OBJECTIVE, (), 0.95, 4)) == ["torchscript", "onnx"]

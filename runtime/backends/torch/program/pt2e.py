@@ -20,8 +20,8 @@ from titrant.schema.values.frozen import dataclass
 
 # Rows that a package is tried on, and how far fp32 sums in another order may lie apart, relative to the largest answer.
 HELD_ROWS, ROUNDING = 8, 1e-4
-# So many times what int8 changed a package may differ: in a deep network two ways to round part, and lie as far from one
-# another as from fp32. What was compiled wrongly was 25 times that off, and more.
+# So many times what int8 changed a package may differ: in a deep network two ways to round part, and lie as far from
+# one another as from fp32. What was compiled wrongly was 25 times that off, and more.
 _PARTED = 4
 _HELP = "torch compiles this network wrongly here: use quantization.method ort.static or openvino.ptq, or another torch"
 _WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
