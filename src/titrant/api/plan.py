@@ -70,19 +70,33 @@ def plan_and_preview(
     trust: bool = False,
     keep_worker: "list[Worker] | None" = None,
     trace: "Callable[[Change], None] | None" = None,
-    optimized: "FileToJudge | None" = None,
     coverage: bool = True,
 ) -> "tuple[Planned, PlanPreview]":
     """Compile a recipe as `plan` does, and say what executing the plan would do: it is looked through once for both.
 
     Without `coverage` it is not said which layers each method would touch, which takes loading every method.
     """
-    asked = AsRecorded(optimized)
+    asked = NOTHING_RECORDED
     with _planning(recipe, hardware, trust=trust, keep_worker=keep_worker, trace=trace, asked=asked) as compiled:
-        planned = compiled.planned
-        seen = preview(planned)
-        refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
+        planned, seen = _previewed(compiled)
     return (replace(planned, coverage=compiled.coverage()) if coverage else planned), seen
+
+
+def plan_and_preview_file(
+    recipe: ParsedRecipe, file: "FileToJudge", *, trust: bool = False, keep_worker: "list[Worker] | None" = None
+) -> "tuple[Planned, PlanPreview]":
+    """Compile the plan that judges a file in place of all that the recipe would make, and preview it likewise."""
+    asked = AsRecorded(file)
+    with _planning(recipe, None, trust=trust, keep_worker=keep_worker, trace=None, asked=asked) as compiled:
+        return _previewed(compiled)
+
+
+def _previewed(compiled: "_Compiled") -> "tuple[Planned, PlanPreview]":
+    """Say what executing a plan would do; InfeasibleError where this machine cannot."""
+    planned = compiled.planned
+    seen = preview(planned)
+    refuse_beyond_capacity(planned, capacity_of(planned.hardware), seen)
+    return planned, seen
 
 
 @dataclass(frozen=True)

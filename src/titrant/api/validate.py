@@ -84,11 +84,11 @@ def plan_validation(
     keep_worker: "list[Worker] | None" = None,
 ) -> "tuple[Planned, PlanPreview]":
     """Plan what `validate` does, and say what doing it would execute."""
-    from titrant.api.plan import plan_and_preview
+    from titrant.api.plan import plan_and_preview_file
 
     file = optimized_file(str(optimized))
     judged = with_original(recipe, str(original))
-    return plan_and_preview(judged, trust=trust, keep_worker=keep_worker, optimized=file)
+    return plan_and_preview_file(judged, file, trust=trust, keep_worker=keep_worker)
 
 
 def _parsed(recipe: ParsedRecipe | str | Path) -> ParsedRecipe:

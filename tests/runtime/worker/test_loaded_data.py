@@ -1,6 +1,7 @@
 """What an inspection loaded and the first step takes over: the same bytes, dependencies and words, loaded once."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,9 @@ def here(place):
     home, folder = place
     worker = in_process.InProcessWorker(home, folder)
     yield worker
+    sys.path.remove(str(folder))  # else its modules are there for later tests
     for name in ("rows", "net"):
-        importlib.sys.modules.pop(name, None)
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.usefixtures("warm_workers")
