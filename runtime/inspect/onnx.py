@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
 from titrant.runtime.inspect.graph.constants import Constant, constants, moved_constants
+from titrant.runtime.inspect.graph.excitations import excitations
 from titrant.runtime.inspect.graph.flops import activation_bytes, node_flops, total
 from titrant.runtime.inspect.graph.inputs import (
     check_rows,
@@ -231,7 +232,7 @@ def node_layers(
     moved = moved_constants(graph, weights, shapes)
     read = weights | moved
     sources = {name: constant.source for name, constant in moved.items()}
-    left = dict(counts)
+    left, gates = dict(counts), excitations(graph, held)
     for place, (node, flops) in enumerate(counted):
         kind, operands, settings = node.op_type, list(node.input), node.attribute
         moves = bool(moved) and any(name in moved for name in node.output)
@@ -251,4 +252,5 @@ def node_layers(
             dtype=next(iter(own.values())).dtype if own else "",
             groups=next((item.i for item in settings if item.name == "group"), 1) if settings else 1,
             custom=node.domain not in STANDARD,
+            excitation=place in gates,
         )

@@ -26,7 +26,9 @@ _TABLES = ("embedding", "embedding_bag")
 _SOFTMAX = ("_softmax", "_safe_softmax")
 _WEIGHTED = ("mm", "addmm", "convolution")
 _BIASED, _BOTH = ("addmm", "convolution"), 2  # products that take weights and a bias
-_MEANS, _ACTIVATIONS, _GATES = ("mean", "_adaptive_avg_pool2d"), ("relu", "silu"), ("sigmoid", "hardsigmoid")
+_MEANS, _ACTIVATIONS = ("mean", "_adaptive_avg_pool2d"), ("relu", "silu", "_prelu_kernel", "leaky_relu")
+# A sigmoid in pieces is one where it is written out, as relu6(x + 3) / 6.
+_GATE, _CUT, _SCALED = ("sigmoid",), ("hardtanh", "clamp"), ("div", "mul")
 
 
 @dataclass(frozen=True)
@@ -147,12 +149,18 @@ class _Graph:
     def _excitations(self, operations: Sequence[_Operation]) -> Iterator[_Operation]:
         """Yield the two products, with biases, of each squeeze and excitation; with a reshape between they are none."""
         for gated in (number for operation in operations if operation.name == "mul" for number in operation.given):
-            gate = self._before(gated, _GATES, ())
+            gate = self._before(gated, _GATE, ()) or self._sigmoid_in_pieces(gated)
             second = gate and self._before(gate.given[0], _BIASED, ())
             inner = second and self._before(second.given[0], _ACTIVATIONS, ())
             first = inner and self._before(inner.given[0], _BIASED, ())
             if second and first and self._before(first.given[0], _MEANS, ()):
                 yield from (each for each in (first, second) if len(first.constants) == len(second.constants) == _BOTH)
+
+    def _sigmoid_in_pieces(self, number: int) -> _Operation | None:
+        """Return the sum at the beginning of a sigmoid that is written out."""
+        scaled = self._before(number, _SCALED, ())
+        cut = scaled and self._before(scaled.given[0], _CUT, ())
+        return self._before(cut.given[0], ("add",), ()) if cut else None
 
     def _before(self, number: int, names: Collection[str], moved: Collection[str] = _THROUGH) -> _Operation | None:
         """Return the operation that computes a tensor, before what only moves it, if it is one of these."""

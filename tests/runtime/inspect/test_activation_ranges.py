@@ -80,8 +80,19 @@ def test_names_the_products_that_compute_gates_of_channels():
     assert seen(Mixed(), 3, 8, 8).excitations == {"squeeze", "excite"}
 
 
+@pytest.mark.parametrize("active", [torch.relu, nn.functional.silu, nn.PReLU(), nn.functional.leaky_relu])
+@pytest.mark.parametrize("gate", [torch.sigmoid, lambda x: nn.functional.relu6(x + 3) / 6])
+def test_names_them_with_every_activation_and_sigmoid_that_nncf_knows(active, gate):
+    gated = Mixed()
+    gated.forward = lambda x: x * gate(gated.excite(active(gated.squeeze(x.mean((2, 3), keepdim=True)))))
+    assert seen(gated, 8, 8, 8).excitations == {"squeeze", "excite"}
+
+
 def test_names_none_where_nncf_finds_no_gates():
     gated = Mixed()
+    inner = lambda x: torch.relu(gated.squeeze(x.mean((2, 3), keepdim=True)))  # noqa: E731
+    gated.forward = lambda x: x * nn.functional.hardsigmoid(gated.excite(inner(x)))
+    assert seen(gated, 8, 8, 8).excitations == set()
     gated.forward = lambda x: gated.excite(torch.relu(gated.squeeze(x[:, :1].expand(-1, 8, -1, -1))))
     assert seen(gated, 3, 8, 8).excitations == set()
     unbiased = Mixed()
