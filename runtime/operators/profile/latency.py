@@ -37,7 +37,7 @@ PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
 
-# Every turn has a run off the clock; reading two clocks is a microsecond of it.
+# Every turn has a run off the clock, and of quick models two more, which take no time; nor does reading two clocks.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
@@ -159,7 +159,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=8,
+    version=9,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -175,7 +175,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 def profile_latency(
     params: LatencyParams, context: Context, *, models: Mapping[str, Any], rows: Any, raw: Any = None
 ) -> dict[str, Any]:
-    """Time every model at every batch size, taking turns, in one process; each turn starts with a run off the clock.
+    """Time every model at every batch size, taking turns, in one process; each turn starts with runs off the clock.
 
     Helps when: candidates are chosen by speed, or `target` has a limit; a figure holds for this machine only.
     Inputs:     models - by name, each in the engine that `engines` names; rows - real inputs, repeated when there
@@ -212,7 +212,7 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
     """Time every model at every batch size, on its `rows`; see `profile.latency` for the answer.
 
     In each round every model runs on the same batch, in an order drawn anew, so that a machine that slows down slows
-    all of them, and their runs are compared round by round. A turn begins with one run off the clock: what the others
+    all of them, and their runs are compared round by round. A turn begins with runs off the clock: what the others
     left in the caches is not charged to it, since where it is shipped it runs alone. Memory is the peak of loading the
     model and answering the largest batch, in children of their own.
     A model that fails is left out and has {"failed": why} for its figures; of "original" the failure is raised.

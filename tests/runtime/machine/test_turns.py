@@ -1,17 +1,29 @@
-"""Turns: a run off the clock before each on it, and no collection of garbage meanwhile."""
+"""Turns: runs off the clock before each on it, and no collection of garbage meanwhile."""
 
 import gc
 import time
+from types import SimpleNamespace
 
+import pytest
+
+from titrant.runtime.machine import turns
 from titrant.runtime.machine.turns import Runs, no_garbage, percentiles, time_turn
 
 
-def test_runs_once_off_the_clock_and_once_on_it():
-    calls, runs = [], Runs()
-    time_turn(lambda: calls.append(len(runs.wall)), runs)
-    assert calls == [0, 0]
-    assert len(runs.wall) == len(runs.cpu) == 1
-    assert runs.wall[0] > 0
+@pytest.mark.parametrize(("seconds", "off"), [(0.0001, 3), (0.0009, 3), (0.0015, 2), (0.002, 1), (0.5, 1)])
+def test_runs_off_the_clock_for_two_milliseconds_and_once_on_it(monkeypatch, seconds, off):
+    clock = SimpleNamespace(now=0.0, calls=0)
+
+    def work():
+        clock.now += seconds
+        clock.calls += 1
+
+    timer = SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now)
+    monkeypatch.setattr(turns, "time", timer)
+    runs = Runs()
+    time_turn(work, runs)
+    assert clock.calls == off + 1
+    assert runs.wall == runs.cpu == pytest.approx([seconds])
 
 
 def test_tells_a_run_that_waits_by_itself_from_one_that_computes():
