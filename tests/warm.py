@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from pathlib import Path
 
@@ -122,6 +123,8 @@ def become(asked):
     importlib.invalidate_caches()
     Started.spares = [] if isolated else [Spare() for _ in range(request["starts"])]  # a worker starts none
     if module:
+        # Said by this process alone, which has imported it already; a worker begins in silence.
+        warnings.filterwarnings("ignore", f"'{module}' found in sys.modules", RuntimeWarning)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     elif code:
         exec(code, {"__name__": "__main__"})

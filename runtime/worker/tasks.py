@@ -166,9 +166,8 @@ class WorkerState:
         data = None
         if "data.load" in asked["steps"]:
             self._loaded_data = None
-            self._mark_loading(request)
             data = load_data(asked["steps"]["data.load"], settings, self._watch)
-            self._mark_loading(request)
+            self._mark_loaded(request)
         # Only where a model is to be drawn too is that what loads the room of drawings.
         drawn = ("instruments.architecture.readers.read", "read")
         module, function = drawn if request.get("drawn") else ("inspect.inspect", "inspect")
@@ -187,8 +186,8 @@ class WorkerState:
                 files.setdefault(str(self._folder / item.path), item.digest)
         return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
 
-    def _mark_loading(self, request: Mapping[str, Any]) -> None:
-        """Say that data which are kept are loaded now, or are there: what is printed between is told as the step's."""
+    def _mark_loaded(self, request: Mapping[str, Any]) -> None:
+        """Say that data which are kept are there: what this request printed so far is told as the step's."""
         if request.get("keep_data"):
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(OSError, ValueError):
