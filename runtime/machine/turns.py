@@ -15,8 +15,8 @@ from titrant.schema.values.frozen import dataclass
 PERCENTILES = (0.5, 0.95, 0.99)
 # Between blocks of runs, so that a machine that is slow for a moment slows few of them.
 PAUSE_SECONDS = 0.015
-# Off the clock at the beginning of a turn: so many runs at most, none after so long.
-_MOST_OFF, _OFF_SECONDS = 3, 0.002
+# Off the clock at the beginning of a turn: so many runs where many models take turns, none after so long.
+MOST_OFF, _OFF_SECONDS = 3, 0.002
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Runs:
         return bool(self.pauses) and sorted(self.pauses)[len(self.pauses) // 2] > 0
 
 
-def time_turn(work: Callable[[], object], runs: Runs) -> None:
-    """Run a piece of work off the clock, once or up to three times where it is quick, and add what one more run took.
+def time_turn(work: Callable[[], object], runs: Runs, most_off: int = 1) -> None:
+    """Run a piece of work off the clock, up to `most_off` times while that is quick, and add what one more run took.
 
     What others left in the caches is not charged to whose turn it is, since where a model is shipped it runs alone.
     Work on a device must wait for the device before it returns.
     """
     begun = time.perf_counter()
-    for _ in range(_MOST_OFF):
+    for _ in range(most_off):
         work()
         if time.perf_counter() - begun >= _OFF_SECONDS:
             break

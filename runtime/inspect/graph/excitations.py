@@ -61,17 +61,16 @@ class _Search:
         if node.op_type != "Mul":
             return node.input[0]
         # SiLU, where an operator set has no name for it.
-        left, right = node.input
-        written_out = left in self._sigmoid_of(right) or right in self._sigmoid_of(left)
-        return (left if left in self._sigmoid_of(right) else right) if written_out else ""
+        return next((inner for inner in node.input if any(self._inside(gate) == inner for gate in node.input)), "")
 
-    def _sigmoid_of(self, name: str) -> tuple[str, ...]:
+    def _inside(self, name: str) -> str:
+        """Return what a `Sigmoid` is computed of, "" for any other value."""
         node = self._maker(name, ("Sigmoid",))
-        return () if node is None else (node.input[0],)
+        return "" if node is None else node.input[0]
 
     def _under_sigmoid(self, name: str) -> str:
         """Return what a sigmoid is computed of, whole or in pieces, "" for any other value."""
-        for inner in self._sigmoid_of(name):
+        if inner := self._inside(name):
             return inner
         scaled = self._maker(name, ("Div", "Mul"))
         cut = scaled and self._maker(self._computed(scaled), ("Clip",))

@@ -14,7 +14,7 @@ from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.runtime.machine.race import Race, contenders
-from titrant.runtime.machine.turns import PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
+from titrant.runtime.machine.turns import MOST_OFF, PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -37,7 +37,7 @@ PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
 
-# Every turn has a run off the clock, and of quick models two more, which take no time; nor does reading two clocks.
+# Every turn has a run off the clock, where many are compared two more of quick ones; neither they nor two clocks count.
 _RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
@@ -224,7 +224,7 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
     answer: dict[str, Any] = {}
-    race = Race(context)
+    race = Race(context, most_off=MOST_OFF if params.chooses else 1)
     try:
         for name, model in models.items():
             with race.trying(name):

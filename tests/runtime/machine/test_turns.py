@@ -21,7 +21,7 @@ def test_runs_off_the_clock_for_two_milliseconds_and_once_on_it(monkeypatch, sec
     timer = SimpleNamespace(perf_counter=lambda: clock.now, process_time=lambda: clock.now)
     monkeypatch.setattr(turns, "time", timer)
     runs = Runs()
-    time_turn(work, runs)
+    time_turn(work, runs, 3)
     assert clock.calls == off + 1
     assert runs.wall == runs.cpu == pytest.approx([seconds])
 
