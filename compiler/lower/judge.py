@@ -126,15 +126,6 @@ class Answering:
         return (
             *self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
-                f"{name}.repeats",
-                "validate.repeats",
-                self._answering(candidate.engine),
-                {"model": candidate.model, "rows": self.taken(candidate, TUNING)},
-                stage=stage,
-                candidate=name,
-                because="what answers at random proves nothing",
-            ),
-            self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
                 {**self.reading, **self._beyond_chance(candidate), **self._own},
@@ -148,6 +139,15 @@ class Answering:
                 stage=stage,
                 candidate=name,
                 because="to choose",
+            ),
+            self.maker.make(
+                f"{name}.repeats",
+                "validate.repeats",
+                self._answering(candidate.engine),
+                {"model": candidate.model, "rows": self.taken(candidate, TUNING)},
+                stage=stage,
+                candidate=name,
+                because="what answers at random proves nothing",
             ),
             self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )

@@ -1,16 +1,80 @@
 """Try what waits for tuning rows: what mends a candidate that loses too much, and networks smaller than one that keeps.
 
 Repairs come in turn, then mixtures of precisions; stages of a reduction one after the other. All of it stands in the
-plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other.
+plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other. Whether a
+candidate answers the same twice, and in any company, is asked of those that tuning rows do not rule out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from titrant.runtime.run.choice.figures import lost_on_tuning, tuning_quality
+from titrant.runtime.run.choice.figures import Figures, figures, limits, lost_on_tuning, tuning_quality
+from titrant.runtime.run.choice.shortlist import ruled_out
 from titrant.runtime.run.replay import Replay
+from titrant.runtime.run.search_end import making_references, making_steps, questions
 from titrant.runtime.run.walk import UnperformedError, Walk, needed
-from titrant.schema.plan import MENDING_STAGE, Candidate
+from titrant.schema.gate import kept_at_least
+from titrant.schema.plan import MENDING_STAGE, Candidate, CandidateSearch
+from titrant.schema.record import layers_of, share_as_planned
 from titrant.schema.values.units import counted
+
+
+def make(walk: Walk) -> None:
+    """Make the candidates that wait for nothing, and ask those that tuning rows leave whether their answers hold."""
+    asking: dict[str, list[Candidate]] = {}
+    for candidate in walk.plan.candidates:
+        for reference in questions(candidate):
+            asking.setdefault(reference.rpartition(".")[0], []).append(candidate)
+    for step in (*making_steps(walk.plan), *(step for step in walk.plan.steps if step.stage == "make")):
+        asked = asking.get(step.id, ())
+        if not asked or not all(is_ruled_out(walk, candidate) for candidate in asked):
+            walk.settle(step)
+
+
+def is_ruled_out(walk: Walk, candidate: Candidate) -> bool:
+    """Tell whether a candidate cannot keep the contract, by what is known of it so far."""
+    if candidate.quality not in walk.artifacts or candidate.model not in walk.artifacts:
+        return False
+    contract = walk.plan.contract
+    untimed = measured(walk, walk.plan.searches[0], candidate, {})
+    return bool(ruled_out([untimed], limits(contract), kept_at_least(contract)))
+
+
+def is_unasked(walk: Walk, candidate: Candidate) -> bool:
+    """Tell whether nobody asked a candidate if its answers hold, since it had been ruled out."""
+    return any(reference.rpartition(".")[0] not in walk.records for reference in questions(candidate))
+
+
+def unasked_steps(walk: Walk) -> set[str]:
+    """Return the steps that would have asked candidates whose answers to tuning rows rule them out."""
+    compared = [candidate for candidate in walk.plan.candidates if candidate.quality in walk.artifacts]
+    steps = {reference.rpartition(".")[0] for candidate in compared for reference in questions(candidate)}
+    return steps - walk.records.keys()
+
+
+def ask(walk: Walk, candidate: Candidate) -> str:
+    """Ask a candidate that is to be judged after all; returns why it cannot be, "" where it can.
+
+    Raises UnperformedError where that was only looked at.
+    """
+    for reference in questions(candidate):
+        for step in needed(walk.plan, reference, ("make", MENDING_STAGE), walk.records):
+            walk.settle(step)
+            if step.id in walk.unperformed:
+                raise UnperformedError(step.id)
+        if reference not in walk.artifacts:
+            return walk.reason(reference.rpartition(".")[0])
+    return ""
+
+
+def measured(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
+    """Gather what is known of a candidate; `timings` may be empty."""
+    quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
+    size = walk.artifacts[candidate.model].size
+    of_candidate = figures(candidate, search, size, quality, timings, invariance=invariance)
+    as_planned = share_as_planned(layers_of(walk.value_if_there(candidate.executed)))
+    return replace(of_candidate, tuning=replace(of_candidate.tuning, as_planned=as_planned))
 
 
 def mend(walk: Walk, replay: Replay) -> dict[str, str]:
@@ -25,12 +89,6 @@ def mend(walk: Walk, replay: Replay) -> dict[str, str]:
         if mending:
             untried |= _mend(walk, base, mending, replay)
     return untried
-
-
-def making_references(candidate: Candidate) -> tuple[str, ...]:
-    """Return the "step.port" of all that is made and measured of a candidate before its timing."""
-    parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
-    return tuple(part for part in (*parts, candidate.executed) if part)
 
 
 def _mend(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: Replay) -> dict[str, str]:
@@ -113,7 +171,8 @@ def _make(walk: Walk, candidate: Candidate, replay: Replay, files: dict[str, str
 def settle_candidate(walk: Walk, candidate: Candidate) -> None:
     """Make a candidate that waited for another, and measure it on tuning rows."""
     for reference in making_references(candidate):
-        _settle(walk, reference)
+        if reference not in questions(candidate) or not is_ruled_out(walk, candidate):
+            _settle(walk, reference)
 
 
 def _settle(walk: Walk, reference: str) -> None:

@@ -67,15 +67,23 @@ def making_steps(plan: Plan) -> Iterator[Step]:
         yield from (step for step in plan.steps if step.stage == "make")
         return
     for candidate in making_order(plan):
-        for reference in (
-            candidate.model,
-            candidate.answers,
-            candidate.repeats,
-            candidate.quality,
-            candidate.invariance,
-        ):
-            if reference:
-                yield from needed(plan, reference, ("make",))
+        for reference in making_references(candidate):
+            yield from needed(plan, reference, ("make",))
+
+
+def making_references(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of all that is made and measured of a candidate before its timing, in this order.
+
+    What it is asked last says nothing of a candidate that tuning rows have ruled out by then.
+    """
+    return tuple(ref for ref in (candidate.model, candidate.answers, candidate.executed, candidate.quality) if ref) + (
+        questions(candidate)
+    )
+
+
+def questions(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of what asks whether it answers the same twice, and in any company."""
+    return tuple(ref for ref in (candidate.repeats, candidate.invariance) if ref)
 
 
 def making_order(plan: Plan) -> tuple[Candidate, ...]:

@@ -55,13 +55,13 @@ def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_pa
     plan = compiled(tmp_path, small.PLAIN, small.DYNAMIC, small.STATIC, training=FIT)
     assert ids(plan) == [
         "load", "split", "transform", "model", "fit", "original.repeats", "baseline.tuning", "point",
-        "original.reference", "onnx", "onnx.executed", "onnx.tuning", "onnx.repeats", "onnx.quality",
+        "original.reference", "onnx", "onnx.executed", "onnx.tuning", "onnx.quality", "onnx.repeats",
         "onnx.invariance",
         "onnx.ort.dynamic", "onnx.ort.dynamic.executed",
-        "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.repeats", "onnx.ort.dynamic.quality",
+        "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.quality", "onnx.ort.dynamic.repeats",
         "onnx.ort.dynamic.invariance",
         "onnx.ort.static", "onnx.ort.static.executed",
-        "onnx.ort.static.tuning", "onnx.ort.static.repeats", "onnx.ort.static.quality",
+        "onnx.ort.static.tuning", "onnx.ort.static.quality", "onnx.ort.static.repeats",
         "onnx.ort.static.invariance",
         "latency", "baseline.evaluation",
         "onnx.evaluation", "onnx.contract",
@@ -173,8 +173,7 @@ def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
     plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
     assert ids(plan, "make") == [
         "onnx.executed", "onnx.quality", "onnx.invariance", "ort.static", "ort.static.executed",
-        "ort.static.tuning", "ort.static.repeats",
-        "ort.static.quality", "ort.static.invariance",
+        "ort.static.tuning", "ort.static.quality", "ort.static.repeats", "ort.static.invariance",
     ]  # fmt: skip
     assert plan.candidates[0].answers == "baseline.tuning.outputs"
     assert plan.candidates[0].repeats == "original.repeats.repeats"
