@@ -206,11 +206,11 @@ def _row(
 
 
 def _company(candidate: Shown, seen: Invariance | None) -> str:
-    """Say whose answers other company changes; of a candidate that tuning rows rule out that was not tried."""
+    """Say whose answers other company changes; of a candidate that is not worth judging that was not tried."""
     if seen is not None:
         return seen_words(seen)
     asked = candidate.planned.invariance and candidate.record.status == "measured"
-    return "not tried: ruled out by tuning rows" if asked else NONE
+    return "not tried: not shortlisted" if asked else NONE
 
 
 def _own(figures: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from titrant.runtime.run.look_ledger import look_at
 from titrant.runtime.run.outcome import Outcome, missed_words
 from titrant.runtime.run.record import earlier_run
 from titrant.runtime.run.replay import Replay
-from titrant.runtime.run.search import unasked_steps
 from titrant.runtime.run.stages import NoCandidateError, walk_through
 from titrant.runtime.run.walk import StepTask, UnperformedError, Walk, needed, references
 from titrant.runtime.store.artifacts import DamagedError, Store, identify_value
@@ -78,7 +77,6 @@ class _Previewer:
         self._plan = planned.plan
         self._home = home
         self._results = Results(home, Store(home), folder)
-        self._unasked: set[str] = set()
         self._walk = Walk(
             planned.plan,
             self._results,
@@ -94,7 +92,6 @@ class _Previewer:
             outcome = walk_through(self._walk, self._planned, Replay())
         pointless = outcome is not None and outcome.missed
         before = self._records_before()
-        self._unasked = unasked_steps(self._walk)
         steps = {step.id: self._say(step, before, pointless=pointless) for step in self._plan.steps}
         return PlanPreview(steps, self._answer(outcome))
 
@@ -117,8 +114,6 @@ class _Previewer:
             return StepPreview("?", missed_words(self._plan.contract))
         if step.stage in ASKED and step not in needed(self._plan, self._plan.original_judgement, ("judge",)):
             return StepPreview("?", "run only if the search asks for it")
-        if step.id in self._unasked:
-            return StepPreview("?", "tuning rows rule its candidate out")
         return self._waits(step, before)
 
     def _rests_on_refusal(self, step: Step) -> bool:

@@ -2,70 +2,53 @@
 
 Repairs come in turn, then mixtures of precisions; stages of a reduction one after the other. All of it stands in the
 plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other. Whether a
-candidate answers the same twice, and in any company, is asked of those that tuning rows do not rule out.
+candidate answers the same twice, and in any company, is asked of those that are worth judging.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.run.choice.figures import Figures, figures, limits, lost_on_tuning, tuning_quality
-from titrant.runtime.run.choice.shortlist import ruled_out
+from titrant.runtime.run.choice.figures import Figures, figures, lost_on_tuning, tuning_quality
 from titrant.runtime.run.replay import Replay
-from titrant.runtime.run.search_end import making_references, making_steps, questions
-from titrant.runtime.run.walk import UnperformedError, Walk, needed
-from titrant.schema.gate import kept_at_least
+from titrant.runtime.run.search_end import making_references
+from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.plan import MENDING_STAGE, Candidate, CandidateSearch
 from titrant.schema.record import layers_of, share_as_planned
 from titrant.schema.values.units import counted
 
 
-def make(walk: Walk) -> None:
-    """Make the candidates that wait for nothing, and ask those that tuning rows leave whether their answers hold."""
-    asking: dict[str, list[Candidate]] = {}
-    for candidate in walk.plan.candidates:
-        for reference in questions(candidate):
-            asking.setdefault(reference.rpartition(".")[0], []).append(candidate)
-    for step in (*making_steps(walk.plan), *(step for step in walk.plan.steps if step.stage == "make")):
-        asked = asking.get(step.id, ())
-        if not asked or not all(is_ruled_out(walk, candidate) for candidate in asked):
-            walk.settle(step)
-
-
-def is_ruled_out(walk: Walk, candidate: Candidate) -> bool:
-    """Tell whether a candidate cannot keep the contract, by what is known of it so far."""
-    if candidate.quality not in walk.artifacts or candidate.model not in walk.artifacts:
-        return False
-    contract = walk.plan.contract
-    untimed = measured(walk, walk.plan.searches[0], candidate, {})
-    return bool(ruled_out([untimed], limits(contract), kept_at_least(contract)))
+def questions(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of what asks whether it answers the same twice, and in any company."""
+    return tuple(ref for ref in (candidate.repeats, candidate.invariance) if ref)
 
 
 def is_unasked(walk: Walk, candidate: Candidate) -> bool:
-    """Tell whether nobody asked a candidate if its answers hold, since it had been ruled out."""
-    return any(reference.rpartition(".")[0] not in walk.records for reference in questions(candidate))
-
-
-def unasked_steps(walk: Walk) -> set[str]:
-    """Return the steps that would have asked candidates whose answers to tuning rows rule them out."""
-    compared = [candidate for candidate in walk.plan.candidates if candidate.quality in walk.artifacts]
-    steps = {reference.rpartition(".")[0] for candidate in compared for reference in questions(candidate)}
-    return steps - walk.records.keys()
+    """Tell whether it is still to be seen if a candidate's answers hold."""
+    return unanswered(walk, candidate) is None and any(ref not in walk.artifacts for ref in questions(candidate))
 
 
 def ask(walk: Walk, candidate: Candidate) -> str:
-    """Ask a candidate that is to be judged after all; returns why it cannot be, "" where it can.
+    """Ask a candidate that is worth judging whether its answers hold; returns why they do not, "" where they do.
 
-    Raises UnperformedError where that was only looked at.
+    Also "" where the run ends before: then it is not judged either. Raises UnperformedError where that was only looked
+    at.
     """
     for reference in questions(candidate):
-        for step in needed(walk.plan, reference, ("make", MENDING_STAGE), walk.records):
+        name = reference.rpartition(".")[0]
+        for step in needed(walk.plan, reference, ("judge",), walk.records):
             walk.settle(step)
             if step.id in walk.unperformed:
                 raise UnperformedError(step.id)
         if reference not in walk.artifacts:
-            return walk.reason(reference.rpartition(".")[0])
+            return "" if unanswered(walk, candidate) else walk.reason(name)
     return ""
+
+
+def unanswered(walk: Walk, candidate: Candidate) -> StoppedError | None:
+    """Return what kept a candidate from being asked whether its answers hold: the end of the run; else None."""
+    errors = (walk.errors.get(reference.rpartition(".")[0]) for reference in questions(candidate))
+    return next((error for error in errors if isinstance(error, StoppedError)), None)
 
 
 def measured(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
@@ -171,8 +154,7 @@ def _make(walk: Walk, candidate: Candidate, replay: Replay, files: dict[str, str
 def settle_candidate(walk: Walk, candidate: Candidate) -> None:
     """Make a candidate that waited for another, and measure it on tuning rows."""
     for reference in making_references(candidate):
-        if reference not in questions(candidate) or not is_ruled_out(walk, candidate):
-            _settle(walk, reference)
+        _settle(walk, reference)
 
 
 def _settle(walk: Walk, reference: str) -> None:

@@ -72,18 +72,8 @@ def making_steps(plan: Plan) -> Iterator[Step]:
 
 
 def making_references(candidate: Candidate) -> tuple[str, ...]:
-    """Return the "step.port" of all that is made and measured of a candidate before its timing, in this order.
-
-    What it is asked last says nothing of a candidate that tuning rows have ruled out by then.
-    """
-    return tuple(ref for ref in (candidate.model, candidate.answers, candidate.executed, candidate.quality) if ref) + (
-        questions(candidate)
-    )
-
-
-def questions(candidate: Candidate) -> tuple[str, ...]:
-    """Return the "step.port" of what asks whether it answers the same twice, and in any company."""
-    return tuple(ref for ref in (candidate.repeats, candidate.invariance) if ref)
+    """Return the "step.port" of all that is made and measured of a candidate before its timing."""
+    return tuple(ref for ref in (candidate.model, candidate.answers, candidate.executed, candidate.quality) if ref)
 
 
 def making_order(plan: Plan) -> tuple[Candidate, ...]:

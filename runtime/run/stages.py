@@ -26,8 +26,8 @@ from titrant.runtime.run.outcome import (
 from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import Replay, replayed
 from titrant.runtime.run.replay import judged as chosen_to_judge
-from titrant.runtime.run.search import ask, grow, is_unasked, make, measured, mend
-from titrant.runtime.run.search_end import questions
+from titrant.runtime.run.search import ask, grow, is_unasked, measured, mend, unanswered
+from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.contract.waivers import WaivedGate, ended_words, waiver_words
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -77,7 +77,9 @@ def _titrate(walk: Walk, replay: Replay) -> Outcome:
     original = None if walk.unperformed else _judge_original(walk)
     if misses(original):
         return Outcome(original)
-    make(walk)
+    for step in making_steps(walk.plan):
+        walk.settle(step)
+    walk.settle_stage("make")
     # Whether timings can be reused too is looked up where all that is timed is there.
     _require_performed(walk, ("prepare", "make"))
     untried = mend(walk, replay)
@@ -141,9 +143,8 @@ def _give_up(walk: Walk, untried: Mapping[str, str]) -> dict[str, str]:
     for candidate in walk.plan.candidates:
         if candidate.id in untried:
             continue
-        parts = [candidate.model, candidate.answers, candidate.quality]
-        parts += () if is_unasked(walk, candidate) else questions(candidate)
-        missing = [ref for ref in parts if ref and ref not in walk.artifacts]
+        parts = (candidate.model, candidate.answers, candidate.quality)
+        missing = [ref for ref in parts if ref not in walk.artifacts]
         if missing:
             rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
             walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=rejected[candidate.id])
@@ -185,20 +186,31 @@ def _choose(walk: Walk, rejected: Mapping[str, str], recorded: Mapping[str, tupl
 def _chosen(
     walk: Walk, search: CandidateSearch, rejected: Mapping[str, str], recorded: tuple[str, ...]
 ) -> tuple[Mapping[str, str], tuple[Figures, ...], tuple[Choice, ...]]:
-    """Choose what a search judges, and ask those of it what was not asked: tuning rows rule out all others then."""
+    """Choose what a search judges; whose answers do not hold goes, and what is left is chosen from anew.
+
+    Where fresh measurements choose something else than what is recorded, an event says so and the recorded stands.
+    """
     candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
-    timings = walk.value(search.timings)
+    timings, contract = walk.value(search.timings), walk.plan.contract
+    asked_for = limits(contract), kept_at_least(contract), search.shortlist
     while True:
         left = [candidates[name] for name in search.candidates if name not in rejected]
         of_search = tuple(measured(walk, search, candidate, timings) for candidate in left)
-        choices = _choices(walk, search, of_search, recorded) if left else ()
+        choices = shortlist(of_search, search.objective, *asked_for)
+        would_judge, other = chosen_to_judge(choices), False
+        if left and recorded and set(would_judge) != set(recorded):
+            choices, other = replayed(choices, walk.plan, recorded), True
         unasked = [name for name in chosen_to_judge(choices) if is_unasked(walk, candidates[name])]
-        if not unasked:
-            return rejected, of_search, choices
         for name in unasked:
             if because := ask(walk, candidates[name]):
                 rejected = {**rejected, name: because}
                 walk.tell("rejected", candidate=name, step=name, because=because)
+        if not unasked:
+            break
+    if other:
+        text = f"fresh measurements would judge {', '.join(would_judge)}; as recorded: {', '.join(recorded)}"
+        walk.tell("note", text=text, search=search.name, would_judge=list(would_judge))
+    return rejected, of_search, choices
 
 
 def _not_to_time(walk: Walk, rejected: Mapping[str, str], replay: Replay) -> set[str]:
@@ -240,21 +252,6 @@ def _without_untimed(
             out[name] = f"it could not be timed: {reason}"
             walk.tell("rejected", candidate=name, step=name, because=out[name])
     return out
-
-
-def _choices(
-    walk: Walk, search: CandidateSearch, of_search: tuple[Figures, ...], recorded: tuple[str, ...]
-) -> tuple[Choice, ...]:
-    """Choose what a search judges; where that is not what is recorded, an event says so and the recorded stands."""
-    contract = walk.plan.contract
-    fresh = shortlist(of_search, search.objective, limits(contract), kept_at_least(contract), search.shortlist)
-    would_judge = chosen_to_judge(fresh)
-    if not recorded or set(would_judge) == set(recorded):
-        return fresh
-    chosen = replayed(fresh, walk.plan, recorded)
-    text = f"fresh measurements would judge {', '.join(would_judge)}; as recorded: {', '.join(recorded)}"
-    walk.tell("note", text=text, search=search.name, would_judge=list(would_judge))
-    return chosen
 
 
 def _look(walk: Walk, chosen: Chosen) -> Look | None:
@@ -331,6 +328,8 @@ def _say_what_is_waived(walk: Walk, judgement: Judgement, day: str) -> None:
 
 def _judge_candidate(walk: Walk, candidate: Candidate) -> Judgement:
     """Judge one candidate; INCONCLUSIVE when a step of its own fails."""
+    if stopped := unanswered(walk, candidate):
+        raise stopped
     steps = needed(walk.plan, candidate.judgement, ("judge",))
     settled = [walk.settle(step) for step in steps]
     if all(settled):
@@ -358,10 +357,10 @@ def _none_left(walk: Walk, search: CandidateSearch, rejected: Mapping[str, str])
         part
         for candidate in walk.plan.candidates
         if candidate.id in search.candidates
-        for part in (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
+        for part in (candidate.model, candidate.answers, candidate.quality, candidate.repeats, candidate.invariance)
         if part
     ]
-    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make", MENDING_STAGE))}
+    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make", MENDING_STAGE, "judge"))}
     failed = [error for name in making if (error := walk.errors.get(name)) is not None]
     stopped = next((error for error in failed if isinstance(error, StoppedError)), None)
     if stopped is not None:
