@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -272,25 +273,38 @@ def session_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shipped(session_folder, warm):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
-    return _ran(session_folder / "shipped", Path(__file__).parents[1], "breast_cancer", warm)
+    return _ran(session_folder / "shipped", Path(__file__).parents[1], warm, "run", "-q", "recipes/breast_cancer.yaml")
 
 
 @pytest.fixture(scope="session")
 def shipped_masks(session_folder, shipped, warm):
     """Return a folder like `shipped` in which the recipe of masks ran as well."""
-    return _ran(session_folder / "shipped_masks", shipped, "digit_masks", warm)
+    return _ran(session_folder / "shipped_masks", shipped, warm, "run", "-q", "recipes/digit_masks.yaml")
 
 
-def _ran(place, start, recipe, warm):
-    """Copy the recipes, and the home, of another folder, and run one of them there; where nobody did so already."""
+@pytest.fixture(scope="session")
+def shipped_digits(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the recipe of digits ran as well."""
+    return _ran(session_folder / "shipped_digits", shipped, warm, "run", "-q", "recipes/digits_cnn.yaml")
+
+
+@pytest.fixture(scope="session")
+def shipped_optimized(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the README's first command ran as well."""
+    page = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    command = re.search(r"^\$ titrant (optimize .*)$", page, re.M)[1]
+    return _ran(session_folder / "shipped_optimized", shipped, warm, *shlex.split(command))
+
+
+def _ran(place, start, warm, *arguments):
+    """Copy what stands in another folder, recipes and a home, and call titrant there; where nobody did so already."""
     with FileLock(f"{place}.lock"):
         if not place.exists():
             making = place.with_name(f"{place.name}_making")
             for name in ("recipes", "home"):
                 if (start / name).exists():
                     shutil.copytree(start / name, making / name)
-            home = {"TITRANT_HOME": str(making / "home")}
-            done = warm("-m", "titrant", "run", "-q", f"recipes/{recipe}.yaml", cwd=making, env=home)
+            done = warm("-m", "titrant", *arguments, cwd=making, env={"TITRANT_HOME": str(making / "home")})
             assert done.returncode == 0, done.stdout + done.stderr
             making.rename(place)
     return place
