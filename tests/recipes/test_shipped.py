@@ -27,7 +27,7 @@ def run(warm, tmp_path):
 
 def fits_its_schema(folder):
     """Hold a run's report against what is published of it, whatever its task."""
-    import jsonschema  # two seconds to load, in those workers alone that need it
+    import jsonschema
 
     schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads((folder / "report.json").read_text("utf-8")))
