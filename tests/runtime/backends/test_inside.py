@@ -94,7 +94,7 @@ def tables(draw):
     return columns, steps
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(tables())
 def test_computes_what_the_transforms_compute(table):
     columns, steps = table
@@ -106,7 +106,7 @@ def test_computes_what_the_transforms_compute(table):
         np.testing.assert_allclose(answers, values, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["uint8", "float32"]))
 def test_resizes_as_the_transform_does(given_size, made_size, dtype):
     generator = np.random.default_rng(given_size)

@@ -52,7 +52,7 @@ def flattened(batch, *, form, holder, opset):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=24)
 @given(
     batch=st.integers(1, 5),
     form=st.sampled_from(("all", "rest", "split", "heads", "inner")),

@@ -1,4 +1,4 @@
-"""The pretrained ResNet-20 on every fifth of the CIFAR-10 JPEG test images; tests/real runs it on all of them."""
+"""The pretrained ResNet-20 on every fifth of the CIFAR-10 JPEG test images; tests/real runs it on others as well."""
 
 import os
 import tarfile

@@ -57,7 +57,7 @@ def difference(first, second):
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(graph=onnx_graphs.written())
 def test_answers_nearly_as_the_graph_does_however_it_was_written(method, graph):
     before = onnx_graphs.answers(graph.model, graph.rows)
@@ -71,7 +71,7 @@ def test_answers_nearly_as_the_graph_does_however_it_was_written(method, graph):
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(graph=onnx_graphs.written(dtypes=("float16",)))
 def test_names_the_number_format_of_weights_that_it_leaves(method, graph):
     with tempfile.TemporaryDirectory() as place:
