@@ -36,6 +36,7 @@ def model(shape, name="features", *, opset=17, output="logits", dtype=TensorProt
 
 def run(made, feed):
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 2  # a warning of an unused constant would be printed
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, feed)[0]

@@ -13,7 +13,7 @@ from titrant.runtime.backends.onnxruntime.mend import mend, reads
 
 def answers(model, x):
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
 

@@ -122,9 +122,7 @@ def branching(depth, seed):
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("method", ["static", "dynamic"])
 def test_quantizes_graphs_whose_branches_read_from_outside(method, depth, tmp_path):
-    import onnxruntime
-
-    for seed in range(4):
+    for seed in range(2):
         folder = tmp_path / str(seed)
         folder.mkdir()
         model = branching(depth, seed)
@@ -138,7 +136,7 @@ def test_quantizes_graphs_whose_branches_read_from_outside(method, depth, tmp_pa
         done = apply(f"quantize.ort_{method}", inputs, scratch=folder / "made")
         assert done.measurements["quantized_nodes"] >= 2
         answers = [
-            onnxruntime.InferenceSession(str(path)).run(None, rows)[0]
+            onnx_graphs.answers(path, rows, count=64, batch=64)
             for path in (folder / "original.onnx", done.outputs["model"].path)
         ]
         assert difference(answers[1], answers[0]) < CLOSE
