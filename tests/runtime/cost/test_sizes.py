@@ -128,7 +128,8 @@ def rooted(torch_model, rows, tmp_path_factory):
     known = replace(known, operations=seen.operations, activation_ranges=graph.ranges, **shown)
     assert seen.exported.mask_bytes == 4 * 96**2
     inputs = {"model": model, "example": rows(96)}
-    return model, known, apply_operator("export.onnx", inputs, scratch=tmp_path_factory.mktemp("rooted")).outputs["model"]
+    plain = apply_operator("export.onnx", inputs, scratch=tmp_path_factory.mktemp("rooted")).outputs["model"]
+    return model, known, plain
 
 
 def predicted(operator, params, known):
