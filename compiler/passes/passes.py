@@ -1,7 +1,7 @@
 """Passes over a plan, each from plan to plan, with what it needs and ensures; and those that order steps."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 
 from titrant.compiler.lower.plan_graph import Declare, plan_references, references, split_reference
 from titrant.compiler.lower.verify import PlanDefectError, verify
@@ -9,7 +9,7 @@ from titrant.compiler.passes.simplify import drop_no_ops, drop_unread, has_no_op
 from titrant.runtime import catalog
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import STAGES, Plan, Step
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 FAMILY = "validate."
 
