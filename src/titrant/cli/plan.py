@@ -28,12 +28,12 @@ from titrant.cli.plan_rows import (
     totals_parts,
     waiting_words,
 )
-from titrant.compiler.passes.passes import Change
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
 from titrant.schema.plan import Coverage, Decision, Plan, StepPreview, plan_digest
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
+    from titrant.compiler.passes.passes import Change
     from titrant.schema.planned import Planned
 
 
@@ -272,12 +272,12 @@ def totals(plan: Plan, previews: Previews | None) -> str:
     return " · ".join(totals_parts(plan, previews or {}))
 
 
-def trace_text(changes: tuple[Change, ...]) -> str:
+def trace_text(changes: "tuple[Change, ...]") -> str:
     """Write one block a pass: how many steps before and after, and which came, went, merged or moved."""
     return "passes\n" + "\n".join(_change(change) for change in changes)
 
 
-def _change(change: Change) -> str:
+def _change(change: "Change") -> str:
     lines = [f"  {change.name}: {counted(change.before, 'step')} → {change.after}"]
     for words, steps in (("removed", change.removed), ("added", change.added), ("changed", change.rewired)):
         if steps:
