@@ -55,12 +55,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Show or save the plan of a recipe."""
-    from titrant.api.hardware import find_hardware
     from titrant.api.plan import plan_and_preview as verb
     from titrant.api.planned import save
     from titrant.api.run import is_up_to_date
 
-    hardware = find_hardware(options.hardware) if options.hardware else None
+    hardware = None
+    if options.hardware:
+        from titrant.api.hardware import find_hardware
+
+        hardware = find_hardware(options.hardware)
     changes: list[Change] = []
     coverage = bool(options.json or options.md or options.out or options.verbose)
     recipe = read_recipe(options)
