@@ -73,7 +73,7 @@ _PLACES: Mapping[str, str] = {
 
 def tracking(question: Question) -> RuleAnswer:
     """Settle who follows the run; the environment may be stricter than the recipe, which only the run itself knows."""
-    asked = question.recipe.tracking or Tracking()
+    asked = question.recipe.tracking or Tracking.model_construct()
     followers: dict[str, tuple[dict[str, Any], str, str]] = {}
     if asked.wandb is not None:
         options = _wandb(asked.wandb)
