@@ -264,7 +264,7 @@ def _iterations(question: Question) -> tuple[int | None, str]:
         return needed, f"a {figure} limit can be proven from {needed} runs on, not from {profile_section.iterations}"
     if needed > 59:
         return needed, f"a {figure} limit can be proven from {needed} runs on"
-    return None, "in a second; batch sizes only shown take 8 to 500, in a quarter of it"
+    return None, "in a second; batch sizes only shown take 8 to 59, in a quarter of it"
 
 
 def _needed_runs(question: Question, confidence: float) -> tuple[int, str]:
