@@ -5,7 +5,6 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from titrant.schema.record import RunRecord, StepRecord, without_file_names
 from titrant.schema.release import FOLDER, INDEX, evidence_of
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.frozen import replace
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
