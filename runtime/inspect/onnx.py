@@ -20,8 +20,8 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
-from titrant.runtime.inspect.graph.node_ranges import node_ranges
 from titrant.runtime.inspect.graph.parameters import count_parameters, inlined, repeated_bytes
+from titrant.runtime.inspect.graph.range_graph import node_ranges
 from titrant.runtime.inspect.graph.shapes import MOST_SHAPE_NUMBERS, infer_shapes
 from titrant.runtime.inspect.operation_work import graph_work
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step

@@ -11,7 +11,11 @@ from titrant.runtime.inspect.graph.range_graph import RECURRENT, TABLES, RangeGr
 
 
 class Dataflow:
-    """Follows computed tensors from operation to operation; `inputs` are a model's."""
+    """Follows computed tensors from operation to operation; `inputs` are a model's.
+
+    A tensor has its number as long as it lives, whatever storage it shares: a view is another tensor. What no number
+    leads to is weights, or made of weights alone.
+    """
 
     def __init__(self, inputs: Iterable[torch.Tensor]) -> None:
         self._numbers: Any = WeakIdKeyDictionary()
@@ -44,7 +48,10 @@ class Dataflow:
         return frozenset(name.rpartition(".")[0] for name, own in module.named_parameters() if _storage(own) in read)
 
     def ranges(self) -> int:
-        """Return how many ranges there are, of all that was noted."""
+        """Return how many ranges there are, of all that was noted.
+
+        Each further layer of a recurrent module has one before it, which no tensor of torch's shows.
+        """
         return RangeGraph(self._operations).ranges(self._sources, self._count) + self.further_layers
 
 

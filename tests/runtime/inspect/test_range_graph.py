@@ -5,7 +5,7 @@ from torch import nn  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import plain_attention
 from titrant.runtime.inspect.graph.constants import constants
-from titrant.runtime.inspect.graph.node_ranges import node_ranges
+from titrant.runtime.inspect.graph.range_graph import node_ranges
 from titrant.runtime.inspect.torch_forward import run_forward
 from titrant.runtime.values import TorchModel
 from titrant.schema.facts import TensorSpec
