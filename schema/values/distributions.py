@@ -1,4 +1,4 @@
-"""Versions of installed distributions, read from metadata without imports."""
+"""Versions and licenses of installed distributions, read from metadata without importing them."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from titrant.schema.values.frozen import dataclass
 _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
+_SHORT = 60  # characters: what is longer is a license's whole text
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,52 @@ def distributions_with(package: str) -> tuple[str, ...]:
     listed = re.compile(rf'^"?{re.escape(package)}(?:/|(?:{"|".join(map(re.escape, all_suffixes()))}),)'.encode(), re.M)
     places = (place for _, place in metadata_folders(sys.path) if _brings(place, package, listed))
     return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
+
+
+def packages() -> dict[str, str]:
+    """Return every installed distribution with its version."""
+    from importlib import metadata
+
+    versions = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
+    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+
+
+def licenses(names: Iterable[str]) -> dict[str, str]:
+    """Return what installed distributions declare as their license; one that says nothing is left out.
+
+    An SPDX expression where there is one, else the short text or the classifier that an older package has.
+    """
+    from email import message_from_string
+    from importlib import metadata
+
+    declared: dict[str, str] = {}
+    for name in names:
+        try:
+            item = metadata.distribution(name)
+            text = item.read_text("METADATA") or item.read_text("PKG-INFO") or item.read_text("") or ""
+            # `metadata.metadata` goes through the description as well, line by line.
+            about = message_from_string(_head(text))
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+        classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
+        short = next(iter(about.get_all("License", [])), "")
+        expression = next(iter(about.get_all("License-Expression", [])), "") or (
+            short if len(short) < _SHORT and "\n" not in short else ""
+        )
+        if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
+            declared[name] = " ".join(text.split())
+    return declared
+
+
+def _head(text: str) -> str:
+    """Return a METADATA without the description."""
+    return text.partition("\n\n")[0]
+
+
+def _name_and_version(text: str) -> tuple[str, str]:
+    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
+    head = dict(line.split(": ", 1) for line in _head(text).splitlines() if ": " in line[:20])
+    return head.get("Name", ""), head.get("Version", "")
 
 
 def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:
