@@ -32,7 +32,7 @@ import voice
 
 torch.manual_seed(0)
 model = voice.Voice().eval()
-audio = np.random.default_rng(0).normal(size=(400, 640)).astype("f4") * np.linspace(0.2, 2, 400, dtype="f4")[:, None]
+audio = np.random.default_rng(0).normal(size=(200, 640)).astype("f4") * np.linspace(0.2, 2, 200, dtype="f4")[:, None]
 
 
 def last():
