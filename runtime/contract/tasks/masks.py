@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.tasks import OutputKind
 
 # Rows whose pixels are counted at once.
 _ROWS_AT_ONCE = 64
