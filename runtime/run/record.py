@@ -5,7 +5,6 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from titrant.schema.record import RunRecord, StepRecord, without_file_names
 from titrant.schema.release import FOLDER, INDEX, evidence_of
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.frozen import replace
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
@@ -104,12 +104,16 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
 
     An SPDX expression where there is one, else the short text or the classifier that an older package has.
     """
+    from email import message_from_string
     from importlib import metadata
 
     declared: dict[str, str] = {}
     for name in names:
         try:
-            about = metadata.metadata(name)
+            item = metadata.distribution(name)
+            text = item.read_text("METADATA") or item.read_text("PKG-INFO") or item.read_text("") or ""
+            # `metadata.metadata` goes through the description as well, line by line.
+            about = message_from_string(_head(text))
         except (metadata.PackageNotFoundError, ValueError):
             continue
         classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
@@ -122,9 +126,14 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
     return declared
 
 
+def _head(text: str) -> str:
+    """Return a METADATA without the description."""
+    return text.partition("\n\n")[0]
+
+
 def _name_and_version(text: str) -> tuple[str, str]:
     """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
-    head = dict(line.split(": ", 1) for line in text.partition("\n\n")[0].splitlines() if ": " in line[:20])
+    head = dict(line.split(": ", 1) for line in _head(text).splitlines() if ": " in line[:20])
     return head.get("Name", ""), head.get("Version", "")
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from importlib.machinery import all_suffixes
-from pathlib import Path
 from stat import S_ISDIR
 
 from titrant.schema.values.frozen import dataclass
@@ -26,7 +25,7 @@ class _Folder:
 
     changed_ns: int
     inode: int
-    places: Mapping[str, Path]
+    places: Mapping[str, str]
     versions: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -65,20 +64,22 @@ def distributions_with(package: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
 
 
-def _brings(place: Path, package: str, listed: re.Pattern[bytes]) -> bool:
+def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:
     """Whether a distribution says that it brings a package, or, where it says nothing, lists a file of it."""
-    declared = _bytes_of(place / "top_level.txt").split()
-    return package.encode() in declared if declared else listed.search(_bytes_of(place / "RECORD")) is not None
+    declared = bytes_of(f"{place}/top_level.txt").split()
+    return package.encode() in declared if declared else listed.search(bytes_of(f"{place}/RECORD")) is not None
 
 
-def _bytes_of(file: Path) -> bytes:
+def bytes_of(file: str) -> bytes:
+    """Read a file of the metadata whole; b"" where there is none."""
     try:
-        return file.read_bytes()
+        with open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - asked of every distribution
+            return raw.read()
     except OSError:
         return b""
 
 
-def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, Path]]:
+def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield every installed distribution's name, as metadata folders spell it, with that folder, in import order."""
     for path in paths:
         folder = _folder(path or os.curdir)
@@ -102,15 +103,15 @@ def _folder(path: str) -> _Folder | None:
     return folder
 
 
-def _listed(folder: str) -> Mapping[str, Path]:
-    places: dict[str, Path] = {}
+def _listed(folder: str) -> Mapping[str, str]:
+    places: dict[str, str] = {}
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - a thousand names, of which few become paths
+        names = os.listdir(folder)  # noqa: PTH208 - a thousand names, of which none becomes a path
     except OSError:
         return places
     for name in names:
         if name.lower().endswith(_KINDS):
-            places.setdefault(_normal(name.rpartition(".")[0].partition("-")[0]), Path(folder, name))
+            places.setdefault(_normal(name.rpartition(".")[0].partition("-")[0]), f"{folder}/{name}")
     return places
 
 
@@ -118,11 +119,11 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _read(place: Path, key: str = "Version:") -> str | None:
+def _read(place: str, key: str = "Version:") -> str | None:
     """Read a line from the head of a distribution's metadata: the whole text may be a long description."""
-    for file in (place / "METADATA", place / "PKG-INFO", place):
+    for file in (f"{place}/METADATA", f"{place}/PKG-INFO", place):
         try:
-            with file.open(encoding="utf-8", errors="replace") as lines:
+            with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
                 for line in lines:
                     if line.startswith(key):
                         return line.partition(":")[2].strip()

@@ -178,20 +178,21 @@ def test_goes_on_after_ctrl_c(place):
     place.write("net.py", code.replace(forward, f"{tells}\n        {forward}"))
     sign = place.home.with_name("training")
     recipe = place.recipe(("{epochs: 4, learning_rate: 0.05}", "{epochs: 100000}"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "titrant", "run", str(recipe)],
-        cwd=place.folder,
-        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true", "SIGN": str(sign)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    said = place.home.with_name("said.txt")
+    with said.open("wb") as stream:
+        process = place.warm.start(
+            [sys.executable, "-m", "titrant", "run", str(recipe)],
+            cwd=place.folder,
+            env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true", "SIGN": str(sign)},
+            stdout=stream,
+            stderr=stream,
+        )
     while not sign.exists():
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, said.read_text("utf-8")
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
+    os.kill(process.pid, signal.SIGINT)
+    code, errors = process.wait(timeout=120), said.read_text("utf-8")
+    assert code == 130, errors
     assert "Traceback" not in errors
     assert errors.rstrip().splitlines()[-1] == "interrupted; run the same command again to go on"
     again = place.titrant("run", recipe, "--set", "train.epochs=4", "-v", SIGN=str(sign))

@@ -121,7 +121,7 @@ def check(code: int, err: str) -> None:
         assert any(line.startswith(("  help: ", "      --")) for line in lines), err
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(model=files(), data=st.none() | files(), weights=st.none() | files())
 def test_answers_any_file_with_a_recipe_or_a_line(home, model, data, weights):
     with TemporaryDirectory() as folder:
@@ -137,7 +137,7 @@ def test_answers_any_file_with_a_recipe_or_a_line(home, model, data, weights):
         check(*inspected(arguments[0]))
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=files(), label=st.sampled_from([None, "sick", "Sick", "one", "none", "gone", ""]))
 def test_answers_any_data_beside_a_sound_model(home, data, label):
     with TemporaryDirectory() as folder:

@@ -135,8 +135,8 @@ class Draws:
             size = sizes.get(value, 0)
             taken, open_rows = [], np.full(self.count, size)
             for place, part in enumerate(left):
-                others = sum(left[place + 1 :], np.zeros(self.count, np.int64))
-                drawn = self.generator.hypergeometric(part, others, np.minimum(open_rows, part + others))
+                others: np.ndarray = sum(left[place + 1 :], np.zeros(self.count, np.int64))
+                drawn: np.ndarray = self.generator.hypergeometric(part, others, np.minimum(open_rows, part + others))
                 taken.append(drawn)
                 open_rows = open_rows - drawn
             left = [part - drawn for part, drawn in zip(left, taken, strict=True)]

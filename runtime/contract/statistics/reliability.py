@@ -53,7 +53,8 @@ def reliability(
 
 
 def _bins(probabilities: np.ndarray, came: np.ndarray) -> tuple[ReliabilityBin, ...]:
-    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, BINS + 1)[1:-1]))
+    inner: np.ndarray = np.quantile(probabilities, np.linspace(0, 1, BINS + 1)[1:-1])
+    edges: np.ndarray = np.unique(inner)
     places = np.searchsorted(edges, probabilities, side="right")
     chosen = [places == place for place in range(len(edges) + 1)]
     return tuple(

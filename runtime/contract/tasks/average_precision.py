@@ -76,6 +76,9 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
     right, scores, images = [], [], []
     counts = np.zeros(rows, np.int64)
     for row in range(rows):
+        if not evaluation._dts.get((row, place)):  # nothing to match, and most rows of a rare class have none
+            counts[row] = len(evaluation._gts.get((row, place), ()))
+            continue
         evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
         matched = evaluation.evaluateImg(row, place, _WHOLE, _MOST_OF_A_CLASS)
         if matched is None:

@@ -30,12 +30,16 @@ def for_every_row(labels: np.ndarray, rows: int) -> np.ndarray:
 
 def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the intersection over union of boxes (N, 4) and others (M, 4), left, top, right, bottom: (N, M)."""
-    corner = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    end = np.minimum(boxes[:, None, 2:4], others[None, :, 2:4])
-    shared = np.prod(np.maximum(end - corner, 0), axis=2)
-    sizes, other_sizes = (np.prod(part[:, 2:4] - part[:, :2], axis=1) for part in (boxes, others))
-    together = sizes[:, None] + other_sizes[None, :] - shared
+    corner: np.ndarray = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    end: np.ndarray = np.minimum(boxes[:, None, 2:4], others[None, :, 2:4])
+    shared: np.ndarray = np.prod(np.maximum(end - corner, 0), axis=2)
+    sizes, other_sizes = (_areas(part) for part in (boxes, others))
+    together: np.ndarray = sizes[:, None] + other_sizes[None, :] - shared
     return np.divide(shared, together, out=np.zeros_like(shared), where=together > 0)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(boxes[:, 2:4] - boxes[:, :2], axis=1)
 
 
 def same_boxes(expected: np.ndarray, given: np.ndarray) -> np.ndarray:

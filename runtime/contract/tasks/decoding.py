@@ -86,9 +86,10 @@ def _decoded(reference: str, function: Callable[..., Any], arrays: Mapping[str, 
 def _padded(decoded: list[Boxes], size: tuple[int, int] | None) -> np.ndarray:
     most = max((len(boxes) for boxes in decoded), default=0)
     padded = np.full((len(decoded), max(most, 1), BOX_NUMBERS), FILLING, np.float32)
+    ends = None if size is None else np.array([size[1], size[0], size[1], size[0]])
     for row, boxes in enumerate(decoded):
-        if size is not None:
-            boxes[:, :4] = np.clip(boxes[:, :4], 0, (size[1], size[0], size[1], size[0]))
+        if ends is not None:
+            boxes[:, :4] = np.clip(boxes[:, :4], 0, ends)
         # A box that ends before it begins has no area: it matches nothing, and is a false alarm.
         boxes[:, 2:4] = np.maximum(boxes[:, 2:4], boxes[:, :2])
         padded[row, : len(boxes)] = boxes

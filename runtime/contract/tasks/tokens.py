@@ -10,7 +10,7 @@ from titrant.runtime.contract.tasks.cases import misfit
 from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.model import CLASSIFYING, OutputKind
+from titrant.schema.recipe.tasks import CLASSIFYING, OutputKind
 
 if TYPE_CHECKING:
     from titrant.runtime.backends.session import Session
@@ -113,7 +113,7 @@ def kept_of(kind: OutputKind, values: np.ndarray, targets: np.ndarray, others: n
     kept[judged, _TOKEN] = answers.argmax(axis=1)
     scale = _log_normalizer(kind, answers)
     for place, given in ((_LIKELIHOOD, targets), (_OTHERS_LIKELIHOOD, others)):
-        chosen = np.take_along_axis(answers, given[judged][:, None], axis=1)[:, 0]
+        chosen: np.ndarray = np.take_along_axis(answers, given[judged][:, None], axis=1)[:, 0]
         with np.errstate(divide="ignore"):
             kept[judged, place] = (np.log(chosen) if kind == "probabilities" else chosen) - scale
     return kept

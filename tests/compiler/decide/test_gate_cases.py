@@ -61,8 +61,8 @@ def test_asks_for_as_many_rows_as_prove_a_faithful_candidate(metric, comparison,
     gate = planned(metric, comparison, threshold, {"well": 100 - ill, "ill": ill})
     rows = gate.needed_cases if metric != "kept" else math.ceil(gate.needed_cases * 100 / ill)
     labels = (np.arange(rows) < math.ceil(rows * ill / 100)).astype(int)
-    assert 0.73 <= share_proven(gate, labels, 200) <= 0.97
-    assert share_proven(gate, labels[::5], 100) < 0.7
+    assert 0.73 <= share_proven(gate, labels, 80) <= 0.97
+    assert share_proven(gate, labels[::5], 40) < 0.7
 
 
 @pytest.mark.parametrize(("groups", "sizes"), [(2, (1.0, 1.0)), (4, (1.0, 1.0, 1.0, 1.0)), (3, (1.0, 2.0, 3.0))])
@@ -79,7 +79,7 @@ def test_asks_for_as_many_of_a_group_as_prove_all_ordered_pairs(groups, sizes):
     needed = {pair.needed_cases for pair in pairs}
     assert len(needed) == 1
     members = np.repeat(np.arange(groups), [math.ceil(max(needed) * size) for size in sizes])
-    generator, proven, runs = np.random.default_rng(3), 0, 200
+    generator, proven, runs = np.random.default_rng(3), 0, 80
     for _ in range(runs):
         decided = (generator.random(len(members)) < 0.9).astype(int)
         given = pieces.make_rows(np.ones(len(members), int), classes=("well", "ill"))
@@ -103,7 +103,7 @@ def test_asks_for_enough_units_though_each_of_them_may_fail_whole(comparison, th
     gate = planned("accuracy", comparison, threshold, {"well": 900, "ill": 100}, units=125)
     labels = (np.random.default_rng(2).random(8 * gate.needed_cases) < 0.1).astype(int)
     units = np.arange(len(labels)) // 8
-    assert 0.73 <= share_proven(gate, labels, 150, units=units) <= 0.97
+    assert 0.73 <= share_proven(gate, labels, 80, units=units) <= 0.97
 
 
 def test_counts_cases_of_masks_whose_images_all_have_a_class():

@@ -153,7 +153,7 @@ def test_each_image_scores_by_the_boxes_above_the_threshold():
 
 
 def test_a_faithful_candidate_passes_and_refuses_what_it_must():
-    labels, answers = scene(1, images=500)
+    labels, answers = scene(1, images=320)
     moved = answers.copy()
     moved[::10, 0, 4] *= 0.999
     found = evidence(labels, answers, moved)

@@ -11,7 +11,7 @@ from titrant.runtime.data.delimited.read import read_csv
 from titrant.runtime.data.parameters import CsvOptions
 from titrant.schema.diagnostics.diagnostics import StepError
 
-MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 WORDS = {
     "utf-8": ["größe", "naïve", "a, b", "x;y", 'say "so"', "two\nlines", "7 Uhr", "東京", "имя", "€ 5", "plain"],
     "cp1252": ["größe", "naïve", "São Tomé", "a, b", "x;y", 'say "so"', "it’s", "€ 5", "5 µg", "m²", "plain"],
