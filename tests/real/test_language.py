@@ -12,7 +12,10 @@ titrant: 1
 name: stories
 level: minimal
 task: language_modeling
-model: {{factory: "stories:Stories", args: {{file: {data}/stories260K/stories260K.bin, length: 160}}, weights: included}}
+model:
+  factory: "stories:Stories"
+  args: {{file: {data}/stories260K/stories260K.bin, length: 160}}
+  weights: included
 data:
   source: {{factory: "stories:load", args: {{folder: {data}/stories260K, length: 160}}}}
   inputs: [tokens]
