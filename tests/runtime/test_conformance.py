@@ -104,10 +104,10 @@ def elsewhere(tmp_path_factory, session_folder, request):
 
 
 def anew(*arguments, cwd, env):
-    """Run Python as `warm` does, but from its start."""
+    """Run Python as `warm` does, but from its start: -u, or what `tests/warm.py` forked would fork this in turn."""
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
+        [sys.executable, "-u", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
         env={**os.environ, **env, "PYTHONHASHSEED": seed},
     )  # fmt: skip
 
