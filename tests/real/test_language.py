@@ -12,9 +12,12 @@ titrant: 1
 name: stories
 level: minimal
 task: language_modeling
-model: {{factory: "stories:Stories", args: {{file: {data}/stories260K/stories260K.bin}}, weights: included}}
+model:
+  factory: "stories:Stories"
+  args: {{file: {data}/stories260K/stories260K.bin, length: 160}}
+  weights: included
 data:
-  source: {{factory: "stories:load", args: {{folder: {data}/stories260K}}}}
+  source: {{factory: "stories:load", args: {{folder: {data}/stories260K, length: 160}}}}
   inputs: [tokens]
   label: following
   split: {{calibration: {{drawn: 0.3}}, tuning: {{drawn: 0.7}}, evaluation: told}}
@@ -42,8 +45,8 @@ def test_reads_stories_as_their_own_tokenizer_does(data):
 def test_quantizes_a_llama_that_writes_stories(execute, data):
     done = execute(STORIES.format(data=data))
     retention = done.gate("ort.dynamic", "retention")
-    # 1.266 nats a token over 1,804 tokens of five stories.
-    assert retention["original"] == pytest.approx(3.548, abs=0.002)
+    # 1.193 nats a token over the first 795 tokens of five stories, as without titrant; of all 1,804 it is 1.266.
+    assert retention["original"] == pytest.approx(3.297, abs=0.002)
     assert retention["cases"] == 5
     assert retention["estimate"] > 0.97
     # Five stories prove nothing, whatever they show.

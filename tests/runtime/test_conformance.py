@@ -80,24 +80,36 @@ def again(made, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory, session_folder, request):
-    """The digests of the outputs that are asked for, from a fresh process: one for all processes of a test session."""
+    """The digests of the outputs that are asked for, from another process: one for all processes of a test session.
+
+    It has another hash seed, so that the order of a set cannot pass for an order. Where other tests have started
+    `tests/warm.py` it begins with what is heavy loaded: that is half of what it takes.
+    """
     found = session_folder / "conformance.json"
     with FileLock(f"{found}.lock"):
         if not found.exists():
-            # Another hash seed, so that the order of a set cannot pass for an order.
-            seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
             items = (item for item in request.session.items if "elsewhere" in item.fixturenames)
             names = [item.callspec.params["name"] for item in items]
-            done = subprocess.run(
-                # -u: one that tests/warm.py forks would have the hash seed of its parent.
-                [sys.executable, "-u", str(CASES_FILE), str(tmp_path_factory.mktemp("process")), *names],
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONHASHSEED": seed},
-                check=True,
-            )
+            folder = tmp_path_factory.mktemp("process")
+            # Whoever sets a hash seed sets that of the warm server as well.
+            differs = os.environ.get("PYTHONHASHSEED", "random") == "random"
+            begun = differs and (session_folder / "warm-server").exists()
+            run = request.getfixturevalue("warm") if begun else anew
+            done = run(CASES_FILE, folder, *names, cwd=folder, env={})
+            assert done.returncode == 0, done.stdout + done.stderr
             found.write_text(done.stdout.splitlines()[-1], "utf-8")
-    return json.loads(found.read_text("utf-8"))
+    digests = json.loads(found.read_text("utf-8"))
+    assert digests.pop("hash") != hash("titrant")
+    return digests
+
+
+def anew(*arguments, cwd, env):
+    """Run Python as `warm` does, but from its start: -u, or what `tests/warm.py` forked would fork this in turn."""
+    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    return subprocess.run(
+        [sys.executable, "-u", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
+        env={**os.environ, **env, "PYTHONHASHSEED": seed},
+    )  # fmt: skip
 
 
 def test_has_a_case_for_every_operator():

@@ -117,11 +117,14 @@ def _vocabulary(file: str) -> tuple[list[bytes], list[float]]:
     return pieces, scores
 
 
-def load(folder: str) -> dict[str, dict[str, np.ndarray]]:
-    """Read the five stories, and let the model itself begin some more, each with the tokens that are to follow."""
+def load(folder: str, length: int = LENGTH) -> dict[str, dict[str, np.ndarray]]:
+    """Read the five stories, and let the model itself begin some more, each with the tokens that are to follow.
+
+    Of each story the first `length` tokens are read.
+    """
     text = Path(folder, "tinystories_sample.txt").read_text("utf-8")
     told = [
-        [FIRST, *tokens_of(story.strip(), f"{folder}/tok512.bin")]
+        [FIRST, *tokens_of(story.strip(), f"{folder}/tok512.bin")][:length]
         for story in text.split("<|endoftext|>")
         if story.strip()
     ]
@@ -131,11 +134,11 @@ def load(folder: str) -> dict[str, dict[str, np.ndarray]]:
         for _ in range(24):
             chances = model(drawn)[:, -1].softmax(-1)
             drawn = torch.cat([drawn, torch.multinomial(chances, 1, generator=generator)], 1)
-    return {"told": _padded(told), "drawn": _padded(drawn.tolist())}
+    return {"told": _padded(told, length), "drawn": _padded(drawn.tolist(), length)}
 
 
-def _padded(stories: list[list[int]]) -> dict[str, np.ndarray]:
-    tokens, following = np.zeros((len(stories), LENGTH), np.int64), np.full((len(stories), LENGTH), -100)
+def _padded(stories: list[list[int]], length: int) -> dict[str, np.ndarray]:
+    tokens, following = np.zeros((len(stories), length), np.int64), np.full((len(stories), length), -100)
     for row, story in enumerate(stories):
         tokens[row, : len(story)] = story
         following[row, : len(story) - 1] = story[1:]

@@ -1,5 +1,7 @@
 """Recurrent state: zero at the start of each case, fed back within it, in every engine and file, and never across."""
 
+from functools import cache
+
 import numpy as np
 import onnx  # noqa: TID253 - the tests write files
 import pytest
@@ -81,6 +83,17 @@ MODELS = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return an engine and a model of a kind for it, which is made once."""
+
+    @cache
+    def make(kind, batch="batch", answer="last"):
+        return MODELS[kind](tmp_path_factory.mktemp(kind), batch=batch, answer=answer)
+
+    return make
+
+
 def by_hand(audio, answer="last"):
     """Answer (cases, steps, chunk) one case and one step at a time."""
     model = torch_model().module
@@ -105,12 +118,12 @@ def cases(count=5, steps=6):
 @pytest.mark.parametrize("answer", ["last", "steps"])
 @pytest.mark.parametrize("batch", ["batch", 1])
 @pytest.mark.parametrize("flat", [False, True])
-def test_answers_a_case_as_one_does_by_hand(tmp_path, kind, answer, batch, flat):
+def test_answers_a_case_as_one_does_by_hand(made, kind, answer, batch, flat):
     inputs = cases()
     expected = by_hand(inputs["audio"], answer)
     if flat:
         inputs["audio"] = inputs["audio"].reshape(5, -1)
-    engine, model = MODELS[kind](tmp_path, batch=batch, answer=answer)
+    engine, model = made(kind, batch=batch, answer=answer)
     with open_session(engine, model, threads=1) as session:
         assert session.input_names == ("audio", "rate")
         assert len(session.output_names) == 1
@@ -119,9 +132,9 @@ def test_answers_a_case_as_one_does_by_hand(tmp_path, kind, answer, batch, flat)
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_carries_no_state_to_the_next_case_or_call(tmp_path, kind):
+def test_carries_no_state_to_the_next_case_or_call(made, kind):
     inputs = cases()
-    engine, model = MODELS[kind](tmp_path)
+    engine, model = made(kind)
     with open_session(engine, model, threads=1) as session:
         once, again = session.run(inputs), session.run(inputs)
         alone = session.run({name: array[2:3] for name, array in inputs.items()})
@@ -130,10 +143,10 @@ def test_carries_no_state_to_the_next_case_or_call(tmp_path, kind):
         assert np.allclose(answers[2:3], alone[name], atol=1e-6)
 
 
-def test_answers_rows_of_other_rates_apart(tmp_path):
+def test_answers_rows_of_other_rates_apart(made):
     inputs = cases()
     inputs["rate"] = np.array([16000, 16000, 8000, 8000, 16000])
-    engine, model = MODELS["onnx"](tmp_path)
+    engine, model = made("onnx")
     with open_session(engine, model, threads=1) as session:
         answers = session.run(inputs)["score"]
     expected = by_hand(inputs["audio"])
@@ -143,8 +156,8 @@ def test_answers_rows_of_other_rates_apart(tmp_path):
 
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("batch", ["batch", 1])
-def test_times_one_step(tmp_path, kind, batch):
-    engine, model = MODELS[kind](tmp_path, batch=batch, answer="steps")
+def test_times_one_step(made, kind, batch):
+    engine, model = made(kind, batch=batch, answer="steps")
     with open_session(engine, model, threads=1) as session:
         step = first_step(session, cases())
         assert step["audio"].shape == (5, CHUNK)
@@ -207,9 +220,9 @@ def test_keeps_the_state_of_a_module_that_is_saved(tmp_path, monkeypatch):
     assert np.array_equal(summed["output_0"], np.full((3, 2), 4.0))
 
 
-def test_refuses_a_case_that_is_not_whole_steps(tmp_path):
+def test_refuses_a_case_that_is_not_whole_steps(made):
     inputs = cases()
-    engine, model = MODELS["onnx"](tmp_path)
+    engine, model = made("onnx")
     with open_session(engine, model, threads=1) as session, pytest.raises(StepError) as caught:
         session.run({**inputs, "audio": inputs["audio"].reshape(5, -1)[:, :-1]})
     assert caught.value.diagnostics[0].code == "X201"

@@ -1,6 +1,7 @@
 """A tiny case for every operator of the catalog, run when something of what it makes is asked for.
 
-Run as a program it prints the artifact digest of every output of some: `python conformance_cases.py HOME NAME…`.
+Run as a program it prints the artifact digest of every output of some, and how it hashes a text:
+`python conformance_cases.py HOME NAME…`.
 """
 
 import json
@@ -489,4 +490,4 @@ add_what_is_installed()
 if __name__ == "__main__":
     folder, made = Path(sys.argv[1]), Made(Path(sys.argv[1]) / "scratch")
     asked = {f"{name}:{port}": value for name in sys.argv[2:] for port, value in made.of(name).items()}
-    print(json.dumps(digests(asked, folder / "home")))
+    print(json.dumps({"hash": hash("titrant"), **digests(asked, folder / "home")}))

@@ -45,7 +45,12 @@ def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compare
     assert runs == [{"1": 8, "2": 59, "4": 8}] * 2
 
 
-def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown_only(models, apply):
+def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown_only(monkeypatch, models, apply):
+    from titrant.runtime.operators.profile import latency
+
+    ticks = iter(range(1_000_000))  # a busy machine would run them less often
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks) / 10_000, process_time=lambda: 0)
+    monkeypatch.setattr(latency, "time", clock)
     params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 0.2, "warmup": 0}
     timings = apply("profile.latency", models, params).outputs["timings"]
     assert [len(figures["1"]["samples"]) for figures in timings.values()] == [59] * 2
