@@ -4,8 +4,10 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
+_YOUNG_NS = 2_000_000_000
+_ABOUT = re.compile("^(Name|Version): (.*)$", re.M)
 _SHORT = 60  # characters: what is longer is a license's whole text
 # Where files lie changes nothing, and is another place on another machine.
 _PLACES = ("TITRANT_HOME", "TITRANT_RECIPE_FOLDER")
@@ -92,11 +96,25 @@ def _ask_git(folder: str, *arguments: str) -> str | None:
 
 
 def packages() -> dict[str, str]:
-    """Return every installed distribution with its version."""
+    """Return every installed distribution with its version; a folder that did not change since is not read again."""
+    versions: dict[str, str] = {}
+    for entry in sys.path:
+        try:
+            changed_ns = Path(entry).stat().st_mtime_ns
+        except (OSError, ValueError):
+            continue
+        # One that changed just now may change again within the clock's grain.
+        read = _versions_in.__wrapped__ if time.time_ns() - changed_ns < _YOUNG_NS else _versions_in
+        versions |= read(entry, changed_ns)
+    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+
+
+@cache
+def _versions_in(entry: str, changed_ns: int) -> dict[str, str]:
+    """Return the distributions of one folder of `sys.path`, as it is since it changed."""
     from importlib import metadata
 
-    versions = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
-    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+    return dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
 
 
 def licenses(names: Iterable[str]) -> dict[str, str]:
@@ -133,7 +151,7 @@ def _head(text: str) -> str:
 
 def _name_and_version(text: str) -> tuple[str, str]:
     """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
-    head = dict(line.split(": ", 1) for line in _head(text).splitlines() if ": " in line[:20])
+    head = dict(_ABOUT.findall(_head(text)))
     return head.get("Name", ""), head.get("Version", "")
 
 
