@@ -14,8 +14,6 @@ from titrant.compiler.lower.lower import lower
 from titrant.compiler.passes import passes
 from titrant.compiler.predict.learned import NO_HISTORY, History
 from titrant.compiler.predict.memory import check_feasible
-from titrant.compiler.predict.narrow import Aims, leave_out
-from titrant.compiler.predict.outlook import outlooks
 from titrant.compiler.predict.price import price
 from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import Place
@@ -83,6 +81,9 @@ def _left_out(
     """Return which candidates are not made for what is expected of them; none where the recipe names its method(s)."""
     if bound.recipe.quantization.method != "auto" or bound.recipe.quantization.adapt is not None:
         return {}
+    from titrant.compiler.predict.narrow import Aims, leave_out
+    from titrant.compiler.predict.outlook import outlooks
+
     target, settled = bound.recipe.target, decisions.settled
     aims = Aims(
         objective=settled.objective.order,

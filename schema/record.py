@@ -1,7 +1,7 @@
 """The record of a run: results of its steps, measurements, judgements and the verdict, and the artifacts they name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any
 
 from titrant.schema.contract.waivers import WaivedGate
@@ -10,7 +10,7 @@ from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import sha256
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from titrant.schema.contract.waivers import WAIVED, waiver_words
 from titrant.schema.gate import Judgement
 from titrant.schema.min_cell import REPORT
 from titrant.schema.plan import Candidate, Plan, judged_batch, plan_digest
-from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.record import CandidateRecord, RunRecord
 from titrant.schema.values.canonical import plain
 from titrant.schema.values.frozen import dataclass
@@ -120,5 +119,7 @@ def evidence_of(plan: Plan) -> tuple[str, ...]:
 
 def formats_of(plan: Plan) -> tuple[str, ...]:
     """Return the formats of the report that a run of this plan writes."""
+    from titrant.schema.recipe.observe import REPORT_FORMATS
+
     written = next((step.params.get("formats") for step in plan.steps if step.operator == REPORT), None)
     return tuple(name for name in REPORT_FORMATS if written is None or name in written)

@@ -1,9 +1,11 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
 import gc
+import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -12,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from _pytest.assertion import rewrite
@@ -87,6 +89,23 @@ def _own_home(tmp_path_factory):
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
     # To try which vector instructions g++ compiles takes it a quarter of a minute on a machine that never did.
     os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _late_grammar():
+    """Compile the grammar of IRIs where one is checked, not where jsonschema is loaded: two seconds of every worker."""
+    name = "rfc3987_syntax"
+    if importlib.util.find_spec(name) is None:
+        return
+    late = ModuleType(name)
+
+    def is_valid_syntax(*given):
+        if sys.modules[name] is late:
+            del sys.modules[name]
+        return importlib.import_module(name).is_valid_syntax(*given)
+
+    late.is_valid_syntax = is_valid_syntax
+    sys.modules.setdefault(name, late)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -272,25 +291,64 @@ def session_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shipped(session_folder, warm):
     """Return a folder with `recipes/` of which one ran into `home/`: made once for all workers, to be copied."""
-    return _ran(session_folder / "shipped", Path(__file__).parents[1], "breast_cancer", warm)
+    return _ran(session_folder / "shipped", Path(__file__).parents[1], warm, "run", "-q", "recipes/breast_cancer.yaml")
 
 
 @pytest.fixture(scope="session")
 def shipped_masks(session_folder, shipped, warm):
     """Return a folder like `shipped` in which the recipe of masks ran as well."""
-    return _ran(session_folder / "shipped_masks", shipped, "digit_masks", warm)
+    return _ran(session_folder / "shipped_masks", shipped, warm, "run", "-q", "recipes/digit_masks.yaml")
 
 
-def _ran(place, start, recipe, warm):
-    """Copy the recipes, and the home, of another folder, and run one of them there; where nobody did so already."""
+@pytest.fixture(scope="session")
+def shipped_digits(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the recipe of digits ran as well."""
+    return _ran(session_folder / "shipped_digits", shipped, warm, "run", "-q", "recipes/digits_cnn.yaml")
+
+
+@pytest.fixture(scope="session")
+def shipped_doctor(session_folder, shipped, warm):
+    """Return a folder like `shipped` in whose home it is kept which engines load."""
+    return _ran(session_folder / "shipped_doctor", shipped, warm, "doctor")
+
+
+@pytest.fixture(scope="session")
+def shipped_optimized(session_folder, shipped, warm):
+    """Return a folder like `shipped` in which the README's first command ran as well."""
+    page = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    command = re.search(r"^\$ titrant (optimize .*)$", page, re.M)[1]
+    return _ran(session_folder / "shipped_optimized", shipped, warm, *shlex.split(command))
+
+
+# Pages that do what others do as well: where that was done, so that what a page runs goes on from there.
+BEGUN = {
+    "README": "shipped_optimized",
+    "doctor": "shipped_doctor",
+    "keep-layers": "shipped_digits",
+    "segmentation": "shipped_masks",
+    "start-a-recipe": "shipped_optimized",
+}
+
+
+@pytest.fixture
+def place_of_page(request, tmp_path):
+    """Return a place of a page's own, with recipes and a home, by the page's name."""
+
+    def copied(name):
+        return shutil.copytree(request.getfixturevalue(BEGUN.get(name, "shipped")), tmp_path / "place")
+
+    return copied
+
+
+def _ran(place, start, warm, *arguments):
+    """Copy what stands in another folder, recipes and a home, and call titrant there; where nobody did so already."""
     with FileLock(f"{place}.lock"):
         if not place.exists():
             making = place.with_name(f"{place.name}_making")
             for name in ("recipes", "home"):
                 if (start / name).exists():
                     shutil.copytree(start / name, making / name)
-            home = {"TITRANT_HOME": str(making / "home")}
-            done = warm("-m", "titrant", "run", "-q", f"recipes/{recipe}.yaml", cwd=making, env=home)
+            done = warm("-m", "titrant", *arguments, cwd=making, env={"TITRANT_HOME": str(making / "home")})
             assert done.returncode == 0, done.stdout + done.stderr
             making.rename(place)
     return place

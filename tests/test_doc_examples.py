@@ -224,8 +224,8 @@ def python_pages():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", python_pages(), ids=lambda page: page.stem)
-def test_runs_the_python_of_a_page(page, shipped, warm, tmp_path):
-    place = shutil.copytree(shipped, tmp_path / "place")  # what a page runs is the latest for itself alone
+def test_runs_the_python_of_a_page(page, place_of_page, warm):
+    place = place_of_page(page.stem)  # what a page runs is the latest for itself alone
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
     script = place / f"{page.stem.replace('-', '_')}_page.py"
     script.write_text(BEFORE.get(page.name, "") + "\n".join(blocks), "utf-8")

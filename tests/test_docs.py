@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -39,15 +38,10 @@ def write_files(page: Path, folder: Path) -> None:
         (folder / name).write_text(text, "utf-8")
 
 
-# Pages whose run others look at too: a folder in which it was made, so that the page's own finds its steps.
-BEGUN = {"segmentation": "shipped_masks"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
-def test_runs_every_command_shown(page, request, warm, tmp_path):
-    begun = request.getfixturevalue(BEGUN.get(page.stem, "shipped"))
-    place = shutil.copytree(begun, tmp_path / "place")  # what a page runs is the latest for itself alone
+def test_runs_every_command_shown(page, place_of_page, warm):
+    place = place_of_page(page.stem)  # what a page runs is the latest for itself alone
     prepare(page, place, warm)
     write_files(page, place)
     for command, code in commands(page):

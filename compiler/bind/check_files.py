@@ -8,7 +8,6 @@ from typing import Any
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_reduction import other_models
 from titrant.compiler.bind.check_transforms import TRANSFORM_FROM, shipped_transforms, wrong_transforms
-from titrant.schema.config.secrets import without_secrets
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath
 from titrant.schema.recipe.data import Source
@@ -162,6 +161,8 @@ def trackers_have_addresses(given: CheckInput) -> Iterator[Finding]:
     tracking = given.recipe.tracking
     if tracking is None or not isinstance(tracking.mlflow, Mlflow) or tracking.mlflow.uri is None:
         return
+    from titrant.schema.config.secrets import without_secrets
+
     path, uri = ("tracking", "mlflow", "uri"), tracking.mlflow.uri
     scheme, _, rest = uri.partition(":")
     if without_secrets(uri) != uri:

@@ -7,7 +7,7 @@ from titrant.compiler.bind.check_vision import learns_objects
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.tasks import OutputKind
 from titrant.schema.recipe.train import Train
 
 ONE_LOGIT = "binary_cross_entropy_with_logits"

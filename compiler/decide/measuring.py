@@ -15,12 +15,12 @@ from titrant.runtime.backends import backend
 from titrant.schema.facts import TensorSpec
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.deploy import is_offline
-from titrant.schema.recipe.model import BOXES, CLASSIFYING
+from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.observe import Mlflow, Tensorboard, Tracking, Wandb
 from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.recipe.reduce import Budget
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CLASSIFYING, TASKS
 from titrant.schema.recipe.validation import Agreement
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import counted
@@ -73,7 +73,7 @@ _PLACES: Mapping[str, str] = {
 
 def tracking(question: Question) -> RuleAnswer:
     """Settle who follows the run; the environment may be stricter than the recipe, which only the run itself knows."""
-    asked = question.recipe.tracking or Tracking()
+    asked = question.recipe.tracking or Tracking.model_construct()
     followers: dict[str, tuple[dict[str, Any], str, str]] = {}
     if asked.wandb is not None:
         options = _wandb(asked.wandb)
@@ -264,7 +264,7 @@ def _iterations(question: Question) -> tuple[int | None, str]:
         return needed, f"a {figure} limit can be proven from {needed} runs on, not from {profile_section.iterations}"
     if needed > 59:
         return needed, f"a {figure} limit can be proven from {needed} runs on"
-    return None, "in a second; batch sizes only shown take 8 to 500, in a quarter of it"
+    return None, "in a second; batch sizes only shown take 8 to 59, in a quarter of it"
 
 
 def _needed_runs(question: Question, confidence: float) -> tuple[int, str]:

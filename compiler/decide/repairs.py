@@ -4,7 +4,6 @@ All of it stands in the plan and runs only where tuning rows ask for it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from titrant.compiler.decide.methods import without_calibration
 from titrant.compiler.decide.reductions import reduced_facts
@@ -20,6 +19,7 @@ from titrant.schema.facts import ModelFacts
 from titrant.schema.gate import kept_at_least
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.samples.binomial import zero_failure_cases
+from titrant.schema.values.frozen import replace
 from titrant.schema.values.units import counted
 
 # Mixtures that are made at most, each chosen by what the ones before it lost, and evaluations to mend one candidate.

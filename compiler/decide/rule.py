@@ -1,7 +1,7 @@
 """What a decision rule is asked and what it answers, and the choices of all rules as one value for lowering."""
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Literal
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
@@ -11,7 +11,7 @@ from titrant.schema.gate import Contract
 from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.own_metric import OwnMetric
 from titrant.schema.recipe.recipe import Recipe
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Also carries a kept answer over to a copy of the recipe's folder, and gives erro
 
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +115,8 @@ def _safetensors(path: Path) -> bytes | None:
 
 
 def _archive(path: Path) -> bytes | None:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]

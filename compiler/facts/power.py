@@ -52,10 +52,13 @@ def _tried(plan: Plan, rows: int) -> int:
     """Return how many rows a gate on batch invariance is judged by: those that the step which asks again takes."""
     if not any(gate.metric == BATCH_INVARIANCE for gate in plan.contract.gates):
         return 0
+    steps = {step.id: step for step in plan.steps}
+    contracts = (steps[each.judgement.rpartition(".")[0]] for each in plan.candidates)
+    judging = {str(contract.inputs.get("invariance", "")).rpartition(".")[0] for contract in contracts}
     asked = [
         int(step.params.get("rows", 0))
         for step in plan.steps
-        if step.operator == "validate.batch_invariance" and step.stage == "judge"
+        if step.operator == "validate.batch_invariance" and step.id in judging
     ]
     return min([rows, *asked])
 

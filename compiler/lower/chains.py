@@ -1,7 +1,6 @@
 """The operators that turn the original into each candidate, their steps, and which file each candidate is for."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from titrant.compiler.decide.measuring import is_plain, same_place
@@ -12,7 +11,7 @@ from titrant.runtime.catalog import full_params, method_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import INSIDE, Step
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 EXAMPLE = "transform.tuning"
 CALIBRATION = "transform.calibration"

@@ -126,15 +126,6 @@ class Answering:
         return (
             *self._answers(f"{name}.tuning", candidate, TUNING, stage, "to choose"),
             self.maker.make(
-                f"{name}.repeats",
-                "validate.repeats",
-                self._answering(candidate.engine),
-                {"model": candidate.model, "rows": self.taken(candidate, TUNING)},
-                stage=stage,
-                candidate=name,
-                because="what answers at random proves nothing",
-            ),
-            self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
                 {**self.reading, **self._beyond_chance(candidate), **self._own},
@@ -149,7 +140,6 @@ class Answering:
                 candidate=name,
                 because="to choose",
             ),
-            self._other_company(candidate, f"{name}.invariance", TUNING, stage),
         )
 
     @property
@@ -178,7 +168,8 @@ class Answering:
             "model": candidate.model,
             "executed": candidate.executed,
         }
-        steps = [*self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")]
+        steps = [*self._asked_again(candidate)]
+        steps += self._answers(f"{name}.evaluation", candidate, EVALUATION, "judge", "if shortlisted")
         more, read = self._without_labels(candidate)
         steps += more
         inputs |= read | self._beside(candidate, "evaluation") | earlier_inputs(self.decisions)
@@ -187,7 +178,7 @@ class Answering:
             steps.append(self._timed_anew(candidate, original, [*beside, *timed_beside(self.decisions)]))
             inputs["timings"] = f"{name}.latency.timings"
         if any(gate.metric == BATCH_INVARIANCE for gate in self.decisions.settled.contract.gates):
-            steps.append(self._other_company(candidate, f"{name}.company", EVALUATION, "judge"))
+            steps.append(self._other_company(candidate, f"{name}.company", EVALUATION))
             inputs["invariance"] = f"{name}.company.invariance"
         return (
             *steps,
@@ -200,6 +191,17 @@ class Answering:
                 candidate=name,
                 because="if shortlisted",
             ),
+        )
+
+    def _asked_again(self, candidate: Candidate) -> tuple[Step, ...]:
+        """Ask whether a candidate's answers to tuning rows hold: what is not worth judging is not asked."""
+        params = self._answering(candidate.engine)
+        inputs = {"model": candidate.model, "rows": self.taken(candidate, TUNING)}
+        because = "if shortlisted: what answers at random proves nothing"
+        about = {"stage": "judge", "candidate": candidate.id, "because": because}
+        return (
+            self.maker.make(f"{candidate.id}.repeats", "validate.repeats", params, inputs, **about),
+            self._other_company(candidate, f"{candidate.id}.invariance", TUNING),
         )
 
     def _gates(self, candidate: str) -> dict[str, Any]:
@@ -321,7 +323,7 @@ class Answering:
             inputs["raw"] = f"{RAW}.{split_reference(rows)[1]}"
         return self.maker.make(identifier, "profile.latency", params, inputs, **about)
 
-    def _other_company(self, candidate: Candidate, identifier: str, rows: str, stage: str) -> Step:
+    def _other_company(self, candidate: Candidate, identifier: str, rows: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
         params = {**self.reading, **self._answering(candidate.engine), "rows": self._tried(candidate, rows)}
@@ -329,9 +331,9 @@ class Answering:
             params["decode"] = decode
             answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
         inputs = {"model": candidate.model, "rows": self.taken(candidate, rows), "outputs": answers, "point": POINT}
-        because = "a case may not be decided by who shares its batch" if rows == TUNING else "if shortlisted"
+        because = "if shortlisted: a case may not be decided by who shares its batch"
         operator = "validate.batch_invariance"
-        about = {"stage": stage, "candidate": candidate.id, "because": because}
+        about = {"stage": "judge", "candidate": candidate.id, "because": because}
         return self.maker.make(identifier, operator, params, inputs, **about)
 
     def _tried(self, candidate: Candidate, rows: str) -> int:

@@ -1,14 +1,13 @@
 """Make the steps of a plan, and read and rename what they refer to."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import ANY_MODEL, LEAVE, Declaration, Port, full_params
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Plan, Step
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 Declare = Callable[[str], Declaration]
 PortSource = str | Mapping[str, str]

@@ -1,7 +1,7 @@
 """Passes over a plan, each from plan to plan, with what it needs and ensures; and those that order steps."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 
 from titrant.compiler.lower.plan_graph import Declare, plan_references, references, split_reference
 from titrant.compiler.lower.verify import PlanDefectError, verify
@@ -9,7 +9,7 @@ from titrant.compiler.passes.simplify import drop_no_ops, drop_unread, has_no_op
 from titrant.runtime import catalog
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import STAGES, Plan, Step
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 FAMILY = "validate."
 
@@ -168,7 +168,7 @@ def run(
     declare: Declare = catalog.get,
     trace: Callable[[Change], None] | None = None,
 ) -> Plan:
-    """Run the passes in order and verify the plan before the first and after each.
+    """Run the passes in order and verify the plan before the first and after each that changed it.
 
     Raises PlanDefectError, naming the passes that ran before, when a plan does not hang together, when a pass needs
     what does not hold, or when it breaks what held.
@@ -184,8 +184,11 @@ def run(
         changed = step.change(plan)
         done += (step.name,)
         held = tuple(dict.fromkeys(held + step.ensures))
-        verify(changed, declare=declare, passes=done, verified=plan)
-        broken = tuple(f"not {name}: {line}" for name in held for line in properties[name](changed))
+        due = step.ensures
+        if changed != plan:  # what holds of an equal plan was found before
+            verify(changed, declare=declare, passes=done, verified=plan)
+            due = held
+        broken = tuple(f"not {name}: {line}" for name in due for line in properties[name](changed))
         if broken:
             raise PlanDefectError(broken, done)
         if trace is not None:

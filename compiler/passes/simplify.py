@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 from titrant.compiler.lower.plan_graph import (
     Declare,
@@ -16,6 +15,7 @@ from titrant.runtime.catalog import full_params
 from titrant.schema.facts import ModelFacts
 from titrant.schema.plan import OBSERVING_STAGE, STAGES, Plan, Step, without_paths
 from titrant.schema.values.canonical import canonical_json
+from titrant.schema.values.frozen import replace
 
 
 def share(plan: Plan) -> Plan:

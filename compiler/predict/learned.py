@@ -1,12 +1,12 @@
 """Predict from what steps cost here before: the same shape is measured, others correct the operator's formula."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from statistics import median
 
 from titrant.schema.cost import Observation, smallest_batch
 from titrant.schema.plan import ModelCost, Prediction
 from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.frozen import replace
 
 # The latest observations that count, of the same shape and of the same operator.
 _SAME, _LIKE = 5, 25

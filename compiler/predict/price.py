@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,7 @@ from titrant.schema.cost import FP32, Arithmetic, ModelUse, Work, smallest_batch
 from titrant.schema.facts import Bench, DataFacts, Hardware, ModelFacts, rows_bytes
 from titrant.schema.plan import Candidate, ModelCost, Plan, Prediction, Step, without_paths
 from titrant.schema.values.canonical import plain, sha256
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 # Measured with torch 2.13, scikit-learn 1.9 and pandas 3, each after what is loaded before it in a
 # run; starting a worker with torch took 2.9 s there. What an engine loads stands with the engine; what is nowhere is

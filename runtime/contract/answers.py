@@ -12,7 +12,7 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.contract.tasks.masks import masks_of
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.model import CLASSIFYING
+from titrant.schema.recipe.tasks import CLASSIFYING
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import numpy as np
 
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
-from titrant.schema.recipe.model import CLASSIFYING, OutputKind
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CLASSIFYING, TASKS, OutputKind
 from titrant.schema.values.frozen import dataclass
 
 # What rounding may add to a probability, and to the sum of a row: 16-bit numbers carry three digits.

@@ -6,8 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
-from titrant.schema.recipe.model import CLASSIFYING, OutputKind
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CLASSIFYING, TASKS, OutputKind
 
 JudgedTask = Literal[
     "binary_classification", "multiclass_classification", "multilabel_classification", "regression",

@@ -10,8 +10,7 @@ import numpy as np
 from titrant.runtime.contract.answers import class_probabilities
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.values import Outputs, Rows
-from titrant.schema.recipe.model import CLASSIFYING
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CLASSIFYING, TASKS
 
 # A probability below counts as this: what was quantized may call impossible what happens.
 _LEAST = 1e-12

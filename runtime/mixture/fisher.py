@@ -12,8 +12,7 @@ from titrant.runtime.contract.answers import class_probabilities, judged_output
 from titrant.runtime.contract.reading import Reading
 from titrant.runtime.mixture.damage import as_probabilities
 from titrant.runtime.values import Outputs, Rows
-from titrant.schema.recipe.model import CLASSIFYING
-from titrant.schema.recipe.tasks import TASKS
+from titrant.schema.recipe.tasks import CLASSIFYING, TASKS
 
 # Of more classes, random signs stand for the sum over them.
 _EACH_CLASS = 4

@@ -200,9 +200,17 @@ def _row(
     return CandidateRow(
         candidate.id, f"{method}, {planned.format} in {planned.engine}", symbol, words, tone,
         candidate.record.because, **_figures(raw, largest), metric=metric.words(metric.of(candidate.quality)),
-        agreement=agreement, company=NONE if seen is None else seen_words(seen), mark=mark,
+        agreement=agreement, company=_company(candidate, seen), mark=mark,
         own=_own({} if candidate.quality is None else candidate.quality.candidate),
     )  # fmt: skip
+
+
+def _company(candidate: Shown, seen: Invariance | None) -> str:
+    """Say whose answers other company changes; of a candidate that is not worth judging that was not tried."""
+    if seen is not None:
+        return seen_words(seen)
+    asked = candidate.planned.invariance and candidate.record.status == "measured"
+    return "not tried: not shortlisted" if asked else NONE
 
 
 def _own(figures: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -67,6 +67,14 @@ def untried(record: RunRecord) -> set[str]:
     return {candidate.candidate for candidate in record.candidates if candidate.status == NOT_TRIED}
 
 
+def asked_in_vain(plan: Plan, record: RunRecord) -> set[str]:
+    """Name the steps that asked candidates if their answers hold which were not judged: whom, timings may have said."""
+    judged = {each.candidate for each in record.candidates if each.judgement is not None}
+    asked = [(each.id in judged, ref) for each in plan.candidates for ref in (each.repeats, each.invariance)]
+    counting = {reference for counts, reference in asked if counts}
+    return {reference.rpartition(".")[0] for counts, reference in asked if not counts and reference not in counting}
+
+
 def producers(step: Step) -> Iterator[str]:
     """Yield the id of every step that a step reads."""
     for source in step.inputs.values():
@@ -96,16 +104,17 @@ def outputs(old: RecordedRun, new: RecordedRun, claims: Claims) -> tuple[list[Pa
 def one_sided(old: RecordedRun, new: RecordedRun, claims: Claims) -> list[tuple[Step, str]]:
     """List the exact steps that only one of two runs has a result of, with which: "recorded" or "new".
 
-    Those of candidates that neither run tried are not missed.
+    Those of candidates that neither run tried are not missed, nor what asked those that were not judged.
     """
     before, after = results(old.record), results(new.record)
     ignored = untried(old.record) & untried(new.record)
+    in_vain = asked_in_vain(old.plan, old.record) | asked_in_vain(new.plan, new.record)
     sides = ((old.plan, before, after, "recorded"), (new.plan, after, before, "new"))
     return [
         (step, which)
         for plan, there, other, which in sides
         for step in exact_steps(plan, claims)
-        if step.id in there and step.id not in other and step.candidate not in ignored
+        if step.id in there and step.id not in other and step.candidate not in ignored and step.id not in in_vain
     ]
 
 

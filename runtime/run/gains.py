@@ -1,7 +1,6 @@
 """Compare a candidate that was judged with the original and with the plain conversion, from recorded measurements."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from titrant.runtime.backends import backend
@@ -11,7 +10,7 @@ from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts, halfway
 from titrant.schema.plan import Candidate, CandidateSearch, Plan
 from titrant.schema.recipe.own_metric import is_own
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 _TIMED = ("latency", "throughput")
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any
 
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
@@ -19,7 +19,7 @@ from titrant.schema.gate import Contract, Judgement, asked_of_original, threshol
 from titrant.schema.plan import OBSERVING_STAGE, Candidate, CandidateSearch
 from titrant.schema.record import NOT_TRIED, CandidateRecord, LadderRung, Look, ModelInside, layers_of
 from titrant.schema.values.canonical import plain
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 _STOPPED = "a gentler candidate did not keep the contract: judging stopped there"
 

@@ -18,7 +18,6 @@ from titrant.runtime.store.declarations import Declarations
 from titrant.runtime.store.home import Home
 from titrant.runtime.store.results import Results
 from titrant.runtime.store.run_folder import last_run
-from titrant.schema.compare.difference import first_place, short
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
 from titrant.schema.language.spans import dotted
 from titrant.schema.plan import ASKED, Step, StepPreview
@@ -170,6 +169,8 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
     As "params.epochs changed from 20 to 30". A new version of an operator answers anew whatever else has changed.
     """
+    from titrant.schema.compare.difference import first_place, short
+
     versions = old.get("version"), new.get("version")
     if versions[0] != versions[1]:
         return f"the version of {new.get('operator')} changed from {versions[0]} to {versions[1]}"

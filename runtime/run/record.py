@@ -4,10 +4,7 @@ import os
 import platform
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +22,11 @@ from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord, without_file_names
 from titrant.schema.release import FOLDER, INDEX, evidence_of
 from titrant.schema.values.canonical import plain
-from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.distributions import installed_version, installed_versions, metadata_head
+from titrant.schema.values.frozen import replace
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
-_YOUNG_NS = 2_000_000_000
-_ABOUT = re.compile("^(Name|Version): (.*)$", re.M)
 _SHORT = 60  # characters: what is longer is a license's whole text
 # Where files lie changes nothing, and is another place on another machine.
 _PLACES = ("TITRANT_HOME", "TITRANT_RECIPE_FOLDER")
@@ -56,7 +52,7 @@ def describe(planned: Planned, variables: dict[str, str]) -> dict[str, Any]:
         "machine": machine(planned.plan),
         "variables": {name: value for name, value in variables.items() if name not in _PLACES},
         "flags": flags(variables),
-        "packages": packages(),
+        "packages": installed_versions(),
         "licenses": licenses(planned.plan.hardware.packages),
     }
 
@@ -95,28 +91,6 @@ def _ask_git(folder: str, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def packages() -> dict[str, str]:
-    """Return every installed distribution with its version; a folder that did not change since is not read again."""
-    versions: dict[str, str] = {}
-    for entry in sys.path:
-        try:
-            changed_ns = Path(entry).stat().st_mtime_ns
-        except (OSError, ValueError):
-            continue
-        # One that changed just now may change again within the clock's grain.
-        read = _versions_in.__wrapped__ if time.time_ns() - changed_ns < _YOUNG_NS else _versions_in
-        versions |= read(entry, changed_ns)
-    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
-
-
-@cache
-def _versions_in(entry: str, changed_ns: int) -> dict[str, str]:
-    """Return the distributions of one folder of `sys.path`, as it is since it changed."""
-    from importlib import metadata
-
-    return dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
-
-
 def licenses(names: Iterable[str]) -> dict[str, str]:
     """Return what installed distributions declare as their license; one that says nothing is left out.
 
@@ -131,7 +105,7 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
             item = metadata.distribution(name)
             text = item.read_text("METADATA") or item.read_text("PKG-INFO") or item.read_text("") or ""
             # `metadata.metadata` goes through the description as well, line by line.
-            about = message_from_string(_head(text))
+            about = message_from_string(metadata_head(text))
         except (metadata.PackageNotFoundError, ValueError):
             continue
         classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
@@ -142,17 +116,6 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
         if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
             declared[name] = " ".join(text.split())
     return declared
-
-
-def _head(text: str) -> str:
-    """Return a METADATA without the description."""
-    return text.partition("\n\n")[0]
-
-
-def _name_and_version(text: str) -> tuple[str, str]:
-    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
-    head = dict(_ABOUT.findall(_head(text)))
-    return head.get("Name", ""), head.get("Version", "")
 
 
 def written(planned: Planned) -> dict[str, Any]:

@@ -1,16 +1,63 @@
 """Try what waits for tuning rows: what mends a candidate that loses too much, and networks smaller than one that keeps.
 
 Repairs come in turn, then mixtures of precisions; stages of a reduction one after the other. All of it stands in the
-plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other.
+plan, and runs only where what was measured asks for it. Whatever is made so is judged like any other. Whether a
+candidate answers the same twice, and in any company, is asked of those that are worth judging.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from titrant.runtime.run.choice.figures import lost_on_tuning, tuning_quality
+from titrant.runtime.run.choice.figures import Figures, figures, lost_on_tuning, tuning_quality
 from titrant.runtime.run.replay import Replay
-from titrant.runtime.run.walk import UnperformedError, Walk, needed
-from titrant.schema.plan import MENDING_STAGE, Candidate
+from titrant.runtime.run.search_end import making_references
+from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
+from titrant.schema.plan import MENDING_STAGE, Candidate, CandidateSearch
+from titrant.schema.record import layers_of, share_as_planned
 from titrant.schema.values.units import counted
+
+
+def questions(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of what asks whether it answers the same twice, and in any company."""
+    return tuple(ref for ref in (candidate.repeats, candidate.invariance) if ref)
+
+
+def is_unasked(walk: Walk, candidate: Candidate) -> bool:
+    """Tell whether it is still to be seen if a candidate's answers hold."""
+    return unanswered(walk, candidate) is None and any(ref not in walk.artifacts for ref in questions(candidate))
+
+
+def ask(walk: Walk, candidate: Candidate) -> str:
+    """Ask a candidate that is worth judging whether its answers hold; returns why they do not, "" where they do.
+
+    Also "" where the run ends before: then it is not judged either. Raises UnperformedError where that was only looked
+    at.
+    """
+    for reference in questions(candidate):
+        name = reference.rpartition(".")[0]
+        for step in needed(walk.plan, reference, ("judge",), walk.records):
+            walk.settle(step)
+            if step.id in walk.unperformed:
+                raise UnperformedError(step.id)
+        if reference not in walk.artifacts:
+            return "" if unanswered(walk, candidate) else walk.reason(name)
+    return ""
+
+
+def unanswered(walk: Walk, candidate: Candidate) -> StoppedError | None:
+    """Return what kept a candidate from being asked whether its answers hold: the end of the run; else None."""
+    errors = (walk.errors.get(reference.rpartition(".")[0]) for reference in questions(candidate))
+    return next((error for error in errors if isinstance(error, StoppedError)), None)
+
+
+def measured(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
+    """Gather what is known of a candidate; `timings` may be empty."""
+    quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
+    size = walk.artifacts[candidate.model].size
+    of_candidate = figures(candidate, search, size, quality, timings, invariance=invariance)
+    as_planned = share_as_planned(layers_of(walk.value_if_there(candidate.executed)))
+    return replace(of_candidate, tuning=replace(of_candidate.tuning, as_planned=as_planned))
 
 
 def mend(walk: Walk, replay: Replay) -> dict[str, str]:
@@ -25,12 +72,6 @@ def mend(walk: Walk, replay: Replay) -> dict[str, str]:
         if mending:
             untried |= _mend(walk, base, mending, replay)
     return untried
-
-
-def making_references(candidate: Candidate) -> tuple[str, ...]:
-    """Return the "step.port" of all that is made and measured of a candidate before its timing."""
-    parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
-    return tuple(part for part in (*parts, candidate.executed) if part)
 
 
 def _mend(walk: Walk, base: Candidate, mending: Sequence[Candidate], replay: Replay) -> dict[str, str]:

@@ -67,15 +67,13 @@ def making_steps(plan: Plan) -> Iterator[Step]:
         yield from (step for step in plan.steps if step.stage == "make")
         return
     for candidate in making_order(plan):
-        for reference in (
-            candidate.model,
-            candidate.answers,
-            candidate.repeats,
-            candidate.quality,
-            candidate.invariance,
-        ):
-            if reference:
-                yield from needed(plan, reference, ("make",))
+        for reference in making_references(candidate):
+            yield from needed(plan, reference, ("make",))
+
+
+def making_references(candidate: Candidate) -> tuple[str, ...]:
+    """Return the "step.port" of all that is made and measured of a candidate before its timing."""
+    return tuple(ref for ref in (candidate.model, candidate.answers, candidate.executed, candidate.quality) if ref)
 
 
 def making_order(plan: Plan) -> tuple[Candidate, ...]:

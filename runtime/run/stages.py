@@ -11,7 +11,7 @@ from typing import Any
 from titrant.runtime.contract.company import depends_sentence, read_invariance
 from titrant.runtime.contract.release.waivers import ended_waivers, today, waived_gates, with_waivers
 from titrant.runtime.contract.verdict import beyond, beyond_words, charged
-from titrant.runtime.run.choice.figures import Figures, figures, limits
+from titrant.runtime.run.choice.figures import Figures, limits
 from titrant.runtime.run.choice.shortlist import Choice, ruled_out, shortlist
 from titrant.runtime.run.evaluation_looks import evaluation_rows, judged_by
 from titrant.runtime.run.outcome import (
@@ -26,7 +26,7 @@ from titrant.runtime.run.outcome import (
 from titrant.runtime.run.record import report_value
 from titrant.runtime.run.replay import Replay, replayed
 from titrant.runtime.run.replay import judged as chosen_to_judge
-from titrant.runtime.run.search import grow, mend
+from titrant.runtime.run.search import ask, grow, is_unasked, measured, mend, unanswered
 from titrant.runtime.run.search_end import making_steps
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
 from titrant.schema.contract.waivers import WaivedGate, ended_words, waiver_words
@@ -34,7 +34,7 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.gate import NOT_JUDGED, Contract, GateResult, Judgement, asked_of_original, kept_at_least
 from titrant.schema.plan import MENDING_STAGE, OBSERVING_STAGE, STAGES, Candidate, CandidateSearch
 from titrant.schema.planned import Planned
-from titrant.schema.record import Look, layers_of, share_as_planned
+from titrant.schema.record import Look
 from titrant.schema.values.canonical import read_back
 
 
@@ -143,8 +143,8 @@ def _give_up(walk: Walk, untried: Mapping[str, str]) -> dict[str, str]:
     for candidate in walk.plan.candidates:
         if candidate.id in untried:
             continue
-        parts = (candidate.model, candidate.answers, candidate.repeats, candidate.quality, candidate.invariance)
-        missing = [ref for ref in parts if ref and ref not in walk.artifacts]
+        parts = (candidate.model, candidate.answers, candidate.quality)
+        missing = [ref for ref in parts if ref not in walk.artifacts]
         if missing:
             rejected[candidate.id] = walk.reason(missing[0].rpartition(".")[0])
             walk.tell("rejected", candidate=candidate.id, step=candidate.id, because=rejected[candidate.id])
@@ -163,29 +163,54 @@ def _without_candidates(walk: Walk, rejected: Mapping[str, str]) -> dict[str, st
 
 def _choose(walk: Walk, rejected: Mapping[str, str], recorded: Mapping[str, tuple[str, ...]]) -> Chosen:
     """Fix every search's shortlist, before any evaluation row is read; who could not be timed is rejected."""
-    measured: dict[str, Figures] = {}
+    of_candidates: dict[str, Figures] = {}
     choices: dict[str, tuple[Choice, ...]] = {}
-    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
     for search in walk.plan.searches:
         rejected = _without_untimed(walk, search, walk.value(search.timings), rejected)
+    _without_candidates(walk, rejected)
+    for search in walk.plan.searches:
+        rejected, of_search, choices[search.name] = _chosen(walk, search, rejected, recorded.get(search.name, ()))
+        of_candidates |= {item.candidate: item for item in of_search}
     unmade = _without_candidates(walk, rejected)
     for name, because in unmade.items():
         walk.tell("note", text=f"{name} is not released, and the run goes on: {because}", search=name)
-    for search in walk.plan.searches:
-        if search.name in unmade:
-            choices[search.name] = ()
-            continue
-        timings = walk.value(search.timings)
-        left = [candidates[name] for name in search.candidates if name not in rejected]
-        of_search = tuple(_figures(walk, search, candidate, timings) for candidate in left)
-        measured |= {item.candidate: item for item in of_search}
-        choices[search.name] = _choices(walk, search, of_search, recorded.get(search.name, ()))
-    _say_whose_answers_mix(walk, [candidates[name] for name in measured])
+    of_candidates = {name: item for name, item in of_candidates.items() if name not in rejected}
+    _say_whose_answers_mix(walk, [candidate for candidate in walk.plan.candidates if candidate.id in of_candidates])
     for name, of_name in choices.items():
         for choice in of_name:
             word = "judge" if choice.shortlisted else "leave out"
             walk.tell("note", text=f"{word} {choice.candidate}: {choice.because}", search=name)
-    return Chosen(rejected, measured, choices, unmade)
+    return Chosen(rejected, of_candidates, choices, unmade)
+
+
+def _chosen(
+    walk: Walk, search: CandidateSearch, rejected: Mapping[str, str], recorded: tuple[str, ...]
+) -> tuple[Mapping[str, str], tuple[Figures, ...], tuple[Choice, ...]]:
+    """Choose what a search judges; whose answers do not hold goes, and what is left is chosen from anew.
+
+    Where fresh measurements choose something else than what is recorded, an event says so and the recorded stands.
+    """
+    candidates = {candidate.id: candidate for candidate in walk.plan.candidates}
+    timings, contract = walk.value(search.timings), walk.plan.contract
+    asked_for = limits(contract), kept_at_least(contract), search.shortlist
+    while True:
+        left = [candidates[name] for name in search.candidates if name not in rejected]
+        of_search = tuple(measured(walk, search, candidate, timings) for candidate in left)
+        choices = shortlist(of_search, search.objective, *asked_for)
+        would_judge, other = chosen_to_judge(choices), False
+        if left and recorded and set(would_judge) != set(recorded):
+            choices, other = replayed(choices, walk.plan, recorded), True
+        unasked = [name for name in chosen_to_judge(choices) if is_unasked(walk, candidates[name])]
+        for name in unasked:
+            if because := ask(walk, candidates[name]):
+                rejected = {**rejected, name: because}
+                walk.tell("rejected", candidate=name, step=name, because=because)
+        if not unasked:
+            break
+    if other:
+        text = f"fresh measurements would judge {', '.join(would_judge)}; as recorded: {', '.join(recorded)}"
+        walk.tell("note", text=text, search=search.name, would_judge=list(would_judge))
+    return rejected, of_search, choices
 
 
 def _not_to_time(walk: Walk, rejected: Mapping[str, str], replay: Replay) -> set[str]:
@@ -198,7 +223,7 @@ def _not_to_time(walk: Walk, rejected: Mapping[str, str], replay: Replay) -> set
     out, timed = set(), {name for names in replay.choices.values() for name in names}
     for search in walk.plan.searches:
         left = [candidates[name] for name in search.candidates if name not in rejected]
-        of_search = [_figures(walk, search, candidate, {}) for candidate in left]
+        of_search = [measured(walk, search, candidate, {}) for candidate in left]
         hopeless = ruled_out(of_search, limits(contract), kept_at_least(contract))
         if len(hopeless) == len(of_search):
             hopeless = {}
@@ -227,29 +252,6 @@ def _without_untimed(
             out[name] = f"it could not be timed: {reason}"
             walk.tell("rejected", candidate=name, step=name, because=out[name])
     return out
-
-
-def _figures(walk: Walk, search: CandidateSearch, candidate: Candidate, timings: Mapping[str, Any]) -> Figures:
-    quality, invariance = walk.value(candidate.quality), walk.value_if_there(candidate.invariance)
-    size = walk.artifacts[candidate.model].size
-    measured = figures(candidate, search, size, quality, timings, invariance=invariance)
-    as_planned = share_as_planned(layers_of(walk.value_if_there(candidate.executed)))
-    return replace(measured, tuning=replace(measured.tuning, as_planned=as_planned))
-
-
-def _choices(
-    walk: Walk, search: CandidateSearch, measured: tuple[Figures, ...], recorded: tuple[str, ...]
-) -> tuple[Choice, ...]:
-    """Choose what a search judges; where that is not what is recorded, an event says so and the recorded stands."""
-    contract = walk.plan.contract
-    fresh = shortlist(measured, search.objective, limits(contract), kept_at_least(contract), search.shortlist)
-    would_judge = chosen_to_judge(fresh)
-    if not recorded or set(would_judge) == set(recorded):
-        return fresh
-    chosen = replayed(fresh, walk.plan, recorded)
-    text = f"fresh measurements would judge {', '.join(would_judge)}; as recorded: {', '.join(recorded)}"
-    walk.tell("note", text=text, search=search.name, would_judge=list(would_judge))
-    return chosen
 
 
 def _look(walk: Walk, chosen: Chosen) -> Look | None:
@@ -326,6 +328,8 @@ def _say_what_is_waived(walk: Walk, judgement: Judgement, day: str) -> None:
 
 def _judge_candidate(walk: Walk, candidate: Candidate) -> Judgement:
     """Judge one candidate; INCONCLUSIVE when a step of its own fails."""
+    if stopped := unanswered(walk, candidate):
+        raise stopped
     steps = needed(walk.plan, candidate.judgement, ("judge",))
     settled = [walk.settle(step) for step in steps]
     if all(settled):
@@ -353,10 +357,10 @@ def _none_left(walk: Walk, search: CandidateSearch, rejected: Mapping[str, str])
         part
         for candidate in walk.plan.candidates
         if candidate.id in search.candidates
-        for part in (candidate.model, candidate.answers, candidate.repeats, candidate.quality)
+        for part in (candidate.model, candidate.answers, candidate.quality, candidate.repeats, candidate.invariance)
         if part
     ]
-    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make", MENDING_STAGE))}
+    making = {step.id: step for part in parts for step in needed(walk.plan, part, ("make", MENDING_STAGE, "judge"))}
     failed = [error for name in making if (error := walk.errors.get(name)) is not None]
     stopped = next((error for error in failed if isinstance(error, StoppedError)), None)
     if stopped is not None:

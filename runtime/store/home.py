@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import re
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -243,6 +242,8 @@ def _home_problem(path: Path, error: OSError) -> Diagnostic:
 
 def host() -> str:
     """Return this machine's name, letters and digits only."""
+    import socket
+
     return "".join(character for character in socket.gethostname() if character.isalnum()) or "host"
 
 

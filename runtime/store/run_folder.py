@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.stamp import Stamp, write
-from titrant.runtime.data import saved_transforms
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
@@ -118,13 +118,19 @@ def write_record(folder: Path, record: RunRecord) -> None:
 def read_record(folder: Path) -> RunRecord | None:
     """Return a closed run's record, with how its trackers fared; None for a run that did not come to its end."""
     try:
-        record = read_back(RunRecord, _as_now(json.loads((folder / RECORD).read_bytes())))
+        record = _record_of((folder / RECORD).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     with suppress(WrongValueError):
         tracking = (json_object(folder / TRACKING) or {}).get("tracking", [])
         return replace(record, tracking=read_back(tuple[TrackerRecord, ...], tracking))
     return record
+
+
+@lru_cache(maxsize=4)
+def _record_of(content: bytes) -> RunRecord:
+    """Read a record's JSON: a command asks for that of the last run more than once."""
+    return read_back(RunRecord, _as_now(json.loads(content)))
 
 
 def _as_now(record: Any) -> Any:
@@ -293,6 +299,8 @@ def _data(folder: Path, shipped: Mapping[str, Mapping[str, str]]) -> dict[str, A
     transforms_path = next((item["file"] for item in shipped.values() if item["kind"] == "transforms"), None)
     if transforms_path is None:
         return None
+    from titrant.runtime.data import saved_transforms
+
     return saved_transforms.ends(folder / transforms_path)
 
 

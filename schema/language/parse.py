@@ -10,7 +10,6 @@ from typing import Any, Literal
 from titrant.schema.diagnostics.diagnostics import Diagnostic, Place, RecipeError
 from titrant.schema.language.draft import Draft
 from titrant.schema.language.layers import FLAG, apply, base_of, extend
-from titrant.schema.language.messages import word
 from titrant.schema.language.rules import check
 from titrant.schema.language.shape import shape
 from titrant.schema.language.source_map import SourceMap
@@ -119,7 +118,10 @@ def _recipe(root: Branch, source: SourceMap, diagnostics: list[Diagnostic], *, w
     """
     shaped = shape(root)
     findings = [finding for finding in shaped.findings if whole or finding.kind != "missing"]
-    diagnostics += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
+    if findings:
+        from titrant.schema.language.messages import word
+
+        diagnostics += [word(finding, source.place) for finding in findings[:MOST_FINDINGS]]
     if len(findings) > MOST_FINDINGS:
         message = f"{len(findings) - MOST_FINDINGS:,} more mistakes are not shown"
         place = source.place(findings[MOST_FINDINGS].path)

@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from titrant.schema.recipe.tasks import OutputKind
 from titrant.schema.recipe.terms import Count, PathText, Ref, Section, Text, unsaid
 
-OutputKind = Literal["logits", "probabilities", "log_probabilities", "values", "mask", "boxes", "embedding"]
 # The only output of a model whose raw outputs `decode` turns into boxes.
 BOXES = "boxes"
-# The kinds that a class is decided from.
-CLASSIFYING: tuple[OutputKind, ...] = ("logits", "probabilities", "log_probabilities")
 Dtype = Literal["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"]
 # The keys of which exactly one says what the model is.
 MODEL_SOURCES = ("factory", "onnx", "torchscript", "exported", "huggingface")

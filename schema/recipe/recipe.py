@@ -1,13 +1,14 @@
 """The whole recipe, and the recipe as plain JSON: with every default for its digest, or only what was written."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
 from titrant.schema.recipe.data import Data, ImageFolder
 from titrant.schema.recipe.deploy import Batching, Export, FileName, Memory, Target
+from titrant.schema.recipe.level import Level
 from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.observe import Inspect, Profile, Report, Tracking
 from titrant.schema.recipe.reduce import Quantization, Reduction, Search
@@ -20,8 +21,6 @@ from titrant.schema.values.units import write_size, write_time
 # The version of the recipe language that this titrant speaks.
 LANGUAGE = 1
 
-Level = Literal["auto", "minimal", "balanced", "aggressive", "medical_critical"]
-LEVEL_NAMES: tuple[Level, ...] = get_args(Level)
 Task = Literal[
     "binary_classification",
     "multiclass_classification",

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from titrant.schema.recipe.model import OutputKind
 from titrant.schema.values.frozen import dataclass
 
+OutputKind = Literal["logits", "probabilities", "log_probabilities", "values", "mask", "boxes", "embedding"]
+# The kinds that a class is decided from.
+CLASSIFYING: tuple[OutputKind, ...] = ("logits", "probabilities", "log_probabilities")
 # What the label of a row is: a class, one or several numbers, which of several labels it has, a class for each pixel,
 # boxes with a class each, the token that each position is to give, which the input itself tells, or the group that a
 # row belongs to, which may be left out.

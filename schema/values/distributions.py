@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
+from functools import cache
 from importlib.machinery import all_suffixes
-from pathlib import Path
 from stat import S_ISDIR
 
 from titrant.schema.values.frozen import dataclass
@@ -15,6 +15,7 @@ from titrant.schema.values.frozen import dataclass
 _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
+_NAME, _VERSION = (re.compile(f"^{key}: (.*)$", re.M) for key in ("Name", "Version"))
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class _Folder:
 
     changed_ns: int
     inode: int
-    places: Mapping[str, Path]
+    places: Mapping[str, str]
     versions: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -52,6 +53,37 @@ def installed_version(distribution: str) -> str | None:
     return None
 
 
+def installed_versions() -> dict[str, str]:
+    """Return every installed distribution with its version; a folder is read again when it changed.
+
+    It is what `importlib.metadata.distributions` answers, without parsing each METADATA as an e-mail.
+    """
+    versions: dict[str, str] = {}
+    for entry in sys.path:
+        try:
+            changed_ns = os.stat(entry or os.curdir).st_mtime_ns  # noqa: PTH116 - as below
+        except (OSError, ValueError):
+            continue
+        read = _versions_in.__wrapped__ if time.time_ns() - changed_ns < _YOUNG_NS else _versions_in
+        versions |= read(entry, changed_ns)
+    return {name: versions[name] for name in sorted(versions, key=str.lower)}
+
+
+@cache
+def _versions_in(entry: str, changed_ns: int) -> dict[str, str]:
+    """Return the distributions of one folder of `sys.path`, as it is since it changed."""
+    from importlib import metadata
+
+    heads = (metadata_head(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
+    lines = ([key.search(head) for key in (_NAME, _VERSION)] for head in heads)
+    return {name[1]: version[1] if version else "" for name, version in lines if name}
+
+
+def metadata_head(text: str) -> str:
+    """Return a METADATA without the description."""
+    return text.partition("\n\n")[0]
+
+
 def distributions_with(package: str) -> tuple[str, ...]:
     """Return the installed distributions that bring an importable top-level package or module, in import order.
 
@@ -65,20 +97,22 @@ def distributions_with(package: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
 
 
-def _brings(place: Path, package: str, listed: re.Pattern[bytes]) -> bool:
+def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:
     """Whether a distribution says that it brings a package, or, where it says nothing, lists a file of it."""
-    declared = _bytes_of(place / "top_level.txt").split()
-    return package.encode() in declared if declared else listed.search(_bytes_of(place / "RECORD")) is not None
+    declared = bytes_of(f"{place}/top_level.txt").split()
+    return package.encode() in declared if declared else listed.search(bytes_of(f"{place}/RECORD")) is not None
 
 
-def _bytes_of(file: Path) -> bytes:
+def bytes_of(file: str) -> bytes:
+    """Read a file of the metadata whole; b"" where there is none."""
     try:
-        return file.read_bytes()
+        with open(file, "rb", buffering=0) as raw:  # noqa: PTH123 - asked of every distribution
+            return raw.read()
     except OSError:
         return b""
 
 
-def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, Path]]:
+def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield every installed distribution's name, as metadata folders spell it, with that folder, in import order."""
     for path in paths:
         folder = _folder(path or os.curdir)
@@ -102,15 +136,15 @@ def _folder(path: str) -> _Folder | None:
     return folder
 
 
-def _listed(folder: str) -> Mapping[str, Path]:
-    places: dict[str, Path] = {}
+def _listed(folder: str) -> Mapping[str, str]:
+    places: dict[str, str] = {}
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - a thousand names, of which few become paths
+        names = os.listdir(folder)  # noqa: PTH208 - a thousand names, of which none becomes a path
     except OSError:
         return places
     for name in names:
         if name.lower().endswith(_KINDS):
-            places.setdefault(_normal(name.rpartition(".")[0].partition("-")[0]), Path(folder, name))
+            places.setdefault(_normal(name.rpartition(".")[0].partition("-")[0]), f"{folder}/{name}")
     return places
 
 
@@ -118,11 +152,11 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _read(place: Path, key: str = "Version:") -> str | None:
+def _read(place: str, key: str = "Version:") -> str | None:
     """Read a line from the head of a distribution's metadata: the whole text may be a long description."""
-    for file in (place / "METADATA", place / "PKG-INFO", place):
+    for file in (f"{place}/METADATA", f"{place}/PKG-INFO", place):
         try:
-            with file.open(encoding="utf-8", errors="replace") as lines:
+            with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123
                 for line in lines:
                     if line.startswith(key):
                         return line.partition(":")[2].strip()

@@ -11,12 +11,13 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from titrant.schema.values.distributions import metadata_folders
+from titrant.schema.values.distributions import bytes_of, metadata_folders
 from titrant.schema.values.files import digest_bytes, digest_file
 from titrant.schema.values.frozen import dataclass
 
 _FILE = "entry_points.txt"
 _PREFIX = "titrant."
+_OURS = f"[{_PREFIX}".encode()
 _NONE: Mapping[str, "Extension"] = {}
 
 
@@ -42,18 +43,18 @@ def by_group() -> Mapping[str, Mapping[str, Extension]]:
     """Read the metadata of every distribution, once a process: what is installed later is seen by the next one."""
     groups: dict[str, dict[str, Extension]] = {}
     for distribution, folder in metadata_folders(sys.path):
-        for group, name, module in _declared(folder / _FILE):
+        for group, name, module in _declared(bytes_of(f"{folder}/{_FILE}")):
             groups.setdefault(group, {}).setdefault(name, Extension(name, module, distribution))
     return {group: {name: members[name] for name in sorted(members)} for group, members in groups.items()}
 
 
-def _declared(file: Path) -> Iterator[tuple[str, str, str]]:
+def _declared(points: bytes) -> Iterator[tuple[str, str, str]]:
     """Yield (group, name, module) of each entry point in titrant's groups."""
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+    if _OURS not in points:
         return
-    if f"[{_PREFIX}" not in text:
+    try:
+        text = points.decode()
+    except UnicodeDecodeError:
         return
     from configparser import ConfigParser, Error
 

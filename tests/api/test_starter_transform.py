@@ -218,7 +218,7 @@ KEYS = (
 VALUES = ("none", "5", "true", "a", "[]", "[a, b]", "{}", "{a: 1}", "[{a: 1}]", "0.5", "''", "[[1]]", "~", '"x\\ny"')
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(
     flags=st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)), min_size=1, max_size=3),
     given=st.sampled_from([

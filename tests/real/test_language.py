@@ -20,7 +20,7 @@ data:
   split: {{calibration: {{drawn: 0.3}}, tuning: {{drawn: 0.7}}, evaluation: told}}
 quantization: {{method: ort.dynamic}}
 validation: {{retention: 0.9, gates: [{{metric: token_agreement, comparison: at_least, threshold: 0.8}}]}}
-profile: {{batches: [1], iterations: 6, warmup: 1}}
+profile: {{batches: [1], iterations: 2, warmup: 0}}
 export: [{{format: onnx}}]
 """
 

@@ -15,7 +15,7 @@ model:
 data:
   source:
     factory: cifar:load
-    args: {{folder: {data}/cifar10_jpeg, train_every: 5}}
+    args: {{folder: {data}/cifar10_jpeg, every: 4, train_every: 3}}
     files:
       - {data}/cifar10_jpeg/cifar10_test_even_jpeg.tar
       - {data}/cifar10_jpeg/cifar10_train_0000-0499_jpeg.tar
@@ -27,7 +27,7 @@ data:
 quantization: {{method: auto}}
 search: {{objective: [size]}}
 validation: {{retention: 0.98, baseline: {{metric: accuracy, at_least: 0.79}}}}
-profile: {{batches: [1], iterations: 30}}
+profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]
 """
 
@@ -36,10 +36,11 @@ def test_quantizes_the_cifar_resnet_and_keeps_its_accuracy(execute, data):
     done = execute(RESNET.format(data=data))
     assert done.code == 0, done.printed
     retention = done.gate("ort.static", "retention")
-    assert retention["original"] == pytest.approx(0.81, abs=0.003)
+    # 0.81 on all 5,000 images, of which this run takes every fourth.
+    assert retention["original"] == pytest.approx(0.8256, abs=0.003)
     assert retention["verdict"] == "PASS"
     assert retention["lower"] >= 0.98
-    assert retention["cases"] > 4900
+    assert retention["cases"] > 1200
     assert done.record["released"] == ["ort.static"]
     assert done.candidate("ort.static")["size"] <= 0.31 * done.candidate("onnx-fp32")["size"]
     # How much faster it is, benchmarks/ measures.
@@ -51,11 +52,11 @@ titrant: 1
 name: pneumonia
 level: balanced
 task: binary_classification
-model: {{factory: "titrant.recipes.models:SmallCnn", args: {{classes: auto, channels: 16}}}}
+model: {{factory: "titrant.recipes.models:SmallCnn", args: {{classes: auto, channels: 8}}}}
 data:
   source:
     factory: pneumonia:load
-    args: {{file: {data}/pneumoniamnist/pneumoniamnist.npz}}
+    args: {{file: {data}/pneumoniamnist/pneumoniamnist.npz, train_every: 2}}
     files: [{data}/pneumoniamnist/pneumoniamnist.npz]
   inputs: [image]
   label: label
@@ -65,7 +66,7 @@ data:
 train: {{epochs: 3}}
 quantization: {{method: ort.static}}
 validation: {{safety: {{kept: 0.97}}, gates: [{{metric: auroc, comparison: drop_at_most, threshold: 0.02}}]}}
-profile: {{batches: [1], iterations: 30}}
+profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]
 """
 
@@ -95,12 +96,12 @@ model:
 data:
   source:
     factory: faces:load
-    args: {{folder: {data}/ultralight_face, count: 80}}
+    args: {{folder: {data}/ultralight_face, count: 40}}
     files: [{data}/ultralight_face/1.jpg, {data}/ultralight_face/10.jpg, {data}/ultralight_face/11.jpg]
   inputs: [input]
-  split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6, stratify: false}}
+  split: {{tuning: 0.2, calibration: 0.4, evaluation: 0.4, stratify: false}}
 quantization: {{method: auto}}
-profile: {{batches: [1], iterations: 30}}
+profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]
 """
 
@@ -138,7 +139,7 @@ data:
   split: {{tuning: 0.2, calibration: 0.2, evaluation: 0.6}}
 quantization: {{method: ort.static, repair: none}}
 search: {{mix_layers: false}}
-profile: {{batches: [1], iterations: 20}}
+profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]
 validation: {validation}
 """
@@ -148,20 +149,20 @@ def test_keeps_the_faces_that_a_detector_finds(execute, data):
     labels = "  label: faces\n  classes: [face]"
     labeler = f", labeler: {data}/ultralight_face/version-RFB-320.onnx"
     validation = "{retention: 0.9, gates: [{metric: box_f1, comparison: retention, threshold: 0.8}]}"
-    given = {"task": "detection", "count": 100, "labeler": labeler, "labels": labels, "validation": validation}
+    given = {"task": "detection", "count": 50, "labeler": labeler, "labels": labels, "validation": validation}
     done = execute(FACES_WITH_BOXES.format(data=data, **given))
     assert done.code == 0, done.printed
     assert done.gate("ort.static", "box_f1.all.retention")["verdict"] == "PASS"
     retention = done.gate("ort.static", "retention")
     assert retention["original"] > 0.7
     assert retention["estimate"] > 0.95
-    assert retention["verdict"] == "INCONCLUSIVE"  # 60 images prove little of a whole set
+    assert retention["verdict"] == "INCONCLUSIVE"  # 30 images prove little of a whole set
 
 
 def test_finds_the_same_faces_without_a_label(execute, data):
     given = {
         "task": "unlabeled",
-        "count": 60,
+        "count": 30,
         "labeler": "",
         "labels": "",
         "validation": "{agreement: {measure: boxes, at_least: 0.5}}",

@@ -141,7 +141,7 @@ def environment():
     return dict(os.environ)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def torch_model():
     """Make a TorchModel of a factory in operator_nets, seeded."""
 
@@ -161,7 +161,7 @@ def torch_model():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows():
     """Make rows of normally distributed numbers under the input name x, or of given arrays."""
 
@@ -189,7 +189,7 @@ def apply(tmp_path):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def answers():
     """Answer an array in the engine that runs a model's kind."""
 

@@ -16,10 +16,11 @@ seen, kept, seen_labels, kept_labels = train_test_split(pictures, digits.target,
 torch.manual_seed(0)
 convolution, dense = torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.Linear(8 * 8 * 16, 10)
 optimizer = torch.optim.Adam([*convolution.parameters(), *dense.parameters()], 0.005)
-for _ in range(80):
+inputs, labels = torch.tensor(seen).permute(0, 3, 1, 2), torch.tensor(seen_labels)
+for rows in torch.randint(len(inputs), (150, 64)):
     optimizer.zero_grad()
-    maps = torch.relu(convolution(torch.tensor(seen).permute(0, 3, 1, 2))).permute(0, 2, 3, 1).flatten(1)
-    torch.nn.functional.cross_entropy(dense(maps), torch.tensor(seen_labels)).backward()
+    maps = torch.relu(convolution(inputs[rows])).permute(0, 2, 3, 1).flatten(1)
+    torch.nn.functional.cross_entropy(dense(maps), labels[rows]).backward()
     optimizer.step()
 
 weights = {

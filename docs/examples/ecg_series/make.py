@@ -25,9 +25,10 @@ known, others = beats(range(1000, 1060)), beats(range(150))
 torch.manual_seed(0)
 net = Net()
 optimizer = torch.optim.Adam(net.parameters(), 0.005)
-for _ in range(60):
+series, labels = torch.tensor(known["ecg"]), torch.tensor(known["wide"])
+for rows in torch.randint(len(series), (60, 64)):
     optimizer.zero_grad()
-    torch.nn.functional.cross_entropy(net(torch.tensor(known["ecg"])), torch.tensor(known["wide"])).backward()
+    torch.nn.functional.cross_entropy(net(series[rows]), labels[rows]).backward()
     optimizer.step()
 torch.save(net.state_dict(), "ecg.pt")
 np.savez("beats.npz", **others)

@@ -108,7 +108,7 @@ def _opens(ir_version: int, version: int) -> bool:
     imports = [helper.make_opsetid(STANDARD[0], version)]
     probe = helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     try:
         onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except (state.Fail, state.InvalidGraph, state.NotImplemented, state.InvalidArgument):

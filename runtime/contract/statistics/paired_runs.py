@@ -6,12 +6,11 @@ from one run alone is in its wall time and not in its CPU time.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from statistics import median
 from typing import Any
 
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 # A gap is worth a headline only above this share; below it two models are as good as each other.
 GAP = 0.10

@@ -10,8 +10,7 @@ import numpy as np
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.model import OutputKind
-from titrant.schema.recipe.tasks import CASE_METRICS, TASKS
+from titrant.schema.recipe.tasks import CASE_METRICS, TASKS, OutputKind
 
 
 @dataclass(frozen=True)

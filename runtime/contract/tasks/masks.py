@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from titrant.schema.recipe.model import OutputKind
+from titrant.schema.recipe.tasks import OutputKind
 
 # Rows whose pixels are counted at once.
 _ROWS_AT_ONCE = 64
+# Pairs of pixels up to which it is quicker to measure them all than to look for the nearest in a tree.
+_PAIRS_AT_ONCE = 1 << 14
 
 
 def masks_of(values: np.ndarray, kind: OutputKind) -> np.ndarray | None:
@@ -82,12 +84,19 @@ def outline_distances(mask: np.ndarray, other: np.ndarray) -> tuple[float, float
         return None
     if np.array_equal(mask, other):
         return 0.0, 0.0
-    from scipy.spatial import cKDTree
-
-    first, second = np.argwhere(_outline(mask)), np.argwhere(_outline(other))
-    there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
+    there, back = _nearest(np.argwhere(_outline(mask)), np.argwhere(_outline(other)))
     mean = (there.sum() + back.sum()) / (len(there) + len(back))
     return float(mean), max(_percentile95(there), _percentile95(back))
+
+
+def _nearest(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each of some pixels (pixels, 2) is from the nearest of others, and each of those from these."""
+    if len(first) * len(second) <= _PAIRS_AT_ONCE:
+        squares = np.square(first[:, None] - second).sum(axis=2)
+        return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
+    from scipy.spatial import cKDTree
+
+    return cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]
 
 
 def _percentile95(distances: np.ndarray) -> float:

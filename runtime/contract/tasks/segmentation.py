@@ -91,7 +91,8 @@ class SegmentationAnswers(CaseAnswers):
         if metric not in made:
             masks = self._candidate if candidate else self._original
             if metric in _DISTANCES:
-                made.update(zip(_DISTANCES, self._distances(masks), strict=True))
+                scores = self._distances_of_candidate() if candidate else self._distances(masks)
+                made.update(zip(_DISTANCES, scores, strict=True))
             else:
                 dice, present = dice_by_class(self._labels, masks, self._classes)
                 # IoU = Dice / (2 - Dice), of 1 and 0 as well.
@@ -99,13 +100,26 @@ class SegmentationAnswers(CaseAnswers):
                 made["iou"] = _Scores(dice / (2 - dice), present)
         return made[metric]
 
+    def _distances_of_candidate(self) -> tuple[_Scores, _Scores]:
+        """Return both distances of each class; of images that both models answer alike they are the original's."""
+        mean, highest = (self._by_class(metric, candidate=False) for metric in _DISTANCES)
+        distances, present = np.stack([mean.values, highest.values]), mean.present.copy()
+        differ = (self._candidate != self._original).any(axis=(1, 2))
+        return self._measured(self._candidate, np.flatnonzero(differ), distances, present)
+
     def _distances(self, masks: np.ndarray) -> tuple[_Scores, _Scores]:
         """Return both distances of each class: 0 in neither mask, the image's diagonal in one of them alone."""
-        distances = np.zeros((2, len(masks), self._classes))
-        present = np.zeros((len(masks), self._classes), bool)
-        for row, (label, mask) in enumerate(zip(self._labels, masks, strict=True)):
+        shape = len(masks), self._classes
+        return self._measured(masks, np.arange(len(masks)), np.zeros((2, *shape)), np.zeros(shape, bool))
+
+    def _measured(
+        self, masks: np.ndarray, rows: np.ndarray, distances: np.ndarray, present: np.ndarray
+    ) -> tuple[_Scores, _Scores]:
+        """Measure some rows in place, and return all."""
+        for row in rows:
             for place in range(self._classes):
-                first, second = label == place, mask == place
+                first, second = self._labels[row] == place, masks[row] == place
+                distances[:, row, place] = 0.0
                 present[row, place] = first.any() or second.any()
                 if present[row, place]:
                     distances[:, row, place] = outline_distances(first, second) or (self._diagonal, self._diagonal)

@@ -10,7 +10,7 @@ from titrant.runtime.contract.tasks.cases import misfit
 from titrant.runtime.data.classes import NOT_JUDGED
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.model import CLASSIFYING, OutputKind
+from titrant.schema.recipe.tasks import CLASSIFYING, OutputKind
 
 if TYPE_CHECKING:
     from titrant.runtime.backends.session import Session

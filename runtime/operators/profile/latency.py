@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 LEAST_RUNS = runs_for_percentile(0.95)
 MOST_RUNS = 500
 # Where a batch size is shown only: enough for an interval of the median, and no tail is bounded. Fast models run more
-# often, in the time that there is.
-SHOWN_RUNS = 8
+# often, in the time that there is, until the tail is: more runs would decide nothing either.
+SHOWN_RUNS, MOST_SHOWN_RUNS = 8, LEAST_RUNS
 # Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
 PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
@@ -56,7 +56,7 @@ class LatencyParams(Params):
         None,
         ge=1,
         description="timed runs of every model at every batch size; none: 59 to 500 where models are compared, "
-        "8 to 500 elsewhere, as `seconds` allows",
+        "8 to 59 elsewhere, as `seconds` allows",
     )
     blocks: int = Field(1, ge=1, description="blocks of runs, which a pause keeps apart in time")
     memory_runs: int = Field(1, ge=1, description="processes that measure the memory of each model")
@@ -132,12 +132,17 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
 
 def _runs(params: LatencyParams, size: int, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
-    return max(_least(params, size), min(MOST_RUNS, int(_seconds_for(params, size) / turn) + 1))
+    return max(_least(params, size), min(_most(params, size), int(_seconds_for(params, size) / turn) + 1))
 
 
 def _least(params: Any, size: int) -> int:
     """Return how many runs come first, whatever they take."""
     return LEAST_RUNS if _is_compared(params, size) else SHOWN_RUNS
+
+
+def _most(params: Any, size: int) -> int:
+    """Return how many runs there are at most."""
+    return MOST_RUNS if _is_compared(params, size) else MOST_SHOWN_RUNS
 
 
 def _seconds_for(params: Any, size: int) -> float:
@@ -159,7 +164,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=9,
+    version=10,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -315,7 +320,7 @@ def _call(session: Any, batch: "Mapping[str, np.ndarray]") -> Callable[[], objec
 def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) -> int:
     """Let every model run once in each turn of a block, and return how many turns there were."""
     started = time.perf_counter()
-    most = math.ceil((params.iterations or MOST_RUNS) / params.blocks)
+    most = math.ceil((params.iterations or _most(params, size)) / params.blocks)
     for count in range(most):
         if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
             return count

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -26,6 +25,7 @@ from titrant.runtime.cost.sizes import missing
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.frozen import replace
 
 if TYPE_CHECKING:
     import numpy as np

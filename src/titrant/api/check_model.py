@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from titrant.api.inspect import bare_recipe, bare_suitability, inspect
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.facts import Hardware, TensorSpec
-from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.recipe.level import LEVEL_NAMES
 
 if TYPE_CHECKING:
     import torch

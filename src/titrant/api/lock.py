@@ -319,14 +319,18 @@ def _accelerator(gpu: Gpu) -> str:
 
 def entry_of(plan: Plan, record: RunRecord, looks: int) -> LockEntry:
     """Return the entry of a run; `looks` is the number of its look at the evaluation rows."""
-    from titrant.runtime.rerun.check import exact_steps, results, untried
+    from titrant.runtime.rerun.check import asked_in_vain, exact_steps, results, untried
     from titrant.runtime.run.evaluation_looks import evaluation_digest
     from titrant.runtime.run.replay import recorded_choices
     from titrant.schema import __version__
 
     done = results(record)
-    ignored = untried(record)
-    exact = [step.id for step in exact_steps(plan, _claims) if step.id in done and step.candidate not in ignored]
+    ignored, in_vain = untried(record), asked_in_vain(plan, record)
+    exact = [
+        step.id
+        for step in exact_steps(plan, _claims)
+        if step.id in done and step.candidate not in ignored and step.id not in in_vain
+    ]
     released = set(record.released)
     placeless = partial(without_places, folders=machine_folders())
     return LockEntry(

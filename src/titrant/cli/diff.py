@@ -6,15 +6,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from titrant.api.diff import Compared, kind_of
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import json_option, nothing_to_act_on, trust_option
-from titrant.schema.compare.difference import Difference
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
 from titrant.schema.values.units import counted, format_size, format_time
+
+if TYPE_CHECKING:
+    from titrant.api.diff import Compared
+    from titrant.schema.compare.difference import Difference
 
 SYMBOLS = {"added": "+", "removed": "-", "changed": "~"}
 NOTHING = {
@@ -54,11 +56,13 @@ def call(options: argparse.Namespace) -> int:
 
 def _refuse_trust(options: argparse.Namespace) -> None:
     """Refuse `--trust` where no recipe is planned: two recipes are compared as text."""
+    from titrant.api.diff import kind_of
+
     if [kind_of(options.old), kind_of(options.new)].count("recipe") != 1:
         raise nothing_to_act_on("--trust", "a comparison that plans no recipe", "leave it out")
 
 
-def diff_text(compared: Compared, *, verbose: bool = False) -> str:
+def diff_text(compared: "Compared", *, verbose: bool = False) -> str:
     """Write what differs, grouped by layer, the first cause of two runs in front; one sentence where nothing does.
 
     Unless `verbose`, what differs through measurements alone, outputs of steps whose keys differ, keys that follow from
@@ -90,28 +94,28 @@ def diff_text(compared: Compared, *, verbose: bool = False) -> str:
     return "\n".join([*lines, *_hidden(hidden)])
 
 
-def _follows(difference: Difference) -> bool:
+def _follows(difference: "Difference") -> bool:
     """Whether a step's key differs only because of what the step reads."""
     return difference.layer == "keys" and difference.cause_kind == "read"
 
 
-def _by_chance(difference: Difference) -> bool:
+def _by_chance(difference: "Difference") -> bool:
     return difference.measured or _hardly_differs(difference)
 
 
-def _hardly_differs(difference: Difference) -> bool:
+def _hardly_differs(difference: "Difference") -> bool:
     """Whether a predicted time moved by no more than 1 %, which is less than any prediction is worth."""
     times = difference.layer == "predictions" and difference.change == "changed" and difference.unit == "s"
     return times and math.isclose(difference.old, difference.new, rel_tol=0.01)
 
 
-def _first_cause(cause: Difference) -> str:
+def _first_cause(cause: "Difference") -> str:
     if cause.measured:
         return "they differ in measurements alone"
     return wrapped(f"first cause: {cause.layer} {cause.path}: {_change(cause, verbose=False)}", "", "    ")
 
 
-def _lines(difference: Difference, verbose: bool) -> Iterator[str]:
+def _lines(difference: "Difference", verbose: bool) -> Iterator[str]:
     text = ": ".join(filter(None, (f"{SYMBOLS[difference.change]} {difference.path}", _change(difference, verbose))))
     yield wrapped(text, "  ", "      ")
     places = [place for place in (difference.old_where, difference.new_where) if place]
@@ -123,7 +127,7 @@ def _lines(difference: Difference, verbose: bool) -> Iterator[str]:
         yield wrapped(f"follows from {difference.cause}", "      ", "      ")
 
 
-def _hidden(differences: list[Difference]) -> Iterator[str]:
+def _hidden(differences: "list[Difference]") -> Iterator[str]:
     """Count what is not listed."""
     measured = sum(difference.measured for difference in differences)
     keys = sum(_follows(difference) and not difference.measured for difference in differences)
@@ -140,7 +144,7 @@ def _hidden(differences: list[Difference]) -> Iterator[str]:
         yield from ("", wrapped(f"besides, {parts_text} differ: titrant diff -v lists them"))
 
 
-def _change(difference: Difference, verbose: bool) -> str:
+def _change(difference: "Difference", verbose: bool) -> str:
     old, new = difference.old, difference.new
     if difference.layer == "decisions" and _is_decision(old, new):
         return _decision(old, new)
@@ -218,7 +222,7 @@ def _cut(text: str, verbose: bool) -> str:
     return text if verbose or len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def diff_value(compared: Compared) -> dict[str, Any]:
+def diff_value(compared: "Compared") -> dict[str, Any]:
     """Return what differs as JSON."""
     return {
         "kind": compared.kind,
@@ -229,7 +233,7 @@ def diff_value(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _value(difference: Difference) -> dict[str, Any]:
+def _value(difference: "Difference") -> dict[str, Any]:
     from titrant.schema.values.canonical import plain
 
     value: dict[str, Any] = plain(difference)

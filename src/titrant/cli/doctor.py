@@ -3,15 +3,18 @@
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from titrant.api.doctor import Checkup, all_findings, blocking_rows, doctor
-from titrant.api.doctor_machine import DoctorRow, SuitabilityRow
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.hardware import cores_text
 from titrant.cli.options import json_option, read_recipe, recipe_options, refuse_set
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK
 from titrant.schema.values.units import format_size
+
+if TYPE_CHECKING:
+    from titrant.api.doctor import Checkup
+    from titrant.api.doctor_machine import DoctorRow, SuitabilityRow
 
 _INDENT = 28
 
@@ -25,9 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Print what was found; 3 when anything lacks that the work needs."""
+    from titrant.api.doctor import doctor as verb
+
     if options.recipe is None:
         refuse_set(options, "this machine alone", trust_too=True)
-    checkup = doctor(read_recipe(options) if options.recipe else None, trust=options.trust)
+    checkup = verb(read_recipe(options) if options.recipe else None, trust=options.trust)
     if options.json:
         console.answer_json(checkup)
     else:
@@ -35,7 +40,7 @@ def call(options: argparse.Namespace) -> int:
     return OK if checkup.able else INFEASIBLE
 
 
-def doctor_text(checkup: Checkup) -> str:
+def doctor_text(checkup: "Checkup") -> str:
     """Write the environment, the recipe's needs, what suits this machine, and a verdict."""
     identity = checkup.hardware.identity
     memory = "unknown memory" if identity.memory_bytes is None else format_size(identity.memory_bytes)
@@ -58,12 +63,12 @@ def _block(title: str, lines: Iterable[str]) -> str:
     return "\n".join([title, *lines])
 
 
-def _finding(finding: DoctorRow) -> str:
+def _finding(finding: "DoctorRow") -> str:
     line = _filled(f"  {finding.state:<5} {finding.subject:<18}", finding.found)
     return f"{line}\n{_filled(' ' * _INDENT, f'→ {finding.remedy}')}" if finding.remedy else line
 
 
-def _suits(row: SuitabilityRow) -> str:
+def _suits(row: "SuitabilityRow") -> str:
     return _filled(f"  {'yes' if row.suits else 'no':<5} {row.name:<18}", row.because)
 
 
@@ -71,7 +76,9 @@ def _filled(head: str, text: str) -> str:
     return wrapped(text, f"{head:<{_INDENT}}", " " * _INDENT)
 
 
-def _verdict(checkup: Checkup) -> str:
+def _verdict(checkup: "Checkup") -> str:
+    from titrant.api.doctor import all_findings, blocking_rows
+
     lacks = blocking_rows(all_findings(checkup))
     if not lacks:
         return f"able to run {checkup.recipe} here" if checkup.recipe else "able to work here"

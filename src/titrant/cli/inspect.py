@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.api.inspect import Inspected, RunLayers
 from titrant.cli import console
-from titrant.cli.block_table import block_table
 from titrant.cli.console import table, wrapped
 from titrant.cli.inspect_inside import call_inside, inside_options, looks_inside, refuse_rows
 from titrant.cli.options import data_option, json_option, parse_json, recipe_options
 from titrant.schema.diagnostics.diagnostics import INFEASIBLE, OK, Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, Layer, ModelFacts, RoleFacts, TensorSpec
 from titrant.schema.plan import by_reason
-from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.recipe.level import LEVEL_NAMES
 from titrant.schema.record import NOT_TRIED, LayerPrecision, is_unlike
-from titrant.schema.release import Release
 from titrant.schema.values.units import counted, format_size
 
 if TYPE_CHECKING:
+    from titrant.api.inspect import Inspected, RunLayers
     from titrant.compiler.predict.suitability import Suitability
     from titrant.runtime.report.search_values import Sensitivity
+    from titrant.schema.release import Release
 
 # More layers than this are shortened to the first and last of them.
 _MOST_LAYERS, _FIRST, _LAST = 60, 40, 10
@@ -113,7 +112,7 @@ def _refuse_options(options: argparse.Namespace) -> None:
         raise RecipeError(Diagnostic("P014", f"{flag} has nothing to act on in a run", help="leave it out"))
 
 
-def run_text(run: RunLayers, *, whole: bool = False) -> str:
+def run_text(run: "RunLayers", *, whole: bool = False) -> str:
     """Write, for each candidate, every layer with what was planned, what runs, and the engine's operator."""
     parts = [run.run]
     for candidate, layers in run.layers.items():
@@ -155,8 +154,10 @@ def _layer(layer: LayerPrecision) -> tuple[str, ...]:
     return layer.name or "(no layer of the original)", layer.planned, executed, layer.engine_op or "–"
 
 
-def inspect_text(inspected: Inspected, *, whole: bool = False) -> str:
+def inspect_text(inspected: "Inspected", *, whole: bool = False) -> str:
     """Write the layers, the totals and, where asked for, how a level suits; `whole` shortens nothing."""
+    from titrant.cli.block_table import block_table
+
     parts = [_layers(inspected.model, whole=whole), block_table(inspected.model), _totals(inspected.model)]
     if inspected.data is not None:
         parts.append(_data(inspected.data))
@@ -241,14 +242,14 @@ def _data(data: DataFacts) -> str:
     return f"data\n{_said(rows, data.notes)}"
 
 
-def _judged_in(release: Release) -> str:
+def _judged_in(release: "Release") -> str:
     from titrant.runtime.backends import backend
 
     code = backend.kind_of_format(release.format).weights_for if release.format in backend.formats() else ""
     return f"weights for {code}, judged in the original's modules" if code else f"in {release.engine}"
 
 
-def _release(release: Release) -> str:
+def _release(release: "Release") -> str:
     batch = "" if release.batch is None else f", {release.batch} at once"
     rows = [
         ("recipe", f"{release.recipe}, digest {release.recipe_digest}"),

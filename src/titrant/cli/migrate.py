@@ -2,10 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from titrant.cli import console
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE, Diagnostic, RecipeError, TitrantError
-from titrant.schema.language.migrate import Migration
+
+if TYPE_CHECKING:
+    from titrant.schema.language.migrate import Migration
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +39,7 @@ def call(options: argparse.Namespace) -> int:
     return OUT_OF_DATE if options.check and changed else OK
 
 
-def _text(recipe: Path, migration: Migration, *, check: bool) -> str:
+def _text(recipe: Path, migration: "Migration", *, check: bool) -> str:
     from titrant.schema.diagnostics.render import visible
 
     name = visible(str(recipe))

@@ -28,12 +28,12 @@ from titrant.cli.plan_rows import (
     totals_parts,
     waiting_words,
 )
-from titrant.compiler.passes.passes import Change
 from titrant.schema.diagnostics.diagnostics import OK, OUT_OF_DATE
 from titrant.schema.plan import Coverage, Decision, Plan, StepPreview, plan_digest
 from titrant.schema.values.units import counted
 
 if TYPE_CHECKING:
+    from titrant.compiler.passes.passes import Change
     from titrant.schema.planned import Planned
 
 
@@ -55,12 +55,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(options: argparse.Namespace) -> int:
     """Show or save the plan of a recipe."""
-    from titrant.api.hardware import find_hardware
     from titrant.api.plan import plan_and_preview as verb
     from titrant.api.planned import save
     from titrant.api.run import is_up_to_date
 
-    hardware = find_hardware(options.hardware) if options.hardware else None
+    hardware = None
+    if options.hardware:
+        from titrant.api.hardware import find_hardware
+
+        hardware = find_hardware(options.hardware)
     changes: list[Change] = []
     coverage = bool(options.json or options.md or options.out or options.verbose)
     recipe = read_recipe(options)
@@ -272,12 +275,12 @@ def totals(plan: Plan, previews: Previews | None) -> str:
     return " · ".join(totals_parts(plan, previews or {}))
 
 
-def trace_text(changes: tuple[Change, ...]) -> str:
+def trace_text(changes: "tuple[Change, ...]") -> str:
     """Write one block a pass: how many steps before and after, and which came, went, merged or moved."""
     return "passes\n" + "\n".join(_change(change) for change in changes)
 
 
-def _change(change: Change) -> str:
+def _change(change: "Change") -> str:
     lines = [f"  {change.name}: {counted(change.before, 'step')} → {change.after}"]
     for words, steps in (("removed", change.removed), ("added", change.added), ("changed", change.rewired)):
         if steps:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from titrant.compiler.predict.price import totals
 from titrant.schema.contract.waivers import expected_words, of_gates
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gain_parts import fastest_words, predicted_parts, product_words
@@ -119,6 +118,8 @@ def step_rows(plan: Plan, previews: Previews, *, whole: bool = False) -> tuple[P
 
 def _waiting(candidate: Candidate, steps: list[Step]) -> PlanStepRow:
     """Put the steps of a candidate that waits for another, which nobody asked for yet, into one row."""
+    from titrant.compiler.predict.price import totals
+
     total = totals(steps)
     seconds = UNKNOWN if total.seconds is None else format_time(total.seconds - total.loading_seconds)
     basis = max((step.prediction.basis_of("seconds") for step in steps), key=BASES.index)
@@ -297,6 +298,8 @@ def totals_parts(plan: Plan, previews: Previews) -> Iterator[str]:
 
 
 def _cost(steps: list[Step], *, all_asked: bool) -> Iterator[str]:
+    from titrant.compiler.predict.price import totals
+
     total = totals(steps)
     if total.seconds is not None:
         parts = ["if all run"] * all_asked

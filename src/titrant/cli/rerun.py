@@ -2,12 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from titrant.api.compare_rerun import Rerun, largest
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import data_option, json_option, trust_option
 from titrant.schema.values.units import counted
+
+if TYPE_CHECKING:
+    from titrant.api.compare_rerun import Rerun
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +49,9 @@ _MEANING = {
 }
 
 
-def rerun_text(outcome: Rerun, folder: Path) -> str:
+def rerun_text(outcome: "Rerun", folder: Path) -> str:
     """Write verdict, first cause, largest difference, and what would bring the environment back."""
+    from titrant.api.compare_rerun import largest
     from titrant.runtime.store.run_folder import report_of
 
     word = "reproduced" if outcome.verdict in ("identical", "equivalent") else "not reproduced"

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from titrant.api.planned import has_changed_since, is_saved_plan, load
 from titrant.cli import console
 from titrant.cli.console import wrapped
 from titrant.cli.options import data_option, read_recipe, recipe_options, refuse_set
@@ -48,6 +47,7 @@ def call(options: argparse.Namespace) -> int:
     """Plan, show the plan, execute it, and print the verdict."""
     from titrant.api.lock import hold
     from titrant.api.plan import plan_and_preview
+    from titrant.api.planned import has_changed_since, is_saved_plan, load
     from titrant.api.run import answer_again, answers_lock, is_up_to_date, refuse_if_moved
     from titrant.api.run import run as verb
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from titrant.cli import console
 from titrant.cli.options import data_option, parse_json, trust_option
-from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.recipe.level import LEVEL_NAMES
 
 if TYPE_CHECKING:
     from titrant.api.starter.questions import OpenQuestion, UnansweredError

@@ -55,18 +55,17 @@ def test_lowers_a_recipe_with_training_to_steps_as_people_would_name_them(tmp_pa
     plan = compiled(tmp_path, small.PLAIN, small.DYNAMIC, small.STATIC, training=FIT)
     assert ids(plan) == [
         "load", "split", "transform", "model", "fit", "original.repeats", "baseline.tuning", "point",
-        "original.reference", "onnx", "onnx.executed", "onnx.tuning", "onnx.repeats", "onnx.quality",
-        "onnx.invariance",
+        "original.reference", "onnx", "onnx.executed", "onnx.tuning", "onnx.quality",
         "onnx.ort.dynamic", "onnx.ort.dynamic.executed",
-        "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.repeats", "onnx.ort.dynamic.quality",
-        "onnx.ort.dynamic.invariance",
+        "onnx.ort.dynamic.tuning", "onnx.ort.dynamic.quality",
         "onnx.ort.static", "onnx.ort.static.executed",
-        "onnx.ort.static.tuning", "onnx.ort.static.repeats", "onnx.ort.static.quality",
-        "onnx.ort.static.invariance",
+        "onnx.ort.static.tuning", "onnx.ort.static.quality",
         "latency", "baseline.evaluation",
-        "onnx.evaluation", "onnx.contract",
-        "onnx.ort.dynamic.evaluation", "onnx.ort.dynamic.contract",
-        "onnx.ort.static.evaluation", "onnx.ort.static.contract", "report",
+        "onnx.repeats", "onnx.invariance", "onnx.evaluation", "onnx.contract",
+        "onnx.ort.dynamic.repeats", "onnx.ort.dynamic.invariance", "onnx.ort.dynamic.evaluation",
+        "onnx.ort.dynamic.contract",
+        "onnx.ort.static.repeats", "onnx.ort.static.invariance", "onnx.ort.static.evaluation",
+        "onnx.ort.static.contract", "report",
     ]  # fmt: skip
     assert plan.original == "fit.model"
     assert plan.warnings == ("a warning",)
@@ -172,9 +171,7 @@ def test_takes_a_given_model_as_the_original_when_nothing_trains(tmp_path):
 def test_lowers_an_onnx_model_without_labels_by_the_same_way(tmp_path):
     plan = passes.run(detector(tmp_path, small.PLAIN, replace(small.STATIC, id="ort.static")))
     assert ids(plan, "make") == [
-        "onnx.executed", "onnx.quality", "onnx.invariance", "ort.static", "ort.static.executed",
-        "ort.static.tuning", "ort.static.repeats",
-        "ort.static.quality", "ort.static.invariance",
+        "onnx.executed", "onnx.quality", "ort.static", "ort.static.executed", "ort.static.tuning", "ort.static.quality",
     ]  # fmt: skip
     assert plan.candidates[0].answers == "baseline.tuning.outputs"
     assert plan.candidates[0].repeats == "original.repeats.repeats"

@@ -108,6 +108,16 @@ def test_gives_the_same_plan_when_run_again():
     assert passes.run(once, declare=toys.declare) == once
 
 
+def test_verifies_again_only_what_a_pass_changed(monkeypatch):
+    plan = passes.run(toys.toy_plan(), declare=toys.declare)
+    verified = []
+    monkeypatch.setattr(passes, "verify", lambda plan, **_: verified.append(ids(plan)))
+    passes.run(plan, declare=toys.declare)
+    assert verified == [ids(plan)]
+    passes.run(toys.toy_plan(), declare=toys.declare)
+    assert len(verified) > 2 and verified[-1] == ids(plan)
+
+
 def test_traces_what_each_pass_changed():
     changes = []
     passes.run(toys.toy_plan(), declare=toys.declare, trace=changes.append)

@@ -20,8 +20,8 @@ from titrant.compiler.predict.narrow import (
 )
 from titrant.compiler.predict.outlook import Outlook
 
-# Each generates lists of candidates, so that a hundred examples take seconds.
-few = settings(max_examples=40)
+# Each generates lists of candidates, so that forty examples take seconds.
+few = settings(max_examples=20)
 OBJECTIVES = ("latency", "size", "peak_memory", "throughput", "quality")
 SPEED = Aims(("latency", "size"))
 PLAIN = Outlook("onnx-fp32", "onnxruntime", 0, True, "onnx-fp32", seconds=1.0, bytes=1000 << 10)

@@ -23,6 +23,7 @@ Path("xrays_net.py").write_text(
 Path("xrays.yaml").write_text(
     "titrant: 1\nname: xrays\nlevel: minimal\ntask: binary_classification\nmodel: {factory: 'xrays_net:net'}\n"
     "data:\n  source: {image_folder: {path: xrays, color: gray}}\n  positive: ill\n"
-    "train: {epochs: 60, learning_rate: 0.05}\nvalidation: {retention: 0.8, safety: none}\nexport: [{format: onnx}]\n"
+    "train: {epochs: 20, learning_rate: 0.1}\nvalidation: {retention: 0.8, safety: none}\nexport: [{format: onnx}]\n"
+    "profile: {batches: [1], iterations: 20}\n"
 )
 subprocess.run([sys.executable, "-m", "titrant", "run", "-q", "xrays.yaml"], check=True)

@@ -13,6 +13,7 @@ Path("in-openvino.yaml").write_text(
     "data: {source: {sklearn: breast_cancer}, label: target, positive: malignant, transform: [standardize]}\n"
     "train: {epochs: 10}\ntarget: {engine: openvino}\nquantization: {method: none}\n"
     "validation: {retention: 0.9}\nexport: [{format: openvino}]\n"
+    "profile: {batches: [1], iterations: 20}\n"
 )
 subprocess.run([sys.executable, "-m", "titrant", "run", "-q", "in-openvino.yaml"], check=True)
 shutil.copytree(next(Path("openvino-home", "runs").glob("*/outputs")), "outputs")

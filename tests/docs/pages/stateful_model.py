@@ -35,7 +35,7 @@ Path("voice.yaml").write_text(
     "    - {name: rate, shape: [], dtype: int64, value: 16000}\n  state: {hn: h}\n"
     "data:\n  source: {npz: recordings.npz}\n  label: label\n"
     "  split: {tuning: 0.2, calibration: 0.2, evaluation: 0.6}\n"
-    "profile: {batches: [1], iterations: 60}\nvalidation: {retention: 0.8}\n"
+    "profile: {batches: [1], iterations: 20}\nvalidation: {retention: 0.8}\n"
 )
 subprocess.run([sys.executable, "-m", "titrant", "run", "-q", "voice.yaml"], check=True)
 (run,) = Path("voice-home", "runs").glob("*-voice-*")

@@ -11,6 +11,6 @@ Path("ladder.yaml").write_text(
     "model: {factory: 'titrant.recipes.models:TabularNet', args: {features: 30, classes: 2}}\n"
     "data: {source: {sklearn: breast_cancer}, label: target, positive: malignant, transform: [standardize]}\n"
     "train: {epochs: 10}\ntarget: {engine: onnxruntime}\nquantization: {adapt: [none, ort.static]}\n"
-    "validation: {retention: 0.8}\n"
+    "validation: {retention: 0.8}\nprofile: {batches: [1], iterations: 20}\n"
 )
 subprocess.run([sys.executable, "-m", "titrant", "run", "-q", "ladder.yaml"], check=True)

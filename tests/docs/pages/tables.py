@@ -21,6 +21,7 @@ Path("ward.yaml").write_text(
     "titrant: 1\nname: ward\nlevel: minimal\ntask: binary_classification\n"
     "model: {factory: 'ward_net:Net', args: {features: auto}}\ndata:\n  source: {csv: ward.csv}\n  label: outcome\n"
     "  transform: [{impute: {strategy: median, indicator: true}}, one_hot, standardize]\n"
-    "train: {epochs: 60, learning_rate: 0.05}\nvalidation: {retention: 0.8, safety: none}\nexport: [{format: onnx}]\n"
+    "train: {epochs: 20, learning_rate: 0.1}\nvalidation: {retention: 0.8, safety: none}\nexport: [{format: onnx}]\n"
+    "profile: {batches: [1], iterations: 20}\n"
 )
 subprocess.run([sys.executable, "-m", "titrant", "run", "-q", "ward.yaml"], check=True)

@@ -6,11 +6,11 @@ from PIL import Image
 
 def load(folder: str, count: int) -> dict[str, np.ndarray]:
     """Return `input` (count, 3, 240, 320) float32, pixels as (x - 127) / 128."""
-    files = [f"{folder}/{name}.jpg" for name in (1, 10, 11)]
+    photos = [Image.open(f"{folder}/{name}.jpg").convert("RGB") for name in (1, 10, 11)]
     generator = np.random.default_rng(0)
     windows = []
     for number in range(count):
-        image = Image.open(files[number % len(files)]).convert("RGB")
+        image = photos[number % len(photos)]
         scale = generator.uniform(0.5, 1.0)
         width, height = int(image.width * scale), int(image.height * scale)
         left, top = generator.integers(0, image.width - width + 1), generator.integers(0, image.height - height + 1)

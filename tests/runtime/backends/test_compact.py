@@ -78,7 +78,7 @@ def answers(path, x, *, optimized):
     options = onnxruntime.SessionOptions()
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})
 
@@ -198,7 +198,7 @@ def test_says_no_attribute_that_is_as_it_would_be_unsaid():
 
 
 @given(onnx_graphs.written())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_answers_as_before_however_a_graph_was_written(drawn):
     before = onnx_graphs.answers(drawn.model, drawn.rows)
     module.compact(drawn.model)
@@ -206,7 +206,7 @@ def test_answers_as_before_however_a_graph_was_written(drawn):
 
 
 @given(st.lists(st.sampled_from(("t0", "t1", "t2", "outer", "inner", "made")), min_size=4, max_size=4, unique=True))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_renames_what_a_branch_reads_of_the_graph_around_it_and_nothing_that_it_makes_itself(names):
     outer, made, inner, other = names
     branches = {}

@@ -29,12 +29,24 @@ HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "numpy")
 PRECISIONS = {"fp32", "fp16", "bf16", "fp64", "int8", "int4"}
 
 
-# What takes long to make, made once.
+# What was made of each kind, once: no test changes it.
 KEPT = {}
 
 
+@pytest.fixture(scope="module")
+def quick_frames():
+    """Let g++ leave the frame around a package's kernels as it is, which takes it half as long.
+
+    `torch/test_compiled.py` has a package compiled as users do.
+    """
+    import torch._inductor.config as inductor
+
+    with inductor.patch({"aot_inductor.compile_wrapper_opt_level": "O0"}):
+        yield
+
+
 @pytest.fixture
-def made(torch_model, rows, tmp_path_factory):
+def made(torch_model, rows, tmp_path_factory, quick_frames):
     """Make a tiny model of a kind, by the conversions that lead to it."""
 
     def make(kind):
@@ -45,9 +57,7 @@ def made(torch_model, rows, tmp_path_factory):
             ports = catalog.get(operator).inputs
             inputs = {"model": value} | ({"example": rows(1, 6, 6)} if "example" in ports else {})
             value = apply_operator(operator, inputs, scratch=tmp_path_factory.mktemp(given)).outputs["model"]
-        if backend.kinds()[kind].unasked:
-            KEPT[kind] = value
-        return value
+        return KEPT.setdefault(kind, value)
 
     return make
 

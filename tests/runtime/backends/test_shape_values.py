@@ -144,7 +144,7 @@ class Drawn(nn.Module):
         return x
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=4))
 def test_answers_any_batch_as_before_whatever_sizes_depend_on(steps, tmp_path):
     before = exported(Drawn(steps), tmp_path)

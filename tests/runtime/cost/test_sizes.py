@@ -6,6 +6,7 @@ from types import MappingProxyType
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.cost.sizes import saved_by_int8
 from titrant.runtime.inspect.torch import list_layers, model_bytes
 from titrant.runtime.inspect.torch_forward import run_forward
@@ -116,8 +117,8 @@ def test_predicts_the_size_of_attention_norms_and_gates_that_no_layer_shows(oper
     assert abs(predicted(operator, {}, known) - size) < 0.03 * size
 
 
-@pytest.fixture
-def rooted(torch_model, rows, apply):
+@pytest.fixture(scope="module")
+def rooted(torch_model, rows, tmp_path_factory):
     """A network of functions, what planning sees of it, and its ONNX file."""
     model = torch_model("Rooted", 96, size=6000)
     seen = run_forward("Rooted", model.module, (TensorSpec("x", ("batch", 96), "float32"),), "unlabeled")
@@ -126,7 +127,9 @@ def rooted(torch_model, rows, apply):
     shown = {"exported_nodes": graph.nodes, "mask_bytes": graph.mask_bytes, "selections": graph.selections}
     known = replace(known, operations=seen.operations, activation_ranges=graph.ranges, **shown)
     assert seen.exported.mask_bytes == 4 * 96**2
-    return model, known, apply("export.onnx", {"model": model, "example": rows(96)}).outputs["model"]
+    inputs = {"model": model, "example": rows(96)}
+    plain = apply_operator("export.onnx", inputs, scratch=tmp_path_factory.mktemp("rooted")).outputs["model"]
+    return model, known, plain
 
 
 def predicted(operator, params, known):

@@ -226,7 +226,7 @@ def answers(model, rows, *, count=ROWS, batch=_BATCH, output=0):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     source = str(model)
     if isinstance(model, onnx.ModelProto):
         unnamed = onnx.ModelProto()

@@ -186,6 +186,42 @@ def test_times_all_where_tuning_rows_rule_out_everything_or_a_rerun_judges_it(to
     assert timed(toy.run(mended(c4=0.5, c3=0.6, c1=0.99), replay=replay)) == ["c3", "c1"]
 
 
+def asking(plan, *refusing):
+    """Ask every candidate that is shortlisted whether its answers hold; those that are named refuse."""
+    steps = []
+    for step in plan.steps:
+        if (name := step.candidate) and step.stage == "judge":
+            params = {"do": "refuse"} if name in refusing else {}
+            inputs = {"model": f"{name}.model", "rows": "load.rows"}
+            steps.append(Step(f"{name}.repeats", "toys:answer", 1, params, inputs, 7, "judge", name))
+        steps.append(step)
+    candidates = tuple(replace(each, repeats=f"{each.id}.repeats.outputs") for each in plan.candidates)
+    return replace(plan, steps=tuple(steps), candidates=candidates)
+
+
+def asked(record):
+    done = {step.step for step in record.steps if step.status in ("finished", "reused", "failed")}
+    return sorted(name for name in done if name.endswith(".repeats"))
+
+
+def test_asks_whether_answers_hold_of_what_is_worth_judging(toy, mended):
+    plan = asking(mended(c4=0.5, c3=0.6, c2=0.951, c1=0.99))
+    record = toy.run(plan)
+    assert (asked(record), record.released, became(record)["c4"]) == (["c1.repeats"], ("c1",), "measured")
+    symbols, _ = toy.previews(plan)
+    assert (symbols["c4.repeats"], symbols["c1.repeats"]) == ("?", "=")
+    assert toy.preview(plan).answer is not None
+
+
+def test_chooses_anew_without_whose_answers_do_not_hold_and_asks_who_comes_next(toy, mended):
+    quality = {"c4": 0.5, "c3": 0.6, "c2": 0.7, "c1": 0.8}
+    record = toy.run(asking(mended(**quality), "c1"))
+    assert (asked(record), became(record)["c1"]) == (["c1.repeats", "c2.repeats"], "rejected")
+    replay = Replay(choices={"toy": ("c3",)}, tried=("c3", "c1"), left={"c1": ("layer1",)})
+    again = toy.run(asking(mended(c4=0.5, c3=0.6, c1=0.99)), replay=replay)
+    assert asked(again) == ["c3.repeats"]
+
+
 def test_shows_what_only_the_search_may_ask_for(toy, mended):
     plan = mended(c4=0.5, c3=0.97)
     before, _ = toy.previews(plan)

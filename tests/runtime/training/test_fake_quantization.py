@@ -41,7 +41,9 @@ def rounded_by_engine():
         ]
         graph = helper.make_graph(nodes, "it", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-        return onnxruntime.InferenceSession(model.SerializeToString())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     sessions = {"int8": session(TensorProto.INT8), "uint8": session(TensorProto.UINT8)}
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import inspect
 import pickle
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.frozen import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def test_does_what_the_standard_one_does(one, other):
     assert (ours[0] == ours[1]) == (theirs[0] == theirs[1])
     assert repr(ours[0]) == repr(theirs[0]).replace("Theirs", "Ours")
     assert dataclasses.asdict(ours[0]) == dataclasses.asdict(theirs[0])
-    assert dataclasses.replace(ours[0], a=7) == Ours(**{**one, "a": 7})
+    assert replace(ours[0], a=7) == dataclasses.replace(ours[0], a=7) == Ours(**{**one, "a": 7})
+    assert vars(replace(ours[0], **other)) == vars(ours[1]) | {
+        key: vars(ours[0])[key] for key in vars(ours[0]).keys() - other
+    }
     assert copy.deepcopy(ours[0]) == ours[0] == pickle.loads(pickle.dumps(ours[0]))
     assert TypeAdapter(Ours).validate_python(dataclasses.asdict(ours[0])) == ours[0]
 
@@ -128,3 +132,29 @@ def test_refuses_a_field_that_is_no_ordinary_parameter():
 
     with pytest.raises(TypeError, match="must be an ordinary parameter"):
         Odd(a=1)
+
+
+def test_replaces_through_the_constructor_where_more_than_fields_is_there():
+    @dataclass(frozen=True)
+    class Checked:
+        a: int
+
+        def __post_init__(self):
+            if self.a < 0:
+                raise ValueError("below 0")
+
+    @dataclass(frozen=True)
+    class Computed:
+        a: int
+
+        @functools.cached_property
+        def double(self):
+            return 2 * self.a
+
+    with pytest.raises(ValueError, match="below 0"):
+        replace(Checked(1), a=-1)
+    seen = Computed(1)
+    assert (seen.double, replace(seen, a=2).double) == (2, 4)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
+        replace(seen, z=1)
+    assert replace(Theirs(1), a=2) == Theirs(2)

@@ -12,7 +12,8 @@ from titrant.api.sections import sections
 from titrant.api.sections.recipe import recipe
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
-from titrant.schema.recipe.recipe import Level, Task
+from titrant.schema.recipe.level import Level
+from titrant.schema.recipe.recipe import Task
 from titrant.schema.values.files import digest_bytes, write_bytes
 from titrant.schema.values.frozen import dataclass
 

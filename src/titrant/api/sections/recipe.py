@@ -9,9 +9,10 @@ from titrant.schema.language.parse import ParsedRecipe, parse
 from titrant.schema.language.write import dump
 from titrant.schema.recipe.data import Data
 from titrant.schema.recipe.deploy import Batching, Export, Memory, Target
+from titrant.schema.recipe.level import Level
 from titrant.schema.recipe.model import Model
 from titrant.schema.recipe.observe import Inspect, Profile, Report, Tracking
-from titrant.schema.recipe.recipe import LANGUAGE, Level, Recipe, Task
+from titrant.schema.recipe.recipe import LANGUAGE, Recipe, Task
 from titrant.schema.recipe.reduce import Quantization, Reduction, Search
 from titrant.schema.recipe.train import Reproducibility, Train
 from titrant.schema.recipe.validation import Validation

@@ -12,7 +12,7 @@ from titrant.api.starter.lines import TABULAR, recipe_name, refuse
 from titrant.api.starter.questions import answer, answers_of
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.data import BUNDLED
-from titrant.schema.recipe.recipe import LEVEL_NAMES
+from titrant.schema.recipe.level import LEVEL_NAMES
 from titrant.schema.recipe.terms import REF
 from titrant.schema.values.files import WEIGHT_SUFFIXES, YAML_SUFFIXES
 from titrant.schema.values.frozen import dataclass

@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch  # noqa: TID253 - the tests build tiny modules
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn  # noqa: TID253
@@ -107,6 +107,7 @@ def spoil(state, how):
     return state
 
 
+@settings(max_examples=40)
 @given(
     where=st.tuples(KEYS, PARTS),
     container=st.sampled_from(CONTAINERS),

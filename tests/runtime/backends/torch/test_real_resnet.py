@@ -1,4 +1,4 @@
-"""The pretrained ResNet-20 on every fifth of the CIFAR-10 JPEG test images; tests/real runs it on all of them."""
+"""The pretrained ResNet-20 on every tenth of the CIFAR-10 JPEG test images; tests/real runs it on others as well."""
 
 import os
 import tarfile
@@ -24,7 +24,7 @@ def test_reaches_its_reference_accuracy(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[3] / "models")
     with tarfile.open(f"{REAL}/cifar10_jpeg/cifar10_test_even_jpeg.tar") as archive:
         images = sorted((member for member in archive if member.isfile()), key=lambda member: member.name)
-        archive.extractall(tmp_path, images[::5], filter="data")
+        archive.extractall(tmp_path, images[::10], filter="data")
     folder = {"path": str(tmp_path / "test"), "digest": "0"}
     tables = load(DataLoadParams(sources={"source": {"image_folder": folder}}, label="label"), seed=42)
     parts = split(DataSplitParams(roles={"evaluation": {"source": 1.0}}, label="label"), tables, seed=42)
@@ -37,5 +37,5 @@ def test_reaches_its_reference_accuracy(tmp_path, monkeypatch):
     with torch.no_grad():
         answers = torch.cat([model.module(x) for x in torch.from_numpy(evaluation.inputs["image"]).split(100)])
     accuracy = (answers.argmax(1).numpy() == evaluation.labels).mean()
-    assert accuracy == pytest.approx(0.795, abs=0.003)  # as without titrant; of all of them it is 0.81
+    assert accuracy == pytest.approx(0.8, abs=0.003)  # as without titrant; of all 5,000 it is 0.81
     assert (loaded.key, loaded.prefix) == ("state_dict", "module.")

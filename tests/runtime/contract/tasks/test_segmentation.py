@@ -101,6 +101,9 @@ def test_distances_equal_those_of_distance_transforms(seed, size, share):
     mean, furthest = outline_distances(first, second)
     assert mean == pytest.approx(np.concatenate([there, back]).mean(), abs=1e-9)
     assert furthest == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("titrant.runtime.contract.tasks.masks._PAIRS_AT_ONCE", 0)
+        assert outline_distances(first, second) == (mean, furthest)  # by a tree, as large outlines are
 
 
 def test_a_class_in_neither_mask_is_left_out_and_one_that_is_made_up_counts():
@@ -196,16 +199,34 @@ def test_broken_answers_are_as_bad_as_can_be(seed, metric, name, empty):
     assert scores.weights.any()
 
 
-def test_measures_the_outlines_of_the_original_once(discs, monkeypatch):
+def test_measures_no_outline_of_the_original_twice(discs, monkeypatch):
     """All that is derived from a comparison has the same original, and outlines take most of the time."""
     measured = []
-    monkeypatch.setattr(segmentation, "outline_distances", lambda *masks: measured.append(masks) or (1.0, 1.0))
+    monkeypatch.setattr(segmentation, "outline_distances", lambda *pair: measured.append(pair) or (1.0, 1.0))
     cases = answers_of(discs[:9], discs[:9], discs[:9])
     every = np.arange(9)
-    cases.permuted(every).scores("surface_distance", every)
-    once = len(measured)
-    cases.permuted(every).scores("hausdorff_95", every)
-    assert len(measured) == once * 3 // 2
+    counts = []
+    for each in (cases, *2 * [cases.permuted(np.roll(every, 1))], cases.broken(every == 4)):
+        each.scores("hausdorff_95", every)
+        counts.append(len(measured))
+    of_original, of_permuted = counts[0], counts[1] - counts[0]
+    assert of_original <= 9 * len(NAMES)
+    assert 0 < of_permuted <= 9 * len(NAMES)
+    assert counts[2] == counts[1]
+    assert 0 < counts[3] - counts[2] <= len(NAMES)  # of the one image that is answered otherwise
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), metric=st.sampled_from(["surface_distance", "hausdorff_95"]))
+def test_distances_beside_an_original_are_those_of_the_answers_alone(seed, metric):
+    generator = np.random.default_rng(seed)
+    labels, original = generator.integers(0, 3, (2, 6, 5, 5))
+    candidate = np.where(generator.random(6)[:, None, None] < 0.5, original, generator.integers(0, 3, (6, 5, 5)))
+    candidate[0] = 0
+    beside = answers_of(labels, original, candidate)._by_class(metric, candidate=True)
+    alone = answers_of(labels, candidate, original)._by_class(metric, candidate=False)
+    assert np.array_equal(beside.values, alone.values)
+    assert np.array_equal(beside.present, alone.present)
 
 
 def test_the_best_constant_mask_is_compared_with(discs):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -63,9 +64,15 @@ def image():
     return torch.randn(ROWS, 3, 6, 6)
 
 
+@pytest.fixture(scope="module")
+def profile_in(tiny, image):
+    """Return the profile of the net in an engine, which is taken once."""
+    return cache(lambda engine: titrant.layers(tiny, image, engine=engine, seconds=SHORT))
+
+
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
-def test_counts_parameters_and_flops_exactly_in_every_engine(engine, tiny, image):
-    profile = titrant.layers(tiny, image, engine=engine, seconds=SHORT)
+def test_counts_parameters_and_flops_exactly_in_every_engine(engine, tiny, profile_in):
+    profile = profile_in(engine)
     rows = {layer.name: layer for layer in profile.layers}
     counted = {
         name: tuple(sum(getattr(rows[row], key) or 0 for row in rows if row.split(".")[0] == name)
@@ -280,9 +287,8 @@ def check_trace(trace):
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
-def test_writes_a_timeline_that_follows_the_format(engine, tiny, image, tmp_path):
-    profile = titrant.layers(tiny, image, engine=engine, seconds=SHORT)
-    file = profile.save_trace(tmp_path / "trace.json")
+def test_writes_a_timeline_that_follows_the_format(engine, profile_in, tmp_path):
+    file = profile_in(engine).save_trace(tmp_path / "trace.json")
     trace = json.loads(file.read_text("utf-8"))
     check_trace(trace)
     calls = [event for event in trace["traceEvents"] if event["ph"] == "X"]

@@ -45,11 +45,19 @@ def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compare
     assert runs == [{"1": 8, "2": 59, "4": 8}] * 2
 
 
+def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown_only(models, apply):
+    params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 0.2, "warmup": 0}
+    timings = apply("profile.latency", models, params).outputs["timings"]
+    assert [len(figures["1"]["samples"]) for figures in timings.values()] == [59] * 2
+    assert all(len(figures["2"]["samples"]) > 59 for figures in timings.values())
+
+
 def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
     from titrant.runtime.operators.profile import latency
 
     monkeypatch.setattr(latency, "LEAST_RUNS", 1)
     monkeypatch.setattr(latency, "SHOWN_RUNS", 1)
+    monkeypatch.setattr(latency, "MOST_SHOWN_RUNS", 500)
     params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 4.0}
     ticks = iter(range(1_000_000))
     monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 50, process_time=lambda: 0))

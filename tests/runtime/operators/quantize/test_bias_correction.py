@@ -84,7 +84,7 @@ def test_changes_biases_alone(corrected):
 
 
 @given(parts=unequal(between=PASSED, layers=LAYERS))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_corrects_any_net_that_can_be_quantized(parts, tmp_path_factory):
     from titrant.runtime.api import apply
     from titrant.runtime.values import Rows

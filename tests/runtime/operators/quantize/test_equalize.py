@@ -40,7 +40,7 @@ def fold(path, folder):
 
 
 @given(parts=unequal())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_leaves_every_answer_of_any_net_as_it_was_to_the_bit(parts, tmp_path_factory):
     from titrant.runtime.api import apply
 

@@ -57,7 +57,7 @@ def difference(first, second):
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(graph=onnx_graphs.written())
 def test_answers_nearly_as_the_graph_does_however_it_was_written(method, graph):
     before = onnx_graphs.answers(graph.model, graph.rows)
@@ -71,7 +71,7 @@ def test_answers_nearly_as_the_graph_does_however_it_was_written(method, graph):
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(graph=onnx_graphs.written(dtypes=("float16",)))
 def test_names_the_number_format_of_weights_that_it_leaves(method, graph):
     with tempfile.TemporaryDirectory() as place:
@@ -122,9 +122,7 @@ def branching(depth, seed):
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("method", ["static", "dynamic"])
 def test_quantizes_graphs_whose_branches_read_from_outside(method, depth, tmp_path):
-    import onnxruntime
-
-    for seed in range(4):
+    for seed in range(2):
         folder = tmp_path / str(seed)
         folder.mkdir()
         model = branching(depth, seed)
@@ -138,7 +136,7 @@ def test_quantizes_graphs_whose_branches_read_from_outside(method, depth, tmp_pa
         done = apply(f"quantize.ort_{method}", inputs, scratch=folder / "made")
         assert done.measurements["quantized_nodes"] >= 2
         answers = [
-            onnxruntime.InferenceSession(str(path)).run(None, rows)[0]
+            onnx_graphs.answers(path, rows, count=64, batch=64)
             for path in (folder / "original.onnx", done.outputs["model"].path)
         ]
         assert difference(answers[1], answers[0]) < CLOSE

@@ -18,7 +18,9 @@ from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeErro
 def answer(model, x):
     import onnxruntime
 
-    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})[0]
 
 
 def rounded(weight, how, **graph):

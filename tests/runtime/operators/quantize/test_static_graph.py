@@ -23,7 +23,9 @@ def graph(*nodes, shape=("batch", 3, 4, 4), answer=("batch", 3), constants=(), o
 
 
 def answers(model, x):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
 
 

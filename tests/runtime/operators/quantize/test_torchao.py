@@ -1,11 +1,13 @@
 """torchao's methods: linear layers in int8, in a file that torch alone loads."""
 
+from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from titrant.runtime import catalog
+from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends import backend
 from titrant.runtime.inspect.torch import describe_live
 from titrant.schema.diagnostics.diagnostics import PreconditionError
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 WIDTHS = (400, 700, 300, 8)
+LEFT = "layers.2"
 METHODS = ("torchao_int8_weight_only", "torchao_int8_dynamic")
 # What becomes of a layer's product: weights alone are unpacked before it.
 RAN = {METHODS[0]: ("int8", "mm of int8 weights, unpacked to fp32 on each call"), METHODS[1]: ("int8", "_int_mm")}
@@ -29,20 +32,30 @@ def machine(gpus=(), packages=("torch", "torchao")):
     return Hardware(identity)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack(torch_model):
     return torch_model("Stack", WIDTHS[0], widths=WIDTHS)
 
 
+@pytest.fixture(scope="module")
+def done_by(stack, rows, tmp_path_factory):
+    """Return what a method makes of the stack but for one layer, which is made once."""
+
+    @cache
+    def run(method):
+        inputs, params = {"model": stack, "example": rows(WIDTHS[0])}, {"leave": (LEFT,)}
+        return apply_operator(f"quantize.{method}", inputs, params, scratch=tmp_path_factory.mktemp(method))
+
+    return run
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_runs_each_linear_layer_as_it_says_but_those_that_it_leaves(method, stack, rows, apply, answers):
-    left = "layers.2"
-    params = {"leave": (left,)}
-    done = apply(f"quantize.{method}", {"model": stack, "example": rows(WIDTHS[0])}, params)
+def test_runs_each_linear_layer_as_it_says_but_those_that_it_leaves(method, stack, rows, done_by, answers):
+    done = done_by(method)
     names = ("layers.0", "layers.2", "layers.4")
     ran = {layer.name: layer for layer in backend.get("torch").executed(done.outputs["model"], layers=names)}
     assert {name: (layer.precision, layer.engine_op) for name, layer in ran.items()} == {
-        name: ("fp32", "linear") if name == left else RAN[method] for name in names
+        name: ("fp32", "linear") if name == LEFT else RAN[method] for name in names
     }
     assert (done.measurements["quantized_layers"], done.measurements["fp32_layers"]) == (2, 1)
     x = rows(WIDTHS[0], count=9).inputs["x"]
@@ -60,10 +73,10 @@ def test_predicts_the_size_of_its_file(method, torch_model, rows, apply):
     assert declaration.predict(declaration.params(), machine(), facts).output_bytes == pytest.approx(size, rel=0.03)
 
 
-def test_calls_no_operation_of_torchao_so_that_torch_alone_loads_the_file(stack, rows, apply):
+def test_calls_no_operation_of_torchao_so_that_torch_alone_loads_the_file(done_by):
     from titrant.runtime.backends.torch.program.load import read_program
 
-    path = apply("quantize.torchao_int8_dynamic", {"model": stack, "example": rows(WIDTHS[0])}).outputs["model"].path
+    path = done_by("torchao_int8_dynamic").outputs["model"].path
     nodes = [node for node in read_program(path)[0].graph.nodes if node.op == "call_function"]
     assert {getattr(node.target, "namespace", "python") for node in nodes} <= {"aten", "python"}
 

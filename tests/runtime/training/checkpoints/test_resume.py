@@ -74,7 +74,7 @@ def trained(folder, *, kill=0, said=None, notes=None, **how):
     return {"course": vars(course), "module": dict(task.module.state_dict())}
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.integers(1, EPOCHS * 4), min_size=1, max_size=3),
     st.tuples(

@@ -61,7 +61,7 @@ def priced(damages):
 STEPS = some.lists(some.floats(0.001, 10.0), min_size=3, max_size=3)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(some.lists(STEPS, min_size=3, max_size=3), some.integers(20, 120))
 def test_never_does_more_damage_than_what_else_removes_and_saves_as_much(damages, limit):
     groups = priced(damages)
