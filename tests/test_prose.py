@@ -22,10 +22,10 @@ FOREIGN = {
     "runtime/backends/onnxruntime/session.py": "onnxruntime's messages",
     "runtime/machine/peak_memory.py": "files of the kernel",
     "runtime/operators/export/onnx.py": "torch's messages",
-    "runtime/run/record.py": "metadata of installed packages",
     "runtime/worker/messages.py": "files of the kernel",
     "runtime/worker/user_watch.py": "names of Python's own modules",
     "schema/language/yaml_source.py": "the YAML parser's messages",
+    "schema/values/distributions.py": "metadata of installed packages",
     "src/titrant/api/hardware.py": "pydantic's messages",
     "src/titrant/api/recipes.py": "the comment at the top of a shipped recipe",
 }

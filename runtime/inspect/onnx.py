@@ -21,6 +21,7 @@ from titrant.runtime.inspect.graph.inputs import (
     specs_of,
 )
 from titrant.runtime.inspect.graph.parameters import count_parameters, inlined, repeated_bytes
+from titrant.runtime.inspect.graph.range_graph import node_ranges
 from titrant.runtime.inspect.graph.shapes import MOST_SHAPE_NUMBERS, infer_shapes
 from titrant.runtime.inspect.operation_work import graph_work
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
@@ -119,6 +120,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
         state=state,
         work=graph_work(counted, held, shapes, cases),
         repeated_bytes=repeated,
+        activation_ranges=node_ranges(whole.graph, held),
     )
     return OnnxReading(facts, whole.graph, shapes, cases, parts)
 

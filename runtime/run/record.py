@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,11 @@ from titrant.schema.planned import Planned
 from titrant.schema.record import RunRecord, StepRecord, without_file_names
 from titrant.schema.release import FOLDER, INDEX, evidence_of
 from titrant.schema.values.canonical import plain
-from titrant.schema.values.distributions import installed_version, installed_versions, metadata_head
+from titrant.schema.values.distributions import installed_version, licenses, packages
 from titrant.schema.values.frozen import replace
 from titrant.schema.values.units import is_small
 
 _GIT_SECONDS = 2
-_SHORT = 60  # characters: what is longer is a license's whole text
 # Where files lie changes nothing, and is another place on another machine.
 _PLACES = ("TITRANT_HOME", "TITRANT_RECIPE_FOLDER")
 # Variables that a user may have set, and that change kernels, threads, or which code is imported.
@@ -52,7 +51,7 @@ def describe(planned: Planned, variables: dict[str, str]) -> dict[str, Any]:
         "machine": machine(planned.plan),
         "variables": {name: value for name, value in variables.items() if name not in _PLACES},
         "flags": flags(variables),
-        "packages": installed_versions(),
+        "packages": packages(),
         "licenses": licenses(planned.plan.hardware.packages),
     }
 
@@ -89,33 +88,6 @@ def _ask_git(folder: str, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def licenses(names: Iterable[str]) -> dict[str, str]:
-    """Return what installed distributions declare as their license; one that says nothing is left out.
-
-    An SPDX expression where there is one, else the short text or the classifier that an older package has.
-    """
-    from email import message_from_string
-    from importlib import metadata
-
-    declared: dict[str, str] = {}
-    for name in names:
-        try:
-            item = metadata.distribution(name)
-            text = item.read_text("METADATA") or item.read_text("PKG-INFO") or item.read_text("") or ""
-            # `metadata.metadata` goes through the description as well, line by line.
-            about = message_from_string(metadata_head(text))
-        except (metadata.PackageNotFoundError, ValueError):
-            continue
-        classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
-        short = next(iter(about.get_all("License", [])), "")
-        expression = next(iter(about.get_all("License-Expression", [])), "") or (
-            short if len(short) < _SHORT and "\n" not in short else ""
-        )
-        if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
-            declared[name] = " ".join(text.split())
-    return declared
 
 
 def written(planned: Planned) -> dict[str, Any]:

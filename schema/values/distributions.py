@@ -1,4 +1,4 @@
-"""Versions of installed distributions, read from metadata without imports."""
+"""Versions and licenses of installed distributions, read from metadata without importing them."""
 
 import os
 import re
@@ -16,6 +16,7 @@ _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
 _NAME, _VERSION = (re.compile(f"^{key}: (.*)$", re.M) for key in ("Name", "Version"))
+_SHORT = 60  # characters: what is longer is a license's whole text
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,20 @@ def installed_version(distribution: str) -> str | None:
     return None
 
 
-def installed_versions() -> dict[str, str]:
+def distributions_with(package: str) -> tuple[str, ...]:
+    """Return the installed distributions that bring an importable top-level package or module, in import order.
+
+    It is what `importlib.metadata.packages_distributions` of Python 3.12 answers for one name, without parsing the
+    metadata and every line of the file lists of all that is installed, which takes 0.3 s.
+    """
+    if any(_folder(entry or os.curdir) is None for entry in sys.path):
+        return tuple(_asked_for(package))
+    listed = re.compile(rf'^"?{re.escape(package)}(?:/|(?:{"|".join(map(re.escape, all_suffixes()))}),)'.encode(), re.M)
+    places = (place for _, place in metadata_folders(sys.path) if _brings(place, package, listed))
+    return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
+
+
+def packages() -> dict[str, str]:
     """Return every installed distribution with its version; a folder is read again when it changed.
 
     It is what `importlib.metadata.distributions` answers, without parsing each METADATA as an e-mail.
@@ -74,27 +88,41 @@ def _versions_in(entry: str, changed_ns: int) -> dict[str, str]:
     """Return the distributions of one folder of `sys.path`, as it is since it changed."""
     from importlib import metadata
 
-    heads = (metadata_head(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
+    heads = (_head(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
     lines = ([key.search(head) for key in (_NAME, _VERSION)] for head in heads)
     return {name[1]: version[1] if version else "" for name, version in lines if name}
 
 
-def metadata_head(text: str) -> str:
+def licenses(names: Iterable[str]) -> dict[str, str]:
+    """Return what installed distributions declare as their license; one that says nothing is left out.
+
+    An SPDX expression where there is one, else the short text or the classifier that an older package has.
+    """
+    from email import message_from_string
+    from importlib import metadata
+
+    declared: dict[str, str] = {}
+    for name in names:
+        try:
+            item = metadata.distribution(name)
+            text = item.read_text("METADATA") or item.read_text("PKG-INFO") or item.read_text("") or ""
+            # `metadata.metadata` goes through the description as well, line by line.
+            about = message_from_string(_head(text))
+        except (metadata.PackageNotFoundError, ValueError):
+            continue
+        classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License :: ")]
+        short = next(iter(about.get_all("License", [])), "")
+        expression = next(iter(about.get_all("License-Expression", [])), "") or (
+            short if len(short) < _SHORT and "\n" not in short else ""
+        )
+        if text := expression or (classifiers[0].rpartition(" :: ")[2] if classifiers else ""):
+            declared[name] = " ".join(text.split())
+    return declared
+
+
+def _head(text: str) -> str:
     """Return a METADATA without the description."""
     return text.partition("\n\n")[0]
-
-
-def distributions_with(package: str) -> tuple[str, ...]:
-    """Return the installed distributions that bring an importable top-level package or module, in import order.
-
-    It is what `importlib.metadata.packages_distributions` of Python 3.12 answers for one name, without parsing the
-    metadata and every line of the file lists of all that is installed, which takes 0.3 s.
-    """
-    if any(_folder(entry or os.curdir) is None for entry in sys.path):
-        return tuple(_asked_for(package))
-    listed = re.compile(rf'^"?{re.escape(package)}(?:/|(?:{"|".join(map(re.escape, all_suffixes()))}),)'.encode(), re.M)
-    places = (place for _, place in metadata_folders(sys.path) if _brings(place, package, listed))
-    return tuple(dict.fromkeys(name for place in places if (name := _read(place, "Name:")) is not None))
 
 
 def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:

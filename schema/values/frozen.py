@@ -2,7 +2,7 @@
 
 The standard decorator compiles six methods a class, 0.8 ms on a small machine, and a command imports 150 classes of
 which it uses half. Classes with as many fields share one compiled `__init__`, in which the names are exchanged. A class
-decorated here has the same fields, signature, equality, hash, repr and errors; `replace` copies one in a third of the
+decorated here has the same fields, signature, equality, hash, repr and errors; `replace` copies one in half the
 time of the standard function.
 """
 

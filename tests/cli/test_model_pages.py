@@ -32,7 +32,7 @@ import voice
 
 torch.manual_seed(0)
 model = voice.Voice().eval()
-audio = np.random.default_rng(0).normal(size=(400, 640)).astype("f4") * np.linspace(0.2, 2, 400, dtype="f4")[:, None]
+audio = np.random.default_rng(0).normal(size=(200, 640)).astype("f4") * np.linspace(0.2, 2, 200, dtype="f4")[:, None]
 
 
 def last():
@@ -75,14 +75,19 @@ def voice(tmp_path_factory, warm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["voice.yaml", "factory.yaml"])
-def test_runs_judges_and_times_a_stateful_model(voice, recipe):
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    # What is exported of the factory's module is quantized as the file is.
+    [("voice.yaml", ()), ("factory.yaml", ("--set", "quantization.method=none"))],
+    ids=["file", "factory"],
+)
+def test_runs_judges_and_times_a_stateful_model(voice, recipe, changes):
     plan = " ".join(voice.here("plan", recipe).all.split())
     assert "steps: 10 a case, of audio (batch, 64)" in plan
     assert "zeros (1, batch, 24) at the start of each case" in plan
     assert "answer of a case: that of its last step" in plan
     assert "timed: one step" in plan
-    answer = voice.titrant("run", recipe)
+    answer = voice.titrant("run", recipe, *changes)
     assert answer.code == 0, answer.all
     assert "accuracy 1.0000 → 1.0000" in answer.all
 

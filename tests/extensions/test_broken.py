@@ -152,16 +152,10 @@ def test_leaves_titrant_what_it_has_itself(package):
     assert run("check", "any.yaml").returncode == 0
 
 
-def test_loads_a_released_model_whatever_else_is_broken(package, tmp_path):
-    run = package("[titrant.backends]\nbroken = titrant_broken\n", "1/0")
-    (tmp_path / "site" / "titrant_broken-1.0.dist-info").rename(tmp_path / "aside")
-    changes = ["--set", "export=[{format: onnx}]", "--set", "validation.retention=0.8", "--set", "profile.batches=[1]"]
-    assert run("run", "any.yaml", "--set", "quantization.method=none", *changes).returncode in (0, 5)
-    (tmp_path / "aside").rename(tmp_path / "site" / "titrant_broken-1.0.dist-info")
-    outputs = [
-        folder for folder in (tmp_path / "home" / "runs").glob("*/outputs") if (folder / "titrant.json").exists()
-    ]
-    code = f"import titrant; titrant.load({str(outputs[0].parent)!r}); print('loaded')"
+def test_loads_a_released_model_whatever_else_is_broken(package, shipped, tmp_path):
+    package("[titrant.backends]\nbroken = titrant_broken\n", "1/0")
+    (folder,) = (shipped / "home" / "runs").iterdir()
+    code = f"import titrant; titrant.load({str(folder)!r}); print('loaded')"
     path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)

@@ -1,61 +1,25 @@
 """Count the activations that NNCF gives a range of int8 in a graph, from the operations that torch runs."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch  # noqa: TID253 - the file follows tensors
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.weak import WeakIdKeyDictionary  # noqa: TID253
 
-# What a range goes through: it is the same before and after these.
-_THROUGH = (
-    "view", "_unsafe_view", "_reshape_alias", "transpose", "permute", "t", "expand", "squeeze", "unsqueeze", "select",
-    "split", "split_with_sizes", "unbind", "clone", "alias", "detach", "repeat", "max_pool2d_with_indices", "cat",
-    "constant_pad_nd", "contiguous", "stack",
-)  # fmt: skip
-_VIEWS = ("view", "_unsafe_view")
-_PRODUCTS = ("addmm", "mm", "bmm", "baddbmm", "convolution")
-_ATTENTION = "_scaled_dot_product"
-# What is computed in int8 where the engine can, so that each computed operand gets a range.
-_BY_ELEMENT = ("add", "sub", "rsub", "mul", "div")
-_REDUCED = ("mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "pow", "native_layer_norm", "native_group_norm")
-RECURRENT = "recurrent"
-_TABLES = ("embedding", "embedding_bag")
-_SOFTMAX = ("_softmax", "_safe_softmax")
-_WEIGHTED = ("mm", "addmm", "convolution")
-_BIASED, _BOTH = ("addmm", "convolution"), 2  # products that take weights and a bias
-_MEANS, _ACTIVATIONS = ("mean", "_adaptive_avg_pool2d"), ("relu", "silu", "_prelu_kernel", "leaky_relu")
-# A sigmoid in pieces is one where it is written out, as relu6(x + 3) / 6.
-_GATE, _CUT, _SCALED = ("sigmoid",), ("hardtanh", "clamp"), ("div", "mul")
-
-
-@dataclass(frozen=True)
-class _Operation:
-    name: str
-    given: tuple[int, ...]  # computed tensors that it takes, by number
-    made: tuple[int, ...]
-    constants: tuple[int, ...]  # storages of what it takes and is weights, or made of them alone
-
-
-@dataclass(frozen=True)
-class _Need:
-    ranges: int
-    whole: bool  # whether all that reads the tensor wants it in int8: one range is enough
-
-
-def _joined(parts: Sequence[_Need]) -> _Need:
-    whole = bool(parts) and all(part.whole for part in parts)
-    return _Need(1 if whole else sum(part.ranges for part in parts), whole)
+from titrant.runtime.inspect.graph.range_graph import RECURRENT, TABLES, RangeGraph, RangeOperation
 
 
 class Dataflow:
-    """Follows computed tensors from operation to operation; `inputs` are a model's."""
+    """Follows computed tensors from operation to operation; `inputs` are a model's.
+
+    A tensor has its number as long as it lives, whatever storage it shares: a view is another tensor. What no number
+    leads to is weights, or made of weights alone.
+    """
 
     def __init__(self, inputs: Iterable[torch.Tensor]) -> None:
         self._numbers: Any = WeakIdKeyDictionary()
-        self._operations: list[_Operation] = []
+        self._operations: list[RangeOperation] = []
         self._count = 0
         self.further_layers = 0  # of recurrent modules, beyond the first of each
         self._sources = [self._number(tensor) for tensor in inputs if tensor.is_floating_point()]
@@ -63,10 +27,10 @@ class Dataflow:
     def note(self, name: str, given: Sequence[torch.Tensor], made: Sequence[torch.Tensor]) -> None:
         """Keep what an operation takes and makes; one that takes weights alone makes a constant."""
         numbers = tuple(self._numbers[tensor] for tensor in given if tensor in self._numbers)
-        if made and (numbers or name in _TABLES):
+        if made and (numbers or name in TABLES):
             constants = tuple(_storage(tensor) for tensor in given if tensor not in self._numbers)
             own = tuple(self._number(tensor) for tensor in made)
-            self._operations.append(_Operation(name, numbers, own, constants))
+            self._operations.append(RangeOperation(name, numbers, own, constants))
 
     def note_recurrent(self, part: torch.nn.RNNBase, given: Any, made: Any) -> None:
         """Keep a recurrent module, which is one operation for all its steps, with a range before each of its layers."""
@@ -80,22 +44,15 @@ class Dataflow:
 
     def excitations(self, module: torch.nn.Module) -> frozenset[str]:
         """Name the layers that compute the gates of a squeeze and excitation: NNCF leaves them in float."""
-        read = {storage for operation in _Graph(self._operations).left for storage in operation.constants}
+        read = {storage for operation in RangeGraph(self._operations).left for storage in operation.constants}
         return frozenset(name.rpartition(".")[0] for name, own in module.named_parameters() if _storage(own) in read)
 
     def ranges(self) -> int:
-        """Return how many ranges there are: one where all that reads a tensor wants one, else one for each that does.
+        """Return how many ranges there are, of all that was noted.
 
-        A range is moved up through what only moves numbers. Of a table that is kept in int8 none is needed.
+        Each further layer of a recurrent module has one before it, which no tensor of torch's shows.
         """
-        computed = [*self._sources]
-        for operation in self._operations:
-            if operation.name not in (*_THROUGH, *_TABLES):
-                computed += operation.made
-        needed = _Graph(self._operations).needed(self._count)
-        # Attention scales its queries: they get one before that and one after.
-        scaled = sum(operation.name.startswith(_ATTENTION) for operation in self._operations)
-        return sum(needed[number].ranges for number in computed) + scaled + self.further_layers
+        return RangeGraph(self._operations).ranges(self._sources, self._count) + self.further_layers
 
 
 def _storage(tensor: torch.Tensor) -> int:
@@ -104,67 +61,3 @@ def _storage(tensor: torch.Tensor) -> int:
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-
-
-class _Graph:
-    """Operations with what reads and makes each tensor; `left` are those that NNCF leaves in float."""
-
-    def __init__(self, operations: Sequence[_Operation]) -> None:
-        self._readers: Mapping[int, list[tuple[_Operation, int]]] = defaultdict(list)
-        self._maker = {number: operation for operation in operations for number in operation.made}
-        for operation in operations:
-            for place, number in enumerate(operation.given):
-                self._readers[number].append((operation, place))
-        self.left = set(self._excitations(operations))
-
-    def needed(self, count: int) -> dict[int, _Need]:
-        """Return what each of so many tensors needs, by number; what an operation makes has a higher one."""
-        needs: dict[int, _Need] = {}
-        for number in range(count, 0, -1):
-            parts: list[_Need] = []
-            for operation, place in self._readers[number]:
-                if operation.name in _THROUGH:
-                    parts.append(_joined([needs[made] for made in operation.made if self._readers[made]]))
-                else:
-                    takes = self._takes(operation, place)
-                    parts.append(_Need(int(takes), takes))
-            needs[number] = _joined(parts)
-        return needs
-
-    def _takes(self, operation: _Operation, place: int) -> bool:
-        """Whether an operation takes an operand in int8."""
-        name = operation.name
-        if name.startswith(_ATTENTION):
-            return place < 2  # queries and keys; the values are multiplied by a softmax, which stays in float
-        if name in ("bmm", "baddbmm"):
-            return not any(self._before(number, _SOFTMAX) for number in operation.given)
-        if operation in self.left:
-            return False
-        if name in _BY_ELEMENT:
-            # The bias and the scale by weights of a product, or of another such operation, are a part of it.
-            fused = (*_WEIGHTED, *_BY_ELEMENT)
-            return not (operation.constants and self._before(operation.given[place], fused, _VIEWS))
-        return name in (*_PRODUCTS, *_REDUCED, RECURRENT)
-
-    def _excitations(self, operations: Sequence[_Operation]) -> Iterator[_Operation]:
-        """Yield the two products, with biases, of each squeeze and excitation; with a reshape between they are none."""
-        for gated in (number for operation in operations if operation.name == "mul" for number in operation.given):
-            gate = self._before(gated, _GATE, ()) or self._sigmoid_in_pieces(gated)
-            second = gate and self._before(gate.given[0], _BIASED, ())
-            inner = second and self._before(second.given[0], _ACTIVATIONS, ())
-            first = inner and self._before(inner.given[0], _BIASED, ())
-            if second and first and self._before(first.given[0], _MEANS, ()):
-                yield from (each for each in (first, second) if len(first.constants) == len(second.constants) == _BOTH)
-
-    def _sigmoid_in_pieces(self, number: int) -> _Operation | None:
-        """Return the sum at the beginning of a sigmoid that is written out."""
-        scaled = self._before(number, _SCALED, ())
-        cut = scaled and self._before(scaled.given[0], _CUT, ())
-        return self._before(cut.given[0], ("add",), ()) if cut else None
-
-    def _before(self, number: int, names: Collection[str], moved: Collection[str] = _THROUGH) -> _Operation | None:
-        """Return the operation that computes a tensor, before what only moves it, if it is one of these."""
-        operation = self._maker.get(number)
-        while operation is not None and operation.name in moved:
-            operation = self._maker.get(operation.given[0])
-        return operation if operation is not None and operation.name in names else None

@@ -193,8 +193,10 @@ def _import_less() -> None:
         late.__dict__.update(vars(importlib.import_module(name)))
         return getattr(late, attribute)
 
-    # The one function that pydantic takes from it, and does not call.
-    late.__dict__["entry_points"] = lambda **group: load("entry_points")(**group)
+    def entry_points(**group: str) -> "Any":
+        return load("entry_points")(**group)
+
+    late.__dict__["entry_points"] = entry_points  # the one function that pydantic takes from it, and does not call
     late.__dict__["__getattr__"] = load
     late.__dict__["__path__"] = [os.path.join(folder, "metadata") for folder in importlib.__path__]  # noqa: PTH118
     sys.modules[name] = late

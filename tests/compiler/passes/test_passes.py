@@ -115,7 +115,8 @@ def test_verifies_again_only_what_a_pass_changed(monkeypatch):
     passes.run(plan, declare=toys.declare)
     assert verified == [ids(plan)]
     passes.run(toys.toy_plan(), declare=toys.declare)
-    assert len(verified) > 2 and verified[-1] == ids(plan)
+    assert len(verified) > 2
+    assert verified[-1] == ids(plan)
 
 
 def test_traces_what_each_pass_changed():
