@@ -23,7 +23,7 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
-settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=50)
 settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("suite")
 

@@ -61,11 +61,14 @@ def texts(piece: ast.expr | None) -> list[str]:
 @cache
 def named() -> dict[str, list[tuple[int, str]]]:
     files = {file.relative_to(HOME).as_posix(): file for room in ROOMS for file in sorted((HOME / room).rglob("*.py"))}
-    places = {
-        place: naming(file.read_text("utf-8"))
+    texts = {
+        place: file.read_text("utf-8")
         for place, file in files.items()
         if not place.startswith(DUE) and not any(parent.is_symlink() for parent in file.parents)
     }
+    # Only a file that has such a word as a text compares with it: the others need not be parsed.
+    words = [f'"{name}"' for name in NAMES]
+    places = {place: naming(text) for place, text in texts.items() if any(word in text for word in words)}
     return {place: names for place, names in places.items() if names}
 
 

@@ -265,9 +265,14 @@ def top_level_names(path: Path) -> tuple[str, ...] | None:
     That is: a file that is no Python text, does not parse, imports `*`, or defines `__getattr__`.
     """
     try:
-        tree = ast.parse(path.read_bytes())
+        return _names_of(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+@cache  # several recipes name one module, and each of its factories is looked up by itself
+def _names_of(text: bytes) -> tuple[str, ...] | None:
+    tree = ast.parse(text)
     names = [name for node in tree.body for name in _defined(node)]
     return None if "*" in names or "__getattr__" in names else tuple(dict.fromkeys(names))
 

@@ -125,7 +125,8 @@ def apportion(groups: Groups, fractions: np.ndarray, classes: int) -> np.ndarray
     remaining: np.ndarray = fractions[:, None] * total[None, :]
     roles = np.empty(len(groups), dtype=np.int64)
     for members in _by_composition(groups):
-        entries = slice(groups.starts[members[0]], groups.starts[members[0] + 1])
+        first = int(members[0])
+        entries = slice(groups.starts[first], groups.starts[first + 1])
         composition = np.zeros(classes)
         composition[groups.classes[entries]] = groups.counts[entries]
         shares = _shares(len(members), remaining, composition, fractions)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
+from functools import cache
 from importlib.machinery import all_suffixes
 from stat import S_ISDIR
 
@@ -14,6 +15,7 @@ from titrant.schema.values.frozen import dataclass
 _KINDS = (".dist-info", ".egg-info")
 # A folder changed this short a time ago may change again within the clock's grain.
 _YOUNG_NS = 2_000_000_000
+_NAME, _VERSION = (re.compile(f"^{key}: (.*)$", re.M) for key in ("Name", "Version"))
 _SHORT = 60  # characters: what is longer is a license's whole text
 
 
@@ -66,11 +68,29 @@ def distributions_with(package: str) -> tuple[str, ...]:
 
 
 def packages() -> dict[str, str]:
-    """Return every installed distribution with its version."""
+    """Return every installed distribution with its version; a folder is read again when it changed.
+
+    It is what `importlib.metadata.distributions` answers, without parsing each METADATA as an e-mail.
+    """
+    versions: dict[str, str] = {}
+    for entry in sys.path:
+        try:
+            changed_ns = os.stat(entry or os.curdir).st_mtime_ns  # noqa: PTH116 - as below
+        except (OSError, ValueError):
+            continue
+        read = _versions_in.__wrapped__ if time.time_ns() - changed_ns < _YOUNG_NS else _versions_in
+        versions |= read(entry, changed_ns)
+    return {name: versions[name] for name in sorted(versions, key=str.lower)}
+
+
+@cache
+def _versions_in(entry: str, changed_ns: int) -> dict[str, str]:
+    """Return the distributions of one folder of `sys.path`, as it is since it changed."""
     from importlib import metadata
 
-    versions = dict(_name_and_version(item.read_text("METADATA") or "") for item in metadata.distributions())
-    return {name: versions[name] for name in sorted(versions, key=str.lower) if name}
+    heads = (_head(item.read_text("METADATA") or "") for item in metadata.distributions(path=[entry]))
+    lines = ([key.search(head) for key in (_NAME, _VERSION)] for head in heads)
+    return {name[1]: version[1] if version else "" for name, version in lines if name}
 
 
 def licenses(names: Iterable[str]) -> dict[str, str]:
@@ -103,12 +123,6 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
 def _head(text: str) -> str:
     """Return a METADATA without the description."""
     return text.partition("\n\n")[0]
-
-
-def _name_and_version(text: str) -> tuple[str, str]:
-    """Read the head of a METADATA: parsing it whole as an e-mail takes milliseconds a library."""
-    head = dict(line.split(": ", 1) for line in _head(text).splitlines() if ": " in line[:20])
-    return head.get("Name", ""), head.get("Version", "")
 
 
 def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:

@@ -9,14 +9,10 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import titrant
 from titrant.schema.values.files import json_object
 
 CANARY = "CANARY"
@@ -211,7 +207,7 @@ for name, options in asked:
 
 
 @pytest.fixture(scope="module")
-def tracked(used):
+def tracked(used, warm):
     """A place in which every tracker followed a run, and how each fared."""
     place, _ = used
     run = min((place.home / "runs").iterdir())
@@ -223,12 +219,11 @@ def tracked(used):
         ("mlflow", {"uri": f"sqlite:///{run}/plan.json/x.db", "experiment": "x"}),
     ]  # fmt: skip
     (place.home / "own").mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    environment |= {"PYTHONPATH": str(Path(titrant.__file__).parents[1]), "HOME": str(place.home / "own")}
-    done = subprocess.run(
-        [sys.executable, "-c", TRACKERS, run, place.home, json.dumps(asked)], env=environment, cwd=place.home / "own",
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            patch.delenv(name)
+        own = place.home / "own"
+        done = warm("-c", TRACKERS, run, place.home, json.dumps(asked), cwd=own, env={"HOME": str(own)}, starts=0)
     records = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("record ")]
     assert len(records) == len(asked), done.stderr
     return place, run, records

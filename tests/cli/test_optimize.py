@@ -98,7 +98,7 @@ def test_asks_what_was_done_to_a_table_and_writes_the_answer(trained):
 
 def test_optimizes_weights_of_a_factory(trained):
     done = trained.titrant(
-        "optimize", "net:Net", *quick("--weights", "net.pt", "--data", "model/rows.npz", method="auto"), "--json"
+        "optimize", "net:Net", *quick("--weights", "net.pt", "--data", "model/rows.npz", method="ort.dynamic"), "--json"
     )
     assert done.code in {0, 5}, done.all
     answer = json.loads(done.out)
@@ -116,7 +116,7 @@ def test_wants_to_know_where_the_weights_are(trained):
 
 def test_trains_a_small_network_for_a_table_alone(place):
     assert place.titrant("optimize", "rows.csv").code == 2
-    done = place.titrant("init", "rows.csv", *quick())
+    done = place.titrant("init", "rows.csv", *quick("--set", "train.epochs=2"))
     assert (done.code, done.out) == (0, "rows.yaml\n"), done.all
     assert "  label: sick\n" in (place.folder / "rows.yaml").read_text("utf-8")
     ran = place.titrant("run", "rows.yaml", "-q")

@@ -133,7 +133,9 @@ def _fit(design: np.ndarray, labels: np.ndarray, offset: np.ndarray) -> np.ndarr
         place = offset + design @ beta
         gradient = design.T @ (labels - _sigmoid(place))
         try:
-            step = np.linalg.solve(design.T @ (design * _variance(place)[:, None]), gradient)
+            weighted: np.ndarray = design * _variance(place)[:, None]
+            curvature: np.ndarray = design.T @ weighted
+            step = np.linalg.solve(curvature, gradient)
         except np.linalg.LinAlgError:
             return None
         for _ in range(_STEPS):

@@ -39,7 +39,8 @@ def overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(boxes[:, 2:4] - boxes[:, :2], axis=1)
+    sides: np.ndarray = boxes[:, 2:4] - boxes[:, :2]
+    return sides.prod(axis=1)
 
 
 def same_boxes(expected: np.ndarray, given: np.ndarray) -> np.ndarray:

@@ -91,7 +91,9 @@ def _padded(decoded: list[Boxes], size: tuple[int, int] | None) -> np.ndarray:
         if ends is not None:
             boxes[:, :4] = np.clip(boxes[:, :4], 0, ends)
         # A box that ends before it begins has no area: it matches nothing, and is a false alarm.
-        boxes[:, 2:4] = np.maximum(boxes[:, 2:4], boxes[:, :2])
+        begin: np.ndarray = boxes[:, :2]
+        end: np.ndarray = boxes[:, 2:4]
+        boxes[:, 2:4] = np.maximum(end, begin)
         padded[row, : len(boxes)] = boxes
     return padded
 

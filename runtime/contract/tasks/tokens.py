@@ -113,7 +113,8 @@ def kept_of(kind: OutputKind, values: np.ndarray, targets: np.ndarray, others: n
     kept[judged, _TOKEN] = answers.argmax(axis=1)
     scale = _log_normalizer(kind, answers)
     for place, given in ((_LIKELIHOOD, targets), (_OTHERS_LIKELIHOOD, others)):
-        chosen: np.ndarray = np.take_along_axis(answers, given[judged][:, None], axis=1)[:, 0]
+        asked: np.ndarray = given[judged][:, None]
+        chosen: np.ndarray = np.take_along_axis(answers, asked, axis=1)[:, 0]
         with np.errstate(divide="ignore"):
             kept[judged, place] = (np.log(chosen) if kind == "probabilities" else chosen) - scale
     return kept

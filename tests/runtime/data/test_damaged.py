@@ -54,7 +54,7 @@ FILES = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("ending", FILES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.data())
 def test_reads_a_damaged_file_or_refuses_it(tmp_path, ending, drawn):
     whole, read = FILES[ending]

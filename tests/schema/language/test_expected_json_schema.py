@@ -92,7 +92,7 @@ accuracy|m:N|[{format: onnx}]|2027-01-31|1.5|{low: 1, high: 2}|balanced|all|clas
 """.replace("\n", "").split("|"))  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_agrees_with_the_parser_on_recipes_with_one_other_value(data):
     lines = FULL.split("\n")

@@ -108,7 +108,7 @@ def test_changes_keys_that_go_over_several_lines():
     assert migrate(text, "x.yaml").text == "titrant: 1\n? level\n: balanced\n"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_is_idempotent_and_changes_only_what_it_says(data):
     text = DRAFT

@@ -17,7 +17,7 @@ from titrant.schema.values.canonical import canonical_json
 
 BASE = (Path(__file__).parents[1] / "mistakes" / "base.yaml").read_text("utf-8")
 FULL = (Path(__file__).parents[1] / "full.yaml").read_text("utf-8")
-QUIET = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUIET = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def outcome(text, overrides=()):
@@ -122,7 +122,7 @@ def recipes(draw):
     return "\n".join(lines)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(recipes())
 def test_prints_any_recipe_so_that_it_parses_to_the_same_and_has_a_place_for_every_path(text):
     parsed = outcome(text)

@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from titrant.schema.values.distributions import distributions_with, installed_version
+from titrant.schema.values.distributions import distributions_with, installed_version, packages
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_says_what_importlib_says_of_everything_installed_here():
     names = {one.metadata["Name"] for one in metadata.distributions()}
     assert len(names) > 20
     assert {name: installed_version(name) for name in names} == {name: metadata.version(name) for name in names}
+    assert packages() == {one.metadata["Name"]: one.version for one in metadata.distributions()}
 
 
 @pytest.mark.parametrize("name", ["some_Package", "some-package", "some.package", "SOME_PACKAGE"])
@@ -45,11 +46,11 @@ def test_reads_an_egg_too(site):
 def test_sees_an_upgrade_an_install_and_a_removal(site):
     assert installed_version("moving") is None
     place = site("moving-1.0.dist-info", "1.0")
-    assert installed_version("moving") == "1.0"
+    assert installed_version("moving") == packages()["moving"] == "1.0"
     (place / "METADATA").unlink()
     place.rmdir()
     site("moving-2.0.dist-info", "2.0")
-    assert installed_version("moving") == "2.0"
+    assert installed_version("moving") == packages()["moving"] == "2.0"
 
 
 def test_says_nothing_of_metadata_that_are_broken(site):

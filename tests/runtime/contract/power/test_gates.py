@@ -89,7 +89,7 @@ GATES = (
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.tuples(*[st.tuples(st.integers(1, 200), st.integers(1, 300)) for _ in VALUES]),
     st.integers(0, 1000),

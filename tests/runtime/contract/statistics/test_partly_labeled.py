@@ -16,7 +16,7 @@ def changes(rows, lost, gained, waiting=0, units=None):
 
 
 # Around five changes the bound turns from exact to a score test, and the turn must not take a proof away.
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.sampled_from([60, 150, 400, 3000]), st.integers(0, 8), st.integers(0, 8), st.integers(1, 8), st.data())
 def test_bounds_no_less_the_more_labels_there_are(rows, lost, gained, waiting, data):
     before = changes(rows, lost + waiting, gained, waiting).bounds(0.95, 0.02)[0]

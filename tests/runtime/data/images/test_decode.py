@@ -87,7 +87,7 @@ def pixels(data, suffix, reading):
 
 
 @given(drawings(), st.sampled_from(["rgb", "gray"]), st.sampled_from(sorted(PAPER)))
-@settings(max_examples=400)
+@settings(max_examples=120)
 def test_gives_the_picture_that_was_drawn(drawing, color, background):
     data, suffix, drawn, alpha, bits = drawing
     reading = ImageReading(color, background)
@@ -276,7 +276,7 @@ def test_turns_photographs_upright(tmp_path, kind, orientation):
 
 
 @given(drawings(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_names_half_a_file_or_reads_it_whole(drawing, chance):
     data, suffix, *_ = drawing
     cut = data[: chance.draw(st.integers(0, len(data) - 1))]

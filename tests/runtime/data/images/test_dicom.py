@@ -40,7 +40,7 @@ def images(draw):
 
 
 @given(images(), st.booleans(), st.sampled_from([None, (-160.0, 240.0), (0.0, 4095.0)]))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_gives_what_a_viewer_shows_or_asks_for_the_window(file, image, inverted, window):
     numbers, stored, rescale = image
     slope, intercept = rescale or (1.0, 0.0)
