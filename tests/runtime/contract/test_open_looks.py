@@ -89,7 +89,7 @@ def test_wins_what_rows_win_whatever_their_order(outcomes, seed):
 )
 def test_passes_at_the_margin_in_one_of_twenty_growing_sets_at_most(comparison, threshold, lost):
     """Twenty looks at the same candidate, with rows added each time; the seed is fixed."""
-    rng, runs, most, wrong = np.random.default_rng(11), 100, 1000, 0
+    rng, runs, most, wrong = np.random.default_rng(11), 200, 1000, 0
     for _ in range(runs):
         original = rng.random(most) < (1.0 if comparison == "at_least" else 0.9)
         candidate = original & (rng.random(most) >= lost)

@@ -34,8 +34,8 @@ def test_finds_spells_and_leaves_independent_runs_alone():
 
 def test_refuses_independent_runs_no_more_often_than_it_says():
     generator = np.random.default_rng(1)
-    refused = sum(spells(generator.lognormal(0, 0.1, 70), [1] * 70) <= DEPENDENCE_LEVEL for _ in range(400))
-    assert refused / 400 <= DEPENDENCE_LEVEL + 3 * (DEPENDENCE_LEVEL / 400) ** 0.5
+    refused = sum(spells(generator.lognormal(0, 0.1, 70), [1] * 70) <= DEPENDENCE_LEVEL for _ in range(1000))
+    assert refused / 1000 <= DEPENDENCE_LEVEL + 3 * (DEPENDENCE_LEVEL / 1000) ** 0.5
 
 
 @pytest.mark.parametrize("share", [0.5, 0.95])
