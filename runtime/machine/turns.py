@@ -15,8 +15,8 @@ from titrant.schema.values.frozen import dataclass
 PERCENTILES = (0.5, 0.95, 0.99)
 # Between blocks of runs, so that a machine that is slow for a moment slows few of them.
 PAUSE_SECONDS = 0.015
-# Off the clock at the beginning of a turn: so many runs where many models take turns, none after so long.
-MOST_OFF, _OFF_SECONDS = 3, 0.002
+# Off the clock at the beginning of a turn: so many runs where runs choose among many models, none after so long.
+MOST_OFF, OFF_SECONDS = 20, 0.002
 
 
 @dataclass
@@ -46,7 +46,7 @@ def time_turn(work: Callable[[], object], runs: Runs, most_off: int = 1) -> None
     begun = time.perf_counter()
     for _ in range(most_off):
         work()
-        if time.perf_counter() - begun >= _OFF_SECONDS:
+        if time.perf_counter() - begun >= OFF_SECONDS:
             break
     paused, spent, begin = pauses(), time.process_time(), time.perf_counter()
     work()

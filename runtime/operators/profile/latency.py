@@ -14,7 +14,15 @@ from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.runtime.machine.race import Race, contenders
-from titrant.runtime.machine.turns import MOST_OFF, PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
+from titrant.runtime.machine.turns import (
+    MOST_OFF,
+    OFF_SECONDS,
+    PAUSE_SECONDS,
+    Runs,
+    cpu_tells,
+    no_garbage,
+    percentiles,
+)
 from titrant.schema.cases import runs_for_percentile
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -37,8 +45,8 @@ PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
 
-# Every turn has a run off the clock, where many are compared two more of quick ones; neither they nor two clocks count.
-_RUNS_A_TURN, _TURN_SECONDS = 2, 50e-6
+# Of a turn, beside its runs.
+_TURN_SECONDS = 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
 # A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
@@ -103,7 +111,7 @@ def predict(
     pauses = len(params.batches) * (params.blocks - 1) * PAUSE_SECONDS
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
-        turn = sum(_RUNS_A_TURN * cost.seconds[str(size)] + _TURN_SECONDS for cost in costs.values())
+        turn = sum(_turn_seconds(params, size, cost.seconds[str(size)]) for cost in costs.values())
         runs = params.iterations or _runs(params, size, turn)
         seconds += params.seconds * (params.chooses and not params.iterations and _is_compared(params, size))
         seconds += turn * (runs + params.warmup / 2)
@@ -133,6 +141,16 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
 def _runs(params: LatencyParams, size: int, turn: float) -> int:
     """Return how many turns there are: the least, and more while there is time."""
     return max(_least(params, size), min(_most(params, size), int(_seconds_for(params, size) / turn) + 1))
+
+
+def _most_off(params: Any, size: int) -> int:
+    """Return how many runs off the clock begin a turn, where they are quick: many where runs choose."""
+    return MOST_OFF if params.chooses and _is_compared(params, size) else 1
+
+
+def _turn_seconds(params: LatencyParams, size: int, seconds: float) -> float:
+    """Predict one model's turn from what a run takes: that run, and those off the clock."""
+    return seconds + max(seconds, min(_most_off(params, size) * seconds, OFF_SECONDS)) + _TURN_SECONDS
 
 
 def _least(params: Any, size: int) -> int:
@@ -229,7 +247,7 @@ def time_models(params: Any, rows: "Mapping[str, Rows]", models: Mapping[str, An
     if missing:
         raise StepError(Diagnostic("X430", f"no engine is named for {', '.join(missing)}", help="name it in `engines`"))
     answer: dict[str, Any] = {}
-    race = Race(context, most_off=MOST_OFF if params.chooses else 1)
+    race = Race(context)
     try:
         for name, model in models.items():
             with race.trying(name):
@@ -288,6 +306,7 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
 
+    race.most_off = _most_off(params, size)
     for name, session in race.all():
         with race.trying(name):
             race.calls[name] = _call(session, first_batch(session, rows[name], size))
