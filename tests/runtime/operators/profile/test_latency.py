@@ -70,6 +70,23 @@ def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypat
     assert len(plain["2"]["samples"]) == pytest.approx(4 * len(plain["1"]["samples"]), abs=3)
 
 
+@pytest.mark.parametrize(("chooses", "most"), [(True, 20), (False, 1)])
+def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, apply, chooses, most):
+    from titrant.runtime.machine import race
+
+    seen = []
+
+    def turn(work, runs, most_off):
+        seen.append(most_off)
+        race_turn(work, runs)
+
+    race_turn = race.time_turn
+    monkeypatch.setattr(race, "time_turn", turn)
+    params = {"engines": ENGINES, "batches": [1, 2], "iterations": 2, "warmup": 0, "chooses": chooses}
+    apply("profile.latency", models, params)
+    assert seen == [most] * 4 + [1] * 4
+
+
 class Clock:
     """A clock that a slow spell of every third round moves on by ten times as much, for both models alike."""
 
