@@ -32,7 +32,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 15
+_FORM = 16
 
 
 @dataclass(frozen=True)
