@@ -14,6 +14,8 @@ from titrant.schema.values.frozen import dataclass, replace
 
 # A gap is worth a headline only above this share; below it two models are as good as each other.
 GAP = 0.10
+# Two timings of one file differ by this share: what the runs show beyond it is faster, or slower, and is chosen by.
+TIME_GAP = 0.03
 # A mixture of precisions counts from this share on: it is what is left where a whole method loses too much.
 MIXTURE_GAP = 0.05
 # Where the interval holds 1 and a gap of this share as well, the runs tell nothing.
@@ -180,3 +182,15 @@ def too_busy_to_tell(timings: Mapping[str, Any], batch: int) -> Iterator[str]:
         if compared is not None and compared.busy and compared.verdict == "unknown":
             yield f"the machine was too busy to tell which is faster, {name} or {other}"
             return
+
+
+def untold(runs: Mapping[str, TimedRuns]) -> list[str]:
+    """Return the fastest by its median and those of which an interval holds 1 and a gap by which models are chosen.
+
+    [] where there are none such: all others are told apart from the fastest, or are as fast.
+    """
+    fastest = min(runs, key=lambda name: median(runs[name].wall), default="")
+    margins = Margins(TIME_GAP, slower=TIME_GAP, faster=TIME_GAP)
+    compared = {name: compare_runs(runs[name], runs[fastest], margins) for name in runs if name != fastest}
+    left = [name for name, comparison in compared.items() if comparison and comparison.verdict == "unknown"]
+    return [fastest, *left] if left else []

@@ -32,6 +32,7 @@ from titrant.schema.plan import ModelCost, Prediction
 if TYPE_CHECKING:
     import numpy as np
 
+    from titrant.runtime.contract.statistics.paired_runs import TimedRuns
     from titrant.runtime.values import Rows
 
 # Fewer runs cannot bound a 95th percentile at 95 % confidence.
@@ -44,6 +45,8 @@ SHOWN_RUNS, MOST_SHOWN_RUNS = 8, LEAST_RUNS
 PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
+# Times `seconds`, for the fastest and those that its runs leave open.
+_LONGER = 2
 
 # Of a turn, beside its runs.
 _TURN_SECONDS = 50e-6
@@ -74,7 +77,8 @@ class LatencyParams(Params):
     )
     chooses: bool = Field(
         default=False,
-        description="whether these runs choose: the fastest then run on, for `seconds` of CPU time, 500 times at most",
+        description="whether these runs choose: the fastest then run on, for `seconds` of CPU time, 500 times at most, "
+        "and twice as long those of which the runs do not tell whether they are slower than the fastest",
         exclude_if=lambda value: not value,
     )
     threads: int = Field(1, ge=1, description="threads of every engine")
@@ -113,7 +117,8 @@ def predict(
     for size in params.batches:
         turn = sum(_turn_seconds(params, size, cost.seconds[str(size)]) for cost in costs.values())
         runs = params.iterations or _runs(params, size, turn)
-        seconds += params.seconds * (params.chooses and not params.iterations and _is_compared(params, size))
+        if params.chooses and not params.iterations and _is_compared(params, size):
+            seconds += params.seconds * (1 + _LONGER / 2)
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
@@ -165,8 +170,7 @@ def _most(params: Any, size: int) -> int:
 
 def _seconds_for(params: Any, size: int) -> float:
     """Return the time for a batch size: most for the one by which models are chosen."""
-    seconds: float = params.seconds
-    return seconds if _is_compared(params, size) else seconds * _SHOWN_SHARE
+    return float(params.seconds * (1 if _is_compared(params, size) else _SHOWN_SHARE))
 
 
 def _is_compared(params: Any, size: int) -> bool:
@@ -182,7 +186,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=10,
+    version=11,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -217,7 +221,7 @@ def profile_latency(
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 8 runs of each model if those take
-                longer (two minutes at most); `seconds` more for the fastest where runs choose
+                longer (two minutes at most); up to three times `seconds` more for the fastest where runs choose
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -348,15 +352,24 @@ def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) ->
 
 
 def _run_on(race: Race, runs: Mapping[str, Runs], params: Any) -> None:
-    """Let those run on that may be the fastest: slow models have taken most of the time, and are told apart by now."""
-    fastest = contenders(runs, race.sessions)
-    done = max((len(runs[name].wall) for name in fastest), default=0)
+    """Let those run on that may be the fastest, then those that are not told apart, which is looked at once only."""
+    from titrant.runtime.contract.statistics.paired_runs import untold
+
+    # Slow models have taken most of the time, and are told apart by now.
+    _turns_of(race, runs, contenders(runs, race.sessions), params.seconds)
+    timed = {name: _timed_runs(runs[name], params) for name in contenders(runs, race.sessions)}
+    _turns_of(race, runs, untold(timed), _LONGER * params.seconds)
+
+
+def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: float) -> None:
+    """Let two models or more take turns for some seconds of CPU time, until each has the most runs there are."""
+    done = max((len(runs[name].wall) for name in names), default=0)
     spent = time.process_time()
     for _ in range(MOST_RUNS - done):
-        if len(fastest) < 2 or time.process_time() - spent > params.seconds:
+        if len(names) < 2 or time.process_time() - spent > seconds:
             return
-        race.take_turns(runs, fastest)
-        fastest = [name for name in fastest if name in race.sessions]
+        race.take_turns(runs, names)
+        names = [name for name in names if name in race.sessions]
 
 
 def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
@@ -366,18 +379,18 @@ def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
 
 
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
-    from titrant.runtime.contract.statistics.paired_runs import waiting_of
+    timed = _timed_runs(runs, params)
+    p50, p95, p99 = percentiles(timed.wall)
+    samples = {"samples": list(timed.wall), "cpu": list(timed.cpu), "waiting": timed.waiting}
+    blocks = runs.blocks if len(runs.blocks) > 1 else []
+    return {"p50": p50, "p95": p95, "p99": p99, **samples, "blocks": blocks, "throughput": size / p50}
 
-    wall, cpu = ([round(seconds, _DIGITS) for seconds in times] for times in (runs.wall, runs.cpu))
-    p50, p95, p99 = percentiles(wall)
+
+def _timed_runs(runs: Runs, params: Any) -> "TimedRuns":
+    """Round what runs took, and leave CPU time out where it is no measure."""
+    from titrant.runtime.contract.statistics.paired_runs import TimedRuns, waiting_of
+
+    wall, cpu = (tuple(round(seconds, _DIGITS) for seconds in times) for times in (runs.wall, runs.cpu))
     waiting = waiting_of(wall, cpu, params.threads) if params.device == "cpu" else None
-    return {
-        "p50": p50,
-        "p95": p95,
-        "p99": p99,
-        "samples": wall,
-        "cpu": cpu if waiting is not None and cpu_tells(params.threads, params.device) else [],
-        "blocks": runs.blocks if len(runs.blocks) > 1 else [],
-        "waiting": waiting,
-        "throughput": size / p50,
-    }
+    tells = waiting is not None and cpu_tells(params.threads, params.device)
+    return TimedRuns(wall, cpu if tells else (), waiting)

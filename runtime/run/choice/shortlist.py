@@ -8,6 +8,7 @@ from titrant.runtime.contract.statistics.paired_runs import (
     HEADLINE,
     MIXTURE_GAP,
     ROUNDS,
+    TIME_GAP,
     Margins,
     PairedComparison,
     compare_runs,
@@ -23,8 +24,6 @@ from titrant.schema.values.frozen import dataclass
 OBJECTIVES = {"latency": False, "size": False, "peak_memory": False, "throughput": True, "quality": True}
 # What the runs themselves are compared by, round by round.
 _TIMED = ("latency", "throughput")
-# Two timings of one file differ by this share: what the runs show beyond it is faster, or slower, and size no excuse.
-TIME_GAP = 0.03
 # Of the less gentle of two. Where the runs leave open whether it is slower by a tenth, its size does not decide.
 _AGAINST_GENTLER = Margins(TIME_GAP, slower=GAP, faster=math.inf)
 

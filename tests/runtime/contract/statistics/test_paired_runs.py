@@ -12,6 +12,7 @@ from titrant.runtime.contract.statistics.paired_runs import (
     compare_runs,
     paired_ratio,
     timed_runs,
+    untold,
     waiting_of,
 )
 
@@ -172,3 +173,11 @@ def test_says_whether_the_slowest_runs_waited_for_the_machine():
     assert runs([1.0] * 57 + [40.0] * 3, [1.0] * 60).tail_waited
     assert not runs([1.0] * 57 + [40.0] * 3).tail_waited
     assert not TimedRuns((1.0, 2.0)).tail_waited
+
+
+def test_lists_the_fastest_with_those_that_its_runs_leave_open():
+    steady = [1.0] * 60
+    varied = [0.7, 1.4] * 30
+    assert untold({"slower": runs([1.2] * 60), "fastest": runs(steady), "open": runs(varied)}) == ["fastest", "open"]
+    assert untold({"fastest": runs(steady), "alike": runs([1.01] * 60), "slower": runs([1.5] * 60)}) == []
+    assert untold({"fastest": runs(steady)}) == untold({}) == []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -149,22 +150,44 @@ def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
 
     seconds = {"original": 0.0, "slow": 9.0, "near": 1.4, "fast": 1.0}
     context = SimpleNamespace(generator=np.random.default_rng(0), attend=lambda name: None)
+    params = SimpleNamespace(seconds=math.inf, threads=1, device="cpu")
     race = Race(context, {name: Session() for name in seconds}, dict.fromkeys(seconds, lambda: None))
     race.sessions.pop("original")
     runs = {name: Runs(wall=[took] * 59, cpu=[took] * 59) for name, took in seconds.items()}
-    latency._run_on(race, runs, SimpleNamespace(seconds=math.inf))
+    latency._run_on(race, runs, params)
     assert {name: len(each.wall) for name, each in runs.items()} == {
         "original": 59,
         "slow": 59,
         "near": 500,
         "fast": 500,
     }
-    runs["near"], runs["fast"] = Runs(wall=[1.4] * 59), Runs(wall=[1.0] * 59)
+    runs["near"], runs["fast"] = (Runs(wall=[took] * 59, cpu=[took] * 59) for took in (1.4, 1.0))
     race.calls["near"] = fail
-    latency._run_on(race, runs, SimpleNamespace(seconds=math.inf))
+    latency._run_on(race, runs, params)
     assert len(runs["fast"].wall) <= 60
     assert list(race.failed) == ["near"]
-    latency._run_on(Race(context), {}, SimpleNamespace(seconds=math.inf))  # all of them fell out
+    latency._run_on(Race(context), {}, params)  # all of them fell out
+
+
+def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypatch):
+    import numpy as np
+
+    from titrant.runtime.machine.race import Race
+    from titrant.runtime.machine.turns import Runs
+    from titrant.runtime.operators.profile import latency
+
+    clock = Clock({"told": 1.2e-3, "alike": 1e-3, "open": 1e-3, "fast": 1e-3})
+    context = SimpleNamespace(generator=np.random.default_rng(0), attend=lambda name: None)
+    race = Race(context, dict.fromkeys(clock.seconds), {name: partial(clock.run, name) for name in clock.seconds})
+    varied = np.random.default_rng(1).lognormal(0, 0.3, 59)
+    wall = {"told": [1.2] * 59, "alike": [1.0] * 59, "open": list(varied), "fast": [0.99] * 59}
+    runs = {name: Runs(wall=times, cpu=times.copy()) for name, times in wall.items()}
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(latency.time, "process_time", lambda: clock.spent)
+    latency._run_on(race, runs, SimpleNamespace(seconds=0.02, threads=1, device="cpu"))
+    more = {name: len(each.wall) - 59 for name, each in runs.items()}
+    assert more["told"] == more["alike"] > 0
+    assert more["open"] == more["fast"] > 3 * more["told"]
 
 
 def test_times_the_engines_own_call_and_leaves_out_a_model_that_fails_in_it(monkeypatch, models, apply):
