@@ -48,7 +48,8 @@ def test_releases_the_network_that_finds_digits_and_lines(shipped_masks):
 def test_judges_a_detector_by_what_its_decoding_finds(run):
     done, record, folder = run(
         ROOT / "docs" / "examples" / "squares", "recipe.yaml",
-        "--set", "train.epochs=6", "--set", "validation.retention=0.5",
+        "--set", "train={epochs: 4, learning_rate: 0.02, loss: 'squares:loss'}", "--set", "validation.retention=0.5",
+        "--set", "model.args.channels=16",
     )  # fmt: skip
     assert done.returncode in (0, 5), done.stdout + done.stderr
     steps = {step["step"]: step for step in record["steps"]}
