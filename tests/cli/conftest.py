@@ -51,8 +51,8 @@ profile: {batches: [1], iterations: 60, warmup: 2}
 export: [{format: onnx}]
 """
 
-# Verbs that run nothing: a process of its own is most of what each of them takes.
-READING = {"check", "diff", "explain", "lock", "plan", "report", "show", "status", "store"}
+# Verbs that look at this process or load engines into it; the others start workers for what they run.
+APART = {"bench", "doctor", "hardware"}
 
 # What the fixture `warm` gives: it runs `python ARGUMENTS` in a folder.
 Warm = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,8 +96,8 @@ class Place:
         return self.write("recipe.yaml", text)
 
     def titrant(self, *arguments: str | Path, **environment: str) -> Answer:
-        """Call a verb in a process of its own, with what is heavy loaded; one that only reads, in this one."""
-        if arguments[0] in READING and not environment:
+        """Call a verb, in this process where that is the same: one of its own is most of what many of them take."""
+        if arguments[0] not in APART and not environment:
             return self.here(*arguments)
         env = {"TITRANT_HOME": str(self.home), **environment}
         done = self.warm("-m", "titrant", *arguments, cwd=self.folder, env=env)
