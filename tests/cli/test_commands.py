@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -12,28 +11,6 @@ from dataclasses import replace
 import pytest
 
 import titrant
-
-
-def in_process(place, *arguments):
-    """Run a command in a fresh process and return what it printed and which heavy modules it imported."""
-    heavy = (
-        "torch", "onnx", "onnxruntime", "sklearn", "scipy", "pandas", "matplotlib", "pyarrow", "safetensors", "numpy",
-        "jinja2", "rich", "psutil", "pynvml", "logging", "asyncio", "ssl", "http", "multiprocessing", "subprocess",
-    )  # fmt: skip
-    code = (
-        "import sys\nfrom titrant.cli.main import main\n"
-        f"code = main({list(map(str, arguments))!r})\n"
-        f"sys.stderr.write('HEAVY ' + ' '.join(m for m in {heavy!r} if m in sys.modules) + '\\n')\n"
-        "sys.exit(code)"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=place.folder,
-        env={**os.environ, "TITRANT_HOME": str(place.home), "CI": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_says_what_was_released_and_why(finished):
@@ -44,16 +21,6 @@ def test_says_what_was_released_and_why(finished):
     assert "released onnx-fp32" in answer.out
     assert "report.html" in answer.out
     assert "decisions" in answer.err
-
-
-@pytest.mark.parametrize(
-    "command", [("check", "recipe.yaml"), ("plan", "recipe.yaml"), ("run", "recipe.yaml"), ("status",)]
-)
-def test_imports_nothing_heavy_when_nothing_has_to_run(finished, command):
-    place, _ = finished
-    done = in_process(place, *command)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1].strip() == "HEAVY"
 
 
 def test_executes_nothing_the_second_time_and_says_so(finished):

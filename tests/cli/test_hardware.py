@@ -37,8 +37,11 @@ def test_describes_a_shipped_profile_and_saves_it_to_change(place):
     assert again["identity"]["gpus"][0]["name"] == "Tesla T4"
 
 
-@pytest.mark.parametrize("name", ["m.json", "m.yaml", "m.yml", "m.YAML", "machine"])
-@pytest.mark.parametrize("profile", [None, "nvidia-t4", "x86-vnni"])
+@pytest.mark.parametrize(
+    ("profile", "name"),
+    [(None, name) for name in ("m.json", "m.yaml", "m.yml", "m.YAML", "machine")]
+    + [(profile, name) for profile in ("nvidia-t4", "x86-vnni") for name in ("m.json", "m.yaml")],
+)
 def test_reads_what_it_saved_whatever_the_file_is_called(finished, name, profile):
     place, _ = finished
     told = ["hardware"] if profile is None else ["hardware", profile]
