@@ -1,7 +1,9 @@
 """What every test begins with: no chance, no clock, and nothing of the shell that started it."""
 
+import contextlib
 import gc
 import importlib.util
+import io
 import json
 import os
 import re
@@ -15,6 +17,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import pytest
 from _pytest.assertion import rewrite
@@ -279,6 +282,21 @@ def warm_workers(warm):
         patch.setattr(parent, "subprocess", parts)
         patch.setattr(launch, "subprocess", parts)
         yield
+
+
+def called_here(folder, home, *arguments):
+    """Call a verb in this process, for what is the same in a process of its own: the exit code, and what it printed."""
+    from titrant.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, {"TITRANT_HOME": str(home), "CI": "true"}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main(list(map(str, arguments)))
+    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import called_here
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.parent for path in (ROOT / "docs" / "examples").glob("*/make.py"))
 # It shows what is not released.
@@ -19,14 +23,13 @@ def made_and_run(example, warm, folder):
     import jsonschema
 
     copied = shutil.copytree(example, folder / example.name)
-    home = {"TITRANT_HOME": str(folder / "home")}
-    made = warm("make.py", cwd=copied, env=home)
+    made = warm("make.py", cwd=copied, env={}, starts=0)
     assert made.returncode == 0, made.stdout + made.stderr
-    done = warm("-m", "titrant", "run", "-q", "recipe.yaml", cwd=copied, env=home)
+    code, out, err = called_here(copied, folder / "home", "run", "-q", "recipe.yaml", "--set", "profile.batches=[1]")
     (record,) = (folder / "home" / "runs").glob("*/record.json")
     schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads((record.parent / "report.json").read_text("utf-8")))
-    return done.returncode, done.stdout + done.stderr, record.parent
+    return code, out + err, record.parent
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from .conftest import called_here
+
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "label-only-what-differs.md"
 
 
@@ -32,7 +34,8 @@ def write_rows(folder):
 
 
 @pytest.mark.slow
-def test_goes_the_way_that_the_page_shows(warm, tmp_path):
+@pytest.mark.usefixtures("warm_workers")
+def test_goes_the_way_that_the_page_shows(tmp_path):
     recipe, beside = blocks("yaml")
     labels = f"  {re.search(r'labels: [a-z.]+', beside)[0]}\n"
     findings = write_rows(tmp_path)
@@ -45,9 +48,9 @@ def test_goes_the_way_that_the_page_shows(warm, tmp_path):
             command, _, comment = line.partition("  #")
             code = int(re.search(r"exit (\d+)", comment)[1]) if comment else 0
             assert command.startswith("titrant "), command
-            done = warm("-m", *shlex.split(command), cwd=tmp_path, env={"TITRANT_HOME": str(tmp_path / "home")})
-            assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
-    said = " ".join(done.stdout.split())
+            ended, out, err = called_here(tmp_path, tmp_path / "home", *shlex.split(command)[1:])
+            assert ended == code, f"{command}\n{out}{err}"
+    said = " ".join(out.split())
     assert "without a label" not in said
     assert "reading: PASS" in said
 

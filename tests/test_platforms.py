@@ -101,13 +101,13 @@ SYSTEMS = ("win32", "darwin")
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory):
+def imported(tmp_path_factory, warm):
     """A folder with what importing every module says on each system, by forks of a process that has loaded others'."""
     folder = tmp_path_factory.mktemp("imported")
     codes = {system: PRELUDE.format(system=system, loaded=()) + IMPORTS for system in SYSTEMS}
-    script = FORKS.format(loaded=LIGHT + HEAVY, codes=codes)
-    environment = os.environ | {"TITRANT_HOME": str(folder / "home")}
-    subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, check=True, capture_output=True)
+    script = ANEW + FORKS.format(loaded=LIGHT + HEAVY, codes=codes)
+    done = warm("-c", script, cwd=folder, env={"TITRANT_HOME": str(folder / "home")}, starts=0)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

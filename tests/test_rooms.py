@@ -12,6 +12,8 @@ import pytest
 import titrant
 from titrant.cli.options import VERBS
 
+from .sources import sources
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("schema", "compiler", "runtime", "recipes", "src/titrant")
 # Top-level folder → what its files may import.
@@ -74,26 +76,8 @@ def folder(file: Path) -> str:
     return place(file.parent)
 
 
-@cache
-def read(file: Path) -> tuple[tuple[tuple[int, str], ...], frozenset[str]]:
-    """Return every module that a file imports, at any depth and for type checkers too, with its line; and its texts.
-
-    The tree itself is let go of: a million nodes that stay would be gone through in every collection of garbage.
-    """
-    imports, texts = [], set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            imports += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno}: relative import"
-            imports += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts.add(node.value)
-    return tuple(imports), frozenset(texts)
-
-
 def imported(file: Path) -> tuple[tuple[int, str], ...]:
-    return read(file)[0]
+    return sources()[place(file)].imports
 
 
 @cache
@@ -210,7 +194,7 @@ def test_has_two_files_a_verb(verb):
 def test_names_a_module_in_a_text_only_where_that_is_said():
     wrong = []
     for file in files().values():
-        for text in read(file)[1]:
+        for text in sources()[place(file)].texts:
             target = files().get(text)
             # An operator says in `loads` what it is going to import.
             loads = place(file).startswith("runtime/operators/") and target in arrows()[file]

@@ -1,19 +1,17 @@
 """A small recipe of a user's own, with its model and data beside it, and a way to call the command line."""
 
-import contextlib
-import io
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 from filelock import FileLock
+
+from ..conftest import called_here  # noqa: TID252 - tests are no package that is installed
 
 NET = '''
 """A user's own small model."""
@@ -53,8 +51,8 @@ profile: {batches: [1], iterations: 60, warmup: 2}
 export: [{format: onnx}]
 """
 
-# Verbs that run nothing: a process of its own is most of what each of them takes.
-READING = {"check", "diff", "explain", "lock", "plan", "report", "show", "status", "store"}
+# Verbs that look at this process or load engines into it; the others start workers for what they run.
+APART = {"bench", "doctor", "hardware"}
 
 # What the fixture `warm` gives: it runs `python ARGUMENTS` in a folder.
 Warm = Callable[..., subprocess.CompletedProcess[str]]
@@ -98,8 +96,8 @@ class Place:
         return self.write("recipe.yaml", text)
 
     def titrant(self, *arguments: str | Path, **environment: str) -> Answer:
-        """Call a verb in a process of its own, with what is heavy loaded; one that only reads, in this one."""
-        if arguments[0] in READING and not environment:
+        """Call a verb, in this process where that is the same: one of its own is most of what many of them take."""
+        if arguments[0] not in APART and not environment:
             return self.here(*arguments)
         env = {"TITRANT_HOME": str(self.home), **environment}
         done = self.warm("-m", "titrant", *arguments, cwd=self.folder, env=env)
@@ -107,18 +105,7 @@ class Place:
 
     def here(self, *arguments: str | Path) -> Answer:
         """Call a verb in this process, for what is the same in a process of its own: a start takes most of its time."""
-        from titrant.cli.main import main
-
-        environment = {"TITRANT_HOME": str(self.home), "CI": "true"}
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            contextlib.chdir(self.folder),
-            mock.patch.dict(os.environ, environment),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            code = main(list(map(str, arguments)))
-        return Answer(code, out.getvalue(), err.getvalue())
+        return Answer(*called_here(self.folder, self.home, *arguments))
 
 
 def rows(count: int = 400, seed: int = 0) -> str:

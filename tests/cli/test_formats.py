@@ -35,12 +35,14 @@ def test_judges_and_releases_each_format(place):
     assert len({*done.stdout.split()}) == 1
 
 
-def test_releases_the_format_that_keeps_the_contract_and_names_the_other(place):
+def test_releases_the_format_that_keeps_the_contract_and_names_the_other(finished):
+    place, _ = finished
+    before = set((place.home / "runs").iterdir())
     two = ("[{format: onnx}]", "[{format: onnx}, {format: torchscript}]")
     answer = place.titrant("run", place.recipe(two, ("validation:", "target: {size: 2 KiB}\nvalidation:")))
     assert answer.code == 5, answer.all
     assert "released onnx-fp32; not released: model-torchscript" in answer.out
-    folder = next((place.home / "runs").iterdir())
+    (folder,) = set((place.home / "runs").iterdir()) - before
     assert released_files(folder) == {"model-onnx.onnx"}
     assert not [*(folder / "quarantine").iterdir()]
 
@@ -59,11 +61,13 @@ def test_refuses_a_format_that_cannot_hold_the_method(place):
     assert "torchscript" in answer.err
 
 
-def test_exits_5_and_releases_nothing_when_a_gate_fails(place):
+def test_exits_5_and_releases_nothing_when_a_gate_fails(finished):
+    place, _ = finished
+    before = set((place.home / "runs").iterdir())
     gate = "{metric: accuracy, comparison: at_least, threshold: 0.9999, name: impossible}"
     answer = place.titrant("run", place.recipe(("{retention: 0.9}", f"{{retention: 0.9, gates: [{gate}]}}")))
     assert answer.code == 5, answer.all
-    folder = next((place.home / "runs").iterdir())
+    (folder,) = set((place.home / "runs").iterdir()) - before
     assert not [file for file in (folder / "outputs").rglob("*") if file.is_file()]
     assert list((folder / "quarantine").rglob("*.onnx"))
     assert "impossible" in answer.out

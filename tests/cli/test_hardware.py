@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-import titrant
-from titrant.api.hardware import measure_machine
 from titrant.compiler.machine.profile import profiles
 
 
@@ -129,12 +127,20 @@ def test_ends_a_watch_well_when_the_user_does(place):
     assert (watch.returncode, err) == (0, "")
 
 
+MEASURES = """
+import titrant
+from titrant.api.hardware import measure_machine
+
+bench = measure_machine(starts=0)
+assert bench.fp32_flops_per_second > 1e8
+assert bench.int8_flops_per_second > 1e8
+assert bench.import_seconds > 0
+assert titrant.detect().bench == bench
+"""
+
+
 @pytest.mark.slow
-def test_measures_this_machine_and_keeps_the_figures(tmp_path, monkeypatch):
-    monkeypatch.setenv("TITRANT_HOME", str(tmp_path))
-    bench = measure_machine(starts=0)
-    assert bench.fp32_flops_per_second > 1e8
-    assert bench.int8_flops_per_second > 1e8
-    assert bench.import_seconds > 0
-    assert titrant.detect().bench == bench
+def test_measures_this_machine_and_keeps_the_figures(tmp_path, warm):
+    done = warm("-c", MEASURES, cwd=tmp_path, env={"TITRANT_HOME": str(tmp_path)}, starts=1)
+    assert done.returncode == 0, done.stderr
     assert list((tmp_path / "unfinished").iterdir()) == []

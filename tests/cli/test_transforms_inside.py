@@ -10,6 +10,8 @@ import pytest
 
 import titrant
 
+from ..conftest import called_here  # noqa: TID252 - tests are no package that is installed
+
 pytestmark = pytest.mark.slow
 
 RECIPE = """\
@@ -55,12 +57,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["none", "ort.dynamic", "ort.static"])
-def test_decides_in_plain_onnxruntime_as_beside_titrant(method, warm, folder):
+def test_decides_in_plain_onnxruntime_as_beside_titrant(method, folder):
     frame, runs = table(), set((folder / "home").glob("runs/*"))
     (folder / "recipe.yaml").write_text(RECIPE.replace("METHOD", method))
-    home = {"TITRANT_HOME": str(folder / "home")}
-    done = warm("-m", "titrant", "run", "-q", "recipe.yaml", cwd=folder, env=home)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, out, err = called_here(folder, folder / "home", "run", "-q", "recipe.yaml")
+    assert code == 0, out + err
     [run] = set((folder / "home").glob("runs/*")) - runs
     raw = frame.drop(columns="sick")
     raw.loc[len(raw)] = [np.nan, "unseen", 3, ""]

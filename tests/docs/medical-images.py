@@ -9,7 +9,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "data" / "images"))
 from image_files import dicom, png
 
-EACH = 150
+EACH = 100
 generator = np.random.default_rng(0)
 
 
@@ -28,7 +28,7 @@ for name in ("healthy", "ill"):
     for number in range(EACH):
         bits = np.rint(drawn(name == "ill") * 65535)[..., None].astype(np.uint16)
         Path("xrays", name, f"{number}.png").write_bytes(png(bits, bits=16))
-    for number in range(40):
+    for number in range(20):
         units = np.rint(drawn(name == "ill") * 400 - 160 + 1024).astype(np.uint16)
         dicom(Path("ct", name, f"{number}.dcm"), units, stored=12, RescaleSlope=1, RescaleIntercept=-1024)
 Path("xrays", ".DS_Store").write_bytes(b"")
@@ -36,7 +36,7 @@ Path("xrays", "labels.csv").write_text("file,label\n")
 
 Path("volumes").mkdir()
 lines = ["file,label,patient"]
-for number in range(60):
+for number in range(50):
     name = ("healthy", "ill")[number % 2]
     volume = np.stack([drawn(name == "ill") * 400 - 160] * 3, axis=2).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([-1.0, 1.0, 1.0, 1.0])), Path("volumes", f"{number}.nii.gz"))

@@ -155,7 +155,8 @@ def ran(tmp_path_factory, warm):
     (folder / "crashes.yaml").write_text(RECIPE, "utf-8")
     path = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
     environment = {"PYTHONPATH": path, "TITRANT_HOME": str(folder / "home"), "COLUMNS": "300"}
-    done = warm("-m", "titrant", "run", "crashes.yaml", cwd=folder, env=environment)
+    # A worker begins anew after each crash.
+    done = warm("-m", "titrant", "run", "crashes.yaml", cwd=folder, env=environment, starts=8)
     records = list((folder / "home" / "runs").glob("*/record.json"))
     return done, json.loads(records[0].read_text("utf-8")) if records else {}
 

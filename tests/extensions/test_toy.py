@@ -41,7 +41,8 @@ def command(warm, folder):
     """Return a function that runs a command with the toy installed."""
 
     def run(home, *arguments, **others):
-        return warm("-m", "titrant", *arguments, cwd=folder, env=environment(home, **others))
+        starts = {"check": 0, "plan": 1}.get(arguments[0], 2)
+        return warm("-m", "titrant", *arguments, cwd=folder, env=environment(home, **others), starts=starts)
 
     return run
 
@@ -293,14 +294,16 @@ def test_refuses_reductions_and_options_that_nobody_brings(command, reduction, c
 
 
 @pytest.mark.slow
-def test_keeps_the_promises_of_every_operator_and_engine(warm, home):
+def test_keeps_the_promises_of_every_operator_and_engine(warm, home, tmp_path):
     files = ("tests/runtime/test_conformance.py", "tests/runtime/backends/test_conformance.py")
     chosen = "toy or heavy or imports_no_engine"
-    # A session of its own: what workers share lies beside their folders.
+    # A session of its own: what workers share lies beside their folders, and those of sessions before are none of its.
+    base = ("--basetemp", tmp_path / "session")
     path, own = {"PYTHONPATH": environment(home)["PYTHONPATH"]}, {"PYTEST_XDIST_WORKER": ""}
     done = warm(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", chosen, *files, cwd=ROOT, env=path | own
-    )
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *base, "-k", chosen, *files, cwd=ROOT,
+        env=path | own, starts=0,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 40
 

@@ -8,19 +8,20 @@ import pytest
 
 import titrant
 
+from ..conftest import called_here  # noqa: TID252 - tests are no package that is installed
+
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = ROOT / "recipes"
 
 
 @pytest.fixture
-def run(warm, tmp_path):
+def run(warm_workers, tmp_path):
     def call(name):
         shutil.copy(RECIPES / f"{name}.yaml", tmp_path)  # a run writes a lock beside its recipe
-        home = {"TITRANT_HOME": str(tmp_path / "home")}
-        done = warm("-m", "titrant", "run", "-q", f"{name}.yaml", cwd=tmp_path, env=home)
+        answer = called_here(tmp_path, tmp_path / "home", "run", "-q", f"{name}.yaml")
         folder = sorted((tmp_path / "home" / "runs").iterdir())[-1]
         fits_its_schema(folder)
-        return done, folder, json.loads((folder / "record.json").read_text())
+        return answer, folder, json.loads((folder / "record.json").read_text())
 
     return call
 
@@ -62,8 +63,8 @@ def test_releases_the_breast_cancer_model_with_every_gate_on_answers_proven(ship
 
 @pytest.mark.slow
 def test_cannot_prove_the_critical_recipe_and_says_how_many_cases_would(run):
-    done, folder, record = run("breast_cancer_critical")
-    assert done.returncode == 5, done.stderr
+    (code, out, err), folder, record = run("breast_cancer_critical")
+    assert code == 5, err
     assert record["verdict"] == "INCONCLUSIVE"
     assert record["released"] == []
     kept = gates(record, record["candidates"][0]["candidate"])["safety.kept"]
@@ -72,7 +73,7 @@ def test_cannot_prove_the_critical_recipe_and_says_how_many_cases_would(run):
     assert kept["needed_cases"] == 299
     company = gates(record, record["candidates"][0]["candidate"])["batch_invariance"]
     assert (company["verdict"], company["cases"]) == ("PASS", 171)
-    assert "299 cases with no loss would prove it" in " ".join(done.stdout.split())
+    assert "299 cases with no loss would prove it" in " ".join(out.split())
     assert not [file for file in (folder / "outputs").rglob("*") if file.is_file()]
     assert (folder / "quarantine" / "model.onnx").is_file()
     assert "keep the original" in (folder / "report.md").read_text().lower()

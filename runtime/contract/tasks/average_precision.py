@@ -79,6 +79,12 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
         if not evaluation._dts.get((row, place)):  # nothing to match, and most rows of a rare class have none
             counts[row] = len(evaluation._gts.get((row, place), ()))
             continue
+        if not evaluation._gts.get((row, place)):  # boxes alone: none is right, and no library has to say so
+            alone = sorted((box["score"] for box in evaluation._dts[row, place]), reverse=True)[:_MOST_OF_A_CLASS]
+            right.append(np.zeros((len(evaluation.params.iouThrs), len(alone)), bool))
+            scores += alone
+            images += [row] * len(alone)
+            continue
         evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
         matched = evaluation.evaluateImg(row, place, _WHOLE, _MOST_OF_A_CLASS)
         if matched is None:

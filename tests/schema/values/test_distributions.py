@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from titrant.schema.values.distributions import distributions_with, installed_version, packages
+from titrant.schema.values.distributions import distributions_with, installed_version, licenses, packages
 
 
 @pytest.fixture
@@ -30,6 +30,34 @@ def test_says_what_importlib_says_of_everything_installed_here():
     assert len(names) > 20
     assert {name: installed_version(name) for name in names} == {name: metadata.version(name) for name in names}
     assert packages() == {one.metadata["Name"]: one.version for one in metadata.distributions()}
+
+
+def test_reads_of_a_license_what_importlib_reads_of_everything_installed_here():
+    fields = ("License", "License-Expression", "Classifier")
+    texts = {
+        one.metadata["Name"]: [one.metadata.get_all(name, []) for name in fields] for one in metadata.distributions()
+    }
+    short = {name: license[0] for name, (license, _, _) in texts.items() if license and len(license[0]) < 60}
+    declared = {
+        name: expression[0] if expression else short[name] if "\n" not in short.get(name, "\n") else classified[0]
+        for name, (_, expression, classifiers) in texts.items()
+        if (
+            classified := [text.rpartition(" :: ")[2] for text in classifiers if text.startswith("License :: ")] or [""]
+        )
+    }
+    expected = {name: " ".join(text.split()) for name, text in declared.items() if text}
+    assert len(expected) > 20
+    assert licenses([*texts, "no such thing at all"]) == expected
+
+
+def test_reads_a_license_on_several_lines_and_none_from_the_description(site):
+    place = site("worded-1.0.dist-info", "1.0")
+    several = "Name: worded\r\nLICENSE: Some\r\n        License of 1.0\r\n"
+    text = several + "classifier: License :: OSI Approved :: One\r\n\r\nLicense: no\r\n"
+    (place / "METADATA").write_bytes(text.encode())
+    assert licenses(["worded"]) == {"worded": "One"}
+    (place / "METADATA").write_text("Name: worded\nLicense:\nLicense-Expression: MIT OR\n BSD\n\nLicense: no\n")
+    assert licenses(["Worded"]) == {"Worded": "MIT OR BSD"}
 
 
 @pytest.mark.parametrize("name", ["some_Package", "some-package", "some.package", "SOME_PACKAGE"])
