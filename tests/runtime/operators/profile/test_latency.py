@@ -7,14 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from titrant.runtime.api import apply as apply_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 
-@pytest.fixture
-def models(torch_model, rows, apply):
+@pytest.fixture(scope="module")
+def models(torch_model, rows, tmp_path_factory):
     model = torch_model("TinyNet", 1, 6, 6)
-    file = apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}).outputs["model"]
+    given = {"model": model, "example": rows(1, 6, 6)}
+    file = apply_operator("export.onnx", given, scratch=tmp_path_factory.mktemp("plain")).outputs["model"]
     return {"models": {"original": model, "plain": file}, "rows": rows(1, 6, 6, count=5)}
 
 
