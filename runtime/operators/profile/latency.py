@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 120.0
 # Of `seconds`, for a batch size that is shown only.
 _SHOWN_SHARE = 0.25
 # Times `seconds`, for the fastest and those that its runs leave open.
-_LONGER = 2
+LONGER = 2
 
 # Of a turn, beside its runs.
 _TURN_SECONDS = 50e-6
@@ -118,7 +118,7 @@ def predict(
         turn = sum(_turn_seconds(params, size, cost.seconds[str(size)]) for cost in costs.values())
         runs = params.iterations or _runs(params, size, turn)
         if params.chooses and not params.iterations and _is_compared(params, size):
-            seconds += params.seconds * (1 + _LONGER / 2)
+            seconds += params.seconds * (1 + LONGER / 2)
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
@@ -326,7 +326,7 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
         for name in race.sessions:
             runs[name].blocks.append(turns)
     if params.chooses and not params.iterations and _is_compared(params, size):
-        _run_on(race, runs, params)
+        _run_on(race, runs, params, _seconds_for(params, size))
     return {name: runs[name] for name in race.sessions}
 
 
@@ -351,14 +351,14 @@ def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) ->
     return most
 
 
-def _run_on(race: Race, runs: Mapping[str, Runs], params: Any) -> None:
+def _run_on(race: Race, runs: Mapping[str, Runs], params: Any, seconds: float) -> None:
     """Let those run on that may be the fastest, then those that are not told apart, which is looked at once only."""
     from titrant.runtime.contract.statistics.paired_runs import untold
 
     # Slow models have taken most of the time, and are told apart by now.
-    _turns_of(race, runs, contenders(runs, race.sessions), params.seconds)
+    _turns_of(race, runs, contenders(runs, race.sessions), seconds)
     timed = {name: _timed_runs(runs[name], params) for name in contenders(runs, race.sessions)}
-    _turns_of(race, runs, untold(timed), _LONGER * params.seconds)
+    _turns_of(race, runs, untold(timed), LONGER * seconds)
 
 
 def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: float) -> None:

@@ -164,11 +164,11 @@ def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
 
     seconds = {"original": 0.0, "slow": 9.0, "near": 1.4, "fast": 1.0}
     context = SimpleNamespace(generator=np.random.default_rng(0), attend=lambda name: None)
-    params = SimpleNamespace(seconds=math.inf, threads=1, device="cpu")
+    params = SimpleNamespace(threads=1, device="cpu")
     race = Race(context, {name: Session() for name in seconds}, dict.fromkeys(seconds, lambda: None))
     race.sessions.pop("original")
     runs = {name: Runs(wall=[took] * 59, cpu=[took] * 59) for name, took in seconds.items()}
-    latency._run_on(race, runs, params)
+    latency._run_on(race, runs, params, math.inf)
     assert {name: len(each.wall) for name, each in runs.items()} == {
         "original": 59,
         "slow": 59,
@@ -177,10 +177,10 @@ def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
     }
     runs["near"], runs["fast"] = (Runs(wall=[took] * 59, cpu=[took] * 59) for took in (1.4, 1.0))
     race.calls["near"] = fail
-    latency._run_on(race, runs, params)
+    latency._run_on(race, runs, params, math.inf)
     assert len(runs["fast"].wall) <= 60
     assert list(race.failed) == ["near"]
-    latency._run_on(Race(context), {}, params)  # all of them fell out
+    latency._run_on(Race(context), {}, params, math.inf)  # all of them fell out
 
 
 def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypatch):
@@ -198,7 +198,7 @@ def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypa
     runs = {name: Runs(wall=times, cpu=times.copy()) for name, times in wall.items()}
     monkeypatch.setattr(latency.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(latency.time, "process_time", lambda: clock.spent)
-    latency._run_on(race, runs, SimpleNamespace(seconds=0.02, threads=1, device="cpu"))
+    latency._run_on(race, runs, SimpleNamespace(threads=1, device="cpu"), 0.02)
     more = {name: len(each.wall) - 59 for name, each in runs.items()}
     assert more["told"] == more["alike"] > 0
     assert more["open"] == more["fast"] > 3 * more["told"]
