@@ -22,6 +22,8 @@ from titrant.schema.values.files import digest_bytes
 Returned = TypeVar("Returned")
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
+# Files in memory are somebody's rows as often as a system's.
+_MEMORY = "/dev/shm"
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "~/.config", "~/.cache/matplotlib", "~/.matplotlib")
 
 
@@ -32,7 +34,7 @@ class Territory:
         mine: list[str | Path] = [_REPOSITORY / name for name in ("schema", "compiler", "runtime", "src/titrant")]
         prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values(), *_SYSTEM]
         others = {_real(path) for path in [*mine, *prefixes, *ignored]}
-        users = {_real(folder), _real(_REPOSITORY / "recipes")}
+        users = {_real(folder), _real(_REPOSITORY / "recipes"), _real(_MEMORY)}
         # A folder that is both, as a virtual environment given as recipe folder, is the user's.
         self._owner = dict.fromkeys(others, False) | dict.fromkeys(users, True)
         self._asked: dict[str, bool] = {}

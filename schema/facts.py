@@ -208,7 +208,8 @@ class ModelFacts:
     weights: LoadedWeights | None = None  # of a factory that is given a file
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
-    exported_nodes: int = 0  # of the simplified graph of modules, constants included, estimated; 0: not known
+    graph_bytes: int = 0  # of an ONNX file beside its weights; 0: not known
+    exported_nodes: int = 0  # of the simplified graph that OpenVINO gets, constants included, estimated; 0: not known
     file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
     selections: int = 0  # in that forward pass, of one place of a dimension
     activation_ranges: int = 0  # of activations, in that graph as NNCF quantizes it

@@ -32,7 +32,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 16
+_FORM = 17
 
 
 @dataclass(frozen=True)

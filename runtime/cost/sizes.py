@@ -150,7 +150,8 @@ def _unread_bytes(model: ModelFacts) -> int:
 
 
 def _read_layers(model: ModelFacts) -> int:
-    return sum(not layer.unread for layer in model.layers)
+    """Count the layers that are read; in a graph constants are nodes, of which a file that is folded has none."""
+    return sum(not layer.unread and layer.type != "Constant" for layer in model.layers)
 
 
 def is_constant(layer: Layer) -> bool:

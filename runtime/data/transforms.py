@@ -330,10 +330,11 @@ def _stack(columns: list[np.ndarray]) -> np.ndarray:
 def converted(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
     """Return a model input in the dtype that the model takes, in C order.
 
-    Raises PreconditionError X119 where whole numbers or truth values are wanted and the values are others.
+    Raises PreconditionError X119 where whole numbers or truth values are wanted and the values are others, X120 where a
+    number is beyond what the dtype holds.
     """
     target = np.dtype(dtype)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         array = np.ascontiguousarray(values, dtype=target)
     if target.kind in "iub" and target != values.dtype:
         odd = int((flat(array) != flat(values)).any(axis=1).sum())
@@ -346,4 +347,10 @@ def converted(name: str, values: np.ndarray, dtype: str) -> np.ndarray:
                     help="nothing is rounded silently: change `data.transform`, or `dtype` in `model.inputs`",
                 )
             )
+    if target.kind == values.dtype.kind == "f" and target.itemsize < values.dtype.itemsize:
+        beyond = int(np.isinf(flat(array)).any(axis=1).sum())
+        if beyond:
+            message = f"{name} has numbers beyond {np.finfo(target).max:.3g} in {beyond} of {len(values)} rows"
+            advice = f"the model takes {dtype}: leave these rows out, or scale them in `data.transform`"
+            raise PreconditionError(Diagnostic("X120", message, help=advice))
     return array

@@ -20,8 +20,8 @@ from titrant.runtime.inspect.graph.inputs import (
     sized,
     specs_of,
 )
+from titrant.runtime.inspect.graph.node_operations import node_operations
 from titrant.runtime.inspect.graph.parameters import count_parameters, inlined, repeated_bytes
-from titrant.runtime.inspect.graph.range_graph import node_ranges
 from titrant.runtime.inspect.graph.shapes import MOST_SHAPE_NUMBERS, infer_shapes
 from titrant.runtime.inspect.operation_work import graph_work
 from titrant.runtime.inspect.recurrent import answers_of, described_state, one_step
@@ -90,6 +90,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph, held)
+    graph_bytes = 0 if parts else max(0, model.ByteSize() - weight_bytes)
     drop_values(model)
     if whole is not model:
         drop_values(whole)
@@ -98,6 +99,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
     outputs = specs_of(model, numeric(model.graph.output), shapes)
     state = None if params.state is None else described_state(params.state, inputs, outputs, steps)
     counted = [(node, node_flops(node, shapes)) for node in whole.graph.node]
+    operations = node_operations(whole.graph, held)
     flops = total(count for _, count in counted)
     facts = ModelFacts(
         source="onnx",
@@ -120,7 +122,9 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
         state=state,
         work=graph_work(counted, held, shapes, cases),
         repeated_bytes=repeated,
-        activation_ranges=node_ranges(whole.graph, held),
+        graph_bytes=graph_bytes,
+        exported_nodes=0 if operations is None else operations.nodes,
+        activation_ranges=0 if operations is None else operations.ranges(),
     )
     return OnnxReading(facts, whole.graph, shapes, cases, parts)
 

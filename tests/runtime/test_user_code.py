@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from titrant.runtime.user_code import call, call_in_parent, reason_of
+from titrant.runtime.user_code import Territory, call, call_in_parent, reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -29,6 +29,12 @@ def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():
 
 def test_calls_a_function_whose_arguments_have_any_names():
     assert call("it", lambda what, function, args: (what, function, args), what=1, function=2, args=3) == (1, 2, 3)
+
+
+def test_takes_files_in_memory_for_the_users_and_devices_for_the_systems(tmp_path):
+    territory = Territory(tmp_path)
+    owned = [territory.owns(path) for path in ("/dev/shm/rows.npz", "/dev/shm", "/dev/null", "/etc/hosts")]
+    assert owned == [True, True, False, False]
 
 
 @pytest.mark.parametrize(("raises", "code"), [(False, 0), (True, 1)])

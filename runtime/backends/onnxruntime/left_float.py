@@ -6,6 +6,7 @@ DequantizeLinear of one scale, so that one with a scale a channel, all equal, ke
 """
 
 from collections.abc import Collection
+from itertools import count
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
@@ -49,6 +50,29 @@ def owners(names: GraphNames) -> dict[str, str]:
         if first:
             belongs[name] = first
     return belongs
+
+
+def part(model: onnx.ModelProto, quantized: Collection[str]) -> None:
+    """Give the other nodes copies of the weights and biases that they share with the nodes to be quantized; in place.
+
+    Else they would read the rounded ones, by whoever's name a tensor is quantized.
+    """
+    names = {node.name for node in model.graph.node} & {*quantized}
+    read = {tensor for node in model.graph.node if node.name in names for tensor in node.input}
+    shared = {tensor.name: tensor for tensor in model.graph.initializer if tensor.dims and tensor.name in read}
+    taken = {tensor.name for tensor in model.graph.initializer}
+    copies: dict[str, str] = {}
+    for node in model.graph.node:
+        for place, tensor in enumerate(node.input):
+            if node.name in names or tensor not in shared or shared[tensor].data_type != onnx.TensorProto.FLOAT:
+                continue
+            if tensor not in copies:
+                copies[tensor] = next(name for number in count() if (name := f"{tensor}_float{number}") not in taken)
+                taken.add(copies[tensor])
+                own = model.graph.initializer.add()
+                own.CopyFrom(shared[tensor])
+                own.name = copies[tensor]
+            node.input[place] = copies[tensor]
 
 
 def guard(model: onnx.ModelProto) -> int:

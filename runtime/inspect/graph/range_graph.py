@@ -3,10 +3,6 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import onnx
 
 # What a range goes through: it is the same before and after these.
 THROUGH = (
@@ -16,7 +12,7 @@ THROUGH = (
 )  # fmt: skip
 _VIEWS = ("view", "_unsafe_view")
 _PRODUCTS = ("addmm", "mm", "bmm", "baddbmm", "convolution")
-ATTENTION = "_scaled_dot_product"
+ATTENTION, PLAIN_ATTENTION = "_scaled_dot_product", "_dot_product"  # the other scales its scores
 # What is computed in int8 where the engine can, so that each computed operand gets a range.
 _BY_ELEMENT = ("add", "sub", "rsub", "mul", "div")
 _REDUCED = ("mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "pow", "native_layer_norm", "native_group_norm")
@@ -28,20 +24,6 @@ _BIASED, _BOTH = ("addmm", "convolution"), 2  # products that take weights and a
 _MEANS, _ACTIVATIONS = ("mean", "_adaptive_avg_pool2d"), ("relu", "silu", "_prelu_kernel", "leaky_relu")
 # A sigmoid in pieces is one where it is written out, as relu6(x + 3) / 6.
 _GATE, _CUT, _SCALED = ("sigmoid",), ("hardtanh", "clamp"), ("div", "mul")
-# Node → what torch calls the same. Others, which OpenVINO may fuse by patterns of its own, are not counted.
-_NAMES = {
-    "Conv": "convolution", "ConvTranspose": "convolution", "Gemm": "addmm", "Add": "add", "Sub": "sub", "Mul": "mul",
-    "Div": "div", "Relu": "relu", "LeakyRelu": "leaky_relu", "PRelu": "_prelu_kernel", "Sigmoid": "sigmoid",
-    "Clip": "clamp", "Exp": "exp", "Softmax": "_softmax", "HardSigmoid": "hard_sigmoid", "HardSwish": "hard_swish",
-    "Concat": "cat", "Reshape": "view", "Flatten": "view", "Squeeze": "squeeze", "Unsqueeze": "unsqueeze",
-    "Transpose": "permute", "Slice": "select", "Split": "split", "Identity": "alias", "Dropout": "alias",
-    "Pad": "constant_pad_nd", "MaxPool": "max_pool2d_with_indices", "AveragePool": "avg_pool2d",
-    "GlobalAveragePool": "mean", "ReduceMean": "mean", "Cast": "alias", "Resize": "resize", "Upsample": "resize",
-    # It becomes a part of the convolution before it.
-    "BatchNormalization": "alias",
-}  # fmt: skip
-# They read shapes, from which no number of an activation comes.
-_OF_SHAPES = ("Shape", "Constant", "ConstantOfShape", "Size", "Range")
 
 
 @dataclass(frozen=True)
@@ -111,7 +93,7 @@ class RangeGraph:
     def _takes(self, operation: RangeOperation, place: int) -> bool:
         """Whether an operation takes an operand in int8."""
         name = operation.name
-        if name.startswith(ATTENTION):
+        if name.startswith((ATTENTION, PLAIN_ATTENTION)):
             return place < 2  # queries and keys; the values are multiplied by a softmax, which stays in float
         if name in ("bmm", "baddbmm"):
             return not any(self._before(number, _SOFTMAX) for number in operation.given)
@@ -145,30 +127,3 @@ class RangeGraph:
         while operation is not None and operation.name in moved:
             operation = self._maker.get(operation.given[0])
         return operation if operation is not None and operation.name in names else None
-
-
-def node_ranges(graph: "onnx.GraphProto", constants: Collection[str]) -> int:
-    """Return how many ranges there are; 0 without a convolution, and where a node is not one of those that are known.
-
-    `constants` are the names of what the graph holds.
-    """
-    if not any(node.op_type == "Conv" for node in graph.node):
-        return 0
-    held = {*constants}
-    numbers = {value.name: place for place, value in enumerate(graph.input, 1) if value.name not in held}
-    sources, count = [*numbers.values()], len(graph.input)
-    operations: list[RangeOperation] = []
-    for node in graph.node:
-        computed = [name for name in node.input if name and name in numbers]
-        if node.op_type in _OF_SHAPES or not computed:
-            held.update(node.output)  # made of constants and shapes alone
-            continue
-        if node.op_type not in _NAMES:
-            return 0
-        made = tuple(range(count + 1, count + 1 + len(node.output)))
-        count += len(node.output)
-        numbers.update(zip(node.output, made, strict=True))
-        weights = tuple(place for place, name in enumerate(node.input) if name and name not in numbers)
-        given = tuple(numbers[name] for name in computed)
-        operations.append(RangeOperation(_NAMES[node.op_type], given, made, weights))
-    return RangeGraph(operations).ranges(sources, count)

@@ -87,7 +87,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=4,
+    version=5,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": ("torch", "torchscript", "exported"), "example": "rows"},
@@ -137,7 +137,8 @@ def export(
     from titrant.runtime.backends.session import check_parity, measure_parity
     from titrant.runtime.backends.torch.call import example_arrays, refuse_decisions
     from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
-    from titrant.runtime.backends.torch.script import TRACED_ROWS, answers, flat, rounding
+    from titrant.runtime.backends.torch.program.weight_names import unwrap_names
+    from titrant.runtime.backends.torch.script import TRACED_ROWS, Flat, answers, flat, rounding
     from titrant.runtime.backends.torch.weights import not_finite
 
     _check_opset(params.opset)
@@ -153,6 +154,8 @@ def export(
         opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw)
     graph = read(raw)
     fold_sizes(graph)
+    if isinstance(ready.module, Flat):
+        unwrap_names(graph)
     if model.recurrence is not None:
         note_recurrence(graph, model.recurrence)
     exported = write(graph, context.scratch / "model.onnx")

@@ -159,7 +159,8 @@ def ir_bytes(model: ModelFacts) -> int:
 def _text_bytes(model: ModelFacts) -> int:
     """Return the bytes of the description, and of a mask, which are no weights."""
     if model.exported_nodes:
-        recurrent = _RECURRENT_BYTES * len(layers_of(model, *RECURRENT))
+        # A graph's recurrent nodes are among those that were counted.
+        recurrent = 0 if model.is_graph else _RECURRENT_BYTES * len(layers_of(model, *RECURRENT))
         windows = _WINDOW_BYTES * len(layers_of(model, *CONVOLUTIONS))
         nodes = _NODE_TEXT_BYTES * model.exported_nodes + recurrent + windows
         return nodes + model.mask_bytes + _ONCE_BYTES
@@ -203,11 +204,14 @@ def int8_bytes(model: ModelFacts, leave: Collection[str], *, ranges: bool) -> in
 def _ranged_bytes(model: ModelFacts, matrices: int) -> int:
     """Return what counted ranges take, and unpacking that many matrices and those that no layer of its own holds."""
     size = _RANGE_TEXT_BYTES * model.activation_ranges + _SELECTION_BYTES * model.selections
+    # Before a depthwise convolution each channel has a range of its own, of two numbers.
+    size += 2 * _WIDE_SCALE_BYTES * sum(layer.groups for layer in layers_of(model, *CONVOLUTIONS) if layer.groups > 1)
     for layer in tied_to_table(model):  # NNCF gives a product that shares a table's weights a copy of its own
         size += math.prod(layer.weight_shape) + _WIDE_SCALE_BYTES * layer.weight_shape[0]
         matrices += 1
     for layer in layers_of(model, *IN_INT8):
-        rows = recurrent_sizes(layer)[1]
+        # A node of a graph has both directions, which share scales.
+        rows = layer.weight_shape[-2] if model.is_graph and layer.weight_shape else recurrent_sizes(layer)[1]
         size += 2 * _WIDE_SCALE_BYTES * rows  # both matrices of a direction have a scale a row
         matrices += 2 * rows // layer.weight_shape[-2] if layer.weight_shape else 2
     return size + _WIDE_PRODUCT_TEXT_BYTES * matrices

@@ -49,7 +49,7 @@ def predict(
     """Count the weights, which are nearly the whole file."""
     if model is None:
         return Prediction(seconds=0.1, basis="guess")
-    size = model.weight_bytes + ONNX_NODE_BYTES * len(model.layers)
+    size = model.weight_bytes + (model.graph_bytes or ONNX_NODE_BYTES * len(model.layers))
     seconds = 2 * BASE_SECONDS + size / _READ_BYTES_PER_SECOND
     return Prediction(seconds=seconds, peak_bytes=3 * size + _READER_BYTES, output_bytes=size, basis=basis_of(hardware))
 

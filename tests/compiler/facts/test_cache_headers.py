@@ -47,6 +47,7 @@ def test_tells_checkpoints_apart_by_their_check_sums(tmp_path):
             archive.writestr("w/data.pkl", b"the same")
             archive.writestr("w/data/0", value * LARGE_BYTES)
         digests.add(header_digest(file))
+        file.unlink()
     assert len(digests) == 2
 
 

@@ -106,6 +106,34 @@ def test_leaves_exactly_the_layers_named(blocks, chosen, per_channel, quantized,
     assert precisions(made, layers) == {name: "fp32" if name in leave else "int8" for name in layers}
 
 
+@pytest.mark.parametrize("leave", [("kept",), ("first", "kept")])
+def test_keeps_weights_that_a_quantized_layer_shares(leave, quantized, tmp_path):
+    import onnx
+
+    shared = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Gemm", [given, weight, "bias"], [made], name=name)
+        for name, given, weight, made in (
+            ("first", "x", "first.weight", "a"), ("kept", "a", "shared", "b"), ("other", "b", "shared", "y"),
+        )
+    ]  # fmt: skip
+    held = {"first.weight": shared.T, "shared": shared, "bias": np.linspace(0, 0.1, 8, dtype=np.float32)}
+    values = [onnx.helper.make_tensor_value_info(name, 1, ["batch", 8]) for name in ("x", "y")]
+    tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in held.items()]
+    graph = onnx.helper.make_graph(nodes, "shared", values[:1], values[1:], tensors)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "net.onnx",
+    )
+    made, _ = quantized(OnnxModel(tmp_path / "net.onnx"), leave, shape=(8,))
+    layers = ("first", "kept", "other")
+    assert precisions(made, layers) == {name: "fp32" if name in leave else "int8" for name in layers}
+    written = onnx.load(made.path).graph
+    arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in written.initializer}
+    weight = next(node.input[1] for node in written.node if node.name == "kept")
+    np.testing.assert_array_equal(arrays[weight], shared)
+
+
 @pytest.fixture(scope="module")
 def trap(tmp_path_factory):
     """Nine blocks, whose first convolutions shall stay in float between quantized ones: the file that the tool writes.

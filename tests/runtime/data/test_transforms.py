@@ -132,6 +132,14 @@ def test_refuses_to_round_what_should_be_whole():
     assert (whole.dtype, whole.tolist()) == (np.int64, [0, 3])
 
 
+def test_refuses_numbers_beyond_what_the_model_takes():
+    wired = wire({"pressure": np.zeros(2)}, [TensorParams(name="pressure", shape=("batch",), dtype="float32")])
+    transforms = Transforms((), *wired[:2], unstacked=wired[2])
+    with pytest.raises(TitrantError, match=r"pressure has numbers beyond 3\.4e\+38 in 1 of 2 rows") as caught:
+        apply(transforms, {"pressure": np.array([1e300, 3e38])})
+    assert caught.value.diagnostics[0].code == "X120"
+
+
 def tables():
     generator = np.random.default_rng(0)
     n = 60

@@ -38,6 +38,8 @@ def main(path, value):
     """Put the value at every length until a put is not cut."""
     home = open_home(path)
     artifact, store, length = identify_value(value), Store(home), 0
+    # Load what a put loads, which each of the forked processes would.
+    Store(open_home(Path(path).with_name("other"))).put("value", value)
 
     def put():
         cut_files_at(length)

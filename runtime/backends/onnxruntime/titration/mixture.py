@@ -19,7 +19,7 @@ from titrant.runtime.backends.onnxruntime.graph import (
     write,
 )
 from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, scaled_as_one, widen_ranges
-from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes
+from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes, part
 from titrant.runtime.backends.onnxruntime.normalize import restore_names
 from titrant.runtime.backends.onnxruntime.session import load
 from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
@@ -126,6 +126,7 @@ def _with_int8(
     types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
     copy = onnx.ModelProto()
     copy.CopyFrom(graph)
+    part(copy, nodes)
     as_one = {"quant_type": types[int8.weight_type], "reduce_range": int8.reduce_range}
     with quiet(scratch):
         quantizer = QDQQuantizer(

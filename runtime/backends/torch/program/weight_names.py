@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # What only moves numbers: of constants, it is one.
 _MOVES = ("Cast", "Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+# What a wrapper puts before the names of weights, and before those of nodes.
+_HELD, _CALLED = "module.", "/module/"
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,6 +43,28 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
             if alike:
                 renamed[tensor.name] = alike.pop(0) if len(alike) > 1 else alike[0]
     _rename(model.graph, _apart(renamed, {tensor.name for tensor in _initializers(model.graph)}))
+
+
+def unwrap_names(model: onnx.ModelProto) -> None:
+    """Call weights and nodes, in place, as the module does that a wrapper holds under the name `module`.
+
+    Nodes of a sequence have its name twice: /module/module.0/Gemm.
+    """
+    graph = model.graph
+    values = {value.name for value in (*graph.input, *graph.output)}
+    made = {name for node in graph.node for name in node.output}
+    weights = {tensor.name for tensor in _initializers(graph)}
+    held = {name: name.removeprefix(_HELD) for name in sorted(weights) if name.startswith(_HELD)}
+    _rename(graph, _apart(held, values | made | weights))
+    _rename_nodes(graph)
+
+
+def _rename_nodes(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.name.startswith(_CALLED):
+            node.name = "/" + node.name.removeprefix(_CALLED).removeprefix(_HELD)
+        for inner in _graphs(node):
+            _rename_nodes(inner)
 
 
 def _apart(renamed: Mapping[str, str], taken: set[str]) -> dict[str, str]:

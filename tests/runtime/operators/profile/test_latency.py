@@ -7,15 +7,25 @@ from types import SimpleNamespace
 
 import pytest
 
+from titrant.runtime.api import apply as apply_operator
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.canonical import canonical_json
 
 
-@pytest.fixture
-def models(torch_model, rows, apply):
+@pytest.fixture(scope="module")
+def models(torch_model, rows, tmp_path_factory):
     model = torch_model("TinyNet", 1, 6, 6)
-    file = apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}).outputs["model"]
+    given = {"model": model, "example": rows(1, 6, 6)}
+    file = apply_operator("export.onnx", given, scratch=tmp_path_factory.mktemp("plain")).outputs["model"]
     return {"models": {"original": model, "plain": file}, "rows": rows(1, 6, 6, count=5)}
+
+
+@pytest.fixture
+def no_memory(monkeypatch):
+    """Measure no memory where only runs are looked at: it takes a process a model."""
+    from titrant.runtime.operators.profile import latency
+
+    monkeypatch.setattr(latency, "_memory", lambda *given: [])
 
 
 ENGINES = {"original": "torch", "plain": "onnxruntime"}
@@ -39,6 +49,7 @@ def test_times_every_model_at_every_batch_even_beyond_the_rows(models, apply):
     canonical_json(timings)
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compared(models, apply):
     params = {"engines": ENGINES, "batches": [1, 2, 4], "compared": 2, "seconds": 1e-6}
     timings = apply("profile.latency", models, params).outputs["timings"]
@@ -46,6 +57,7 @@ def test_runs_often_enough_to_bound_the_95th_percentile_where_models_are_compare
     assert runs == [{"1": 8, "2": 59, "4": 8}] * 2
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown_only(monkeypatch, models, apply):
     from titrant.runtime.operators.profile import latency
 
@@ -58,6 +70,7 @@ def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown
     assert all(len(figures["2"]["samples"]) > 59 for figures in timings.values())
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
     from titrant.runtime.operators.profile import latency
 
@@ -71,6 +84,7 @@ def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypat
     assert len(plain["2"]["samples"]) == pytest.approx(4 * len(plain["1"]["samples"]), abs=3)
 
 
+@pytest.mark.usefixtures("no_memory")
 @pytest.mark.parametrize(("chooses", "most"), [(True, 20), (False, 1)])
 def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, apply, chooses, most):
     from titrant.runtime.machine import race
@@ -100,6 +114,7 @@ class Clock:
         self.now, self.spent = self.now + took, self.spent + self.seconds[name]
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatch, models, apply):
     from titrant.runtime.backends import session
     from titrant.runtime.contract.statistics.paired_runs import compare_runs, timed_runs
@@ -121,7 +136,6 @@ def test_keeps_the_runs_in_the_order_of_the_rounds_and_their_cpu_time(monkeypatc
 
     names = {"torch": "original", "onnxruntime": "plain"}
     monkeypatch.setattr(session, "open_session", lambda engine, model, **options: Session(names[engine]))
-    monkeypatch.setattr(latency, "_memory", lambda *given: [])
     monkeypatch.setattr(latency.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(latency.time, "process_time", lambda: clock.spent)
     params = {"engines": ENGINES, "batches": [1], "iterations": 60, "warmup": 0}
@@ -190,9 +204,9 @@ def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypa
     assert more["open"] == more["fast"] > 3 * more["told"]
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_times_the_engines_own_call_and_leaves_out_a_model_that_fails_in_it(monkeypatch, models, apply):
     from titrant.runtime.backends.onnxruntime.session import OnnxSession
-    from titrant.runtime.operators.profile import latency
 
     calls = []
 
@@ -213,13 +227,13 @@ def test_times_the_engines_own_call_and_leaves_out_a_model_that_fails_in_it(monk
         return prepare(self, inputs)
 
     monkeypatch.setattr(OnnxSession, "prepared", prepared)
-    monkeypatch.setattr(latency, "_memory", lambda *given: [])
     timings = apply("profile.latency", models, {"engines": ENGINES, "batches": [1], "iterations": 5}).outputs["timings"]
     assert list(timings["plain"]) == ["failed"]
     assert timings["plain"]["failed"].startswith("onnxruntime failed on a batch of")
     assert len(timings["original"]["1"]["samples"]) == 5
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_times_in_blocks_with_a_pause_between_them(models, apply, monkeypatch):
     from titrant.runtime.operators.profile import latency
 
@@ -377,6 +391,7 @@ def test_measures_memory_after_work_on_more_threads(models, apply):
     assert timings.outputs["timings"]["original"]["peak_bytes"] is not None
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_lets_garbage_be_collected_again_afterwards(models, apply):
     import gc
 

@@ -1,0 +1,114 @@
+"""In an ONNX graph as many ranges of activations are counted as in the module that it was made of."""
+
+import math
+from functools import partial
+
+import pytest
+import torch  # noqa: TID253 - the file defines modules
+from torch import nn  # noqa: TID253
+
+from titrant.runtime.backends.torch.determinism import plain_attention
+from titrant.runtime.inspect.graph.constants import constants
+from titrant.runtime.inspect.graph.node_operations import node_operations
+from titrant.runtime.inspect.torch_forward import run_forward
+from titrant.runtime.values import TorchModel
+from titrant.schema.facts import TensorSpec
+
+
+class Branches(nn.Module):
+    """Convolutions that read one tensor, are joined and added, and a gate over channels: (batch, 3, 8, 8)."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.wide, self.narrow = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 1)
+        self.join = nn.Conv2d(3 * width, width, 1)
+        self.squeeze, self.excite = nn.Conv2d(width, 4, 1), nn.Conv2d(4, width, 1)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.stem(x)))
+        branches = [torch.relu(self.wide(x)), torch.relu(self.narrow(x)), torch.max_pool2d(x, 3, 1, 1)]
+        x = torch.relu(self.join(torch.cat(branches, 1))) + x
+        x = x * torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3), keepdim=True)))))
+        return self.head(x.mean((2, 3)))
+
+
+class Attending(nn.Module):
+    """Layers of torch's own encoder over rows: (batch, 6, 8)."""
+
+    def __init__(self, first=False, activation="gelu"):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=first, activation=activation)
+        self.layers, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.layers(x).mean(1))
+
+
+class Written(nn.Module):
+    """Attention whose scores are scaled, with norms and an approximate GELU written out: (batch, 6, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.keys, self.values = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.wide, self.head, self.gain = nn.Linear(8, 16), nn.Linear(16, 2), nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        mean = x.mean(-1, keepdim=True)
+        x = (x - mean) / torch.sqrt(((x - mean) ** 2).mean(-1, keepdim=True) + 1e-5) * self.gain
+        scores = self.queries(x) @ self.keys(x).transpose(1, 2) * 8**-0.5
+        x = x + torch.softmax(scores, -1) @ self.values(x)
+        x = self.wide(x)
+        x = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return self.head(x * torch.sigmoid(x)).mean(1)
+
+
+def read(module, shape, apply, rows):
+    """Return the operations of a module's ONNX file, and the ranges that are counted in the module."""
+    import onnx
+
+    spec = ("x", ("batch", *shape), "float32")
+    with plain_attention():
+        counted = run_forward("a net", module.eval(), (TensorSpec(*spec),), "unlabeled").exported.ranges
+    model = TorchModel(module, "m:Net", {}, "", (spec,), ("logits",))
+    file = apply("export.onnx", {"model": model, "example": rows(*shape)}).outputs["model"].path
+    graph = onnx.load(file).graph
+    return node_operations(graph, constants(graph)), counted
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (Branches, (3, 8, 8)),
+        (Attending, (6, 8)),
+        (partial(Attending, first=True, activation="relu"), (6, 8)),
+    ],
+    ids=["convolutions", "attention", "norms first"],
+)
+def test_counts_in_a_file_what_is_counted_in_its_module(module, shape, apply, rows):
+    torch.manual_seed(0)
+    in_file, in_module = read(module(), shape, apply, rows)
+    assert in_file.ranges() == in_module > 0
+
+
+def test_reads_what_is_fused_as_one_operation(apply, rows):
+    in_file, _ = read(Written(), (6, 8), apply, rows)
+    names = [operation.name for operation in in_file.operations]
+    assert names == [
+        "native_layer_norm", "mm", "add", "mm", "add", "permute", "mm", "add", "_dot_product", "add", "mm", "add",
+        "gelu", "silu", "mm", "add", "mean",
+    ]  # fmt: skip
+    # What is averaged and normalized, products, and what is added; queries and keys, and no values.
+    assert in_file.ranges() == 8
+
+
+def test_reads_no_graph_with_a_node_that_it_does_not_know():
+    import onnx
+
+    nodes = [onnx.helper.make_node(kind, names, ["y"]) for kind, names in (("Gemm", ["x", "w"]), ("Det", ["x"]))]
+    value = [onnx.helper.make_tensor_value_info(name, 1, [None, 4]) for name in ("x", "y")]
+    weight = onnx.helper.make_tensor("w", 1, [4, 4], [0.0] * 16)
+    known, unknown = (onnx.helper.make_graph([node], "g", value[:1], value[1:], [weight]) for node in nodes)
+    assert node_operations(known, constants(known)).ranges() == 1
+    assert node_operations(unknown, constants(unknown)) is None
