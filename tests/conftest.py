@@ -57,6 +57,7 @@ def _memory_has_room():
     return free >= MEMORY_BYTES and not system.f_flag & os.ST_NOEXEC
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest reads where its files go
 def pytest_configure(config):
     """Let pytest keep what it makes of the tests' files: it takes ten seconds of every worker. Take interrupts."""
     sys.dont_write_bytecode = False
@@ -68,8 +69,11 @@ def pytest_configure(config):
     encodable = intervalsets.IntervalSet(((0, 0xD7FF), (0xE000, sys.maxunicode))), intervalsets.IntervalSet(())
     try_all = charmap.intervals_from_codec
     charmap.intervals_from_codec = lambda codec: encodable if codec == "utf-8" else try_all(codec)
-    if _memory_has_room():
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+    if config.option.basetemp is None and _memory_has_room():
+        for folder in Path(MEMORY).glob(f"titrant-tests-{os.getuid()}-*"):
+            if not Path(f"/proc/{folder.name.rpartition('-')[2]}").exists():  # of a session that failed, or was killed
+                shutil.rmtree(folder, ignore_errors=True)
+        config.option.basetemp = f"{MEMORY}/titrant-tests-{os.getuid()}-{os.getpid()}"
     gc.disable()  # until all is collected: what is imported and made of tests stays
     # What a shell starts in the background ignores it, and so would every process that tests interrupt.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -91,6 +95,13 @@ def pytest_sessionstart(session):
         if rewrite._read_pyc(file, kept) is None and rewrite.try_makedirs(kept.parent):
             source, code = rewrite._rewrite_test(file, session.config)
             rewrite._write_pyc(state, code, source, kept)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Give back the memory that the files of a session take, where all is green."""
+    basetemp = str(session.config.option.basetemp)
+    if exitstatus == 0 and basetemp == f"{MEMORY}/titrant-tests-{os.getuid()}-{os.getpid()}":
+        shutil.rmtree(basetemp, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
