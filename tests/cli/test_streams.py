@@ -66,6 +66,13 @@ def test_says_that_its_answer_could_not_be_written(folder):
     assert b"error[P017]" in err
 
 
+def test_says_so_too_of_an_answer_in_json(folder, capsys, monkeypatch):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["show", "operators", "--json"]) == 2
+    assert capsys.readouterr().err.startswith("error[P017]: the answer cannot be written: no space left on device")
+
+
 def test_shows_no_control_character_of_a_file_name(folder, capsys):
     name = "a\x1b[31m\nb.yaml"
     (folder / name).write_text(WRONG, "utf-8")
