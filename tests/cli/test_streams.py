@@ -116,3 +116,12 @@ def test_says_which_file_of_a_run_is_damaged_when_it_explains_a_step(folder, cap
     (run / "environment.json").write_text("[]")
     assert main(["status"]) == 0
     assert "environment.json" in capsys.readouterr().err
+
+
+def test_says_that_the_current_folder_is_gone(folder, capsys, monkeypatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    assert main(["plan", str(folder / "wrong.yaml")]) == 2
+    message = "error[P018]: the folder that this was started in is gone\n  help: cd to one that exists\n"
+    assert capsys.readouterr().err == message
