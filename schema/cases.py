@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from titrant.schema.gate import BATCH_INVARIANCE, SHARES, Gate
+from titrant.schema.gate import BATCH_INVARIANCE, SHARES, SMALLER_IS_BETTER, Gate
 from titrant.schema.power import AREA, CHANGE, MOVED, RIGHT
 from titrant.schema.samples.bets import Bet, bets_cases, mean_cases
 from titrant.schema.samples.binomial import binomial_cases, two_shares_cases, zero_failure_cases
@@ -19,6 +19,11 @@ _SEVERAL_ROWS = 2.0
 # Of an area of about .9 a case's part in it: the standard deviation of the share of the other class that it is above.
 _SPREAD_OF_PLACES = 0.16
 _NINE_IN_TEN = NormalDist().inv_cdf(0.9)
+# The tests of what lies in 0..1, or is a ratio of two such numbers.
+_OF_SHARES = (
+    "score_ratio", "paired_difference", "exact_binomial", "two_proportions", "group_ratio", "paired_mean", "delong",
+    "bootstrap",
+)  # fmt: skip
 # The share of the runs that a timed metric bounds.
 PERCENTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99, "throughput": 0.5}
 
@@ -60,6 +65,10 @@ FAITHFUL = Assumed()
 
 def need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float = 0.95, power: float = 0.8) -> CasesNeeded:
     """Return the cases from which on a gate is proven with probability `power`, if the assumption in words holds."""
+    if asks_nothing(gate):
+        return CasesNeeded(
+            None, "rows", "no answer can miss this threshold, so that no number of cases proves anything"
+        )
     if assumed.rows_a_unit >= _SEVERAL_ROWS and gate.test in ("score_ratio", "paired_difference", "exact_binomial"):
         clustered = _units(gate, assumed, confidence, power)
         if clustered is not None:
@@ -88,6 +97,13 @@ def need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float = 0.95, p
         case "not_assessable":
             return CasesNeeded(None, "", gate.assumption)
     return CasesNeeded(None, "", "")
+
+
+def asks_nothing(gate: Gate) -> bool:
+    """Whether the threshold lies at the end of what the metric can be: then every candidate meets it."""
+    if gate.test not in _OF_SHARES:
+        return False
+    return gate.threshold >= 1 if gate.comparison in SMALLER_IS_BETTER else gate.threshold <= 0
 
 
 def runs_for_percentile(share: float, confidence: float = 0.95) -> int:

@@ -18,12 +18,14 @@ class Unmet:
     """Something that an operator needs and a machine, a model or a recipe lacks, and what would make it possible.
 
     `remedy` is "" where nothing would. What is `unasked` is of no interest to a recipe that does not ask for it:
-    another device, format, kind or width.
+    another device, format, kind or width. `at` is the key of the recipe that it comes from, where that is another one
+    than what asks for the operator.
     """
 
     cause: str
     remedy: str = ""
     unasked: bool = False
+    at: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.remedy}" if self.remedy else self.cause

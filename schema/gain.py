@@ -14,8 +14,9 @@ class Gain:
 
     `against` is the other's name in the timings, `title` what a sentence calls it, and `plain` whether it is the model
     as it is in the candidate's own engine and format. A `factor` above 1 is better; `lower` and `upper` are its 95 %
-    interval where runs were paired. `verdict` is better, worse, alike or unknown, `clock` wall, cpu or "" for what is
-    not timed, `busy` says that the machine was, and `anew` that the runs are those that judged, not those that chose.
+    interval where runs were paired, in rounds enough to have one. `verdict` is better, worse, alike or unknown, `clock`
+    wall, cpu or "" for what is not timed, `busy` says that the machine was, and `anew` that the runs are those that
+    judged, not those that chose.
     """
 
     objective: str
@@ -66,17 +67,23 @@ def gain_words(gain: Gain) -> str:
     if gain.objective not in _TIMED:
         return _share(gain)
     if gain.verdict == "unknown":
-        cause = "the machine was too busy" if gain.busy else "the runs vary too much"
-        return f"{cause} to tell whether it is faster than {gain.title} ({span_words(gain)}×)"
+        return _untold(gain, f"to tell whether it is faster than {gain.title}")
     return " than ".join([_speed(gain), gain.title]) + f" ({_inside(gain)})" * bool(_inside(gain))
 
 
 def speed_words(gain: Gain) -> str:
     """Say how fast a candidate is without naming the other model: "2.1× faster (1.9–2.3)"."""
     if gain.verdict == "unknown":
-        cause = "the machine was too busy" if gain.busy else "the runs vary too much"
-        return f"{cause} to tell ({span_words(gain)}×)"
+        return _untold(gain, "to tell")
     return _speed(gain) + f" ({_inside(gain)})" * bool(_inside(gain))
+
+
+def _untold(gain: Gain, purpose: str) -> str:
+    span = span_words(gain)
+    if not span:
+        return f"there are too few runs {purpose}"
+    cause = "the machine was too busy" if gain.busy else "the runs vary too much"
+    return f"{cause} {purpose} ({span}×)"
 
 
 def throughput_words(gain: Gain) -> str:

@@ -374,5 +374,9 @@ def _threshold(gate: Gate) -> str:
 
 
 def kept_at_least(contract: Contract) -> float | None:
-    """Return the share of the original's quality, or of its answers, that all cases together must keep; None: none."""
-    return next((gate.threshold for gate in contract.gates if gate.preset == "retention"), None)
+    """Return the share of the original's quality, or of its answers, that all cases together must keep; None: none.
+
+    A retention of 0 asks for nothing either.
+    """
+    asked = (gate.threshold for gate in contract.gates if gate.preset == "retention" and gate.threshold > 0)
+    return next(asked, None)

@@ -7,7 +7,7 @@ from functools import cache
 from statistics import NormalDist
 from typing import Final
 
-from titrant.schema.cases import FAITHFUL, Assumed, CasesNeeded, assumed_share, margin_of, need
+from titrant.schema.cases import FAITHFUL, Assumed, CasesNeeded, asks_nothing, assumed_share, margin_of, need
 from titrant.schema.gate import Gate
 from titrant.schema.samples.bets import mean_cases
 from titrant.schema.samples.binomial import failure_probability
@@ -45,6 +45,8 @@ def open_need(gate: Gate, assumed: Assumed = FAITHFUL, *, confidence: float, pow
     What looks at no evaluation rows (time, size and memory) is judged as ever.
     """
     planned = need(gate, replace(assumed, rows_a_unit=1.0), confidence=confidence, power=power)
+    if asks_nothing(gate):
+        return planned
     change, original = assumed.change, assumed.original
     match gate.test:
         case "score_ratio":

@@ -1,6 +1,6 @@
 """What a method makes of each layer: which it takes, which it leaves, and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from titrant.compiler.bind.check_model import matches
 from titrant.runtime.backends import backend
 from titrant.runtime.catalog import LEAVE, Declaration, no_requirement
+from titrant.schema.cost import Unmet
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.recipe.reduce import Quantization
 
@@ -16,6 +17,10 @@ NO_WEIGHTS = "it has no weights"
 UNREAD = "the forward pass does not read its weights: an exported file leaves them out"
 UNSAID = "a user's operator that declares no `requires` does not say before it runs"
 OWN = "what becomes of its own weights is known after export"
+_SINGLE = "float32"
+_OTHER_FLOATS = ("float16", "bfloat16", "float64")
+# So many layers are named, of those that a recipe leaves out.
+_NAMED = 5
 # All that an operator may look at in a layer but its name.
 _kind = attrgetter(*(field.name for field in fields(Layer) if field.name != "name"))
 
@@ -92,6 +97,43 @@ def left_alone(
         for layer, reason in zip(model.layers, because, strict=True)
         if reason in ("", OWN, UNSAID) and left_out(layer.name, quantization)
     )
+
+
+def objections(
+    declaration: Declaration, params: Any, hardware: Hardware, model: ModelFacts, quantization: Quantization
+) -> tuple[Unmet, ...]:
+    """Return what speaks against a method on a model without the layers that it is to leave.
+
+    Where it would find layers if none were left out, or if their weights were fp32, that is said in place of its own
+    words, which are about types of layers.
+    """
+    unmet = declaration.requires(params, hardware, without(model, params))
+    bare = params.model_copy(update={LEAVE: ()}) if getattr(params, LEAVE, ()) else params
+    of_every_layer = declaration.requires(bare, hardware, model) if unmet else ()
+    if len(of_every_layer) < len(unmet) and (names := left_alone(declaration, bare, hardware, model, quantization)):
+        keys = tuple(key for key in ("only", "skip") if getattr(quantization, key))
+        written = " and ".join(f"quantization.{key}" for key in keys)
+        cause = f"{written} {'leaves' if len(keys) == 1 else 'leave'} nothing to quantize"
+        remedy = f"leave it some of the layers that it would quantize: {_few(names)}"
+        return (*_both(unmet, of_every_layer), Unmet(cause, remedy, at=("quantization", keys[0])))
+    wide = tuple(replace(layer, dtype=_SINGLE) if layer.dtype in _OTHER_FLOATS else layer for layer in model.layers)
+    if of_every_layer and wide != model.layers:
+        of_single = declaration.requires(bare, hardware, replace(model, layers=wide))
+        if len(of_single) < len(of_every_layer):
+            dtypes = " and ".join(dict.fromkeys(layer.dtype for layer in model.layers if layer.dtype in _OTHER_FLOATS))
+            name = declaration.name if declaration.method is None else declaration.method.name
+            cause = f"the weights are {dtypes}, and {name} quantizes {_SINGLE}"
+            return (*_both(unmet, of_single), Unmet(cause, f"give it the model with {_SINGLE} weights"))
+    return unmet
+
+
+def _both(unmet: Sequence[Unmet], others: Sequence[Unmet]) -> tuple[Unmet, ...]:
+    return tuple(each for each in unmet if each in others)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def without(model: ModelFacts, params: Any) -> ModelFacts:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from titrant.compiler.bind.layers import without
+from titrant.compiler.bind.layers import objections, without
 from titrant.compiler.decide.levels import (
     SMALL_BYTES,
     asked_by_target,
@@ -117,8 +117,8 @@ def settled(question: Question, offers: tuple[Offer, ...], rule: str, because: s
 
 def _explicit(question: Question, offer: Offer) -> RuleAnswer:
     if offer.hard:
-        where = question.bound.parsed.source.place(("quantization", "method"), "value")
         first, *others = offer.hard
+        where = question.bound.parsed.source.place(first.at or ("quantization", "method"), "value")
         advice = "; ".join([first.remedy or "choose another method, or leave it to `auto`", *map(str, others)])
         raise InfeasibleError(Diagnostic("P061", f"{offer.chain.id} cannot run here: {first.cause}", where, advice))
     because = "the recipe names it: the only candidate"
@@ -365,9 +365,8 @@ def _unable(question: Question, declaration: Declaration, method: Method, params
         yield Unmet(f"it takes {backend.kinds()[method.takes].title}, and {what} {given.title}", unasked=True)
         return
     yield from without_calibration(question, declaration, params.model_dump())
-    yield from declaration.requires(
-        params, at_device(question.hardware, question.settled.device), without(reduced_facts(question), params)
-    )
+    here = at_device(question.hardware, question.settled.device)
+    yield from objections(declaration, params, here, reduced_facts(question), question.recipe.quantization)
 
 
 def without_calibration(question: Question, declaration: Declaration, params: Mapping[str, Any]) -> Iterator[Unmet]:

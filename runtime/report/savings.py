@@ -133,10 +133,10 @@ def speed_gain(before: Timing, after: Timing) -> Gain | None:
     compared = compare_runs(after.runs, before.runs)
     if compared is None:
         return None
-    ratio = compared.ratio
+    lower, upper = compared.interval or (None, None)
     return Gain(
-        "latency", True, "", "", False, ratio.estimate, compared.verdict, ratio.lower, ratio.upper,
-        compared.clock, compared.busy,
+        "latency", True, "", "", False, compared.ratio.estimate, compared.shown, lower, upper, compared.clock,
+        compared.busy,
     )  # fmt: skip
 
 

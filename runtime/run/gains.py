@@ -137,9 +137,9 @@ def _timed(measured: Measured, candidate: str, asked: Gain) -> Gain | None:
     compared = compare_runs(mine, theirs)
     if compared is None:
         return None
-    ratio = compared.ratio
+    lower, upper = compared.interval or (None, None)
     return replace(
-        asked, factor=ratio.estimate, verdict=compared.verdict, lower=ratio.lower, upper=ratio.upper,
+        asked, factor=compared.ratio.estimate, verdict=compared.shown, lower=lower, upper=upper,
         clock=compared.clock, busy=compared.busy, anew=measured.anew,
     )  # fmt: skip
 

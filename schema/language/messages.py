@@ -16,7 +16,7 @@ from titrant.schema.language.shape import Violation
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.language.yaml_tree import Branch, Items, Leaf
 from titrant.schema.recipe.recipe import LANGUAGE
-from titrant.schema.recipe.terms import MOST_COUNT, REFERENCE, Form, Written
+from titrant.schema.recipe.terms import MOST_COUNT, REFERENCE, CountedIn, Form, Written
 
 PlaceOf = Callable[[KeyPath, Literal["key", "value"]], Place]
 
@@ -124,7 +124,7 @@ def _wrong_value(finding: Violation, place: PlaceOf) -> Diagnostic:
 
 def _wrong_scalar(node: Leaf, kinds: tuple[Kind, ...], name: str, where: Place, types_: set[str]) -> Diagnostic:
     expectation, choice, text = describe(kinds), words(kinds), shown(node.text)
-    advice = explanation(node, kinds)
+    advice = _other_unit(node, kinds) or explanation(node, kinds)
     if types_ & set(_RANGE) and not isinstance(node.value, str):
         message = f"`{text}` is out of range: {name} is {expectation}"
         return Diagnostic("R016", message, where, advice or _most(node, kinds))
@@ -251,6 +251,12 @@ def shown(text: str) -> str:
 _EXACT = 2.0**53  # whole numbers up to here are what was written
 # Letters and digits of other scripts that look like a digit.
 _ALIKE = str.maketrans("Ooοо" + "".join(map(chr, range(0xFF10, 0xFF1A))), "0000" + "0123456789")
+# How long the units are that people write, by their lower case.
+_UNIT_SECONDS = {
+    "ms": 1e-3, "s": 1, "sec": 1, "secs": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "mins": 60, "minute": 60,
+    "minutes": 60, "h": 3600, "hr": 3600, "hrs": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400,
+    "days": 86400,
+}  # fmt: skip
 _TRUE = ("yes", "on", "y", "enabled", "enable", "1", "t")
 _FALSE = ("no", "off", "n", "disabled", "disable", "0", "f")
 
@@ -344,6 +350,18 @@ def _number(node: Leaf, *, whole: bool) -> str:
     if text.lower() in (".inf", "-.inf", "+.inf", ".nan", "inf", "nan"):
         return "infinity and NaN are not values here"
     return ""
+
+
+def _other_unit(node: Leaf, kinds: tuple[Kind, ...]) -> str:
+    """Return help for a time written with a unit in place of a number of another one, such as `30 s` for minutes."""
+    counted = next((unit for kind in kinds if (unit := kind.note(CountedIn))), None)
+    time = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([A-Za-z]{1,12})", node.text.strip())
+    if counted is None or not time or not takes(kinds, float):
+        return ""
+    seconds = _UNIT_SECONDS.get(time[2].lower())
+    if seconds is None:
+        return f"it is a number of {counted.unit} without a unit, such as `10`"
+    return f"it is a number of {counted.unit}: write `{float(time[1]) * seconds / counted.seconds:.6g}`"
 
 
 def _fraction(node: Leaf, kinds: tuple[Kind, ...]) -> str:

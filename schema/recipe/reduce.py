@@ -10,6 +10,7 @@ from titrant.schema.recipe.terms import (
     Added,
     Auto,
     Count,
+    CountedIn,
     Fraction,
     Off,
     Pattern,
@@ -175,7 +176,9 @@ class Budget(Section):
     evaluations: Count | None = Field(
         None, description="candidates that methods make, at most; plain conversions are made besides"
     )
-    minutes: Positive | None = Field(None, description="minutes of the run after which no further candidate is begun")
+    minutes: Annotated[Positive, CountedIn("minutes", 60)] | None = Field(
+        None, description="minutes of the run after which no further candidate is begun"
+    )
 
 
 class Range(Section):

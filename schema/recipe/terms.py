@@ -98,6 +98,14 @@ def _whole(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class CountedIn:
+    """Marks a number as one of units of time, which is written without them; `seconds` is one of them."""
+
+    unit: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Written:
     """Marks a type as written with a unit in the text."""
 

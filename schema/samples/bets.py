@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from functools import cache
 
-from titrant.schema.samples.binomial import lasting_cases
+from titrant.schema.samples.binomial import MOST_CASES, lasting_cases
 from titrant.schema.values.frozen import dataclass
 
 # What bets on a mean stake, as fractions of the most that cannot ruin the bettor, and how the wealth is spread.
@@ -40,12 +40,15 @@ def mean_cases(margin: float, spread: float = 1.0, confidence: float = 0.95) -> 
 
 @cache
 def bets_cases(bet: Bet, *, confidence: float = 0.95, power: float = 0.8, others: float = 0.0) -> int | None:
-    """Return from how many cases on the bets win with probability `power`; None where they never do.
+    """Return from how many cases on the bets win with probability `power`; None where fifty million would not do.
 
     `others`: so many times as many cases of another kind must win as well (0: there are none).
     """
     drift = bet.stays + bet.worse_rate * (bet.worse - bet.stays) + bet.better_rate * (bet.better - bet.stays)
     if drift <= 0:
+        return None
+    spread = bet.worse_rate * (bet.worse - bet.stays) ** 2 + bet.better_rate * (bet.better - bet.stays) ** 2
+    if spread > MOST_CASES * drift**2 or MOST_CASES * drift < 1:
         return None
 
     def proves(cases: int) -> float:

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 # Above this many allowed failures the normal approximation is within a case in a hundred.
 _EXACT_FAILURES = 1500
-_MOST_CASES = 50_000_000
+MOST_CASES = 50_000_000
 _CERTAIN = 1 - 1e-6
 # How far below what is asked for power may fall with more cases.
 LASTING = 0.02
@@ -35,7 +35,7 @@ def binomial_cases(p_true: float, threshold: float, confidence: float = 0.95, po
         return 1
     approximate = _normal_cases(p_true, threshold, confidence, power)
     if approximate * (1 - threshold) > _EXACT_FAILURES:
-        return approximate if approximate <= _MOST_CASES else None
+        return approximate if approximate <= MOST_CASES else None
     if p_true >= 1:
         return zero_failure_cases(threshold, confidence)
     failures = first(lambda allowed: _least_power(allowed, p_true, threshold, confidence) >= power - LASTING)

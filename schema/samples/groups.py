@@ -4,7 +4,7 @@ import math
 from functools import cache
 from statistics import NormalDist
 
-from titrant.schema.samples.binomial import proof_cases, rising_cases, share_lower
+from titrant.schema.samples.binomial import MOST_CASES, proof_cases, rising_cases, share_lower
 from titrant.schema.samples.paired import FEW_CHANGED
 
 # Of the smallest step that the difference can take; half of it would be the full continuity correction.
@@ -63,12 +63,14 @@ def group_cases(
     """Return how many cases each of so many groups needs for all ordered pairs of them to be proven together.
 
     All are truly right in the share `right`. Of groups of equal size only the worst and the best matter: if that pair
-    is proven, all are. The power is summed over both.
+    is proven, all are. The power is summed over both. None where more than fifty million would be needed.
     """
     if ratio >= 1:
         return None
     z = NormalDist().inv_cdf(confidence) + NormalDist().inv_cdf(power)
     katz = math.ceil(z * z * 2 * (1 - right) / right / math.log(ratio) ** 2)
+    if katz > MOST_CASES:
+        return None
     high = max(katz, proof_cases(0, ratio, confidence), least, 8)
     return max(rising_cases(lambda cases: _all_pairs(cases, groups, right, ratio, confidence), power, high), least)
 

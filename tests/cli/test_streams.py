@@ -66,6 +66,13 @@ def test_says_that_its_answer_could_not_be_written(folder):
     assert b"error[P017]" in err
 
 
+def test_says_so_too_of_an_answer_in_json(folder, capsys, monkeypatch):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["show", "operators", "--json"]) == 2
+    assert capsys.readouterr().err.startswith("error[P017]: the answer cannot be written: no space left on device")
+
+
 def test_shows_no_control_character_of_a_file_name(folder, capsys):
     name = "a\x1b[31m\nb.yaml"
     (folder / name).write_text(WRONG, "utf-8")
@@ -109,3 +116,12 @@ def test_says_which_file_of_a_run_is_damaged_when_it_explains_a_step(folder, cap
     (run / "environment.json").write_text("[]")
     assert main(["status"]) == 0
     assert "environment.json" in capsys.readouterr().err
+
+
+def test_says_that_the_current_folder_is_gone(folder, capsys, monkeypatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    assert main(["plan", str(folder / "wrong.yaml")]) == 2
+    message = "error[P018]: the folder that this was started in is gone\n  help: cd to one that exists\n"
+    assert capsys.readouterr().err == message

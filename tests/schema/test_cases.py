@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats  # noqa: TID253 - the independent computation
 
-from titrant.schema.cases import need, runs_for_percentile
-from titrant.schema.gate import Gate, gate_test
+from titrant.compiler.decide.gate_cases import fewest_cases
+from titrant.schema.cases import Assumed, asks_nothing, need, runs_for_percentile
+from titrant.schema.gate import BATCH_INVARIANCE, BOOTSTRAPPED, NET_BENEFIT, PROPORTIONS, SHARES, Gate, gate_test
+from titrant.schema.open_looks import open_need
 from titrant.schema.samples.bets import mean_cases
 from titrant.schema.samples.binomial import LASTING, binomial_cases, failure_probability, zero_failure_cases
 from titrant.schema.samples.paired import retention_cases
@@ -131,3 +133,33 @@ def test_names_the_test_for_a_metric_and_comparison(metric, comparison, test):
 def test_refuses_a_comparison_without_meaning(metric, comparison):
     with pytest.raises(ValueError, match=metric):
         gate_test(metric, comparison)
+
+
+OF_SHARES = [
+    (metric, comparison)
+    for metric in (*PROPORTIONS, *SHARES, BATCH_INVARIANCE, *BOOTSTRAPPED, "auroc", "brier", NET_BENEFIT)
+    for comparison in ("at_least", "at_most", "retention", "drop_at_most", "rise_at_most", "ratio_at_least")
+]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-9, 1 - 1e-9, 1.0])
+def test_counts_at_both_ends_of_a_threshold_for_every_metric(threshold):
+    counted = 0
+    for metric, comparison in OF_SHARES:
+        try:
+            asked = gate(gate_test(metric, comparison), metric, comparison, threshold)
+        except ValueError:
+            continue
+        counted += 1
+        for assumed in (Assumed(), Assumed(rows_a_unit=3.0, rare=0.05, ratio=19.0)):
+            requirements = [rule(asked, assumed, confidence=0.95) for rule in (need, open_need)]
+            assert all(requirement.cases is None or requirement.cases > 0 for requirement in requirements)
+            if asks_nothing(asked):
+                assert [requirement.cases for requirement in requirements] == [None, None]
+        assert min(fewest_cases(asked, 0.95), fewest_cases(asked, 0.95, always_valid=True)) >= 0
+    assert counted >= 40
+
+
+def test_asks_for_no_cases_where_no_answer_can_miss_the_threshold():
+    assert need(gate("score_ratio", "accuracy", "retention", 0.0)).assumption.startswith("no answer can miss")
+    assert need(gate("paired_mean", "brier", "rise_at_most", 1.0)).cases is None

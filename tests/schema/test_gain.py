@@ -87,6 +87,8 @@ def test_says_a_speed_without_the_other_model():
     assert throughput_words(WORSE) == "0.53× as many (0.50–0.56)"
     assert throughput_words(UNTOLD) == "the machine was too busy to tell (0.60–2.10×)"
     assert speed_words(replace(PLAIN, lower=None, upper=None)) == "1.60× faster"
+    few = replace(UNTOLD, lower=None, upper=None)
+    assert speed_words(few) == throughput_words(few) == "there are too few runs to tell"
 
 
 @given(st.floats(0.01, 500), st.floats(1.0, 3.0), st.sampled_from(("better", "worse", "alike", "unknown")))

@@ -98,6 +98,11 @@ def arguments_of(module: Any, names: Sequence[str]) -> Arguments:
     return Arguments(tuple(leading), rest)
 
 
+def takes_by_name_alone(module: torch.nn.Module) -> bool:
+    """Whether a forward has an argument that cannot be passed by its place, as `forward(x, *, scale=1.0)` has."""
+    return any(_keyword_only(module, item.name) for item in signature_of(module).inputs)
+
+
 def _keyword_only(module: torch.nn.Module, name: str) -> bool:
     inner = _inside(module)
     if isinstance(inner, torch.jit.ScriptModule):

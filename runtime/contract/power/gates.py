@@ -9,6 +9,7 @@ from titrant.runtime.contract.power import proofs
 from titrant.runtime.contract.power.draws import Draws, PairedCounts
 from titrant.runtime.contract.power.metrics import area_passes, metric_passes
 from titrant.runtime.contract.statistics.units import NEARLY_SINGLE
+from titrant.schema.cases import asks_nothing
 from titrant.schema.gate import BATCH_INVARIANCE, Gate, slice_of
 from titrant.schema.power import CHANGE, MOVED
 from titrant.schema.values.slice import Slice
@@ -20,9 +21,12 @@ Passes = np.ndarray | None
 
 
 def passes(gate: Gate, draws: Draws, confidence: float) -> Passes:
-    """Return (draws,) bool, or None for a gate that is not about answers, or whose metric is not simulated."""
+    """Return (draws,) bool, or None for a gate that is not about answers, or whose metric is not simulated.
+
+    None too where no answer can miss its threshold: it lets every control through and proves nothing.
+    """
     test = _TESTS.get(gate.test)
-    if test is None:
+    if test is None or asks_nothing(gate):
         return None
     try:
         return test(gate, draws, confidence)

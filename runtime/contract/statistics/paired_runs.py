@@ -97,13 +97,24 @@ class PairedComparison:
     """What comparing two models by their runs gave.
 
     `verdict` is better, worse, alike or unknown; `clock` is the one that decided, wall or cpu; `busy` says that the
-    machine kept too many of the runs waiting.
+    machine kept too many of the runs waiting. `rounds` are those that both were timed in.
     """
 
     ratio: PairedRatio
     verdict: str
     clock: str = "wall"
     busy: bool = False
+    rounds: int = ROUNDS
+
+    @property
+    def shown(self) -> str:
+        """Return the verdict that a person is shown: unknown where so few rounds have no interval."""
+        return self.verdict if self.rounds >= ROUNDS else "unknown"
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the ratio; None where there are too few rounds for one."""
+        return (self.ratio.lower, self.ratio.upper) if self.rounds >= ROUNDS else None
 
 
 def paired_ratio(mine: Sequence[float], theirs: Sequence[float], margins: Margins = HEADLINE) -> PairedRatio | None:
@@ -133,13 +144,13 @@ def compare_runs(mine: TimedRuns, theirs: TimedRuns, margins: Margins = HEADLINE
     wall = paired_ratio(mine.wall, theirs.wall, margins)
     if wall is None:
         return None
-    busy = mine.busy or theirs.busy
+    busy, rounds = mine.busy or theirs.busy, min(len(mine.wall), len(theirs.wall))
     if not busy and wall.verdict != "unknown":
-        return PairedComparison(wall, wall.verdict)
+        return PairedComparison(wall, wall.verdict, rounds=rounds)
     cpu = paired_ratio(mine.cpu, theirs.cpu, margins)
     if cpu is None:
-        return PairedComparison(wall, "unknown" if wall.verdict == "alike" else wall.verdict, busy=busy)
-    return PairedComparison(cpu, "unknown" if _contradicts(wall, cpu) else cpu.verdict, "cpu", busy)
+        return PairedComparison(wall, "unknown" if wall.verdict == "alike" else wall.verdict, busy=busy, rounds=rounds)
+    return PairedComparison(cpu, "unknown" if _contradicts(wall, cpu) else cpu.verdict, "cpu", busy, rounds)
 
 
 def _contradicts(wall: PairedRatio, cpu: PairedRatio) -> bool:

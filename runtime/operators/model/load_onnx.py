@@ -267,6 +267,10 @@ def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
             ends[place] = max(ends.get(place, 0), end)
     for place, end in ends.items():
         part = file.parent / place
+        # By its words: a link beside the model may lead anywhere.
+        if ".." in Path(place).parts or not part.is_relative_to(file.parent):
+            message = f"keeps weights outside its folder, in {place}, which onnxruntime does not read"
+            raise StepError(_unusable(file, message, "export it again with its weights beside it, or inside"))
         if not part.is_file():
             raise StepError(_outside(file, f"there is no file {place}"))
         if part.stat().st_size < end:

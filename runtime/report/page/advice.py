@@ -136,7 +136,7 @@ def _too_busy(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:
 def _untold(lead: Shown, other: Shown, batch: int) -> bool:
     before, after = lead.timing(batch), other.timing(batch)
     gain = speed_gain(before, after) if before and after else None
-    return gain is not None and gain.busy and gain.verdict == "unknown"
+    return gain is not None and gain.busy and gain.verdict == "unknown" and gain.lower is not None
 
 
 def _nothing_gained(record: Record, leads: tuple[Shown, ...]) -> Iterator[str]:

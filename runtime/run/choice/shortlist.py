@@ -176,6 +176,8 @@ def _beaten(item: Figures, rival: Figures, objective: Sequence[str], which: str 
         mine, theirs = (_amount(candidate.value(gap.objective) or 0.0, gap.objective) for candidate in (item, rival))
         return f"its {_called(gap.objective)} of {mine} is worse than {theirs} of {which}{rival.candidate}"
     ratio = gap.runs.ratio
+    if gap.runs.interval is None:
+        return f"there are too few runs to tell whether it is faster than {which}{rival.candidate}"
     if gap.verdict == "unknown":
         cause = "the machine was too busy" if gap.runs.busy else "its runs vary too much"
         span = interval_words(ratio.lower, ratio.upper, ratio.estimate)

@@ -17,6 +17,8 @@ from typing import Any, TextIO
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.values.text import printable
 
+_UNWRITTEN = "P017"
+
 
 def answer(text: str) -> bool:
     """Print the answer of a command on stdout; False where its reader went away (`titrant plan … | head`).
@@ -36,7 +38,7 @@ def answer(text: str) -> bool:
 
         _abandon()
         message = f"the answer cannot be written: {os_reason(error)}"
-        raise RecipeError(Diagnostic("P017", message, help="send it elsewhere, or make room there")) from None
+        raise RecipeError(Diagnostic(_UNWRITTEN, message, help="send it elsewhere, or make room there")) from None
     return True
 
 
@@ -61,7 +63,7 @@ def note(text: str) -> None:
 
 
 def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False, show_data: bool | None = None) -> None:
-    """Print findings: as text on stderr, or as a JSON list on stdout.
+    """Print findings: as text on stderr, or as a JSON list on stdout, unless they say that it takes nothing.
 
     `show_data` is whether what may hold rows is shown as well; None for a command that does not offer it.
     """
@@ -69,7 +71,7 @@ def diagnostics(findings: Iterable[Diagnostic], *, as_json: bool = False, show_d
     from titrant.schema.diagnostics.render import as_json as to_json
     from titrant.schema.diagnostics.render import render_all
 
-    if as_json:
+    if as_json and not any(diagnostic.code == _UNWRITTEN for diagnostic in findings):
         said = [to_json(diagnostic, show_data=bool(show_data)) for diagnostic in findings]
         answer(json.dumps(said, indent=2, ensure_ascii=False))
     else:

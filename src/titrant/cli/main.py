@@ -99,6 +99,7 @@ def _answered(given: "Sequence[str]") -> int:
     # From here on there is something to put in order before the process ends.
     _on_signals(_interrupt)
     try:
+        _check_folder()
         _set_up_log(options)
         code: int = _called(options)
     except TitrantError as error:
@@ -112,6 +113,17 @@ def _answered(given: "Sequence[str]") -> int:
             console.diagnostics((*error.diagnostics, *unwritten.diagnostics))
         return error.exit_code
     return code
+
+
+def _check_folder() -> None:
+    """Raise RecipeError (P018) where the current folder is gone: no path could be read or written."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib takes longer to load
+    except FileNotFoundError:
+        from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+
+        message = "the folder that this was started in is gone"
+        raise RecipeError(Diagnostic("P018", message, help="cd to one that exists")) from None
 
 
 def _called(options: "argparse.Namespace") -> int:

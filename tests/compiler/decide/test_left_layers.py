@@ -83,8 +83,29 @@ def test_leaves_out_a_method_that_cannot_leave_layers_and_says_which_can():
 
 
 def test_refuses_a_method_that_is_left_with_nothing():
-    with pytest.raises(InfeasibleError, match=r"P061: torch\.dynamic cannot run here: .*has none in fp32"):
+    because = r"P061: torch\.dynamic cannot run here: quantization.skip leaves nothing to quantize"
+    with pytest.raises(InfeasibleError, match=because) as caught:
         decided("quantization.method=torch.dynamic", "quantization.skip=[head, rnn]")
+    (refused,) = caught.value.diagnostics
+    assert refused.help == "leave it some of the layers that it would quantize: rnn, head"
+    assert refused.where.key == "quantization.skip"
+
+
+def test_names_both_patterns_that_leave_a_method_nothing():
+    with pytest.raises(InfeasibleError, match=r"quantization\.only and quantization.skip leave nothing to quantize"):
+        decided("quantization.method=torch.dynamic", "quantization.only=[head]", "quantization.skip=[head]")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("method", ["ort.static", "ort.dynamic", "torch.dynamic"])
+def test_says_that_weights_are_no_fp32(method, dtype):
+    layers = tuple(replace(layer, dtype=dtype if layer.dtype else "", custom=False) for layer in LAYERS)
+    because = rf"the weights are {dtype}, and {method} quantizes float32"
+    with pytest.raises(InfeasibleError, match=because) as caught:
+        case.decided(
+            case.TRAINED, f"quantization.method={method}", model=replace(MODEL, layers=layers), data=case.DIGIT_DATA
+        )
+    assert [refused.help for refused in caught.value.diagnostics] == ["give it the model with float32 weights"]
 
 
 def test_says_that_no_candidate_quantizes_recurrent_layers():

@@ -104,3 +104,10 @@ def test_passes_where_the_contract_does(sizes, seed, change):
     for one in GATES:
         simulated = passes(one, draws, 0.95)
         assert all(agrees(one, draws, place, bool(simulated[place])) for place in range(4)), one
+
+
+@pytest.mark.parametrize(("metric", "comparison"), [("accuracy", "retention"), ("sensitivity", "ratio_at_least")])
+def test_simulates_nothing_where_no_answer_can_miss_the_threshold(metric, comparison):
+    where = "subgroup h.A / h.B" if comparison == "ratio_at_least" else "all"
+    draws = Draws(sample_of(facts([(20, 20), (20, 20)]), "ill", (), 0), 4, np.random.default_rng(0))
+    assert passes(gate(metric, comparison, 0.0, where), draws, 0.95) is None

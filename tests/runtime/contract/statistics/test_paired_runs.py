@@ -164,6 +164,15 @@ def test_pairs_the_rounds_that_both_have_and_nothing_without_any():
     assert compare_runs(TimedRuns(), TimedRuns()) is None
 
 
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+def test_shows_no_verdict_of_fewer_rounds_than_have_an_interval(clock):
+    timed = [runs([time] * 5, [time] * 5 if clock == "cpu" else None) for time in (1.0, 2.0)]
+    few = compare_runs(timed[0], timed[1])
+    assert (few.verdict, few.shown, few.interval) == ("better", "unknown", None)
+    enough = compare_runs(TimedRuns((1.0,) * 6), TimedRuns((2.0,) * 6))
+    assert (enough.shown, enough.interval) == ("better", (2.0, 2.0))
+
+
 def test_leaves_out_the_sorted_samples_of_an_earlier_version():
     assert timed_runs({"p50": 1.0, "samples": [1.0, 2.0]}) == TimedRuns()
     assert timed_runs({"samples": [2.0, 1.0], "cpu": [], "waiting": None}) == TimedRuns((2.0, 1.0))

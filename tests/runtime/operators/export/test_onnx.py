@@ -44,6 +44,22 @@ def test_names_inputs_outputs_and_the_free_batch(torch_model, rows, apply):
     assert not any(node.op_type == "BatchNormalization" for node in graph.node)
 
 
+def test_leaves_what_is_passed_by_name_alone_at_its_default(torch_model, rows, apply, answers):
+    class Scaled(torch.nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x, *, scale=2.0):
+            return self.net(x) * scale
+
+    model = torch_model("TinyNet", 1, 6, 6)
+    model = replace(model, module=Scaled(model.module).eval())
+    exported = apply("export.onnx", {"model": model, "example": rows(1, 6, 6)}).outputs["model"]
+    x = rows(1, 6, 6, count=3).inputs["x"]
+    np.testing.assert_allclose(answers(exported, x), answers(model, x), atol=1e-5)
+
+
 def test_holds_no_path_of_this_machine_and_says_nothing(torch_model, rows, apply, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -130,3 +130,20 @@ def test_says_which_file_of_weights_is_missing(held_by, tmp_path):
     (tmp_path / "weights.bin").unlink()
     with pytest.raises(StepError, match=r"X160.*there is no file weights.bin"):
         read_onnx(str(file))
+
+
+@pytest.mark.parametrize("place", ["../kept/weights.bin", "/kept/weights.bin"])
+def test_says_that_weights_lie_outside_the_folder(place, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "model").mkdir()
+    file = outside(tmp_path / "model", held_by="initializer")
+    (tmp_path / "model" / "weights.bin").rename(tmp_path / "kept" / "weights.bin")
+    model = onnx.load(file, load_external_data=False)
+    location = next(item for item in model.graph.initializer[0].external_data if item.key == "location")
+    location.value = place if place.startswith("..") else str(tmp_path / place[1:])
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(StepError, match=r"X160: m.onnx keeps weights outside its folder, in \S+weights.bin") as caught:
+        read_onnx(str(file))
+    assert [refused.help for refused in caught.value.diagnostics] == [
+        "export it again with its weights beside it, or inside"
+    ]
