@@ -1,5 +1,6 @@
 """A threshold reads exactly as strict as it is, and what is not assessable says so."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from titrant.schema.gate import (
     LESS_IS_BETTER,
     SMALLER_IS_BETTER,
+    Contract,
     Gate,
     GateResult,
     guarding_comparison,
+    kept_at_least,
     reason_words,
     threshold_words,
 )
@@ -73,3 +76,9 @@ def test_takes_the_comparison_that_no_worse_model_passes(metric, comparison, thr
         return estimate <= threshold if guarding in SMALLER_IS_BETTER else estimate >= threshold
 
     assert passes(better) or not passes(worse)
+
+
+@pytest.mark.parametrize(("asked", "share"), [(0.95, 0.95), (0.0, None)])
+def test_asks_for_no_share_to_be_kept_where_the_retention_is_0(asked, share):
+    row = replace(gate("retention", asked), preset="retention")
+    assert kept_at_least(Contract((row,), 0.95, "proof")) == share
