@@ -196,7 +196,9 @@ def _planned(
         as_given = any(layer.dtype in ("int8", "uint8", "int4", "uint4") for layer in model.layers)
         for layer, counts in zip(model.layers, counted, strict=True):
             if counts:
-                yield layer.name, ENGINES_CHOICE if as_given else _given(layer)
+                # Weights of 16 bits say how they are kept: an engine without kernels for them multiplies in fp32.
+                kept = as_given or layer.dtype in ("float16", "bfloat16")
+                yield layer.name, ENGINES_CHOICE if kept else _given(layer)
         return
     if chain.method == GIVEN:
         yield from ((layer.name, ENGINES_CHOICE) for layer, counts in zip(model.layers, counted, strict=True) if counts)

@@ -138,6 +138,15 @@ def test_asks_fp32_of_a_plain_conversion_and_nothing_of_one_that_is_quantized_al
     assert set(made.planned) == {"engine's choice"}
 
 
+def test_asks_nothing_of_a_plain_conversion_of_weights_in_16_bits():
+    """An engine without kernels for them multiplies in fp32, and nobody asked for less."""
+    plain = case.decided(case.TRAINED, "quantization.method=none", model=MODEL, data=case.DIGIT_DATA).settled.chains[0]
+    half = replace(MODEL, layers=tuple(replace(layer, dtype="float16") for layer in LAYERS[:2]) + LAYERS[2:])
+    made = planned_layers(plain, case.AVX2, half, Quantization())
+    precisions = dict(zip(made.layers, made.planned, strict=True))
+    assert (precisions["stem"], precisions["head"]) == ("engine's choice", "fp32")
+
+
 TIED = replace(MODEL, layers=(*LAYERS, Layer("out", "Linear", 0, 0, (32, 32), dtype=F32, shared_with="table")))
 
 
