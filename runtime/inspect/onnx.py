@@ -90,8 +90,9 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
     taken, steps = _taken(params, inputs, data)
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph, held)
-    graph_bytes = 0 if parts else max(0, model.ByteSize() - weight_bytes)
+    dropped = sum(constant.bytes for constant in held.values() if constant.initializer and _is_dropped(constant.tensor))
     drop_values(model)
+    graph_bytes = 0 if parts else max(0, model.ByteSize() + dropped - weight_bytes)
     if whole is not model:
         drop_values(whole)
     shapes = infer_shapes(whole, fixed)
@@ -215,9 +216,13 @@ def _output_notes(model: "onnx.ModelProto", unzipped: Sequence[str]) -> Iterator
 def drop_values(model: "onnx.ModelProto") -> None:
     """Drop the weights' values: shape inference would copy them, and it reads small integers only."""
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) > MOST_SHAPE_NUMBERS:
+        if _is_dropped(tensor):
             for field in ("raw_data", "float_data", "double_data"):
                 tensor.ClearField(field)
+
+
+def _is_dropped(tensor: "onnx.TensorProto") -> bool:
+    return math.prod(tensor.dims) > MOST_SHAPE_NUMBERS
 
 
 def node_layers(

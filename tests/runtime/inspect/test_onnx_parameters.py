@@ -217,3 +217,15 @@ def test_refuses_parameters_that_are_nan_and_takes_other_constants_that_are(tmp_
         assert "1 of the 30 numbers of its weight `w` are NaN" in saved(tmp_path / "m.onnx", graph(*parts)).notes
     parts = [node("IsNaN", "x", "gone"), node("Where", "gone fill x", "y"), held("fill", (1, 6), value=np.nan)]
     assert saved(tmp_path / "m.onnx", graph(*parts)).parameters == 0
+
+
+@pytest.mark.parametrize("constant_nodes", [False, True])
+def test_counts_what_a_file_holds_beside_its_weights(constant_nodes, tmp_path):
+    weight = constant("w", (60, 50)) if constant_nodes else held("w", (60, 50))
+    bias, sizes = held("b", (50,)), held("to", (2,), np.int64, 50)
+    made = graph(weight, node("MatMul", "x w", "p"), node("Reshape", "p to", "q"), node("Add", "q b"), bias, sizes,
+                 inputs=[("x", (50, 60))])  # fmt: skip
+    path = tmp_path / "model.onnx"
+    facts = saved(path, made)
+    assert facts.weight_bytes == 4 * (60 * 50 + 50)
+    assert abs(facts.weight_bytes + facts.graph_bytes - path.stat().st_size) <= 16  # lengths of what is dropped
