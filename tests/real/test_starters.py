@@ -29,13 +29,13 @@ def nhanes(data, folder):
     frame = pd.read_csv(data / "nhanes1/NHANESI_subset_X.csv", index_col=0)
     years = pd.read_csv(data / "nhanes1/NHANESI_subset_y.csv", index_col=0).iloc[:, 0]
     frame["dead"] = np.where((years > 0) & (years < 10), "yes", "no")
-    frame[::4].to_csv(folder / "rows.csv", index=False)
+    frame.to_csv(folder / "rows.csv", index=False)
     return "rows.csv", "dead"
 
 
 def adult(data, folder):
     frame = pd.read_csv(data / "adult/adult.data", names=ADULT, skipinitialspace=True, na_values="?")
-    frame[::8].to_csv(folder / "rows.csv", index=False)
+    frame.to_csv(folder / "rows.csv", index=False)
     return "rows.csv", "income"
 
 
@@ -60,6 +60,7 @@ def test_plans_what_it_started_from_a_table(titrant, tmp_path, data, prepare):
     file, label = prepare(Path(data), tmp_path)
     asked = ("titrant.recipes.models:TabularNet", "--data", file, "--label", label, "--out", "started.yaml")
     titrant(tmp_path, "init", *asked)
+    titrant(tmp_path, "check", "started.yaml")
     assert "steps" in titrant(tmp_path, "plan", "started.yaml")
 
 
