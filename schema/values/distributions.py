@@ -45,15 +45,12 @@ def installed_version(distribution: str) -> str | None:
     `sys.path` that has the distribution counts, as it does for imports.
     """
     name = _normal(distribution)
-    for entry in sys.path:
-        folder = _folder(entry or os.curdir)
-        if folder is None:
-            return _asked(distribution)
-        if name in folder.places:
-            if name not in folder.versions:
-                folder.versions[name] = _read(folder.places[name])
-            return folder.versions[name]
-    return None
+    folder = _folder_of(name)
+    if folder is None:
+        return _asked(distribution)
+    if name in folder.places and name not in folder.versions:
+        folder.versions[name] = _read(folder.places[name])
+    return folder.versions.get(name)
 
 
 def distributions_with(package: str) -> tuple[str, ...]:
@@ -116,16 +113,15 @@ def licenses(names: Iterable[str]) -> dict[str, str]:
 def _metadata(distribution: str) -> str:
     """Return the head of an installed distribution's metadata, "" where there is none."""
     name = _normal(distribution)
-    for entry in sys.path:
-        folder = _folder(entry or os.curdir)
-        if folder is None:
-            return _asked_head(distribution)
-        if name in folder.places:
-            place = folder.places[name]
-            files = (f"{place}/METADATA", f"{place}/PKG-INFO", place)
-            text = next(filter(None, map(bytes_of, files)), b"").decode("utf-8", "replace")
-            return _head("\n".join(text.splitlines()) if "\r" in text else text)
-    return ""
+    folder = _folder_of(name)
+    if folder is None:
+        return _asked_head(distribution)
+    if name not in folder.places:
+        return ""
+    place = folder.places[name]
+    files = (f"{place}/METADATA", f"{place}/PKG-INFO", place)
+    text = next(filter(None, map(bytes_of, files)), b"").decode("utf-8", "replace")
+    return _head("\n".join(text.splitlines()) if "\r" in text else text)
 
 
 def _fields(head: str) -> Mapping[str, list[str]]:
@@ -162,6 +158,15 @@ def metadata_folders(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         folder = _folder(path or os.curdir)
         if folder is not None:
             yield from folder.places.items()
+
+
+def _folder_of(name: str) -> _Folder | None:
+    """Return the first folder of `sys.path` that has a distribution, an empty one where none has.
+
+    None where one that comes before cannot be listed.
+    """
+    folders = (_folder(entry or os.curdir) for entry in sys.path)
+    return next((folder for folder in folders if folder is None or name in folder.places), _Folder(0, 0, {}))
 
 
 def _folder(path: str) -> _Folder | None:
