@@ -117,10 +117,9 @@ class _Reader:
     """An ONNX graph with who makes and who reads each tensor, and which are computed from its inputs' numbers."""
 
     def __init__(self, graph: "onnx.GraphProto", constants: Collection[str]) -> None:
-        held = {*constants}
         self._nodes = graph.node
         self._held = frozenset(constants)
-        self.computed = {value.name for value in graph.input if value.name not in held}
+        self.computed = {value.name for value in graph.input if value.name not in self._held}
         self._maker: dict[str, int] = {}
         self._readers: Mapping[str, list[int]] = defaultdict(list)
         self._computing: list[int] = []

@@ -7,7 +7,7 @@ import pytest
 
 from titrant.runtime import catalog
 from titrant.runtime.api import apply as apply_operator
-from titrant.runtime.cost.sizes import saved_by_int8
+from titrant.runtime.cost.sizes import saved_by_int8, short_onnx_bytes
 from titrant.runtime.inspect.torch import list_layers, model_bytes
 from titrant.runtime.inspect.torch_forward import run_forward
 from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts, TensorSpec
@@ -145,3 +145,11 @@ def test_counts_once_what_two_nodes_of_a_graph_read(source, copies):
     known = facts(torch.nn.Conv2d(32, 32, 3))
     known = replace(known, source=source, layers=(first, replace(first, name="b", parameters=0)))
     assert saved_by_int8(known, "Conv") == copies * 3 * 9216
+
+
+def test_counts_no_node_of_a_constant_in_a_file_that_is_folded():
+    import torch
+
+    known = replace(facts(torch.nn.Linear(8, 4)), source="onnx")
+    constants = tuple(Layer(f"Constant_{number}", "Constant", 0, 0) for number in range(50))
+    assert short_onnx_bytes(replace(known, layers=(*known.layers, *constants))) == short_onnx_bytes(known)

@@ -7,12 +7,18 @@ import pytest
 import torch  # noqa: TID253 - the file defines modules
 from torch import nn  # noqa: TID253
 
+from titrant.runtime import catalog
 from titrant.runtime.backends.torch.determinism import plain_attention
+from titrant.runtime.data.parameters import File
 from titrant.runtime.inspect.graph.constants import constants
 from titrant.runtime.inspect.graph.node_operations import node_operations
+from titrant.runtime.inspect.onnx import describe_onnx
 from titrant.runtime.inspect.torch_forward import run_forward
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
 from titrant.runtime.values import TorchModel
-from titrant.schema.facts import TensorSpec
+from titrant.schema.facts import Hardware, HardwareIdentity, TensorSpec
+
+MACHINE = Hardware(HardwareIdentity("linux", "x86_64", "", (), 2, None, (), "3.11", {}))
 
 
 class Branches(nn.Module):
@@ -35,12 +41,12 @@ class Branches(nn.Module):
 
 
 class Attending(nn.Module):
-    """Layers of torch's own encoder over rows: (batch, 6, 8)."""
+    """Layers of torch's own encoder over rows: (batch, 6, size)."""
 
-    def __init__(self, first=False, activation="gelu"):
+    def __init__(self, first=False, activation="gelu", size=8):
         super().__init__()
-        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=first, activation=activation)
-        self.layers, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(8, 2)
+        layer = nn.TransformerEncoderLayer(size, 2, 2 * size, batch_first=True, norm_first=first, activation=activation)
+        self.layers, self.head = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(size, 2)
 
     def forward(self, x):
         return self.head(self.layers(x).mean(1))
@@ -62,6 +68,29 @@ class Written(nn.Module):
         x = self.wide(x)
         x = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return self.head(x * torch.sigmoid(x)).mean(1)
+
+
+class Depthwise(nn.Module):
+    """Three convolutions of single channels: (batch, 3, 8, 8)."""
+
+    def __init__(self, width=256):
+        super().__init__()
+        single = [nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.ReLU()) for _ in range(3)]
+        self.stem, self.single, self.head = nn.Conv2d(3, width, 1), nn.Sequential(*single), nn.Linear(width, 2)
+
+    def forward(self, x):
+        return self.head(self.single(torch.relu(self.stem(x))).mean((2, 3)))
+
+
+class Recurrent(nn.Module):
+    """An LSTM of two directions: (batch, 6, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.head = nn.LSTM(8, 64, batch_first=True, bidirectional=True), nn.Linear(128, 2)
+
+    def forward(self, x):
+        return self.head(self.steps(x)[0][:, -1])
 
 
 def read(module, shape, apply, rows):
@@ -101,6 +130,30 @@ def test_reads_what_is_fused_as_one_operation(apply, rows):
     ]  # fmt: skip
     # What is averaged and normalized, products, and what is added; queries and keys, and no values.
     assert in_file.ranges() == 8
+
+
+@pytest.mark.parametrize("operator", ["export.openvino", "quantize.openvino_ptq", "quantize.ort_dynamic"])
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [(Depthwise, (3, 8, 8)), (Recurrent, (6, 8)), (partial(Attending, size=64), (6, 64))],
+    ids=["depthwise", "both directions", "attention"],
+)
+def test_predicts_the_size_of_what_is_made_of_a_file(operator, module, shape, apply, rows):
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    module = module().eval()
+    for parameter in module.parameters():  # copies of a layer hold the same numbers, which a file would hold once
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    model = TorchModel(module, "m:Net", {}, "", (("x", ("batch", *shape), "float32"),), ("logits",))
+    plain = apply("export.onnx", {"model": model, "example": rows(*shape)}).outputs["model"]
+    facts = describe_onnx(ModelLoadOnnxParams(onnx=File(path=str(plain.path), digest="d")), None)
+    ports = {port: rows(*shape) for port in ("example", "calibration") if port in catalog.get(operator).inputs}
+    made = apply(operator, {"model": plain, **ports}).outputs["model"].path
+    size = sum(file.stat().st_size for file in made.parent.glob("model.*")) if "openvino" in operator else 0
+    size = size or made.stat().st_size
+    declaration = catalog.get(operator)
+    predicted = declaration.predict(declaration.params(), MACHINE, facts).output_bytes
+    assert abs(predicted - size) < max(0.03 * size, 3_000)
 
 
 def test_reads_no_graph_with_a_node_that_it_does_not_know():

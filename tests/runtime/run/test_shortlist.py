@@ -219,6 +219,16 @@ def test_leaves_what_it_cannot_tell_to_no_later_objective():
     assert better(found[1], found[0], ("size",)) == 1
 
 
+def test_says_that_so_few_runs_tell_nothing():
+    few = (0.5, 2.0, 0.9)
+    found = [
+        Figures("plain", 0, 400, CandidateTiming(1.0, TimedRuns((1.0,) * 3, (1.0,) * 3, 1.0))),
+        Figures("b", 1, 100, CandidateTiming(median(few), TimedRuns(few, few, 1.0))),
+    ]
+    choices = shortlist(found, OBJECTIVE, (), None, 4)
+    assert choices[1].because == "there are too few runs to tell whether it is faster than the gentler plain"
+
+
 spells = st.lists(st.floats(1.0, 50.0), min_size=59, max_size=90)
 jitter = st.floats(0.97, 1.03)
 
