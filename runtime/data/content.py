@@ -1,8 +1,8 @@
 """Name a table's input columns, and hash each row's content, independent of the order of rows and of columns."""
 
 import math
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,28 @@ def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     if total is None:
         raise ValueError("no columns to hash")
     return mix(total)
+
+
+def at_common_precision(tables: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Round each column's numbers to the shortest float that any of the tables holds the column in.
+
+    What a file in float32 kept of a row that another has in float64 would otherwise be another row. Columns that all
+    tables hold alike, text and ragged arrays stay as they are.
+    """
+    floats: dict[str, np.dtype[Any]] = {}
+    for columns in tables:
+        for name, column in columns.items():
+            if column.dtype.kind == "f":
+                floats[name] = min(floats.get(name, column.dtype), column.dtype, key=lambda dtype: dtype.itemsize)
+    with np.errstate(over="ignore"):  # what is too large for it is infinite there
+        return [
+            {name: _rounded(column, floats.get(name, column.dtype)) for name, column in columns.items()}
+            for columns in tables
+        ]
+
+
+def _rounded(column: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
+    return column.astype(dtype) if column.dtype.kind in "iuf" and column.dtype.itemsize > dtype.itemsize else column
 
 
 def salted_order(hashes: np.ndarray, seed: int) -> np.ndarray:
