@@ -1,7 +1,7 @@
 """Name a table's input columns, and hash each row's content, independent of the order of rows and of columns."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +50,27 @@ def at_common_precision(tables: Sequence[Mapping[str, np.ndarray]]) -> list[dict
 
 def _rounded(column: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
     return column.astype(dtype) if column.dtype.kind in "iuf" and column.dtype.itemsize > dtype.itemsize else column
+
+
+def number_hashes(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a 64-bit hash (rows,) uint64 of what stands in every row, whatever the columns are called.
+
+    Numbers are hashed in float32, as models take them, by their place among all numbers of the row: an array of four
+    and four columns in its order hash alike.
+    """
+    total: np.ndarray | None = None
+    first = 0
+    for column in columns:
+        if is_text(column) or is_ragged(column):
+            hashes, width = mix(_value_hashes(column) + np.uint64(first)), 1
+        else:
+            width = math.prod(column.shape[1:])
+            hashes = _sums(column, np.arange(first, first + width, dtype=np.uint64), short=True)
+        first += width
+        total = hashes if total is None else total + hashes
+    if total is None:
+        raise ValueError("no columns to hash")
+    return mix(total)
 
 
 def salted_order(hashes: np.ndarray, seed: int) -> np.ndarray:
@@ -107,7 +128,12 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
     width = math.prod(column.shape[1:])
     if width == 1:
         return mix(_bits(flat(column)[:, 0]))
-    places = mix(np.arange(width, dtype=np.uint64)) + _GOLDEN
+    return mix(_sums(column, np.arange(width, dtype=np.uint64)))
+
+
+def _sums(column: np.ndarray, numbers: np.ndarray, *, short: bool = False) -> np.ndarray:
+    """Add up the hashes of each row's numbers, mixed with those of their places; `short` ones in float32."""
+    width, places = len(numbers), mix(numbers) + _GOLDEN
     hashes = np.zeros(len(column), dtype=np.uint64)
     step = max(1, _CHUNK // max(1, width))
     for start in range(0, len(column), step):
@@ -115,9 +141,13 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
         rows = flat(column[start : start + step])
         for first in range(0, width, _CHUNK):
             chosen = slice(first, first + _CHUNK)
-            part = _scrambled(_bits(rows[:, chosen]) + places[chosen])
+            values = rows[:, chosen]
+            if short and values.dtype.kind == "f":
+                with np.errstate(over="ignore"):
+                    values = values.astype(np.float32)
+            part = _scrambled(_bits(values) + places[chosen])
             hashes[start : start + step] += part.sum(axis=1, dtype=np.uint64)
-    return mix(hashes)
+    return hashes
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

@@ -104,6 +104,7 @@ def unlabeled(
     import numpy as np
 
     from titrant.runtime.data.columns import find, value_text
+    from titrant.runtime.data.content import number_hashes
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.raw import raw_columns
     from titrant.runtime.data.transforms import apply
@@ -127,6 +128,7 @@ def unlabeled(
         labels=None,
         units=np.unique(by, return_inverse=True)[1].astype(np.int64),
         ids=contents[kept],
+        numbers=number_hashes(columns.values()),
         classes=rows.classes,
         positive=rows.positive,
         ordered=rows.ordered,
