@@ -99,11 +99,11 @@ def gates_mean_something(given: CheckInput) -> Iterator[Finding]:
 
 
 def _gate(given: CheckInput, gate: FreeGate, path: KeyPath) -> Iterator[Finding]:
-    problem = next(_metric(given, gate.metric, (*path, "metric")), None)
+    kind = read_slice(gate.slice).kind
+    problem = next(_metric(given, gate.metric, (*path, "metric"), of_class=kind == "class"), None)
     if problem is not None:
         yield problem
         return
-    kind = read_slice(gate.slice).kind
     if given.task.label == "labels" and gate.metric in OF_ONE_LABEL and kind == "all" and given.data.positive is None:
         message = f"`{gate.metric}` is about one label"
         yield given.finding("R112", (*path, "metric"), message, "name it: `slice: class X`, or `data.positive`")
@@ -170,8 +170,8 @@ def _direction(metric: str) -> str:
     return f"{'less' if metric in LESS_IS_BETTER else 'more'} of `{metric}` is better"
 
 
-def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
-    """Check that a metric has a meaning for the task."""
+def _metric(given: CheckInput, metric: str, path: KeyPath, *, of_class: bool = False) -> Iterator[Finding]:
+    """Check that a metric has a meaning for the task, and, where none is named, for its positive class."""
     task = given.recipe.task
     if not given.labelled:
         if metric != "agreement":
@@ -183,6 +183,8 @@ def _metric(given: CheckInput, metric: str, path: KeyPath) -> Iterator[Finding]:
     elif metric == "recall_at_1" and not given.labels_named:
         message = "`recall_at_1` asks which rows belong together, and `data.label` does not say it"
         yield given.finding("R110", path, message, "add `label: …` under `data`, or write `neighbor`")
+    elif of_class and metric in OF_ONE_LABEL:
+        return
     elif given.classifying and metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"
         yield given.finding("R110", path, message, "add `positive: …` under `data`")

@@ -7,13 +7,13 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from titrant.runtime.backends import backend
 from titrant.runtime.report.candidates import Shown
 from titrant.runtime.report.record_view import Record
-from titrant.schema.plan import CandidateSearch, Step, judged_batch, plan_digest, takes_columns
+from titrant.schema.plan import GIVEN, CandidateSearch, Step, judged_batch, plan_digest, takes_columns
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.release import DOCUMENTS, FOLDER, evidence_of
 from titrant.schema.values.units import format_size
@@ -51,11 +51,15 @@ def environment(record: Record) -> tuple[Fact, ...]:
 
 
 def rerun_lines(record: Record) -> str:
-    """Write the commands that do this run again: from its record, and from the recipe by the decisions of its lock."""
+    """Write the commands that do this run again: from its record, and from the recipe by the decisions of its lock.
+
+    No lock is beside a recipe that is no file, nor of a judgement of a file from elsewhere, which `run` would not do.
+    """
     digest = record.run.plan_digest or plan_digest(record.plan)
     # A run's folder ends in the first digits of its plan.
     lines = [f"titrant rerun {digest[:8]}  # or the folder of this page"]
-    if record.recipe_file:
+    given = any(candidate.method == GIVEN for candidate in record.plan.candidates)
+    if Path(record.recipe_file).suffix in (".yaml", ".yml") and not given:
         lines.append(f"titrant run {shlex.quote(record.recipe_file)} --locked  # as its lock decided")
     return "\n".join(lines)
 

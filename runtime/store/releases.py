@@ -15,6 +15,9 @@ from titrant.schema.values.files import json_object
 _MANIFEST, _RERUN = Path("outputs", MANIFEST), "rerun.json"
 # What one recipe, model and data are digested as, in a plan.
 _MADE_OF = ("recipe_digest", "model_digest", "data_digest")
+_NAME_ONE = (
+    "run the recipe once without `regression`, or name a run: a judgement by `titrant validate` counts by name only"
+)
 
 
 def previous_release(home: Home, name: str, made_of: tuple[str, str, str]) -> Path:
@@ -30,7 +33,7 @@ def previous_release(home: Home, name: str, made_of: tuple[str, str, str]) -> Pa
         if tuple(plan.get(part) for part in _MADE_OF) != made_of:
             return folder
     message = f"no run of {name} in {home.runs} released anything before this recipe, model and data"
-    raise RecipeError(Diagnostic("P150", message, help="run the recipe once without `regression`, or name a run"))
+    raise RecipeError(Diagnostic("P150", message, help=_NAME_ONE))
 
 
 def _is_given(plan: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Judge means of a number a case that lies within known ends, and of these the net benefit of a decision curve."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,8 @@ def judge_bounded(gate: Gate, evidence: Evidence, values: CaseValues) -> GateEst
     lower, upper = means.bounds()
     if gate.comparison == "retention" and lower >= gate.threshold and not means.proves(gate.threshold):
         lower = gate.threshold - _BESIDE  # where values may be below 0 the ratios that are refuted are no interval
+    if estimate is not None and lower is not None and estimate < lower:
+        lower = -math.inf  # ratios are refuted from 0 on; how far below it they are nobody asked
     return GateEstimate(
         estimate, lower, upper, before, after, len(first), moved,
         BETTING + (AT_ANY_LOOK if evidence.always_valid else ""), f"{values.words} {before:.4f} → {after:.4f}",

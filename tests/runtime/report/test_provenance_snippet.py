@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from titrant.runtime.report.page import page
+from titrant.runtime.report.provenance import rerun_lines
 from titrant.runtime.report.record_view import read_record
 
 
@@ -100,3 +101,12 @@ def test_says_what_the_batch_must_be(records):
 def test_is_not_shown_for_what_was_not_released(records):
     (story,) = page(read_record(records.failed())).stories
     assert story.usage is None
+
+
+def test_names_a_lock_only_where_a_run_of_the_recipe_writes_one(records):
+    """A judgement of a file from elsewhere writes none, and a recipe that was built in Python is no file."""
+    record = records.released()
+    assert "--locked" in page(read_record(record)).rerun
+    assert "--locked" not in page(read_record({**record, "recipe_file": "recipe in Python"})).rerun
+    record["plan"]["candidates"][0]["method"] = "given"
+    assert "--locked" not in rerun_lines(read_record(record))

@@ -133,6 +133,15 @@ def test_says_why_there_is_no_value(gate, metric, scores, labels, says):
     assert says in result.reason
 
 
+def test_bounds_no_kept_share_above_one_that_is_below_0(gate):
+    """Ratios are refuted from 0 on: of a candidate that does harm nobody knows how far below it is."""
+    labels, old = np.array([0, 1] * 60), np.array([0.2, 0.8] * 60)
+    answer = judge(gate("bounded_mean", "net_benefit", "retention", 0.0), scored(labels, old, 1 - old, threshold=0.5))
+    assert answer.estimate == -1
+    assert answer.lower is None
+    assert answer.verdict != "PASS"
+
+
 def test_no_operating_point_no_net_benefit(gate):
     places, labels = drawn(100)
     evidence = scored(labels, sigmoid(places), sigmoid(places))
