@@ -6,11 +6,12 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import pandas as pd  # noqa: TID253 - what people hold
 import pytest
 
 import titrant
 from titrant.api.live.rows_to_judge import recipe_of
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import RecipeError, TitrantError
 
 torch = pytest.importorskip("torch")
 
@@ -89,3 +90,23 @@ def test_takes_the_order_of_classes_and_leaves_missing_numbers_in_no_group(tmp_p
     asked = replace(ROWS, labels=np.array(["well", "sick"])[SICK], positive="sick", subgroups={"ward": ward})
     made = recipe_of(replace(asked, classes=["well", "sick"]), {"onnx": "net.onnx"}, tmp_path).recipe.data
     assert (made.classes, made.subgroups["ward"].values) == (("well", "sick"), {"2.0": (2.0,)})
+
+
+@pytest.mark.parametrize("kind", ["object", "string", "category"])
+def test_takes_text_as_pandas_holds_it(kind, tmp_path):
+    """An array of Python objects would be pickled, and refused as a file that nobody wrote."""
+    sick, ward = pd.Series(np.array(["well", "sick"])[SICK]), pd.Series(np.array(["a", "b"])[SICK])
+    ward[:9] = None
+    asked = replace(ROWS, labels=sick.astype(kind), positive="sick", units=ward.fillna("c").astype(kind))
+    made = recipe_of(replace(asked, subgroups={"ward": ward.astype(kind)}), {"onnx": "net.onnx"}, tmp_path).recipe.data
+    assert made.subgroups["ward"].values == {"a": ("a",), "b": ("b",)}
+    with np.load(made.source.npz) as kept:
+        assert kept["label"].tolist() == sick.tolist()
+        assert kept["ward"][:9].tolist() == [""] * 9
+
+
+def test_takes_one_class_a_row_in_a_column_for_one_class_a_row(tmp_path):
+    made = recipe_of(replace(ROWS, labels=SICK[:, None]), {"onnx": "net.onnx"}, tmp_path).recipe.data
+    assert made.split.stratify
+    with pytest.raises(TitrantError, match="label holds mixed int, str"):
+        recipe_of(replace(ROWS, labels=np.array(["a", 1] * 750, object)), {"onnx": "net.onnx"}, tmp_path)

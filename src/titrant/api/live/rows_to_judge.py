@@ -10,10 +10,12 @@ import numpy as np
 from titrant.api.live.values import live_rows, plain_array
 from titrant.api.sections import sections
 from titrant.api.sections.recipe import recipe
+from titrant.runtime.data.columns import array_column, missing
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.recipe.level import Level
 from titrant.schema.recipe.recipe import Task
+from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.values.files import digest_bytes, write_bytes
 from titrant.schema.values.frozen import dataclass
 
@@ -85,6 +87,10 @@ def checked_rows(judged: RowsToJudge) -> "tuple[Rows, dict[str, np.ndarray]]":
     columns: dict[str, np.ndarray] = {}
     for name, value in beside.items():
         columns[name] = plain_array(name, value)
+        if columns[name].dtype.kind == "O":  # as pandas holds text
+            columns[name] = array_column(columns[name], name, "rows")
+        if name == _LABEL and TASKS[judged.task].label == "class" and columns[name].shape[1:] == (1,):
+            columns[name] = columns[name][:, 0]
         held = len(columns[name]) if columns[name].ndim else 0
         if held != len(shown):
             message = f"there are {len(shown)} rows, and {held} values of {name}"
@@ -142,9 +148,9 @@ def recipe_of(judged: RowsToJudge, source: Mapping[str, str], folder: Path) -> "
 def _groups(name: str, column: np.ndarray) -> Any:
     """Return a subgroup of each distinct value; X623 for numbers that are measured rather than names of groups.
 
-    A number that is missing is of no group.
+    A row whose value is missing is of no group.
     """
-    held = column[~np.isnan(column)] if column.dtype.kind == "f" else column
+    held = column[~missing(column)]
     values = [value.item() if hasattr(value, "item") else value for value in np.unique(held)]
     if column.dtype.kind == "f" and any(value != int(value) for value in values if np.isfinite(value)):
         message = f"{name} holds fractions, which name no groups"
