@@ -62,7 +62,7 @@ KERNEL_VARIABLES = (
 )  # fmt: skip
 
 
-def detect(home: Path | None = None) -> Hardware:
+def detect(home: Path | str | None = None) -> Hardware:
     """Describe this machine; `home` is where the store lives and what was measured is kept.
 
     Without one it is the folder that every verb takes: $TITRANT_HOME, or .titrant in the current folder. Reads the
@@ -70,7 +70,7 @@ def detect(home: Path | None = None) -> Hardware:
     What cannot be found out is None, or "unknown" where text is due; `bench` holds nothing measured until
     `titrant hardware --bench` has run here, at most the published figures of accelerators that a shipped profile names.
     """
-    home = home if home is not None else home_path()
+    home = Path(home) if home is not None else home_path()
     identity, gpus = _identity()
     volatile = HardwareVolatile(memory_available(), disk_free(home), gpus)
     bench = read_bench(home, identity)

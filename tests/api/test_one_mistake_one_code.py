@@ -180,3 +180,21 @@ def test_takes_arrays_and_mappings_as_the_inputs_of_a_live_model():
     assert flops == {2 * 4 * 2}
     for inputs in given:
         assert titrant.architecture(Net(), inputs).parameters == 10
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda place: titrant.label("nothing", place), "P007"),
+        (lambda place: titrant.init("nowhere.onnx", place), "P081"),
+        (lambda place: titrant.optimize("nowhere.onnx", place), "P081"),
+        (lambda place: titrant.clean_store(locks=[place], dry_run=True), "P071"),
+    ],
+)
+def test_takes_a_path_as_text_as_well(call, code, tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(tmp_path / "home"))
+    for place in (tmp_path / "a.lock.yaml", str(tmp_path / "a.lock.yaml")):
+        with pytest.raises(TitrantError) as caught:
+            call(place)
+        assert caught.value.diagnostics[0].code == code
+    assert titrant.search_runs(str(tmp_path)) == titrant.search_runs(tmp_path) == []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def init(
     model: str,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     data: str | None = None,
     label: str | None = None,
@@ -45,7 +45,8 @@ def init(
     only. Raises UnansweredError, a RecipeError, with all questions of which a guess would change the model's answers,
     RecipeError P081 where no recipe can be written, StepError when the factory or its data cannot be read.
     """
-    request = StarterRequest(model, out, data, label, weights, args, input_specs, level, objective, tuple(overrides))
+    file = None if out is None else Path(out)
+    request = StarterRequest(model, file, data, label, weights, args, input_specs, level, objective, tuple(overrides))
     subject = subject_of(request)
     refuse_other(subject.file, None, force=force)
     text = draft(request, subject)

@@ -34,7 +34,7 @@ class LabelFile:
     open: Mapping[str, str]
 
 
-def label(run: str, out: Path, *, candidate: str | None = None) -> LabelFile:
+def label(run: str, out: Path | str, *, candidate: str | None = None) -> LabelFile:
     """Write the rows without labels that the original and a judged candidate decide otherwise, for people to label.
 
     What the models answer is not written, and the order is random: either would lead the labeler. Raises RecipeError
@@ -52,6 +52,7 @@ def label(run: str, out: Path, *, candidate: str | None = None) -> LabelFile:
     from titrant.schema.plan import Plan
     from titrant.schema.values.canonical import read_back
 
+    out = Path(out)
     if out.exists():
         message = f"{out} is there already, and may hold labels"
         raise RecipeError(Diagnostic("X439", message, help="name another file, or remove this one"))

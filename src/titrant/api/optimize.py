@@ -34,7 +34,7 @@ def nothing_shown(recipe: Path, planned: Planned, preview: "PlanPreview") -> Non
 
 def optimize(
     model: str,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     data: str | None = None,
     label: str | None = None,
@@ -59,7 +59,8 @@ def optimize(
     from titrant.api.plan import plan_and_preview
     from titrant.api.run import answer_again, run
 
-    request = StarterRequest(model, out, data, label, weights, args, input_specs, level, objective, tuple(overrides))
+    file = None if out is None else Path(out)
+    request = StarterRequest(model, file, data, label, weights, args, input_specs, level, objective, tuple(overrides))
     subject = subject_of(request)
     if subject.alone:
         help = f"`titrant init {model}` writes a recipe that trains a small network on it"

@@ -134,7 +134,7 @@ def damaged(file: Path, why: str) -> RecipeError:
 
 
 def search_runs(
-    home: Path, *, recipe: str | None = None, verdicts: Sequence[str] = (), metrics: Sequence[str] = ()
+    home: Path | str, *, recipe: str | None = None, verdicts: Sequence[str] = (), metrics: Sequence[str] = ()
 ) -> list[RunRow]:
     """List the runs of a home, the latest first, that are of a recipe, have one of some verdicts and fit every metric.
 
@@ -145,7 +145,7 @@ def search_runs(
     allowed = [_verdict(text) for text in verdicts]
     return [
         row
-        for row in _rows(home)
+        for row in _rows(Path(home))
         if (recipe is None or row.recipe == recipe)
         and (not allowed or row.verdict in allowed)
         and all(comparison.fits(row) for comparison in comparisons)

@@ -34,7 +34,7 @@ def clean_store(
     older_than: str = "30 days",
     keep: str | None = None,
     forget_runs: str | None = None,
-    locks: Sequence[Path] = (),
+    locks: Sequence[Path | str] = (),
     dry_run: bool = False,
     tell: "Tell" = lambda *_: None,
 ) -> "Freed":
@@ -49,14 +49,15 @@ def clean_store(
     from titrant.runtime.store.clean import clean_store as clean
     from titrant.runtime.store.home import open_home
 
-    for lock in locks:
+    named = tuple(map(Path, locks))
+    for lock in named:
         if not lock.is_file():
             raise _invalid("P071", f"there is no lock file {lock}", "name one that `titrant lock` wrote")
     what = Cleaning(
         older_than=_age(older_than),
         keep_bytes=None if keep is None else _size(keep),
         forget_runs=None if forget_runs is None else _age(forget_runs),
-        locks=tuple(locks),
+        locks=named,
     )
     return clean(open_home(), what, dry_run=dry_run, tell=tell)
 
