@@ -47,12 +47,13 @@ PATIENCE_SECONDS = 120.0
 _SHOWN_SHARE = 0.25
 # Times `seconds`, for the fastest and those that its runs leave open.
 LONGER = 2
-
+# Among so many the least runs choose: the original, a method's file and its plain conversion.
+_TOLD_BY_FEW = 3
 # Of a turn, beside its runs.
 _TURN_SECONDS = 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
-# A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
+# A run is two numbers of whole nanoseconds, with several threads or on a device one.
 _SAMPLE_BYTES, _MODEL_BYTES = 12, 640
 _DIGITS = 9
 
@@ -77,8 +78,9 @@ class LatencyParams(Params):
     )
     chooses: bool = Field(
         default=False,
-        description="whether these runs choose: the fastest then run on, for `seconds` of CPU time, 500 times at most, "
-        "and twice as long those of which the runs do not tell whether they are slower than the fastest",
+        description="whether these runs choose: of four models and more, as many as are made, the fastest then run on, "
+        "for `seconds` of CPU time, 500 times at most, and twice as long those of which the runs do not tell whether "
+        "they are slower than the fastest",
         exclude_if=lambda value: not value,
     )
     threads: int = Field(1, ge=1, description="threads of every engine")
@@ -115,9 +117,10 @@ def predict(
     pauses = len(params.batches) * (params.blocks - 1) * PAUSE_SECONDS
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
-        turn = sum(_turn_seconds(params, size, cost.seconds[str(size)]) for cost in costs.values())
+        is_choice = _is_choice(params, size, len(costs))
+        turn = sum(_turn_seconds(cost.seconds[str(size)], MOST_OFF if is_choice else 1) for cost in costs.values())
         runs = params.iterations or _runs(params, size, turn)
-        if params.chooses and not params.iterations and _is_compared(params, size):
+        if is_choice and not params.iterations:
             seconds += params.seconds * (1 + LONGER / 2)
         seconds += turn * (runs + params.warmup / 2)
         samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
@@ -148,14 +151,14 @@ def _runs(params: LatencyParams, size: int, turn: float) -> int:
     return max(_least(params, size), min(_most(params, size), int(_seconds_for(params, size) / turn) + 1))
 
 
-def _most_off(params: Any, size: int) -> int:
-    """Return how many runs off the clock begin a turn, where they are quick: many where runs choose."""
-    return MOST_OFF if params.chooses and _is_compared(params, size) else 1
+def _is_choice(params: Any, size: int, models: int) -> bool:
+    """Whether runs at a batch size choose among so many models that the least runs do not tell."""
+    return bool(params.chooses and models > _TOLD_BY_FEW and _is_compared(params, size))
 
 
-def _turn_seconds(params: LatencyParams, size: int, seconds: float) -> float:
+def _turn_seconds(seconds: float, most_off: int) -> float:
     """Predict one model's turn from what a run takes: that run, and those off the clock."""
-    return seconds + max(seconds, min(_most_off(params, size) * seconds, OFF_SECONDS)) + _TURN_SECONDS
+    return seconds + max(seconds, min(most_off * seconds, OFF_SECONDS)) + _TURN_SECONDS
 
 
 def _least(params: Any, size: int) -> int:
@@ -186,7 +189,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=11,
+    version=12,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -221,7 +224,7 @@ def profile_latency(
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 8 runs of each model if those take
-                longer (two minutes at most); up to three times `seconds` more for the fastest where runs choose
+                longer (two minutes at most); up to three times `seconds` more for the fastest of four models and more
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -310,7 +313,8 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
 
-    race.most_off = _most_off(params, size)
+    is_choice = _is_choice(params, size, len(race.sessions))
+    race.most_off = MOST_OFF if is_choice else 1
     for name, session in race.all():
         with race.trying(name):
             race.calls[name] = _call(session, first_batch(session, rows[name], size))
@@ -325,7 +329,7 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
         turns = _take_turns(race, runs, size, params)
         for name in race.sessions:
             runs[name].blocks.append(turns)
-    if params.chooses and not params.iterations and _is_compared(params, size):
+    if is_choice and not params.iterations:
         _run_on(race, runs, params, _seconds_for(params, size))
     return {name: runs[name] for name in race.sessions}
 

@@ -85,10 +85,11 @@ def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypat
 
 
 @pytest.mark.usefixtures("no_memory")
-@pytest.mark.parametrize(("chooses", "most"), [(True, 20), (False, 1)])
-def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, apply, chooses, most):
+@pytest.mark.parametrize("case", [(True, 3, 20), (True, 2, 1), (False, 3, 1)], ids=["many", "few", "judge"])
+def test_runs_long_off_the_clock_only_where_runs_choose_among_many(monkeypatch, models, apply, case):
     from titrant.runtime.machine import race
 
+    chooses, files, most = case
     seen = []
 
     def turn(work, runs, most_off):
@@ -97,9 +98,13 @@ def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, app
 
     race_turn = race.time_turn
     monkeypatch.setattr(race, "time_turn", turn)
-    params = {"engines": ENGINES, "batches": [1, 2], "iterations": 2, "warmup": 0, "chooses": chooses}
-    apply("profile.latency", models, params)
-    assert seen == [most] * 4 + [1] * 4
+    given = {"original": models["models"]["original"]}
+    given |= {f"file{number}": models["models"]["plain"] for number in range(files)}
+    # A plan names the engine of a file that is made only where another one loses too much.
+    engines = {"original": "torch", **{f"file{number}": "onnxruntime" for number in range(5)}}
+    params = {"engines": engines, "batches": [1, 2], "iterations": 2, "warmup": 0, "chooses": chooses}
+    apply("profile.latency", {**models, "models": given}, params)
+    assert seen == [most] * 2 * len(given) + [1] * 2 * len(given)
 
 
 class Clock:
