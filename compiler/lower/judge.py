@@ -280,10 +280,14 @@ class Answering:
         )
         return tuple(step for steps in answered for step in steps)
 
-    def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
-        """Time the original, every candidate and their plain conversions together: timings apart cannot be compared."""
+    def timing(self, original: Original, models: Sequence[TimedModel], beside: Sequence[str]) -> Step:
+        """Time the original, every candidate and their plain conversions together: timings apart cannot be compared.
+
+        `beside` names the plain conversions that are no candidates.
+        """
+        params = {"chooses": True, "beside": beside} if beside else {"chooses": True}
         because = "side by side, in turns"
-        return self._timed("latency", original, models, (TUNING, {"chooses": True}), stage="measure", because=because)
+        return self._timed("latency", original, models, (TUNING, params), stage="measure", because=because)
 
     def _timed_anew(self, candidate: Candidate, original: Original, models: Sequence[TimedModel]) -> Step:
         """Time a shortlisted candidate once more beside the original: the runs that chose it may have been lucky ones.

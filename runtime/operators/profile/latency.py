@@ -1,6 +1,5 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,16 +13,8 @@ from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.runtime.machine.race import Race, contenders
-from titrant.runtime.machine.turns import (
-    MOST_OFF,
-    OFF_SECONDS,
-    PAUSE_SECONDS,
-    Runs,
-    cpu_tells,
-    no_garbage,
-    percentiles,
-)
-from titrant.schema.cases import runs_for_percentile
+from titrant.runtime.machine.schedule import MOST_RUNS, TimingSchedule
+from titrant.runtime.machine.turns import OFF_SECONDS, PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -35,20 +26,6 @@ if TYPE_CHECKING:
     from titrant.runtime.contract.statistics.paired_runs import TimedRuns
     from titrant.runtime.values import Rows
 
-# Fewer runs cannot bound a 95th percentile at 95 % confidence.
-LEAST_RUNS = runs_for_percentile(0.95)
-MOST_RUNS = 500
-# Where a batch size is shown only: enough for an interval of the median, and no tail is bounded. Fast models run more
-# often, in the time that there is, until the tail is: more runs would decide nothing either.
-SHOWN_RUNS, MOST_SHOWN_RUNS = 8, LEAST_RUNS
-# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
-PATIENCE_SECONDS = 120.0
-# Of `seconds`, for a batch size that is shown only.
-_SHOWN_SHARE = 0.25
-# Times `seconds`, for the fastest and those that its runs leave open.
-LONGER = 2
-# Among so many the least runs choose: the original, a method's file and its plain conversion.
-_TOLD_BY_FEW = 3
 # Of a turn, beside its runs.
 _TURN_SECONDS = 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
@@ -83,6 +60,12 @@ class LatencyParams(Params):
         "they are slower than the fastest",
         exclude_if=lambda value: not value,
     )
+    beside: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="models that are no candidates: at batch sizes that are shown only they run 8 times at most",
+        exclude_if=lambda value: not value,
+    )
     threads: int = Field(1, ge=1, description="threads of every engine")
     device: str = Field("cpu", description="cpu, cuda, cuda:N, mps")
     columned: tuple[str, ...] = Field(
@@ -101,7 +84,7 @@ def predict(
 ) -> Prediction:
     """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
     if model is None:
-        seconds = sum(_seconds_for(params, size) for size in params.batches)
+        seconds = sum(TimingSchedule.of(params, size, len(params.engines)).seconds for size in params.batches)
         return Prediction(seconds=seconds + 0.3, basis="guess")
     speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
@@ -117,13 +100,10 @@ def predict(
     pauses = len(params.batches) * (params.blocks - 1) * PAUSE_SECONDS
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
-        is_choice = _is_choice(params, size, len(costs))
-        turn = sum(_turn_seconds(cost.seconds[str(size)], MOST_OFF if is_choice else 1) for cost in costs.values())
-        runs = params.iterations or _runs(params, size, turn)
-        if is_choice and not params.iterations:
-            seconds += params.seconds * (1 + LONGER / 2)
-        seconds += turn * (runs + params.warmup / 2)
-        samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
+        schedule = TimingSchedule.of(params, size, len(costs))
+        turns = {name: _turn_seconds(cost.seconds[str(size)], schedule.most_off) for name, cost in costs.items()}
+        seconds += schedule.predicted_seconds(turns) + params.warmup / 2 * sum(turns.values())
+        samples += sum(schedule.predicted_runs(turns).values()) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
     largest, on_device = max(params.batches), speed.gpu is not None
     peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
@@ -146,39 +126,9 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
     return ModelCost(seconds, peak, speed.basis)
 
 
-def _runs(params: LatencyParams, size: int, turn: float) -> int:
-    """Return how many turns there are: the least, and more while there is time."""
-    return max(_least(params, size), min(_most(params, size), int(_seconds_for(params, size) / turn) + 1))
-
-
-def _is_choice(params: Any, size: int, models: int) -> bool:
-    """Whether runs at a batch size choose among so many models that the least runs do not tell."""
-    return bool(params.chooses and models > _TOLD_BY_FEW and _is_compared(params, size))
-
-
 def _turn_seconds(seconds: float, most_off: int) -> float:
     """Predict one model's turn from what a run takes: that run, and those off the clock."""
     return seconds + max(seconds, min(most_off * seconds, OFF_SECONDS)) + _TURN_SECONDS
-
-
-def _least(params: Any, size: int) -> int:
-    """Return how many runs come first, whatever they take."""
-    return LEAST_RUNS if _is_compared(params, size) else SHOWN_RUNS
-
-
-def _most(params: Any, size: int) -> int:
-    """Return how many runs there are at most."""
-    return MOST_RUNS if _is_compared(params, size) else MOST_SHOWN_RUNS
-
-
-def _seconds_for(params: Any, size: int) -> float:
-    """Return the time for a batch size: most for the one by which models are chosen."""
-    return float(params.seconds * (1 if _is_compared(params, size) else _SHOWN_SHARE))
-
-
-def _is_compared(params: Any, size: int) -> bool:
-    """Whether models are chosen or judged at a batch size; the others are shown only."""
-    return bool(size == (params.compared or min(params.batches)))
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -313,8 +263,8 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
 
-    is_choice = _is_choice(params, size, len(race.sessions))
-    race.most_off = MOST_OFF if is_choice else 1
+    schedule = TimingSchedule.of(params, size, len(race.sessions))
+    race.most_off = schedule.most_off
     for name, session in race.all():
         with race.trying(name):
             race.calls[name] = _call(session, first_batch(session, rows[name], size))
@@ -326,11 +276,11 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     for block in range(params.blocks):
         if block:
             time.sleep(PAUSE_SECONDS)
-        turns = _take_turns(race, runs, size, params)
+        _take_turns(race, runs, schedule)
         for name in race.sessions:
-            runs[name].blocks.append(turns)
-    if is_choice and not params.iterations:
-        _run_on(race, runs, params, _seconds_for(params, size))
+            runs[name].blocks.append(len(runs[name].wall) - sum(runs[name].blocks))
+    if schedule.runs_on:
+        _run_on(race, runs, params, schedule)
     return {name: runs[name] for name in race.sessions}
 
 
@@ -344,25 +294,23 @@ def _call(session: Any, batch: "Mapping[str, np.ndarray]") -> Callable[[], objec
     return partial(session.run, batch) if prepared is None else prepared(batch)
 
 
-def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) -> int:
-    """Let every model run once in each turn of a block, and return how many turns there were."""
+def _take_turns(race: Race, runs: Mapping[str, Runs], schedule: TimingSchedule) -> None:
+    """Let every model run once in each turn of a block, those that are only beside in the first turns."""
     started = time.perf_counter()
-    most = math.ceil((params.iterations or _most(params, size)) / params.blocks)
-    for count in range(most):
-        if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
-            return count
-        race.take_turns(runs, [name for name, _ in race.all()])
-    return most
+    for turn in range(schedule.most_of_a_block):
+        if schedule.enough(turn, time.perf_counter() - started):
+            return
+        race.take_turns(runs, [name for name, _ in race.all() if schedule.takes_part(name, len(runs[name].wall))])
 
 
-def _run_on(race: Race, runs: Mapping[str, Runs], params: Any, seconds: float) -> None:
+def _run_on(race: Race, runs: Mapping[str, Runs], params: Any, schedule: TimingSchedule) -> None:
     """Let those run on that may be the fastest, then those that are not told apart, which is looked at once only."""
     from titrant.runtime.contract.statistics.paired_runs import untold
 
     # Slow models have taken most of the time, and are told apart by now.
-    _turns_of(race, runs, contenders(runs, race.sessions), seconds)
+    _turns_of(race, runs, contenders(runs, race.sessions), schedule.seconds)
     timed = {name: _timed_runs(runs[name], params) for name in contenders(runs, race.sessions)}
-    _turns_of(race, runs, untold(timed), LONGER * seconds)
+    _turns_of(race, runs, untold(timed), schedule.open_seconds)
 
 
 def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: float) -> None:
@@ -374,12 +322,6 @@ def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: f
             return
         race.take_turns(runs, names)
         names = [name for name in names if name in race.sessions]
-
-
-def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
-    if count * params.blocks < _least(params, size):
-        return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
-    return elapsed > _seconds_for(params, size) / params.blocks
 
 
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:
