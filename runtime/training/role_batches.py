@@ -32,8 +32,9 @@ class Batches:
     classes: bool = True
 
     def take(self, rows: torch.Tensor | slice) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return some rows."""
-        return [tensor[rows] for tensor in self.inputs], self.labels[rows]
+        """Return some rows, the inputs as copies: a forward may write into them."""
+        taken = [tensor[rows] for tensor in self.inputs]
+        return [tensor.clone() for tensor in taken] if isinstance(rows, slice) else taken, self.labels[rows]
 
     def numbers(
         self, size: int, processes: int, generator: "np.random.Generator | None" = None
@@ -58,7 +59,7 @@ def batches_of(model: TorchModel, rows: Rows) -> Batches:
         )
     arrays = checked(model.inputs, rows.inputs)
     arguments = arguments_of(model.module, tuple(arrays))
-    tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
+    tensors = tuple(tensor_of(array) for array in arrays.values())
     return Batches(arguments, tensors, labels_of(rows), rows.scored, rows.labels is not None)
 
 

@@ -98,9 +98,14 @@ def arguments_of(module: Any, names: Sequence[str]) -> Arguments:
     return Arguments(tuple(leading), rest)
 
 
-def takes_by_name_alone(module: torch.nn.Module) -> bool:
-    """Whether a forward has an argument that cannot be passed by its place, as `forward(x, *, scale=1.0)` has."""
-    return any(_keyword_only(module, item.name) for item in signature_of(module).inputs)
+def has_other_defaults(module: torch.nn.Module, names: Sequence[str]) -> bool:
+    """Whether a forward has arguments besides its inputs, as `scale` of `forward(x, scale=1.0)`, that are not None."""
+    inner = _inside(module)
+    if isinstance(inner, (torch.jit.ScriptModule, torch.fx.GraphModule)):
+        return any(_keyword_only(module, item.name) for item in signature_of(module).inputs)
+    others = signature_of(module).inputs[len(names) :]
+    parameters = inspect.signature(inner.forward).parameters if others else {}
+    return any(_keyword_only(module, item.name) or parameters[item.name].default is not None for item in others)
 
 
 def _keyword_only(module: torch.nn.Module, name: str) -> bool:

@@ -26,7 +26,7 @@ _OWN = "the layer's own code raised it: call the model with such a batch outside
 
 
 def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arguments: Arguments | None = None) -> Any:
-    """Answer one batch: arrays by the names of the forward's arguments, shared where they lie as torch would lay them.
+    """Answer one batch: arrays by the names of the forward's arguments, which stay as they are.
 
     `arguments` are what `arguments_of` says of the module and these names, for who calls it often. Raises StepError
     X221 with the failing layer when the forward raises, X223 where it has not these names.

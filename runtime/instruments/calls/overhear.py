@@ -187,12 +187,15 @@ def _given(values: Mapping[str, Any]) -> list[torch.Tensor]:
 
 
 def _tensor(value: Any, place: torch.device) -> Any:
-    """Return an array as a tensor where the module is, in a type that inputs have; anything else stays as it is."""
+    """Return an array as a tensor where the module is, in a type that inputs have; anything else stays as it is.
+
+    A tensor is copied, too: a forward may write into what it is given.
+    """
     if not isinstance(value, np.ndarray):
-        return value
+        return value.clone() if isinstance(value, torch.Tensor) else value
     if value.dtype == np.float64:
         value = value.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(value)).to(place)
+    return torch.from_numpy(value.copy(order="C")).to(place)
 
 
 def _failed(

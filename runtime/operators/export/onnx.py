@@ -36,6 +36,8 @@ LOWEST_OPSET, HIGHEST_OPSET = 13, 20
 DEFAULT_OPSET, NORMALIZING_OPSET = 14, 17
 OTHERWISE = "use another operation in the model, or format torchscript"
 OF_FILE = "write the file from a trace in eval mode where it is scripted, or keep it in torch: target.engine torch"
+# What an exporter raises that meets what it was not written for, besides its own errors.
+_RAISED = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError)
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
 _SECONDS, _LAYER_SECONDS = 0.1, 0.004
@@ -249,7 +251,7 @@ def _write(
             _export(model, inputs, opset, path)
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
+        except (torch.onnx.errors.OnnxExporterError, *_RAISED) as error:
             raise _refused(error, advice) from error
         else:
             return opset

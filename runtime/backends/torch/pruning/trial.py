@@ -128,7 +128,7 @@ class _Trial:
     def call(self, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
         """Answer a batch."""
         with plain_attention():
-            return self._arguments.call(module, list(tensors.values()))
+            return self._arguments.call(module, [tensor.clone() for tensor in tensors.values()])
 
     def _answers(self) -> list[torch.Tensor]:
         with torch.inference_mode():
