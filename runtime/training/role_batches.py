@@ -59,7 +59,7 @@ def batches_of(model: TorchModel, rows: Rows) -> Batches:
         )
     arrays = checked(model.inputs, rows.inputs)
     arguments = arguments_of(model.module, tuple(arrays))
-    tensors = tuple(tensor_of(array) for array in arrays.values())
+    tensors = tuple(tensor_of(array, copy=True) for array in arrays.values())
     return Batches(arguments, tensors, labels_of(rows), rows.scored, rows.labels is not None)
 
 

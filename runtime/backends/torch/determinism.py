@@ -21,17 +21,14 @@ from titrant.runtime.seed import seed_torch
 BOUNDARY_BYTES = 64
 
 
-def tensor_of(array: np.ndarray) -> torch.Tensor:
-    """Return an array as a tensor on the CPU that lies as a new one does, with memory of its own.
+def tensor_of(array: np.ndarray, *, copy: bool = False) -> torch.Tensor:
+    """Return an array as a tensor on the CPU that lies as a new one does; memory is shared where it already lies so.
 
-    A forward may write into what it is given: the rows stay as they are, and a second model is asked the same.
+    With `copy` it is never shared. Read-only arrays are copied too: torch would let them be written.
     """
-    # In NumPy, since a model that is being traced has torch's operations watched.
-    memory = np.empty(array.nbytes + BOUNDARY_BYTES, np.uint8)
-    first = -memory.ctypes.data % BOUNDARY_BYTES
-    made = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
-    made[...] = array
-    return torch.from_numpy(made)
+    if copy or not array.flags.writeable or array.ctypes.data % BOUNDARY_BYTES or not _in_order(array):
+        array = _copied(array)
+    return torch.from_numpy(array)
 
 
 def standard(tensor: torch.Tensor) -> torch.Tensor:
@@ -45,6 +42,19 @@ def lay_out(module: torch.nn.Module) -> None:
     """Give the parameters and buffers of a module, in place, the layout that loading would give them."""
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = standard(tensor.data)
+
+
+def _copied(array: np.ndarray) -> np.ndarray:
+    # In NumPy, since a model that is being traced has torch's operations watched.
+    memory = np.empty(array.nbytes + BOUNDARY_BYTES, np.uint8)
+    first = -memory.ctypes.data % BOUNDARY_BYTES
+    made = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    made[...] = array
+    return made
+
+
+def _in_order(array: np.ndarray) -> bool:
+    return array.strides == tuple(array.itemsize * step for step in _strides(array.shape))
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -147,10 +147,10 @@ def labels_of(rows: Rows) -> torch.Tensor:
     """
     if rows.targets is not None:
         whole = rows.targets.dtype.kind == "i"
-        return tensor_of(rows.targets.astype(np.int64 if whole else np.float32))
+        return tensor_of(rows.targets.astype(np.int64 if whole else np.float32), copy=True)
     if rows.labels is None:
         raise StepError(Diagnostic("X202", f"the {rows.role} rows have no labels to fit", help="set data.label"))
-    return tensor_of(rows.labels.astype(np.int64))
+    return tensor_of(rows.labels.astype(np.int64), copy=True)
 
 
 def check_output(loss: str, output: torch.Tensor, labels: torch.Tensor, weights: int | None = None) -> None:

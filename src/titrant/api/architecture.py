@@ -82,4 +82,4 @@ def _tensor(value: Any) -> Any:
 
     if not isinstance(value, np.ndarray):
         return value
-    return torch.from_numpy(value.astype(np.float32 if value.dtype == np.float64 else value.dtype, order="C"))
+    return torch.from_numpy(np.ascontiguousarray(value, np.float32 if value.dtype == np.float64 else value.dtype))

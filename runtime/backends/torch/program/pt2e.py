@@ -103,7 +103,7 @@ def _batches(border: Border, calibration: Rows, params: CalibrationRows) -> list
         places = np.arange(start, start + size) % len(calibration)
         arrays = {name: taken(calibration, name)[places if shape else places[0]] for name, shape, _ in border.inputs}
         arrays = {name: np.asarray(array) for name, array in arrays.items()}
-        batches.append(tuple(tensor_of(array) for array in checked(border.inputs, arrays).values()))
+        batches.append(tuple(tensor_of(array, copy=True) for array in checked(border.inputs, arrays).values()))
     return batches
 
 

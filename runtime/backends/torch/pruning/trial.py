@@ -128,11 +128,12 @@ class _Trial:
     def call(self, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Any:
         """Answer a batch."""
         with plain_attention():
-            return self._arguments.call(module, [tensor.clone() for tensor in tensors.values()])
+            return self._arguments.call(module, list(tensors.values()))
 
     def _answers(self) -> list[torch.Tensor]:
         with torch.inference_mode():
-            return list(named(self.call(self.module, self.tensors), self._outputs).values())
+            given = {name: tensor.clone() for name, tensor in self.tensors.items()}  # a forward may write into it
+            return list(named(self.call(self.module, given), self._outputs).values())
 
     def objection(self, group: Coupled) -> str:
         """Say why a group cannot be cut; "" where it can."""
