@@ -4,28 +4,25 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
 import onnx  # noqa: TID253 - its very subject
-from onnx import helper, numpy_helper, version_converter  # noqa: TID253 - its very subject
+from onnx import helper, version_converter  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.onnxruntime.batch import free_batch
-from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
+from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset
 
 
 def mend(model: onnx.ModelProto, *, batches: bool = True) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph as onnxruntime takes it, and what was put right; a graph that needs nothing is the same object.
 
-    Node names that stand twice are numbered, weights are no inputs, and sparse ones are written out. A file that is
-    newer than onnxruntime is brought to the versions that it reads where every operator in it allows that; else it
-    stays as it is, and onnxruntime refuses it. Without `batches` it is not looked whether a batch size is written in.
+    Node names that stand twice are numbered, weights are no inputs. A file that is newer than onnxruntime is brought
+    to the versions that it reads where every operator in it allows that; else it stays as it is, and onnxruntime
+    refuses it. Without `batches` it is not looked whether a batch size is written into it.
     """
     notes = []
     if repeated := rename_nodes(model):
         notes.append(f"{repeated:,} nodes whose names stood before are renamed")
     if fixed := fix_weights(model):
         notes.append(f"{fixed} weights are no longer inputs too, which kept engines from folding them")
-    if written := write_out_sparse(model.graph):
-        notes.append(f"{written} sparse weights are written out, as onnxruntime computes with them")
     version = opset(model)
     ir_version, newest = _OLDEST_READS
     if model.ir_version > ir_version or version > newest:
@@ -61,32 +58,6 @@ def fix_weights(model: onnx.ModelProto) -> int:
         model.graph.input.extend(fed)
         model.ir_version = max(model.ir_version, _APART)
     return fixed
-
-
-def write_out_sparse(graph: onnx.GraphProto) -> int:
-    """Put tensors with their zeros in the place of sparse ones, in place, also inside branches; returns how many."""
-    weights = [_written_out(sparse) for sparse in graph.sparse_initializer]
-    graph.initializer.extend(weights)
-    del graph.sparse_initializer[:]
-    written = len(weights)
-    for node in graph.node:
-        for item in node.attribute:
-            if item.name == "sparse_value" and node.op_type == "Constant":
-                item.CopyFrom(helper.make_attribute("value", _written_out(item.sparse_tensor)))
-                written += 1
-        written += sum(map(write_out_sparse, subgraphs(node).values()))
-    return written
-
-
-def _written_out(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
-    """Return a sparse tensor as a dense one: its places are numbers within it, or one for each dimension."""
-    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
-    if places.ndim > 1:
-        dense[tuple(places.T)] = values
-    else:
-        dense.reshape(-1)[places] = values
-    return numpy_helper.from_array(dense, sparse.values.name)
 
 
 def rename_nodes(model: onnx.ModelProto) -> int:

@@ -159,35 +159,3 @@ def test_answers_row_by_row_where_a_batch_of_one_is_not_in_a_reshape():
     model, notes = mend(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     assert notes == ("a batch of one row is written into its nodes: it answers row by row",)
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
-
-
-@pytest.mark.parametrize("by_dimension", [False, True])
-def test_writes_out_sparse_weights_also_inside_branches(by_dimension):
-    x, weight = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[0, 2], [0, 0], [3, 0]], np.float32)
-
-    def sparse(name):
-        places = np.argwhere(weight) if by_dimension else np.flatnonzero(weight)
-        values = numpy_helper.from_array(weight[weight != 0], name)
-        return helper.make_sparse_tensor(values, numpy_helper.from_array(places, ""), weight.shape)
-
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 2])
-    held = helper.make_node("Constant", [], ["v"], sparse_value=sparse("v"))
-    branches = {
-        "then_branch": helper.make_graph([held, helper.make_node("MatMul", ["x", "v"], ["y"])], "then", [], [y]),
-        "else_branch": helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "else", [], [y]),
-    }
-    graph = helper.make_graph(
-        [helper.make_node("If", ["chosen"], ["y"], **branches)],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
-        [y],
-        [numpy_helper.from_array(np.array(True), "chosen")],
-        sparse_initializer=[sparse("w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    mended, notes = mend(model)
-    assert notes == ("2 sparse weights are written out, as onnxruntime computes with them",)
-    assert [tensor.name for tensor in mended.graph.initializer] == ["chosen", "w"]
-    for chosen in (True, False):
-        mended.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(chosen), "chosen"))
-        np.testing.assert_array_equal(answers(mended, x), x @ weight)
