@@ -3,9 +3,11 @@
 import contextlib
 import io
 import logging
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nncf
@@ -247,12 +249,23 @@ def _applied(make: Any, graph: "openvino.Model", threads: int, *, sees_rows: boo
         with quiet(threads):
             return make()
     except _failures() as error:
-        why = type(error).__name__ if sees_rows else first_line(error)
+        # What NNCF itself says names no values of rows; what it calls may.
+        is_own = not sees_rows or type(error).__module__.partition(".")[0] == nncf.__name__
+        why = first_line(error) if is_own else f"{type(error).__name__} in {_raising_file(error)}"
         advice = "leave the layer out by quantization.skip, or use another method"
-        said = first_line(error) if sees_rows else ""
+        said = "" if is_own else first_line(error)
         raise StepError(
             Diagnostic("X252", f"NNCF cannot quantize this graph: {why}", help=advice, said=said)
         ) from error
+
+
+def _raising_file(error: BaseException) -> str:
+    """Return the innermost file of NNCF's that an error came through, and its line."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "nncf" in Path(frame.filename).parts]
+    if not places:
+        return nncf.__name__
+    path = Path(places[-1].filename)
+    return f"{Path(*path.parts[path.parts.index('nncf') :]).as_posix()}:{places[-1].lineno}"
 
 
 def _failures() -> tuple[type[Exception], ...]:
