@@ -174,6 +174,24 @@ def _keep_ranks(graph: "openvino.Model") -> None:
     graph.validate_nodes_and_infer_types()
 
 
+def _part(graph: "openvino.Model", left: Collection[str]) -> None:
+    """Give the operations to leave copies of weights that they share with others: NNCF rounds a constant for all."""
+    import openvino.opset8
+
+    names = set(left)
+    there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
+    for operation in graph.get_ordered_ops():
+        for port in operation.inputs() if operation.get_friendly_name() in names else ():
+            weights = port.get_source_output()
+            constant = weights.get_node()
+            readers = {reader.get_node().get_friendly_name() for reader in weights.get_target_inputs()}
+            if constant.get_type_name() == "Constant" and len(weights.get_shape()) and not readers <= names:
+                own = openvino.opset8.constant(constant.get_data())
+                own.set_friendly_name(free(f"{constant.get_friendly_name()}/own", there))
+                port.replace_source_output(own.output(0))
+    graph.validate_nodes_and_infer_types()
+
+
 def compressed(
     graph: "openvino.Model", options: Mapping[str, Any], *, left: Collection[str], threads: int
 ) -> "openvino.Model":
@@ -182,6 +200,7 @@ def compressed(
     The operations `left` stay as they are.
     Raises PreconditionError X210 where there is nothing to compress, StepError X252 where NNCF fails.
     """
+    _part(graph, left)
     symmetric = options["symmetric"]
     eight = nncf.CompressWeightsMode.INT8_SYM if symmetric else nncf.CompressWeightsMode.INT8_ASYM
     four = nncf.CompressWeightsMode.INT4_SYM if symmetric else nncf.CompressWeightsMode.INT4_ASYM
