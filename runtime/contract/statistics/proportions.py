@@ -271,7 +271,7 @@ def crossing(falling: Callable[[float], float], low: float, high: float, steps: 
     above, below = narrowed(falling, (low, at_low), (high, at_high))
     for _ in range(steps):
         middle = (low + high) / 2
-        if middle == low or middle == high:  # noqa: PLR1714 - asked some fifty times a bound
+        if middle == low or middle == high:  # noqa: SIM109, PLR1714 - asked some fifty times a bound
             break
         if middle <= above or (middle < below and falling(middle) > 0):
             low = middle
