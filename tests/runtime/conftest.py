@@ -12,18 +12,12 @@ import pytest
 from titrant.runtime.run.execute import execute
 from titrant.runtime.run.preview import preview
 from titrant.runtime.store.home import Home, open_home
-from titrant.schema.facts import Hardware, HardwareIdentity
-from titrant.schema.gate import Contract, Gate
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
-from titrant.schema.planned import Planned
+
+from .toy_plans import planned, toy_plan
 
 sys.path.insert(0, str(Path(__file__).parent / "operators"))
 
 HERE = Path(__file__).parent
-MACHINE = HardwareIdentity(
-    system="linux", machine="x86_64", cpu="toy", instructions=("avx2",), cores=2, memory_bytes=None, gpus=(),
-    python="3.11.0", packages={"numpy": "2.4"},
-)  # fmt: skip
 
 
 @dataclass
@@ -63,11 +57,6 @@ class Toy:
         return {step: entry.symbol for step, entry in found.items()}, found
 
 
-def planned(plan, folder, file="toy.yaml"):
-    """Return a plan as planning a recipe gives it."""
-    return Planned(plan, Hardware(plan.hardware), "name: toy\n", file, str(folder))
-
-
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     folder = tmp_path / "recipe"
@@ -82,47 +71,6 @@ def toy(tmp_path, monkeypatch):
 @pytest.fixture
 def make_plan():
     return toy_plan
-
-
-def step(name, operator, params, inputs, stage, candidate=""):  # noqa: PLR0917
-    return Step(name, f"toys:{operator}", 1, params, inputs, 7, stage, candidate)
-
-
-def toy_plan(levels=(1, 2), *, load=None, make=None, quality=None, seconds=None, verdicts=None, shortlist=4):
-    """Build a plan with one candidate a level; options by level, or for all where they are for `load`."""
-    make, quality, verdicts = make or {}, quality or {}, verdicts or {}
-    names = {level: f"c{level}" for level in levels}
-    steps = [step("load", "load", load or {}, {}, "prepare")]
-    candidates = []
-    for level, name in names.items():
-        steps += [
-            step(name, "make", {"level": level, "padding": 100 // level, **make.get(level, {})},
-                 {"model": "load.model"}, "make", name),
-            step(f"{name}.tuning", "answer", {}, {"model": f"{name}.model", "rows": "load.rows"}, "make", name),
-            step(f"{name}.quality", "measure", {"quality": quality.get(level, 1.0)},
-                 {"outputs": f"{name}.tuning.outputs"}, "make", name),
-        ]  # fmt: skip
-        candidates.append(Candidate(name, "toy", "toy", "json", level, f"{name}.model", f"{name}.tuning.outputs",
-                                    f"{name}.quality.quality", f"{name}.contract.judgement"))  # fmt: skip
-    models = {"original": "load.model", **{name: f"{name}.model" for name in names.values()}}
-    given = seconds or {level: 1.0 / (1 + level) for level in levels}
-    steps.append(step("latency", "clock", {"seconds": {names[level]: given[level] for level in levels}},
-                      {"models": models}, "measure"))  # fmt: skip
-    steps.append(step("baseline", "answer", {}, {"model": "load.model", "rows": "load.rows"}, "judge"))
-    for level, name in names.items():
-        steps.append(step(f"{name}.contract", "judge", {"candidate": name, "verdict": verdicts.get(level, "PASS")},
-                          {"original": "baseline.outputs", "candidate": f"{name}.tuning.outputs", "rows": "load.rows",
-                           "point": "load.point", "model": f"{name}.model"},
-                          "judge", name))  # fmt: skip
-    steps.append(step("report", "report", {}, {"record": "run.record"}, "report"))
-    search = CandidateSearch("auto", "toy", tuple(names.values()), ("latency", "size"), shortlist, "latency.timings")
-    gate = Gate("retention", "retention", "accuracy", "all", "retention", 0.95, "score_ratio", "recipe")
-    return Plan(
-        name="toy", recipe_digest="r", language=1, task="binary_classification", hardware=MACHINE, model_digest="m",
-        data_digest="d", threads=1, timing_threads=1, deterministic=True, original="load.model",
-        original_engine="toy", decisions=(), steps=tuple(steps), candidates=tuple(candidates), searches=(search,),
-        contract=Contract((gate,), 0.95, "evidence"), shipped={"operating_point": "load.point"},
-    )  # fmt: skip
 
 
 @pytest.fixture
