@@ -1,4 +1,4 @@
-"""A toy plan for tests to execute, and what planning gives of it: loaded without pytest by the processes that run it."""
+"""A toy plan for tests to execute, and what planning gives of it: processes that run it load no pytest for that."""
 
 from titrant.schema.facts import Hardware, HardwareIdentity
 from titrant.schema.gate import Contract, Gate
