@@ -1,6 +1,8 @@
 """Live values to run operators on, whose nets lie in `operators`, and a toy plan for tests to execute."""
 
+import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +14,9 @@ import pytest
 from titrant.runtime.run.execute import execute
 from titrant.runtime.run.preview import preview
 from titrant.runtime.store.home import Home, open_home
+from titrant.schema.plan import plan_digest
 
+from .in_process import InProcessWorker
 from .toy_plans import planned, toy_plan
 
 sys.path.insert(0, str(Path(__file__).parent / "operators"))
@@ -71,6 +75,40 @@ def toy(tmp_path, monkeypatch):
 @pytest.fixture
 def make_plan():
     return toy_plan
+
+
+@pytest.fixture(scope="session")
+def homes_after(tmp_path_factory):
+    """Keep by a plan's digest its record, the recipe's folder, and the home after it ran."""
+    return tmp_path_factory.mktemp("ran"), {}
+
+
+@pytest.fixture
+def ran(toy, homes_after):
+    """Return a function that lets a toy's empty home become what it is after a run of a plan, and gives the record.
+
+    A plan runs once in a test session, without a process; later its home is copied, as if the folder had been moved.
+    """
+    place, kept = homes_after
+
+    def begin(plan):
+        digest = plan_digest(plan)
+        if digest not in kept:
+            worker = InProcessWorker(toy.home, toy.folder)
+            kept[digest] = execute(toy.planned(plan), toy.home, worker=worker), toy.folder
+            shutil.copytree(toy.home.path, place / digest, symlinks=True)
+            toy.ran()
+            return kept[digest][0]
+        record, folder = kept[digest]
+        shutil.copytree(place / digest, toy.home.path, symlinks=True, dirs_exist_ok=True)
+        described = toy.home.facts / "operators"
+        for name in {step.operator for step in plan.steps}:
+            before, now = (hashlib.sha256(f"{each}\n{name}".encode()).hexdigest() for each in (folder, toy.folder))
+            if before != now and (described / f"{before}.json").exists():
+                (described / f"{before}.json").rename(described / f"{now}.json")
+        return record
+
+    return begin
 
 
 @pytest.fixture
