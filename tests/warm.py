@@ -28,6 +28,7 @@ import traceback
 import warnings
 import weakref
 from pathlib import Path
+from types import FunctionType
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
@@ -249,13 +250,17 @@ def hasten_timing():
 
 
 def forget_endings():
-    """Let no process that is forked do at its end what torch does at its own: a tenth of a second, for nobody.
+    """Let no process that is forked do at its end what libraries do at their own: a tenth of a second, for nobody.
 
-    It takes its operators away one by one, and loads what would print how long its compiler took.
+    torch takes its operators away one by one, and loads what would print how long its compiler took; nanobind, with
+    which onnx is bound, collects garbage to count what leaks.
     """
     from torch._dynamo.utils import dump_compile_times
 
     atexit.unregister(dump_compile_times)
+    for function in [each for each in gc.get_objects() if type(each) is FunctionType]:
+        if function.__code__.co_filename == "<internal>":
+            atexit.unregister(function)
     for ending in list(weakref.finalize._registry):
         ending.atexit = False
 
