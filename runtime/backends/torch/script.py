@@ -99,7 +99,7 @@ def traced(
     Raises PreconditionError X206 when the forward takes decisions on tensor values and StepError X207 when it cannot be
     traced or the trace answers otherwise. Branches on shapes are taken as the example has them.
     """
-    inputs = tuple(tensor_of(array) for array in arrays.values())
+    inputs = tuple(tensor_of(array, copy=True) for array in arrays.values())
     try:
         with plain_attention(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

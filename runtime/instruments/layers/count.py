@@ -1,6 +1,7 @@
 """Count the parameters and FLOPs of a model by its parts: modules, nodes or operations, for one batch."""
 
 from collections.abc import Iterator, Mapping
+from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.values import OnnxModel, TorchModel
@@ -94,9 +95,9 @@ def _modules(model: TorchModel, inputs: "Mapping[str, np.ndarray]") -> "Iterator
 
 
 def _packed(part: "torch.nn.Module") -> "tuple[torch.Tensor, ...]":
-    """Return the weight and bias of a module of torch's that keeps them packed, and gives them when they are called."""
+    """Return the weight and bias of a module of torch's that keeps them packed, and gives them by a method."""
     given = (getattr(part, name, None) for name in ("weight", "bias"))
-    values = (call() for call in given if callable(call) and not hasattr(call, "numel"))
+    values = (method() for method in given if ismethod(method))  # also a part may be called so, and counts itself
     return tuple(value for value in values if hasattr(value, "numel"))
 
 
