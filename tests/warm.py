@@ -231,7 +231,7 @@ def build_classes():
 
 
 def hasten_timing():
-    """Let a run time its models for an eighth of the time, and hardly pause between blocks of runs.
+    """Let a run time its models for a thirtieth of the time, and hardly pause between blocks of runs.
 
     That is a third of what a small run takes. Where models are compared as many runs come first as ever, and as many
     blocks; what more of them tell, and more of what is shown only, is no test's subject here:
@@ -245,7 +245,7 @@ def hasten_timing():
 
     def quicker(params, size, models):
         settled = whole(params, size, models)
-        return replace(settled, seconds=settled.seconds / 8)
+        return replace(settled, seconds=settled.seconds / 32)
 
     whole, schedule.TimingSchedule.of = schedule.TimingSchedule.of, quicker
     latency.PAUSE_SECONDS /= 15
