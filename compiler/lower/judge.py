@@ -38,8 +38,6 @@ RAW_ANSWERS = "raw"
 REPEATS, REFERENCE = "original.repeats", "original.reference"
 # Rows that are asked again in other company, of a file that finds scales from the batch, and of any other.
 _TRIED_WITH_SCALES, _TRIED = 256, 32
-# Models beside the original of which one choice is made by the least runs: a method and its plain conversion.
-_TOLD_BY_FEW = 2
 # Where a gate is judged by them, this many at least: what comes of fewer says little.
 _TRIED_TO_JUDGE = 512
 
@@ -282,11 +280,14 @@ class Answering:
         )
         return tuple(step for steps in answered for step in steps)
 
-    def timing(self, original: Original, models: Sequence[TimedModel]) -> Step:
-        """Time the original, every candidate and their plain conversions together: timings apart cannot be compared."""
+    def timing(self, original: Original, models: Sequence[TimedModel], beside: Sequence[str]) -> Step:
+        """Time the original, every candidate and their plain conversions together: timings apart cannot be compared.
+
+        `beside` names the plain conversions that are no candidates.
+        """
+        params = {"chooses": True, "beside": beside} if beside else {"chooses": True}
         because = "side by side, in turns"
-        more = {"chooses": True} if len(models) > _TOLD_BY_FEW else {}
-        return self._timed("latency", original, models, (TUNING, more), stage="measure", because=because)
+        return self._timed("latency", original, models, (TUNING, params), stage="measure", because=because)
 
     def _timed_anew(self, candidate: Candidate, original: Original, models: Sequence[TimedModel]) -> Step:
         """Time a shortlisted candidate once more beside the original: the runs that chose it may have been lucky ones.

@@ -111,7 +111,7 @@ def lower(
             *limited,
             *answering.fine_tuned(original, candidates),
             *files_made,
-            answering.timing(original, timed),
+            answering.timing(original, timed, tuple(beside)),
             *judged,
             *earlier_loads(maker, decisions),
             *answering.earlier(),

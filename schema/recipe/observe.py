@@ -75,7 +75,8 @@ class Profile(Section):
         100,
         description=(
             "timed runs of each batch size; where it is not written, as many as the time allows: "
-            "59 to 500 where models are compared, 8 to 59 elsewhere"
+            "59 to 500 where models are compared, 8 to 59 elsewhere. A plain conversion that is no candidate "
+            "takes 8 of them where models are not compared"
         ),
     )
     warmup: CountOrNone = Field(10, description="runs before the clock starts")

@@ -34,6 +34,20 @@ class Decides(nn.Module):
         return x * 2 if x.sum() > 0 else x
 
 
+class Writes(nn.Module):
+    """A forward that writes into its input."""
+
+    def forward(self, x):
+        return x.mul_(2).add_(0.1).sum(1, keepdim=True)
+
+
+class Scales(nn.Module):
+    """A forward with arguments that have values of their own."""
+
+    def forward(self, x, mask=None, scale: float = 2.0, mode: str = "all"):
+        return x * scale if mask is None else x * mask
+
+
 class Counts(nn.Module):
     """A forward that depends on how many cases there are."""
 
@@ -96,6 +110,19 @@ def test_takes_whole_numbers_by_their_dtype(tmp_path):
     assert written.relative == 0.0
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino", "torchscript", "exported", "safetensors"])
+def test_leaves_the_inputs_as_they_are_where_the_forward_writes_into_them(form, tmp_path):
+    inputs = torch.from_numpy(ROWS.copy())
+    written = titrant.export(Writes(), form, tmp_path / "net", inputs=inputs)
+    assert torch.equal(inputs, torch.from_numpy(ROWS))
+    assert written.relative < 1e-5
+
+
+@pytest.mark.parametrize("form", ["onnx", "torchscript", "exported"])
+def test_leaves_arguments_out_that_have_a_value_of_their_own(form, tmp_path):
+    assert titrant.export(Scales(), form, tmp_path / "net", inputs=ROWS).relative < 1e-6
+
+
 @pytest.mark.parametrize("opset", [14, 18])
 def test_writes_the_operator_set_that_was_asked_for(opset, net, tmp_path):
     written = titrant.export(net, "onnx", tmp_path / "net", shape=(1, 4), opset=opset)
@@ -119,6 +146,7 @@ def test_writes_the_operator_set_that_was_asked_for(opset, net, tmp_path):
         ("X372", nn.ReLU(), ("onnx", "x"), {"inputs": [ROWS, ROWS]}),
         ("X206", Decides(), ("onnx", "x"), {"shape": (1, 4)}),
         ("X207", Echoes(), ("onnx", "x"), {"shape": (1, 4)}),
+        ("X207", nn.BatchNorm1d(4, track_running_stats=False), ("onnx", "x"), {"inputs": ROWS}),
         ("X208", Counts(), ("onnx", "x"), {"inputs": ROWS}),
         ("X683", nn.Linear(4, 2), ("onnx", "x"), {"shape": (1, 5)}),
     ],

@@ -26,15 +26,23 @@ _OWN = "the layer's own code raised it: call the model with such a batch outside
 
 
 def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arguments: Arguments | None = None) -> Any:
-    """Answer one batch: arrays by the names of the forward's arguments, shared where they lie as torch would lay them.
+    """Answer one batch: arrays by the names of the forward's arguments, which it gets a copy of and may write into.
 
     `arguments` are what `arguments_of` says of the module and these names, for who calls it often. Raises StepError
     X221 with the failing layer when the forward raises, X223 where it has not these names.
     """
     passed = arguments_of(module, tuple(arrays)) if arguments is None else arguments
-    tensors = [tensor_of(array) for array in arrays.values()]
-    if device != "cpu":
-        tensors = [tensor.to(device) for tensor in tensors]
+    return answer_of(module, tensors_of(arrays, device), passed)
+
+
+def tensors_of(arrays: Mapping[str, np.ndarray], device: str = "cpu", *, shared: bool = False) -> list[torch.Tensor]:
+    """Return arrays as tensors on a device, of their own or with `shared` where the arrays lie as torch would."""
+    copied = device == "cpu" and not shared
+    return [tensor_of(array, copy=copied).to(device) for array in arrays.values()]
+
+
+def answer_of(module: Any, tensors: list[torch.Tensor], passed: Arguments) -> Any:
+    """Answer one batch of tensors; raises as `call` does."""
     try:
         return passed.call(module, tensors)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:

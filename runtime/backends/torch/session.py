@@ -1,11 +1,11 @@
 """Run modules and TorchScript files in PyTorch."""
 
-import functools
 import json
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -34,7 +34,7 @@ def open_session(model: "TorchModel | TorchScriptModel", *, threads: int, device
         return TorchSession(_placed(model, device), Border.of(model), threads, device)
     module, border = load_script(model, device)
     # The file says in which order it was traced; its own graph may call the arguments anything.
-    return TorchSession(functools.partial(module), border, threads, device)
+    return TorchSession(partial(module), border, threads, device)
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,29 @@ class TorchSession:
 
         Raises StepError X201 for a batch that the model does not take and X221 when its forward fails.
         """
-        from titrant.runtime.backends.torch.call import call, named
+        return self._answers(checked(self.specs, inputs), shared=False)
 
-        arrays = checked(self.specs, inputs)
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Callable[[], object]:
+        """Return a call with one batch, which is looked at here and no more in the call; StepError as `run` does.
+
+        It copies the batch in each call where the forward writes into what it is given.
+        """
+        from titrant.runtime.backends.torch.determinism import tensor_of
+
+        arrays, tried = (
+            {name: tensor_of(array, copy=True).numpy() for name, array in checked(self.specs, inputs).items()}
+            for _ in range(2)
+        )
+        self._answers(tried, shared=True)
+        writes = any(array.tobytes() != arrays[name].tobytes() for name, array in tried.items())
+        return partial(self._answers, arrays, shared=not writes)
+
+    def _answers(self, arrays: Mapping[str, np.ndarray], *, shared: bool) -> dict[str, np.ndarray]:
+        from titrant.runtime.backends.torch.call import answer_of, named, tensors_of
+
         with self._inference():
             _use_threads(self._threads)
-            answer = call(self._module, arrays, self._device, self._arguments)
+            answer = answer_of(self._module, tensors_of(arrays, self._device, shared=shared), self._arguments)
             return {name: _array(tensor) for name, tensor in named(answer, self.output_names).items()}
 
     def close(self) -> None:

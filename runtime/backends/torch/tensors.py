@@ -73,7 +73,7 @@ def places(
         return answer
 
     with torch.inference_mode(), _Calls(see):
-        _answer(module, {name: tensor_of(array) for name, array in arrays.items()})
+        _answer(module, {name: tensor_of(array, copy=True) for name, array in arrays.items()})
     return scaled | alike
 
 
@@ -112,7 +112,7 @@ def gradients(
         return answer + added[place]
 
     at = set(places)
-    tensors = {name: tensor_of(array) for name, array in arrays.items()}
+    tensors = {name: tensor_of(array, copy=True) for name, array in arrays.items()}
     for name, tensor in tensors.items():
         if tensor.is_floating_point():
             added[name] = tensor.clone().requires_grad_()

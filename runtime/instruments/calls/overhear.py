@@ -187,12 +187,15 @@ def _given(values: Mapping[str, Any]) -> list[torch.Tensor]:
 
 
 def _tensor(value: Any, place: torch.device) -> Any:
-    """Return an array as a tensor where the module is, in a type that inputs have; anything else stays as it is."""
+    """Return an array as a tensor where the module is, in a type that inputs have; anything else stays as it is.
+
+    It is a copy: a forward may write into what it is given.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.clone()
     if not isinstance(value, np.ndarray):
         return value
-    if value.dtype == np.float64:
-        value = value.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(value)).to(place)
+    return torch.from_numpy(value.astype(np.float32 if value.dtype == np.float64 else value.dtype, "C")).to(place)
 
 
 def _failed(

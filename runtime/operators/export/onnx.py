@@ -18,7 +18,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, onnx_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.text import first_line
@@ -151,7 +151,7 @@ def export(
         lowest = NORMALIZING_OPSET if normalizes() else DEFAULT_OPSET
         ready = replace(model, module=flat(model.module, model.outputs, answer, tuple(arrays)))
         opsets = range(lowest, HIGHEST_OPSET + 1) if params.opset is None else range(params.opset, params.opset + 1)
-        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw)
+        opset = _write(ready, tuple(tensor_of(array, copy=True) for array in arrays.values()), opsets, raw)
     graph = read(raw)
     fold_sizes(graph)
     if isinstance(ready.module, Flat):
@@ -190,7 +190,7 @@ def export_file(
     lowest = NORMALIZING_OPSET if ready.normalizes else DEFAULT_OPSET
     opsets = range(lowest, HIGHEST_OPSET + 1) if params.opset is None else range(params.opset, params.opset + 1)
     with fixed_settings(context.threads, context.seed):
-        opset = _write(ready, tuple(tensor_of(array) for array in arrays.values()), opsets, raw, OF_FILE)
+        opset = _write(ready, tuple(tensor_of(array, copy=True) for array in arrays.values()), opsets, raw, OF_FILE)
     graph = read(raw)
     fold_sizes(graph)
     name_weights(graph, ready.tensors)
@@ -249,8 +249,10 @@ def _write(
             _export(model, inputs, opset, path)
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
-        except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
-            raise _refused(error, advice) from error
+        except TitrantError:
+            raise
+        except Exception as error:  # torch's exporter also asserts
+            raise _refused(error, *_cause(model.module, advice)) from error
         else:
             return opset
     later = opsets.stop <= HIGHEST_OPSET
@@ -285,14 +287,29 @@ def _export(model: "TorchModel | Traceable", inputs: "tuple[torch.Tensor, ...]",
         )
 
 
-def _refused(error: BaseException, advice: str) -> StepError:
+def _cause(module: Any, advice: str) -> tuple[str, str]:
+    """Return what help there is where torch cannot write a module, and what it cannot write if that is known."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    norms = (
+        name for name, part in module.named_modules() if isinstance(part, _BatchNorm) and part.running_mean is None
+    )
+    if name := next(norms, ""):
+        return (
+            "train it with track_running_stats=True: then a case is answered the same in any company",
+            f"{name} normalizes by the statistics of the batch that it answers, for which ONNX has no operation",
+        )
+    return advice, ""
+
+
+def _refused(error: BaseException, advice: str, cause: str = "") -> StepError:
     import torch
 
     from titrant.runtime.user_code import describe, said_by
 
     # What follows asks for contributions to torch.
-    reason, said = first_line(error).partition(". Please feel free")[0], ""
-    if not isinstance(error, torch.onnx.errors.OnnxExporterError):
+    reason, said = cause or first_line(error).partition(". Please feel free")[0], ""
+    if not cause and not isinstance(error, torch.onnx.errors.OnnxExporterError):
         # The forward ran on rows, and its own code, or the tracer, may name values of them.
         reason, said = describe(error), said_by(error)
     return StepError(Diagnostic("X207", f"the model cannot be exported to ONNX: {reason}", help=advice, said=said))

@@ -88,7 +88,7 @@ def fused_model(model: "TorchModel") -> "tuple[TorchModel, int]":
     arrays = zeros(model.inputs)
     module = model.module.eval()
     refuse_decisions(module, arrays)
-    foldable = pairs(module, {name: tensor_of(array) for name, array in arrays.items()})
+    foldable = pairs(module, {name: tensor_of(array, copy=True) for name, array in arrays.items()})
     if not foldable:
         return model, 0
     return rewritten(model, "model.fuse", {"pairs": [list(pair) for pair in foldable]}), len(foldable)

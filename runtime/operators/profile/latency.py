@@ -1,6 +1,5 @@
 """Time the original and every candidate in one process, taking turns, with the same inputs and number of threads."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,16 +13,8 @@ from titrant.runtime.catalog import ANY_MODEL, Context, Params, Port, operator
 from titrant.runtime.cost.forward import Speed, forward_seconds, held_bytes, opened_bytes, opening_seconds, speed_of
 from titrant.runtime.cost.sizes import missing
 from titrant.runtime.machine.race import Race, contenders
-from titrant.runtime.machine.turns import (
-    MOST_OFF,
-    OFF_SECONDS,
-    PAUSE_SECONDS,
-    Runs,
-    cpu_tells,
-    no_garbage,
-    percentiles,
-)
-from titrant.schema.cases import runs_for_percentile
+from titrant.runtime.machine.schedule import MOST_RUNS, TimingSchedule
+from titrant.runtime.machine.turns import OFF_SECONDS, PAUSE_SECONDS, Runs, cpu_tells, no_garbage, percentiles
 from titrant.schema.cost import FP32, NOTHING_KNOWN, ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
@@ -35,24 +26,11 @@ if TYPE_CHECKING:
     from titrant.runtime.contract.statistics.paired_runs import TimedRuns
     from titrant.runtime.values import Rows
 
-# Fewer runs cannot bound a 95th percentile at 95 % confidence.
-LEAST_RUNS = runs_for_percentile(0.95)
-MOST_RUNS = 500
-# Where a batch size is shown only: enough for an interval of the median, and no tail is bounded. Fast models run more
-# often, in the time that there is, until the tail is: more runs would decide nothing either.
-SHOWN_RUNS, MOST_SHOWN_RUNS = 8, LEAST_RUNS
-# Where even the least runs take longer than this, the percentile stays unbounded rather than the user waiting.
-PATIENCE_SECONDS = 120.0
-# Of `seconds`, for a batch size that is shown only.
-_SHOWN_SHARE = 0.25
-# Times `seconds`, for the fastest and those that its runs leave open.
-LONGER = 2
-
 # Of a turn, beside its runs.
 _TURN_SECONDS = 50e-6
 # Measuring the memory of a model in a child; everything beside the models; what opening any model takes.
 _FORK_SECONDS, _SECONDS, _ENGINE_BYTES = 0.06, 0.05, 1 << 20
-# A run is two numbers of whole nanoseconds; one with several threads or on a device is one.
+# A run is two numbers of whole nanoseconds, with several threads or on a device one.
 _SAMPLE_BYTES, _MODEL_BYTES = 12, 640
 _DIGITS = 9
 
@@ -77,8 +55,15 @@ class LatencyParams(Params):
     )
     chooses: bool = Field(
         default=False,
-        description="whether these runs choose: the fastest then run on, for `seconds` of CPU time, 500 times at most, "
-        "and twice as long those of which the runs do not tell whether they are slower than the fastest",
+        description="whether these runs choose: of four models and more, as many as are made, the fastest then run on, "
+        "for `seconds` of CPU time, 500 times at most, and twice as long those of which the runs do not tell whether "
+        "they are slower than the fastest",
+        exclude_if=lambda value: not value,
+    )
+    beside: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="models that are no candidates: at batch sizes that are shown only they run 8 times at most",
         exclude_if=lambda value: not value,
     )
     threads: int = Field(1, ge=1, description="threads of every engine")
@@ -99,7 +84,7 @@ def predict(
 ) -> Prediction:
     """Model every model's batch on its device; each batch size takes its time, or what the runs asked for take."""
     if model is None:
-        seconds = sum(_seconds_for(params, size) for size in params.batches)
+        seconds = sum(TimingSchedule.of(params, size, len(params.engines)).seconds for size in params.batches)
         return Prediction(seconds=seconds + 0.3, basis="guess")
     speed = speed_of(hardware, params.threads, params.device)
     uses = {name: work.models.get(name, ModelUse()) for name in params.engines}
@@ -115,12 +100,10 @@ def predict(
     pauses = len(params.batches) * (params.blocks - 1) * PAUSE_SECONDS
     seconds, samples = opening + _SECONDS + pauses, 0
     for size in params.batches:
-        turn = sum(_turn_seconds(params, size, cost.seconds[str(size)]) for cost in costs.values())
-        runs = params.iterations or _runs(params, size, turn)
-        if params.chooses and not params.iterations and _is_compared(params, size):
-            seconds += params.seconds * (1 + LONGER / 2)
-        seconds += turn * (runs + params.warmup / 2)
-        samples += runs * len(costs) * (2 if cpu_tells(params.threads, params.device) else 1)
+        schedule = TimingSchedule.of(params, size, len(costs))
+        turns = {name: _turn_seconds(cost.seconds[str(size)], schedule.most_off) for name, cost in costs.items()}
+        seconds += schedule.predicted_seconds(turns) + params.warmup / 2 * sum(turns.values())
+        samples += sum(schedule.predicted_runs(turns).values()) * (2 if cpu_tells(params.threads, params.device) else 1)
     peak = sum(opened_bytes(facts[name], use, run[name]) for name, use in uses.items())
     largest, on_device = max(params.batches), speed.gpu is not None
     peak += max(held_bytes(facts[name], use, run[name], largest, on_device=on_device) for name, use in uses.items())
@@ -143,39 +126,9 @@ def _cost(params: LatencyParams, name: str, use: ModelUse, model: ModelFacts, sp
     return ModelCost(seconds, peak, speed.basis)
 
 
-def _runs(params: LatencyParams, size: int, turn: float) -> int:
-    """Return how many turns there are: the least, and more while there is time."""
-    return max(_least(params, size), min(_most(params, size), int(_seconds_for(params, size) / turn) + 1))
-
-
-def _most_off(params: Any, size: int) -> int:
-    """Return how many runs off the clock begin a turn, where they are quick: many where runs choose."""
-    return MOST_OFF if params.chooses and _is_compared(params, size) else 1
-
-
-def _turn_seconds(params: LatencyParams, size: int, seconds: float) -> float:
+def _turn_seconds(seconds: float, most_off: int) -> float:
     """Predict one model's turn from what a run takes: that run, and those off the clock."""
-    return seconds + max(seconds, min(_most_off(params, size) * seconds, OFF_SECONDS)) + _TURN_SECONDS
-
-
-def _least(params: Any, size: int) -> int:
-    """Return how many runs come first, whatever they take."""
-    return LEAST_RUNS if _is_compared(params, size) else SHOWN_RUNS
-
-
-def _most(params: Any, size: int) -> int:
-    """Return how many runs there are at most."""
-    return MOST_RUNS if _is_compared(params, size) else MOST_SHOWN_RUNS
-
-
-def _seconds_for(params: Any, size: int) -> float:
-    """Return the time for a batch size: most for the one by which models are chosen."""
-    return float(params.seconds * (1 if _is_compared(params, size) else _SHOWN_SHARE))
-
-
-def _is_compared(params: Any, size: int) -> bool:
-    """Whether models are chosen or judged at a batch size; the others are shown only."""
-    return bool(size == (params.compared or min(params.batches)))
+    return seconds + max(seconds, min(most_off * seconds, OFF_SECONDS)) + _TURN_SECONDS
 
 
 def loads(params: LatencyParams) -> tuple[str, ...]:
@@ -186,7 +139,7 @@ def loads(params: LatencyParams) -> tuple[str, ...]:
 
 @operator(
     "profile.latency",
-    version=11,
+    version=12,
     family="profile",
     params=LatencyParams,
     inputs={"models": Port((ANY_MODEL,), many=True), "rows": "rows", "raw": Port(("rows",), optional=True)},
@@ -221,7 +174,7 @@ def profile_latency(
                 later run reuses the timings
     Fails:      StepError X430 when a model has no engine named for it, and whatever the original fails with
     Cost:       `seconds` and a quarter of it for each further batch size, or 59 and 8 runs of each model if those take
-                longer (two minutes at most); up to three times `seconds` more for the fastest where runs choose
+                longer (two minutes at most); up to three times `seconds` more for the fastest of four models and more
     """
     from titrant.runtime.contract.statistics.paired_runs import too_busy_to_tell
 
@@ -310,7 +263,8 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     """Let the models take turns and return the seconds of each run, without the models that failed."""
     from titrant.runtime.backends.session import first_batch
 
-    race.most_off = _most_off(params, size)
+    schedule = TimingSchedule.of(params, size, len(race.sessions))
+    race.most_off = schedule.most_off
     for name, session in race.all():
         with race.trying(name):
             race.calls[name] = _call(session, first_batch(session, rows[name], size))
@@ -322,11 +276,11 @@ def _rounds(race: Race, rows: "Mapping[str, Rows]", size: int, params: Any) -> d
     for block in range(params.blocks):
         if block:
             time.sleep(PAUSE_SECONDS)
-        turns = _take_turns(race, runs, size, params)
+        _take_turns(race, runs, schedule)
         for name in race.sessions:
-            runs[name].blocks.append(turns)
-    if params.chooses and not params.iterations and _is_compared(params, size):
-        _run_on(race, runs, params, _seconds_for(params, size))
+            runs[name].blocks.append(len(runs[name].wall) - sum(runs[name].blocks))
+    if schedule.runs_on:
+        _run_on(race, runs, params, schedule)
     return {name: runs[name] for name in race.sessions}
 
 
@@ -340,25 +294,23 @@ def _call(session: Any, batch: "Mapping[str, np.ndarray]") -> Callable[[], objec
     return partial(session.run, batch) if prepared is None else prepared(batch)
 
 
-def _take_turns(race: Race, runs: Mapping[str, Runs], size: int, params: Any) -> int:
-    """Let every model run once in each turn of a block, and return how many turns there were."""
+def _take_turns(race: Race, runs: Mapping[str, Runs], schedule: TimingSchedule) -> None:
+    """Let every model run once in each turn of a block, those that are only beside in the first turns."""
     started = time.perf_counter()
-    most = math.ceil((params.iterations or _most(params, size)) / params.blocks)
-    for count in range(most):
-        if not params.iterations and _enough(count, time.perf_counter() - started, size, params):
-            return count
-        race.take_turns(runs, [name for name, _ in race.all()])
-    return most
+    for turn in range(schedule.most_of_a_block):
+        if schedule.enough(turn, time.perf_counter() - started):
+            return
+        race.take_turns(runs, [name for name, _ in race.all() if schedule.takes_part(name, len(runs[name].wall))])
 
 
-def _run_on(race: Race, runs: Mapping[str, Runs], params: Any, seconds: float) -> None:
+def _run_on(race: Race, runs: Mapping[str, Runs], params: Any, schedule: TimingSchedule) -> None:
     """Let those run on that may be the fastest, then those that are not told apart, which is looked at once only."""
     from titrant.runtime.contract.statistics.paired_runs import untold
 
     # Slow models have taken most of the time, and are told apart by now.
-    _turns_of(race, runs, contenders(runs, race.sessions), seconds)
+    _turns_of(race, runs, contenders(runs, race.sessions), schedule.seconds)
     timed = {name: _timed_runs(runs[name], params) for name in contenders(runs, race.sessions)}
-    _turns_of(race, runs, untold(timed), LONGER * seconds)
+    _turns_of(race, runs, untold(timed), schedule.open_seconds)
 
 
 def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: float) -> None:
@@ -370,12 +322,6 @@ def _turns_of(race: Race, runs: Mapping[str, Runs], names: list[str], seconds: f
             return
         race.take_turns(runs, names)
         names = [name for name in names if name in race.sessions]
-
-
-def _enough(count: int, elapsed: float, size: int, params: Any) -> bool:
-    if count * params.blocks < _least(params, size):
-        return count > 0 and elapsed > PATIENCE_SECONDS / params.blocks
-    return elapsed > _seconds_for(params, size) / params.blocks
 
 
 def _figures(runs: Runs, size: int, params: Any) -> dict[str, Any]:

@@ -250,7 +250,9 @@ def test_times_a_plain_conversion_beside_a_named_method_and_makes_no_candidate_o
     assert by_id(plan, "latency").inputs["models"] == models
     assert by_id(plan, "onnx.ort.static.latency").inputs["models"] == models
     assert by_id(plan, "latency").params["engines"]["onnx-fp32"] == "onnxruntime"
-    assert "chooses" not in by_id(plan, "latency").params  # a method and its plain conversion: the least runs tell
+    assert by_id(plan, "latency").params["chooses"]
+    assert by_id(plan, "latency").params["beside"] == ["onnx-fp32"]
+    assert {"chooses", "beside"}.isdisjoint(by_id(plan, "onnx.ort.static.latency").params)
     assert problems(plan) == ()
 
 
@@ -258,7 +260,7 @@ def test_compares_with_the_plain_candidate_where_there_is_one(tmp_path):
     plan = compiled(tmp_path, small.PLAIN, small.STATIC, small.SCRIPT, training=FIT)
     assert plain_names(plan) == {"onnx": "", "onnx.ort.static": "onnx", "torchscript": ""}
     assert set(by_id(plan, "latency").inputs["models"]) == {"original", "onnx", "onnx.ort.static", "torchscript"}
-    assert by_id(plan, "latency").params["chooses"]
+    assert "beside" not in by_id(plan, "latency").params  # it competes
 
 
 def test_compares_with_the_original_where_the_engine_runs_it_as_it_is(tmp_path):

@@ -40,6 +40,31 @@ def test_takes_read_only_arrays(session, rows):
     np.testing.assert_array_equal(session.run({"x": x})["logits"], expected)
 
 
+@pytest.mark.parametrize("kind", ["torch", "torchscript"])
+def test_leaves_rows_as_they_are_where_the_forward_writes_into_them(kind, torch_model, rows, apply):
+    value = torch_model("Writing", 1, 6, 6)
+    given = rows(1, 6, 6, count=3)
+    before = given.inputs["x"].copy()
+    if kind == "torchscript":
+        value = apply("export.torchscript", {"model": value, "example": given}).outputs["model"]
+    with backend.get("torch").open(value, threads=1) as opened:
+        call = opened.prepared(given.inputs)
+        answers = [opened.run(given.inputs), call(), call(), opened.run(given.inputs)]
+    assert len({answer["logits"].tobytes() for answer in answers}) == 1
+    np.testing.assert_array_equal(given.inputs["x"], before)
+
+
+def test_shares_the_rows_of_a_prepared_call_where_the_forward_only_reads(torch_model, rows):
+    value = torch_model("TinyNet", 1, 6, 6)
+    with backend.get("torch").open(value, threads=1) as opened:
+        seen = []
+        value.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].data_ptr()))
+        call = opened.prepared(rows(1, 6, 6, count=3).inputs)
+        call()
+        call()
+    assert seen[1] == seen[2] != seen[0]
+
+
 def test_names_both_shapes_of_a_misfit(session):
     with pytest.raises(StepError) as caught:
         session.run({"x": np.zeros((3, 1, 6, 7), np.float32)})

@@ -63,7 +63,7 @@ def exported_program(
 def _exported(
     module: torch.nn.Module, arrays: Mapping[str, np.ndarray], specs: tuple[Spec, ...], device: str
 ) -> torch.export.ExportedProgram:
-    inputs = tuple(tensor_of(array).to(device) for array in arrays.values())
+    inputs = tuple(tensor_of(array, copy=True).to(device) for array in arrays.values())
     shapes = [
         {place: torch.export.Dim.AUTO for place, size in enumerate(shape) if isinstance(size, str)}
         for _, shape, _ in specs

@@ -159,21 +159,27 @@ class LoadedModule:
         self._guard: AbstractContextManager[Any] = torch.inference_mode() if owned and not scripted else torch.no_grad()
 
     def prepare(self, inputs: RunInputs) -> Callable[[], object]:
-        """Return a call with tensors on the module's device; the first one is made here.
+        """Return a call with tensors on the module's device, of its own; the first one is made here.
 
+        A forward that writes into its inputs gets a copy of them in each call.
         Raises StepError X221, with the layer that failed, where the module cannot take them.
         """
         names = tuple(name for name, _, _ in self.inputs) or (tuple(inputs) if not isinstance(inputs, tuple) else ())
         given = tuple(inputs) if not names and isinstance(inputs, tuple) else tuple(in_order(inputs, names).values())
-        tensors = [_tensor(value).to(self._device) for value in given]
+        tensors = [_tensor(value).to(self._device, copy=True) for value in given]
         alone = [not shape for _, shape, _ in self.inputs] or [False] * len(tensors)
         tensors = [
             tensor[0] if single and tensor.ndim else tensor for tensor, single in zip(tensors, alone, strict=True)
         ]
         passed = arguments_of(self._module, names) if names else Arguments(tuple(range(len(given))))
-        pieces = [self._work(passed, piece) for piece in self._pieces(tensors)]
-        for work in pieces:
-            self._try(work, passed, tensors)
+        held = self._pieces(tensors)
+        tried = [[tensor.clone() for tensor in piece] for piece in held]
+        for piece in tried:
+            self._try(self._work(passed, piece, copies=False), passed, tensors)
+        writes = not all(
+            _same(before, after) for pair in zip(held, tried, strict=True) for before, after in zip(*pair, strict=True)
+        )
+        pieces = [self._work(passed, piece, copies=writes) for piece in held]
         return pieces[0] if len(pieces) == 1 else lambda: [work() for work in pieces]
 
     def _pieces(self, tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
@@ -193,10 +199,16 @@ class LoadedModule:
         except Exception as error:  # noqa: BLE001 - a forward may raise anything
             raise raised_by_forward(tensors, error) from None
 
-    def _work(self, passed: Arguments, tensors: list[torch.Tensor]) -> Callable[[], object]:
+    def _work(self, passed: Arguments, tensors: list[torch.Tensor], *, copies: bool) -> Callable[[], object]:
         module, guard, wait = self._module, self._guard, _waiting(self._device)
         ordered = [tensors[place] for place in passed.positions]
         named = {name: tensors[place] for name, place in passed.keywords}
+
+        def on_copies() -> object:
+            with guard:
+                answer = passed.call(module, [tensor.clone() for tensor in tensors])
+            wait()
+            return answer
 
         def on_processor() -> object:
             with guard:
@@ -208,6 +220,8 @@ class LoadedModule:
             wait()
             return answer
 
+        if copies:
+            return on_copies
         return on_processor if self._device.type == "cpu" else on_device
 
     def device_peak(self, work: Callable[[], object], /) -> int | None:
@@ -234,6 +248,11 @@ def _tensor(value: object) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError):
         message = f"the model takes tensors, and is given a {type(value).__name__}"
         raise StepError(Diagnostic("X221", message, help="give tensors or arrays, rows first")) from None
+
+
+def _same(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether two tensors hold the same numbers, NaN at the same places."""
+    return bool(((before == after) | (before.isnan() & after.isnan())).all())
 
 
 def _trains(module: torch.nn.Module) -> bool:

@@ -132,7 +132,8 @@ class _Trial:
 
     def _answers(self) -> list[torch.Tensor]:
         with torch.inference_mode():
-            return list(named(self.call(self.module, self.tensors), self._outputs).values())
+            given = {name: tensor.clone() for name, tensor in self.tensors.items()}  # a forward may write into it
+            return list(named(self.call(self.module, given), self._outputs).values())
 
     def objection(self, group: Coupled) -> str:
         """Say why a group cannot be cut; "" where it can."""

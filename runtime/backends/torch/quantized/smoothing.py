@@ -79,7 +79,7 @@ def smooth(
         ranges = _ranges(copied, rows, min(most_rows, len(rows)), context)
         arrays = example_arrays(model, rows, 2)
         refuse_decisions(copied.module, arrays)
-        inputs = {name: tensor_of(array) for name, array in arrays.items()}
+        inputs = {name: tensor_of(array, copy=True) for name, array in arrays.items()}
         smoothed = _apply(copied.module, shared_inputs(copied.module, inputs), ranges, alpha)
         if not smoothed.layers:
             why = "; ".join(f"{name}: {reason}" for name, reason in list(smoothed.left.items())[:3])

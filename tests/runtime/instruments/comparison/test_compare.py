@@ -138,6 +138,17 @@ def test_measures_signal_to_noise():
     assert not layer.scaled
 
 
+def test_gives_both_models_the_inputs_as_they_are_where_a_forward_writes_into_them(net):
+    class Writes(Net):
+        def forward(self, image):
+            return super().forward(image.mul_(0.5))
+
+    writing, inputs = Writes().eval(), torch.from_numpy(ROWS.copy())
+    writing.load_state_dict(net.state_dict())
+    assert {layer.answer_db for layer in titrant.compare_models(writing, writing, inputs).layers} == {120.0}
+    assert torch.equal(inputs, torch.from_numpy(ROWS))
+
+
 def test_finds_names_below_what_wraps_a_module(net, tmp_path):
     torch.save({"state_dict": {f"module.{name}": value for name, value in net.state_dict().items()}}, tmp_path / "w.pt")
     found = titrant.compare_models(net, tmp_path / "w.pt", {"image": ROWS})

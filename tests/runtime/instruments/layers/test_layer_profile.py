@@ -127,6 +127,15 @@ def test_counts_weights_that_torch_keeps_packed():
     assert first.parameter_bytes == 4 * 8 + 4 * 8
 
 
+def test_counts_what_a_weight_is_computed_from_and_not_the_weight():
+    from torch.nn.utils.parametrizations import orthogonal, weight_norm
+
+    net = torch.nn.Sequential(weight_norm(torch.nn.Linear(6, 5)), orthogonal(torch.nn.Linear(5, 3)))
+    profile = titrant.layers(net, torch.ones(2, 6), seconds=SHORT)
+    assert profile.parameters == sum(parameter.numel() for parameter in net.parameters())
+    assert profile.layers[-1].parameters == 0
+
+
 def layer(name, seconds=1e-3, **given):
     figures = {
         "kind": "Linear", "block": block_of(name), "seconds": seconds, "cpu_seconds": seconds, "share": 0.0, "calls": 1,

@@ -72,6 +72,20 @@ def test_times_a_module_in_evaluation_mode_and_leaves_it_as_it_was():
     assert times.size_bytes == sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
+def test_gives_a_forward_that_writes_into_its_inputs_a_copy_in_each_call():
+    class Doubles(torch.nn.Module):
+        largest = 0.0
+
+        def forward(self, x):
+            self.largest = max(self.largest, float(x.mul_(2.0).max()))
+            return x
+
+    module, inputs = Doubles(), torch.ones(1, 6)
+    titrant.measure(module, inputs, **FEW)
+    assert module.largest == 2.0
+    assert torch.equal(inputs, torch.ones(1, 6))
+
+
 @pytest.mark.slow
 def test_times_every_form_on_the_same_inputs(files):
     compared = titrant.Benchmark()

@@ -71,12 +71,28 @@ def test_runs_no_more_than_bound_the_95th_percentile_where_a_batch_size_is_shown
 
 
 @pytest.mark.usefixtures("no_memory")
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [({"iterations": 60}, 60), ({"iterations": 60, "blocks": 7}, 63), ({"seconds": 1e-6}, 8)],
+    ids=["asked", "blocks", "least"],
+)
+def test_runs_what_is_only_beside_a_few_times_where_a_batch_size_is_shown_only(models, apply, params, shown):
+    given = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "beside": ["plain"], **params}
+    timings = apply("profile.latency", models, given).outputs["timings"]
+    runs = {size: {name: len(timings[name][size]["samples"]) for name in timings} for size in ("1", "2")}
+    assert runs["1"] == {"original": shown, "plain": 8}
+    assert runs["2"]["plain"] == runs["2"]["original"] >= 59
+    assert sum(timings["plain"]["1"]["blocks"]) == (8 if "blocks" in params else 0)
+
+
+@pytest.mark.usefixtures("no_memory")
 def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypatch, models, apply):
+    from titrant.runtime.machine import schedule
     from titrant.runtime.operators.profile import latency
 
-    monkeypatch.setattr(latency, "LEAST_RUNS", 1)
-    monkeypatch.setattr(latency, "SHOWN_RUNS", 1)
-    monkeypatch.setattr(latency, "MOST_SHOWN_RUNS", 500)
+    monkeypatch.setattr(schedule, "LEAST_RUNS", 1)
+    monkeypatch.setattr(schedule, "SHOWN_RUNS", 1)
+    monkeypatch.setattr(schedule, "MOST_SHOWN_RUNS", 500)
     params = {"engines": ENGINES, "batches": [1, 2], "compared": 2, "seconds": 4.0}
     ticks = iter(range(1_000_000))
     monkeypatch.setattr(latency, "time", SimpleNamespace(perf_counter=lambda: next(ticks) / 50, process_time=lambda: 0))
@@ -85,10 +101,11 @@ def test_times_the_batch_size_at_which_models_are_compared_for_longest(monkeypat
 
 
 @pytest.mark.usefixtures("no_memory")
-@pytest.mark.parametrize(("chooses", "most"), [(True, 20), (False, 1)])
-def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, apply, chooses, most):
+@pytest.mark.parametrize("case", [(True, 3, 20), (True, 2, 1), (False, 3, 1)], ids=["many", "few", "judge"])
+def test_runs_long_off_the_clock_only_where_runs_choose_among_many(monkeypatch, models, apply, case):
     from titrant.runtime.machine import race
 
+    chooses, files, most = case
     seen = []
 
     def turn(work, runs, most_off):
@@ -97,9 +114,13 @@ def test_runs_long_off_the_clock_only_where_runs_choose(monkeypatch, models, app
 
     race_turn = race.time_turn
     monkeypatch.setattr(race, "time_turn", turn)
-    params = {"engines": ENGINES, "batches": [1, 2], "iterations": 2, "warmup": 0, "chooses": chooses}
-    apply("profile.latency", models, params)
-    assert seen == [most] * 4 + [1] * 4
+    given = {"original": models["models"]["original"]}
+    given |= {f"file{number}": models["models"]["plain"] for number in range(files)}
+    # A plan names the engine of a file that is made only where another one loses too much.
+    engines = {"original": "torch", **{f"file{number}": "onnxruntime" for number in range(5)}}
+    params = {"engines": engines, "batches": [1, 2], "iterations": 2, "warmup": 0, "chooses": chooses}
+    apply("profile.latency", {**models, "models": given}, params)
+    assert seen == [most] * 2 * len(given) + [1] * 2 * len(given)
 
 
 class Clock:
@@ -164,11 +185,11 @@ def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
 
     seconds = {"original": 0.0, "slow": 9.0, "near": 1.4, "fast": 1.0}
     context = SimpleNamespace(generator=np.random.default_rng(0), attend=lambda name: None)
-    params = SimpleNamespace(threads=1, device="cpu")
+    params, long = SimpleNamespace(threads=1, device="cpu"), SimpleNamespace(seconds=math.inf, open_seconds=math.inf)
     race = Race(context, {name: Session() for name in seconds}, dict.fromkeys(seconds, lambda: None))
     race.sessions.pop("original")
     runs = {name: Runs(wall=[took] * 59, cpu=[took] * 59) for name, took in seconds.items()}
-    latency._run_on(race, runs, params, math.inf)
+    latency._run_on(race, runs, params, long)
     assert {name: len(each.wall) for name, each in runs.items()} == {
         "original": 59,
         "slow": 59,
@@ -177,16 +198,17 @@ def test_lets_those_run_on_that_may_be_the_fastest_until_one_is_left():
     }
     runs["near"], runs["fast"] = (Runs(wall=[took] * 59, cpu=[took] * 59) for took in (1.4, 1.0))
     race.calls["near"] = fail
-    latency._run_on(race, runs, params, math.inf)
+    latency._run_on(race, runs, params, long)
     assert len(runs["fast"].wall) <= 60
     assert list(race.failed) == ["near"]
-    latency._run_on(Race(context), {}, params, math.inf)  # all of them fell out
+    latency._run_on(Race(context), {}, params, long)  # all of them fell out
 
 
 def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypatch):
     import numpy as np
 
     from titrant.runtime.machine.race import Race
+    from titrant.runtime.machine.schedule import TimingSchedule
     from titrant.runtime.machine.turns import Runs
     from titrant.runtime.operators.profile import latency
 
@@ -198,7 +220,8 @@ def test_lets_those_run_longer_that_are_not_told_apart_from_the_fastest(monkeypa
     runs = {name: Runs(wall=times, cpu=times.copy()) for name, times in wall.items()}
     monkeypatch.setattr(latency.time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(latency.time, "process_time", lambda: clock.spent)
-    latency._run_on(race, runs, SimpleNamespace(threads=1, device="cpu"), 0.02)
+    settled = TimingSchedule(True, True, None, 1, 0.02, frozenset())
+    latency._run_on(race, runs, SimpleNamespace(threads=1, device="cpu"), settled)
     more = {name: len(each.wall) - 59 for name, each in runs.items()}
     assert more["told"] == more["alike"] > 0
     assert more["open"] == more["fast"] > 3 * more["told"]
@@ -257,6 +280,7 @@ def test_measures_memory_in_as_many_processes_as_are_asked_for(models, apply):
         assert figures["peak_bytes"] == max(figures["peak_samples"])
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_keeps_no_cpu_time_of_several_threads_but_whether_they_waited(models, apply):
     params = {"engines": ENGINES, "batches": [1], "iterations": 6, "threads": 2}
     timing = apply("profile.latency", models, params).outputs["timings"]["plain"]["1"]
@@ -264,11 +288,12 @@ def test_keeps_no_cpu_time_of_several_threads_but_whether_they_waited(models, ap
     assert timing["waiting"] is None or timing["waiting"] >= 1
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_takes_as_many_bytes_as_predicted(models, apply):
     from titrant.runtime.operators.profile.latency import LatencyParams, predict
     from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts
 
-    params = {"engines": ENGINES, "batches": [1, 8], "iterations": 200}
+    params = {"engines": ENGINES, "batches": [1, 8], "iterations": 100}
     timings = apply("profile.latency", models, params).outputs["timings"]
     facts = ModelFacts("factory", "11" * 32, 100, 100, 400, (), (), (), flops=1000, activation_bytes=64)
     machine = HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, None, (), "3.11", {})
@@ -314,6 +339,7 @@ class UpTo:
         return dataclasses.replace(model, module=Bounded().eval())
 
 
+@pytest.mark.usefixtures("no_memory")
 @pytest.mark.parametrize("size", [0, 1])
 def test_leaves_out_a_candidate_that_fails_and_times_the_others(models, apply, size):
     given = models["models"] | {"broken": UpTo(size)(models["models"]["original"])}
@@ -326,6 +352,7 @@ def test_leaves_out_a_candidate_that_fails_and_times_the_others(models, apply, s
     assert "broken.latency_p50" not in done.measurements
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_leaves_out_a_candidate_that_does_not_load(models, apply, tmp_path):
     from titrant.runtime.values import OnnxModel
 
