@@ -24,8 +24,9 @@ from titrant.schema.values.frozen import dataclass
 SAMPLE = 256
 # From this share of a look's rows on it is one at the same rows.
 _SHARED = 0.1
-# Fewer different rows, as of some columns of 0 and 1, stand in tables that have nothing to do with each other.
-_TELLING = 64
+# Fewer different rows, or many that stand there twice, as of some columns of 0 and 1, are found in tables that have
+# nothing to do with each other.
+_TELLING, _DIFFERENT = 64, 0.99
 _ROWS = ("data.load", "data.split", "data.unlabeled")
 _ROWS_FILE, _IDS, _UNITS, _NUMBERS = "rows.safetensors", "ids", "units", "numbers"
 
@@ -76,7 +77,7 @@ def sample_of(*files: Path) -> RowSample:
     single = all(len(digests) == len(set(units)) for digests, units, _ in parts)
     each = single and len(ids) == sum(len(digests) for digests, _, _ in parts)
     numbers = {number for _, _, digests in parts for number in digests}
-    told_apart = all(part[2] for part in parts) and len(numbers) >= _TELLING
+    told_apart = len(numbers) >= max(_TELLING, _DIFFERENT * sum(len(digests) for digests, _, _ in parts))
     return RowSample(len(ids), _smallest(ids), each, _smallest(numbers) if told_apart else ())
 
 
