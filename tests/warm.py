@@ -28,6 +28,7 @@ import traceback
 import warnings
 import weakref
 from pathlib import Path
+from types import FunctionType
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
@@ -230,7 +231,7 @@ def build_classes():
 
 
 def hasten_timing():
-    """Let a run time its models for an eighth of the time, and hardly pause between blocks of runs.
+    """Let a run time its models for a thirtieth of the time, and hardly pause between blocks of runs.
 
     That is a third of what a small run takes. Where models are compared as many runs come first as ever, and as many
     blocks; what more of them tell, and more of what is shown only, is no test's subject here:
@@ -244,7 +245,7 @@ def hasten_timing():
 
     def quicker(params, size, models):
         settled = whole(params, size, models)
-        return replace(settled, seconds=settled.seconds / 8)
+        return replace(settled, seconds=settled.seconds / 32)
 
     whole, schedule.TimingSchedule.of = schedule.TimingSchedule.of, quicker
     latency.PAUSE_SECONDS /= 15
@@ -254,13 +255,17 @@ def hasten_timing():
 
 
 def forget_endings():
-    """Let no process that is forked do at its end what torch does at its own: a tenth of a second, for nobody.
+    """Let no process that is forked do at its end what libraries do at their own: a tenth of a second, for nobody.
 
-    It takes its operators away one by one, and loads what would print how long its compiler took.
+    torch takes its operators away one by one, and loads what would print how long its compiler took; nanobind, with
+    which onnx is bound, collects garbage to count what leaks.
     """
     from torch._dynamo.utils import dump_compile_times
 
     atexit.unregister(dump_compile_times)
+    for function in [each for each in gc.get_objects() if type(each) is FunctionType]:
+        if function.__code__.co_filename == "<internal>":
+            atexit.unregister(function)
     for ending in list(weakref.finalize._registry):
         ending.atexit = False
 

@@ -14,8 +14,8 @@ from filelock import FileLock
 
 SOURCE = str(Path(__file__).parents[1] / "src")
 OWN = Path(SOURCE) / "titrant"
-# onnxruntime begins threads, which no fork has; OpenVINO and MLX take long, and few tests need them.
-ENGINES = tuple(OWN / "runtime" / "backends" / name for name in ("onnxruntime", "openvino", "mlx"))
+# OpenVINO and MLX take long, and few tests need them.
+ENGINES = tuple(OWN / "runtime" / "backends" / name for name in ("openvino", "mlx"))
 FILES = [
     file.relative_to(OWN.parent)
     for room in ("api", "cli", "compiler", "runtime")
@@ -27,9 +27,10 @@ FILES = [
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
     "jinja2", "filelock", "PIL.Image", "pyarrow.csv", "safetensors.torch", "torch.utils.flop_counter",
+    "onnxruntime.quantization",
     *(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in FILES),
     *(f"torch.onnx._internal.torchscript_exporter.symbolic_opset{version}" for version in range(7, 21)),
-    "titrant.runtime.backends.onnxruntime.stamp", "titrant.runtime.backends.mlx",
+    "titrant.runtime.backends.mlx",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 _SCALARS = frozenset((str, int, bool, type(None)))
 _TEXT = frozenset((str,))
 _WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_quoted = json.encoder.encode_basestring
 _HALVES = re.compile(r"[\ud800-\udfff]")
 
 
@@ -119,6 +120,36 @@ def canonical_json(value: object) -> str:
 def json_text(value: object) -> str:
     """Write JSON types as `canonical_json` does, without looking for what is none: that takes twice as long."""
     return encodable(_WRITER.encode(value))
+
+
+def indented_json(value: object) -> str:
+    """Write JSON types with sorted keys, a line an item, each indented by one space more than what holds it.
+
+    It is the text of `json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)`, whose own way is in Python as
+    well and takes three times as long: it was a tenth of a small run.
+    """
+    return _indented(value, "\n")
+
+
+def _indented(value: object, line: str) -> str:
+    """Write a value of which `line` begins a new line, as deep as what holds the value."""
+    kind = type(value)
+    if kind is str:
+        return _quoted(cast("str", value))
+    inner = line + " "
+    if kind is dict:
+        pairs = sorted(cast("dict[str, object]", value).items())
+        said = [
+            f"{_quoted(key)}: {_quoted(item) if type(item) is str else _indented(item, inner)}" for key, item in pairs
+        ]
+        return f"{{{inner}{f',{inner}'.join(said)}{line}}}" if said else "{}"
+    if kind is list:
+        items = cast("list[object]", value)
+        said = [_quoted(item) if type(item) is str else _indented(item, inner) for item in items]
+        return f"[{inner}{f',{inner}'.join(said)}{line}]" if said else "[]"
+    if kind is int or (kind is float and math.isfinite(cast("float", value))):
+        return repr(value)
+    return _WRITER.encode(value)
 
 
 def encodable(json_text: str) -> str:

@@ -140,7 +140,10 @@ def _head(text: str) -> str:
 def _brings(place: str, package: str, listed: re.Pattern[bytes]) -> bool:
     """Whether a distribution says that it brings a package, or, where it says nothing, lists a file of it."""
     declared = bytes_of(f"{place}/top_level.txt").split()
-    return package.encode() in declared if declared else listed.search(bytes_of(f"{place}/RECORD")) is not None
+    if declared:
+        return package.encode() in declared
+    files = bytes_of(f"{place}/RECORD")
+    return package.encode() in files and listed.search(files) is not None  # the pattern alone takes five times as long
 
 
 def bytes_of(file: str) -> bytes:

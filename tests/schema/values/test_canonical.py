@@ -6,7 +6,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,7 +14,14 @@ from titrant.schema.facts import Bench, DataFacts, Hardware, Layer, ModelFacts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord, StepResult
-from titrant.schema.values.canonical import WrongValueError, canonical_json, plain, read_back, without_defaults
+from titrant.schema.values.canonical import (
+    WrongValueError,
+    canonical_json,
+    indented_json,
+    plain,
+    read_back,
+    without_defaults,
+)
 from titrant.schema.values.frozen import dataclass
 
 
@@ -123,3 +130,22 @@ def test_reads_back_what_was_written_without_its_defaults():
     assert brief["layers"][1]["flops"] == 0
     assert read_back(ModelFacts, brief) == facts
     assert plain(read_back(ModelFacts, brief)) == plain(facts)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=25)
+@given(JSON)
+def test_indents_what_it_writes_as_json_does(value):
+    assert indented_json(value) == json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_writes_no_number_that_json_cannot_hold(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        indented_json({"a": [number]})
