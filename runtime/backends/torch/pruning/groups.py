@@ -325,9 +325,9 @@ def matching(module: torch.nn.Module, patterns: Sequence[str]) -> frozenset[str]
     projected = {
         name
         for name, part in module.named_modules()
-        if isinstance(part, (torch.nn.MultiheadAttention, NarrowAttention)) and names[id(part.out_proj)] in found
+        if isinstance(part, (torch.nn.MultiheadAttention, NarrowAttention)) and names[id(part.out_proj)] in matched
     }
-    return frozenset(found | projected)
+    return frozenset(matched | projected)
 
 
 def untraced(why: str) -> PreconditionError:
