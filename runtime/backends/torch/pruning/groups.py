@@ -321,7 +321,9 @@ def matching(module: torch.nn.Module, patterns: Sequence[str]) -> frozenset[str]
     Attention is covered by its projection: heads that go take inputs of it along.
     """
     names = {id(part): name for name, part in module.named_modules()}
-    found = {names[id(part)] for name, part in module.named_modules(remove_duplicate=False) if covered(name, patterns)}
+    matched = {
+        names[id(part)] for name, part in module.named_modules(remove_duplicate=False) if covered(name, patterns)
+    }
     projected = {
         name
         for name, part in module.named_modules()
