@@ -178,17 +178,20 @@ def _part(graph: "openvino.Model", left: Collection[str]) -> None:
     """Give the operations to leave copies of weights that they share with others: NNCF rounds a constant for all."""
     import openvino.opset8
 
-    names = set(left)
+    names, copies = set(left), dict[str, Any]()
     there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
     for operation in graph.get_ordered_ops():
         for port in operation.inputs() if operation.get_friendly_name() in names else ():
             weights = port.get_source_output()
-            constant = weights.get_node()
+            constant, of = weights.get_node(), weights.get_node().get_friendly_name()
             readers = {reader.get_node().get_friendly_name() for reader in weights.get_target_inputs()}
-            if constant.get_type_name() == "Constant" and len(weights.get_shape()) and not readers <= names:
-                own = openvino.opset8.constant(constant.get_data())
-                own.set_friendly_name(free(f"{constant.get_friendly_name()}/own", there))
-                port.replace_source_output(own.output(0))
+            if of in copies or (
+                constant.get_type_name() == "Constant" and len(weights.get_shape()) and readers - names
+            ):
+                if of not in copies:
+                    copies[of] = openvino.opset8.constant(constant.get_data())
+                    copies[of].set_friendly_name(free(f"{of}/own", there))
+                port.replace_source_output(copies[of].output(0))
     graph.validate_nodes_and_infer_types()
 
 

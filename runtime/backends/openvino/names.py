@@ -23,6 +23,8 @@ MULTIPLY = (
 NO_NODES = ("Parameter", "Result", "Constant")
 # What OpenVINO calls an operation of its own: a kind, not always its own, and a counter of the process.
 _COUNTED = re.compile(r"[A-Z]\w*_\d+")
+# What torch's exporter puts behind the name of a module that it comes to again.
+_AGAIN = re.compile(r"_\d+$")
 # Where OpenVINO notes which operations it made one of.
 FUSED = "fused_names_0"
 
@@ -139,14 +141,23 @@ def nodes_of(source: "onnx.ModelProto") -> frozenset[str]:
 
 
 def telling_weights(source: "onnx.ModelProto") -> dict[str, str]:
-    """Return {node: weight} where a weight's name says what its node's does not: of which module inside it is."""
+    """Return {node: weight} where a weight's name says what its node's does not: of which module inside it is.
+
+    Of a weight that another module shares it says so of the calls of its own module alone, the second being `/name_1/`.
+    """
     from titrant.runtime.backends.onnxruntime.layer_names import GraphNames
 
-    weights = GraphNames.of(source.graph).weights
+    weights = {
+        node: weight
+        for node, weight in GraphNames.of(source.graph).weights.items()
+        if "." in weight and "::" not in weight
+    }
+    called = {weight for node, weight in weights.items() if weight.split(".")[-2] in node.split("/")}
     return {
         node: weight
         for node, weight in weights.items()
-        if "." in weight and "::" not in weight and weight.split(".")[-2] not in node.split("/")
+        if (module := weight.split(".")[-2]) not in node.split("/")
+        and (weight not in called or module in (_AGAIN.sub("", part) for part in node.split("/")))
     }
 
 

@@ -89,7 +89,7 @@ def predict(
 
 @operator(
     "quantize.openvino_ptq",
-    version=2,
+    version=3,
     family="quantize",
     params=OpenvinoPtqParams,
     inputs={"model": "onnx", "calibration": "rows"},

@@ -8,7 +8,6 @@ read zeros there. What fails is left whole, with the reason.
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch  # noqa: TID253 - its very subject
@@ -27,7 +26,7 @@ from titrant.runtime.backends.torch.pruning.cut import (
 )
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.values.frozen import dataclass
-from titrant.schema.values.text import first_line
+from titrant.schema.values.text import covered, first_line
 
 # Of a group, what it is called: its units are channels, neurons or heads.
 CHANNELS, NEURONS, ATTENTION = "channels", "neurons", "heads"
@@ -317,12 +316,20 @@ def _shared(module: torch.nn.Module) -> dict[str, str]:
 
 
 def matching(module: torch.nn.Module, patterns: Sequence[str]) -> frozenset[str]:
-    """Name the modules that patterns cover: by their own name, or by a module that they lie in."""
-    return frozenset(
+    """Name the modules that patterns cover: by one of their own names, by a module that they lie in, or by a part.
+
+    Attention is covered by its projection: heads that go take inputs of it along.
+    """
+    names = {id(part): name for name, part in module.named_modules()}
+    matched = {
+        names[id(part)] for name, part in module.named_modules(remove_duplicate=False) if covered(name, patterns)
+    }
+    projected = {
         name
-        for name, _ in module.named_modules()
-        if any(fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*") for pattern in patterns)
-    )
+        for name, part in module.named_modules()
+        if isinstance(part, (torch.nn.MultiheadAttention, NarrowAttention)) and names[id(part.out_proj)] in matched
+    }
+    return frozenset(matched | projected)
 
 
 def untraced(why: str) -> PreconditionError:

@@ -15,6 +15,7 @@ import titrant
 from titrant.runtime import catalog
 from titrant.runtime.backends.torch.factory import source_digest
 from titrant.runtime.backends.torch.module import described, load_torch, save_torch
+from titrant.runtime.backends.torch.pruning.groups import matching
 from titrant.runtime.cost.pruned import narrowed
 from titrant.runtime.operators.prune.structured import StructuredParams, requires
 from titrant.schema.diagnostics.diagnostics import TitrantError
@@ -142,6 +143,15 @@ def test_refuses_with_what_would_do(network, arrays, params, code, text):
     diagnostic = code_of(module_of(network), arrays, **params)
     assert diagnostic.code == code
     assert text in f"{diagnostic.message} {diagnostic.help}"
+
+
+def test_skips_a_layer_by_any_of_its_names_and_attention_by_its_projection():
+    module = nn.Module()
+    module.attention, module.layer = nn.MultiheadAttention(4, 2), nn.Linear(4, 4)
+    module.alias = module.layer
+    assert matching(module, ("alias",)) == {"layer"}
+    assert matching(module, ("attention.out_proj",)) == {"attention", "attention.out_proj"}
+    assert matching(module, ("other",)) == frozenset()
 
 
 def test_refuses_to_weigh_damage_without_rows():

@@ -64,6 +64,15 @@ def test_leaves_the_weights_of_a_layer_whole_that_shares_them(method, exported, 
     assert relative(answers(done.outputs["model"], x), answers(plain, x)) < 1e-6
 
 
+@pytest.mark.parametrize("layer", ["first", "second"])
+def test_leaves_one_of_two_layers_in_openvino_that_share_their_weights(layer, exported, apply):
+    from titrant.runtime.backends.openvino.executed import executed
+
+    done = apply("quantize.openvino_weights", {"model": exported("Tied", 5)}, {"leave": (layer,)})
+    ran = {item.name: item.precision for item in executed(done.outputs["model"], layers=("first", "second"))}
+    assert ran == {"first": "int8", "second": "int8"} | {layer: "fp32"}
+
+
 def test_dynamic_refuses_a_graph_without_products(exported, apply):
     with pytest.raises(PreconditionError, match=r"X210.*MatMul, Gemm or LSTM"):
         apply("quantize.ort_dynamic", {"model": exported("Gridded", 1, 6, 6)})
