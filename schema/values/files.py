@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from titrant.schema.values.canonical import json_text, plain
+from titrant.schema.values.canonical import indented_json, json_text, plain
 from titrant.schema.values.text import printable
 
 # A file descriptor that is opened without it turns line ends into others on Windows.
@@ -90,8 +90,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys."""
-    text = json.dumps(plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{printable(text)}\n".encode())
+    write_bytes(path, f"{printable(indented_json(plain(value)))}\n".encode())
 
 
 def append_line(path: Path, line: bytes, *, durable: bool) -> None:

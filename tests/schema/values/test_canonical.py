@@ -14,7 +14,14 @@ from titrant.schema.facts import Bench, DataFacts, Hardware, Layer, ModelFacts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Plan
 from titrant.schema.record import RunRecord, StepResult
-from titrant.schema.values.canonical import WrongValueError, canonical_json, plain, read_back, without_defaults
+from titrant.schema.values.canonical import (
+    WrongValueError,
+    canonical_json,
+    indented_json,
+    plain,
+    read_back,
+    without_defaults,
+)
 from titrant.schema.values.frozen import dataclass
 
 
@@ -123,3 +130,17 @@ def test_reads_back_what_was_written_without_its_defaults():
     assert brief["layers"][1]["flops"] == 0
     assert read_back(ModelFacts, brief) == facts
     assert plain(read_back(ModelFacts, brief)) == plain(facts)
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+trees = st.recursive(leaves, lambda part: st.lists(part) | st.dictionaries(st.text(), part), max_leaves=12)
+
+
+@given(trees)
+def test_indents_as_the_standard_library_does(value):
+    assert indented_json(value) == json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def test_indents_no_number_that_json_has_not():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        indented_json({"loss": [float("nan")]})
