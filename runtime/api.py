@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from titrant.runtime.user_code import said_by, unloaded
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
 from titrant.schema.record import Measurement
+from titrant.schema.values.text import covered
 
 Listener = Callable[[float, float, str], None]
 
@@ -93,6 +94,7 @@ def apply(
     declaration = declaration_of(operator)
     checked = check_params(declaration, {} if params is None else params)
     check_ports(declaration, inputs)
+    check_layers(declaration, checked, inputs)
     folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
     context = PlainContext(seed, threads, folder, listen)
     outputs = declaration.run(checked, context, **inputs)
@@ -110,13 +112,45 @@ def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -
         raise RecipeError(
             Diagnostic("X231", f"{declaration.name} takes {declaration.params.__name__}, not {type(params).__name__}")
         )
+    fields = declaration.params.model_fields
+    listed = {
+        name: tuple(value)
+        if isinstance(value, list) and name in fields and _is_tuple(fields[name].annotation)
+        else value
+        for name, value in params.items()
+    }
     try:
-        return declaration.params.model_validate(dict(params))
+        return declaration.params.model_validate(listed)
     except ValidationError as error:
         names = tuple(declaration.params.model_fields)
         raise RecipeError(
             *(_misfit(declaration.name, names, problem["loc"], problem["msg"]) for problem in error.errors())
         ) from None
+
+
+def _is_tuple(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple or any(get_origin(item) is tuple for item in get_args(annotation))
+
+
+def check_layers(declaration: Declaration, params: Params, inputs: Mapping[str, Any]) -> None:
+    """Raise RecipeError X231 where `skip`, a pattern, covers no part of the module given, or `leave` names none."""
+    module = getattr(inputs.get("model"), "module", None)
+    if module is None:
+        return
+    own = [type(module).__name__, *(name for name, _ in module.named_modules() if name)]
+    # A part with several names is left by its first, as inspection lists it.
+    layers = {*own, *(name for name, _ in module.named_parameters())}
+    every = layers | {name for name, _ in module.named_modules(remove_duplicate=False)}
+    every |= {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    skipped, left = getattr(params, "skip", ()), getattr(params, "leave", ())
+    missing = [("skip", name) for name in skipped if not any(covered(part, (name,)) for part in every)]
+    missing += [("leave", name) for name in left if name not in layers]
+    if missing:
+        key, name = missing[0]
+        near = nearest(name, own)
+        advice = f"did you mean {near}?" if near else f"its parts are {', '.join(own[1:])}"
+        message = f"{declaration.name}: {key}: `{name}` is no part of {own[0]}"
+        raise RecipeError(Diagnostic("X231", message, help=advice))
 
 
 def declaration_of(operator: str | Callable[..., Mapping[str, Any]]) -> Declaration:

@@ -60,6 +60,7 @@ class Rows:
     `inputs`: name → (rows, …) float32 or int64; of rows that are raw columns also float64, uint8 and text (objects).
     `labels`: (rows,) int64 index into `classes`, or None. `targets`: (rows, …), labels that are no classes: numbers
     (float64), tokens or groups (int64), or None. `units`: (rows,) int64. `ids`: (rows,) uint64, of the row's content.
+    `numbers`: (rows,) uint64, of its content without names, of rows that judge.
     `ordered`: the recipe states the order of the classes.
     `subgroups`: name → (rows,) int64 index into `subgroup_values[name]`, -1 for a row that belongs to none.
     """
@@ -75,6 +76,7 @@ class Rows:
     subgroup_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: np.ndarray | None = None
     ordered: bool = False
+    numbers: np.ndarray | None = None
 
     @property
     def scored(self) -> int:

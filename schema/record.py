@@ -181,12 +181,14 @@ class CandidateRecord:
 class RowSample:
     """Which rows there are: how many different ones, and the smallest of their digests, sorted.
 
+    `numbers` are the smallest digests of what stands in them, whatever the columns are called; () where too few differ.
     `single` says whether each is a unit of its own: none stands twice, and none shares a unit with another.
     """
 
     rows: int
     ids: tuple[str, ...]
     single: bool = True
+    numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class Look:
     """One look at evaluation rows; its number is one above the highest that a tenth of them carried before.
 
     `spent` adds up the error rates (one minus the confidence) of the looks with these numbers, its own the last. `rows`
-    counts different rows, and `ids` are the smallest of their digests. `with_ledger` is False where neither the home
+    counts different rows, `ids` and `numbers` are those of `RowSample`. `with_ledger` is False where neither the home
     nor a lock knew of any look before. `share` is the error rate that an open look's own verdicts may use (0: it is a
     planned one), and `models` how many were charged by open looks at these rows.
     """
@@ -223,6 +225,7 @@ class Look:
     with_ledger: bool = True
     share: float = 0.0
     models: int = 0
+    numbers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

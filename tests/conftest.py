@@ -109,13 +109,12 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """Spare garbage collections what is loaded by now: to time models, and to fork, is to begin with one."""
     sys.dont_write_bytecode = WRITES_NO_BYTECODE
-    _freeze()
+    _freeze()  # without looking for what of it is garbage: that takes half a second of every worker
     gc.set_threshold(200_000, 20, 20)  # as every command has it
     gc.enable()
 
 
 def _freeze():
-    gc.collect()
     gc.freeze()
     _FROZEN["modules"] = len(sys.modules)
 
@@ -128,6 +127,7 @@ _FROZEN, MANY_MODULES = {"modules": 0}, 300
 def pytest_runtest_setup(item):
     """Spare garbage collections what tests have loaded since, where that is much: a tenth of a second of each."""
     if len(sys.modules) > _FROZEN["modules"] + MANY_MODULES:
+        gc.collect()
         _freeze()
 
 

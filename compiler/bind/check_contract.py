@@ -280,6 +280,15 @@ def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFact
             yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
 
 
+# What decides in place of an operating point, by what the labels of a task are.
+_DECIDES = {
+    "class": "take it out: the class with the largest score is chosen",
+    "labels": "take it out: each label is decided from a probability of one half on",
+    "mask": "take it out: the class with the largest score is chosen in each pixel",
+    "boxes": "write `threshold`, the score from which on a box counts",
+}
+
+
 def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
     """Refuse an operating point where no single score is compared with a threshold."""
     path: KeyPath = ("validation", "operating_point")
@@ -290,9 +299,7 @@ def operating_point_is_binary(given: CheckInput) -> Iterator[Finding]:
         return  # the score from which on a box counts
     if given.recipe.task != "binary_classification":
         message = f"an operating point belongs to two classes, and the task is `{given.recipe.task}`"
-        advice = "take it out: the class with the largest score is chosen"
-        if given.recipe.task == "detection":
-            advice = "write `threshold`, the score from which on a box counts"
+        advice = _DECIDES.get(given.task.label, "take it out: nothing is decided by a score")
         yield given.finding("R114", path, message, advice, part="key")
     elif given.data.positive is None:
         message = "an operating point is about the positive class, and `data.positive` does not name it"

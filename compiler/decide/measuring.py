@@ -39,6 +39,7 @@ _BY_KIND: Mapping[str, str] = {
 _BY_TASK: Mapping[str, str] = {"segmentation": "dice", "detection": "boxes"}
 _WORDS: Mapping[str, str] = {
     "same_class": "the same class",
+    "same_labels": "every label decided alike",
     "cosine": "a cosine of {} or more",
     "neighbor": "the same nearest other case",
     "dice": "a Dice coefficient of the masks of {} or more",
@@ -361,8 +362,9 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
         asked = agreement_of(recipe, BOXES)
         yield OutputComparison(BOXES, "boxes", None, asked is not None and asked.measure == "boxes")
         return
+    judged = named[0] if named else next((spec.name for spec in outputs), "")
     if recipe.task in _BY_TASK:
-        outputs = [spec for spec in outputs if spec.name == (named[0] if named else outputs[0].name)]
+        outputs = [spec for spec in outputs if spec.name == judged]
     for spec in outputs:
         asked = agreement_of(recipe, spec.name)
         measure: str = asked.measure if asked is not None else "auto"
@@ -371,6 +373,8 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
             kind = kinds.get(spec.name) or TASKS[recipe.task].output
             measure = _BY_TASK.get(recipe.task) or _BY_KIND.get(kind, "relative")
             measure = "relative" if measure == "same_class" and not several else measure
+        if measure == "same_class" and recipe.task == "multilabel_classification" and spec.name == judged:
+            measure = "same_labels"
         tolerance = asked.tolerance if asked is not None and asked.tolerance is not None else TOLERANCES.get(measure)
         yield OutputComparison(spec.name, measure, tolerance, asked is not None)
 
@@ -379,15 +383,6 @@ def agreement_of(recipe: Recipe, output: str) -> Agreement | None:
     """Return what the recipe says of an output's agreement; None where it says nothing."""
     said = recipe.validation.agreement
     return said if said is None or isinstance(said, Agreement) else said.get(output)
-
-
-def as_params(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    """Return the comparisons that the recipe states, as parameters of what reads the outputs; by kind needs none."""
-    return {
-        compared.output: {"measure": compared.measure, "tolerance": compared.tolerance}
-        for compared in comparisons(recipe, outputs)
-        if compared.written
-    }
 
 
 def kept_tokens(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:

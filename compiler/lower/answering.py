@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
-from titrant.compiler.decide.measuring import as_params, output_names
+from titrant.compiler.decide.measuring import comparisons, output_names
 from titrant.compiler.decide.rule import Decisions
 from titrant.compiler.lower.verify import TIMED
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
@@ -49,7 +49,16 @@ def reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
         "task": recipe.task,
         "output": named[0] if named else "",
         "kinds": {name: spec.kind for name, spec in zip(named, recipe.model.output or (), strict=True) if spec.kind},
-        "agreement": as_params(recipe, outputs),
+        "agreement": _comparisons(recipe, outputs),
+    }
+
+
+def _comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return the comparisons that the recipe states, as parameters of what reads the outputs; by kind needs none."""
+    return {
+        compared.output: {"measure": compared.measure, "tolerance": compared.tolerance}
+        for compared in comparisons(recipe, outputs)
+        if compared.written
     }
 
 

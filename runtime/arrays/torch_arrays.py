@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from inspect import ismethod
 
 import torch  # noqa: TID253 - its very subject
 
@@ -66,18 +67,48 @@ def _inner(tensor: torch.Tensor) -> list[torch.Tensor]:
     return [getattr(tensor, name) for name in names]
 
 
+def packed(layer: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights and biases that a quantized layer of torch's keeps packed, and gives by a method."""
+    if not type(layer).__module__.startswith("torch.ao.nn."):
+        return  # a method of a user's layer may compute what is held elsewhere
+    for name in ("weight", "bias", "get_weight", "get_bias"):
+        method = getattr(layer, name, None)
+        if not ismethod(method):
+            continue
+        given = method()
+        # A recurrent layer has several.
+        items = given.items() if isinstance(given, dict) else [(name.removeprefix("get_"), given)]
+        yield from ((str(item), tensor) for item, tensor in items if isinstance(tensor, torch.Tensor))
+
+
+def weight_numbers(layer: torch.nn.Module) -> int:
+    """Return how many parameters stand in the buffer `weight` of a layer that says so, as quantized ones here do."""
+    count = getattr(layer, "weight_numbers", 0)
+    return count if isinstance(count, int) else 0
+
+
+def _count_in_four_bits(parameter: torch.Tensor) -> int:
+    """Return how many numbers bitsandbytes packed into a parameter; 0 where each is one of its own."""
+    return math.prod(getattr(getattr(parameter, "quant_state", None), "shape", None) or (0,))
+
+
 def _parts(module: torch.nn.Module) -> Iterator[ModulePart]:
-    """Yield the parameters, and then the buffers that are saved."""
+    """Yield the parameters, with what layers keep packed, and then the buffers that are saved."""
     seen: dict[int, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         first = seen.setdefault(id(parameter), name)
-        yield ModulePart(name, parameter, True, parameter.requires_grad, "" if first == name else first)
+        tied, count = "" if first == name else first, _count_in_four_bits(parameter)
+        yield ModulePart(name, parameter, True, parameter.requires_grad, tied, count)
+    for prefix, layer in module.named_modules():
+        for name, tensor in packed(layer):
+            yield ModulePart(f"{prefix}.{name}" if prefix else name, tensor, True, False)
     for prefix, layer in module.named_modules():
         for name, buffer in layer.named_buffers(prefix, recurse=False):
             if name.rpartition(".")[2] in getattr(layer, "_non_persistent_buffers_set", ()):
                 continue
             first = seen.setdefault(id(buffer), name)
-            yield ModulePart(name, buffer, False, False, "" if first == name else first)
+            count = weight_numbers(layer) if name.rpartition(".")[2] == "weight" else 0
+            yield ModulePart(name, buffer, bool(count), False, "" if first == name else first, count)
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:

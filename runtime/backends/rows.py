@@ -93,6 +93,8 @@ def save_rows(value: Rows, folder: Path) -> None:
         arrays["labels"] = value.labels
     if value.targets is not None:
         arrays["targets"] = value.targets
+    if value.numbers is not None:
+        arrays["numbers"] = value.numbers
     texts = {place: array.tolist() for place, array in enumerate(value.inputs.values()) if array.dtype == object}
     arrays |= {f"input.{place}": array for place, array in enumerate(value.inputs.values()) if place not in texts}
     arrays |= {f"subgroup.{place}": array for place, array in enumerate(value.subgroups.values())}
@@ -125,6 +127,7 @@ def load_rows(folder: Path) -> Rows:
         targets=arrays.get("targets"),
         units=arrays["units"],
         ids=arrays["ids"],
+        numbers=arrays.get("numbers"),
         classes=tuple(about["classes"]),
         positive=about["positive"],
         ordered=about.get("ordered", False),

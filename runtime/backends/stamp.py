@@ -48,6 +48,11 @@ def write(stamp: Stamp, file: Path, facts: Mapping[str, Any]) -> None:
     unfinished.replace(file)
 
 
+def size(stamp: Stamp, file: Path, facts: Mapping[str, Any]) -> int:
+    """Return how many bytes a file would have with these facts in it; nothing is written."""
+    return sum(map(len, stamp.pieces(file, canonical_json(facts))))
+
+
 def digest(stamp: Stamp, file: Path, facts: Mapping[str, Any]) -> str:
     """Return the digest that a file would have with these facts in it; nothing is written."""
     from blake3 import blake3

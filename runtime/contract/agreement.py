@@ -1,4 +1,4 @@
-"""Compare two models' answers without labels, case by case: by class, cosine, neighbor, overlap or difference."""
+"""Compare two models' answers without labels, case by case: by class, labels, cosine, neighbor, overlap, difference."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,6 +22,12 @@ def _same_class(expected: np.ndarray, given: np.ndarray, tolerance: float) -> np
     """Find the same largest entry of the last dimension, everywhere in the case."""
     same = expected.argmax(axis=-1) == given.argmax(axis=-1)
     answer: np.ndarray = same.reshape(len(expected), -1).all(axis=1)
+    return answer
+
+
+def _same_labels(expected: np.ndarray, given: np.ndarray, tolerance: float) -> np.ndarray:
+    """Find every label decided alike, (rows, labels) bool: the surest of them says nothing of the others."""
+    answer: np.ndarray = (expected == given).all(axis=1)
     return answer
 
 
@@ -84,6 +90,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 _MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "same_class": _same_class,
+    "same_labels": _same_labels,
     "cosine": _cosine,
     "neighbor": _neighbor,
     "dice": _dice,

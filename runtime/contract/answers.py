@@ -8,11 +8,12 @@ import numpy as np
 
 from titrant.runtime.contract.agreement import compare
 from titrant.runtime.contract.output_kinds import ROUNDING
-from titrant.runtime.contract.reading import Reading
+from titrant.runtime.contract.reading import AnswerComparison, Reading
 from titrant.runtime.contract.tasks.masks import masks_of
+from titrant.runtime.contract.tasks.multilabel import label_decisions
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.recipe.tasks import CLASSIFYING
+from titrant.schema.recipe.tasks import CLASSIFYING, OutputKind
 
 
 @dataclass(frozen=True)
@@ -94,34 +95,37 @@ def judged_output(reading: Reading, outputs: Outputs) -> str:
 def same_answers(reading: Reading, rows: Rows, original: Outputs, candidate: Outputs) -> np.ndarray:
     """Say for each case whether both models answer alike, on every output; (rows,) bool.
 
-    An output is compared as `reading.comparison` says: the same largest entry everywhere, the cosine of the case's
-    whole output, the same nearest other case, the Dice coefficient of two masks, boxes that match, or a relative
-    (Euclidean norm, so that entries near zero do not decide) or absolute difference. Of masks and boxes with labels
-    only the judged output is.
+    An output is compared as `reading.comparison` says: the same largest entry everywhere, every label decided alike,
+    the cosine of the case's whole output, the same nearest other case, the Dice coefficient of two masks, boxes that
+    match, or a relative (Euclidean norm, so that entries near zero do not decide) or absolute difference. Of masks and
+    boxes with labels only the judged output is.
     """
     if set(original.arrays) != set(candidate.arrays):
         raise _misfit(f"outputs {', '.join(candidate.arrays)} instead of {', '.join(original.arrays)}")
     alike = np.ones(len(rows), bool)
-    judged = reading.task in ("segmentation", "detection")
-    for name in [judged_output(reading, original)] if judged else original.arrays:
-        alike &= _alike(reading, len(rows), name, (original.arrays[name], candidate.arrays[name]))
+    judged = judged_output(reading, original)
+    for name in [judged] if reading.task in ("segmentation", "detection") else original.arrays:
+        several = original.arrays[name].ndim > 1 and original.arrays[name].shape[-1] > 1
+        comparison = reading.comparison(name, classes=several, judged=name == judged)
+        alike &= _alike(comparison, reading.kind(name), rows, name, (original.arrays[name], candidate.arrays[name]))
     return alike
 
 
-def _alike(reading: Reading, cases: int, name: str, answers: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _alike(
+    comparison: AnswerComparison, kind: OutputKind, rows: Rows, name: str, answers: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
     expected, given = answers
-    several = expected.ndim > 1 and expected.shape[-1] > 1
-    comparison = reading.comparison(name, classes=several)
     # Of boxes there are as many as each model finds.
     looked_at = slice(1) if comparison.measure == "boxes" else slice(None)
-    if given.shape[looked_at] != expected.shape[looked_at] or len(given) != cases:
+    if given.shape[looked_at] != expected.shape[looked_at] or len(given) != len(rows):
         raise _misfit(f"the output '{name}' has shape {given.shape} instead of {expected.shape}")
     if comparison.measure == "dice":
-        kind = reading.kind(name)
         masks, others = masks_of(expected, kind), masks_of(given, kind)
         if masks is None or others is None:
             raise _misfit(f"the output '{name}' is {expected.shape[1:]} for each case, and no masks")
         return compare(comparison, masks, others)
+    if comparison.measure == "same_labels":
+        return compare(comparison, *(label_decisions(rows, name, kind, values) for values in answers))
     return compare(comparison, expected, given)
 
 

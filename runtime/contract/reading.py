@@ -21,7 +21,7 @@ class AnswerComparison(Params):
     other measures have none.
     """
 
-    measure: Literal["same_class", "cosine", "neighbor", "dice", "boxes", "relative", "absolute"]
+    measure: Literal["same_class", "same_labels", "cosine", "neighbor", "dice", "boxes", "relative", "absolute"]
     tolerance: float | None = Field(None, ge=0)
 
 
@@ -56,11 +56,16 @@ class Reading(Params):
         0.5, ge=0, le=1, exclude_if=lambda value: value == 0.5, description="from which on a box counts for box_f1"
     )
 
-    def comparison(self, name: str, *, classes: bool) -> AnswerComparison:
-        """Return how two answers of an output are compared; `classes` says that its last dimension has several."""
+    def comparison(self, name: str, *, classes: bool, judged: bool = False) -> AnswerComparison:
+        """Return how two answers of an output are compared.
+
+        `classes` says that its last dimension has several, `judged` that it is the output that the labels are about.
+        """
         if name in self.agreement:
             return self.agreement[name]
         kind = self.kind(name)
+        if judged and self.task == "multilabel_classification" and kind in CLASSIFYING:
+            return AnswerComparison(measure="same_labels")
         if kind == "mask" or self.task == "segmentation":
             return AnswerComparison(measure="dice", tolerance=TOLERANCES["dice"])
         if kind == "boxes":

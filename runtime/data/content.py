@@ -1,8 +1,8 @@
 """Name a table's input columns, and hash each row's content, independent of the order of rows and of columns."""
 
 import math
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,49 @@ def row_hashes(columns: Mapping[str, np.ndarray]) -> np.ndarray:
         salted = mix(_value_hashes(column) + text_hash(name))
         # Sums commute, so the order of columns does not matter.
         total = salted if total is None else total + salted
+    if total is None:
+        raise ValueError("no columns to hash")
+    return mix(total)
+
+
+def at_common_precision(tables: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """Round each column's numbers to the shortest float that any of the tables holds the column in.
+
+    What a file in float32 kept of a row that another has in float64 would otherwise be another row. Columns that all
+    tables hold alike, text and ragged arrays stay as they are.
+    """
+    floats: dict[str, np.dtype[Any]] = {}
+    for columns in tables:
+        for name, column in columns.items():
+            if column.dtype.kind == "f":
+                floats[name] = min(floats.get(name, column.dtype), column.dtype, key=lambda dtype: dtype.itemsize)
+    with np.errstate(over="ignore"):  # what is too large for it is infinite there
+        return [
+            {name: _rounded(column, floats.get(name, column.dtype)) for name, column in columns.items()}
+            for columns in tables
+        ]
+
+
+def _rounded(column: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
+    return column.astype(dtype) if column.dtype.kind in "iuf" and column.dtype.itemsize > dtype.itemsize else column
+
+
+def number_hashes(columns: Iterable[np.ndarray]) -> np.ndarray:
+    """Return a 64-bit hash (rows,) uint64 of what stands in every row, whatever the columns are called.
+
+    Numbers are hashed in float32, as models take them, by their place among all numbers of the row: an array of four
+    and four columns in its order hash alike.
+    """
+    total: np.ndarray | None = None
+    first = 0
+    for column in columns:
+        if is_text(column) or is_ragged(column):
+            hashes, width = mix(_value_hashes(column) + np.uint64(first)), 1
+        else:
+            width = math.prod(column.shape[1:])
+            hashes = _sums(column, np.arange(first, first + width, dtype=np.uint64), short=True)
+        first += width
+        total = hashes if total is None else total + hashes
     if total is None:
         raise ValueError("no columns to hash")
     return mix(total)
@@ -85,7 +128,12 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
     width = math.prod(column.shape[1:])
     if width == 1:
         return mix(_bits(flat(column)[:, 0]))
-    places = mix(np.arange(width, dtype=np.uint64)) + _GOLDEN
+    return mix(_sums(column, np.arange(width, dtype=np.uint64)))
+
+
+def _sums(column: np.ndarray, numbers: np.ndarray, *, short: bool = False) -> np.ndarray:
+    """Add up the hashes of each row's numbers, mixed with those of their places; `short` ones in float32."""
+    width, places = len(numbers), mix(numbers) + _GOLDEN
     hashes = np.zeros(len(column), dtype=np.uint64)
     step = max(1, _CHUNK // max(1, width))
     for start in range(0, len(column), step):
@@ -93,9 +141,13 @@ def _array_hashes(column: np.ndarray) -> np.ndarray:
         rows = flat(column[start : start + step])
         for first in range(0, width, _CHUNK):
             chosen = slice(first, first + _CHUNK)
-            part = _scrambled(_bits(rows[:, chosen]) + places[chosen])
+            values = rows[:, chosen]
+            if short and values.dtype.kind == "f":
+                with np.errstate(over="ignore"):
+                    values = values.astype(np.float32)
+            part = _scrambled(_bits(values) + places[chosen])
             hashes[start : start + step] += part.sum(axis=1, dtype=np.uint64)
-    return mix(hashes)
+    return hashes
 
 
 def _bits(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -131,8 +132,10 @@ class PeakMemory:
 
     def __init__(self) -> None:
         hand_back()
-        self._begun = _status().get("VmRSS") if _reset() else None
-        self._highest = _highest_ever()
+        status = _status() if _reset() else {}
+        self._begun = status.get("VmRSS") if "VmHWM" in status else None
+        # Asked where it counts alone: it takes half a millisecond.
+        self._highest = _highest_ever() if self._begun is None else 0
 
     def grown_bytes(self) -> int:
         """Return by how much memory rose above where it was at its highest since the beginning.
@@ -140,16 +143,20 @@ class PeakMemory:
         Where the kernel's mark cannot be reset, only growth beyond the process's highest so far is seen.
         """
         if self._begun is not None:
-            now = _status().get("VmHWM")
-            if now is not None:
-                return max(0, now - self._begun)
+            return max(0, _status()["VmHWM"] - self._begun)
         return max(0, _highest_ever() - self._highest)
 
 
 def hand_back() -> None:
     """Give memory that was freed back to the system, where the C library does not by itself: glibc alone."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows has no library of the whole process
-        ctypes.CDLL(None).malloc_trim(0)
+        _library().malloc_trim(0)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Return the C library. OSError where there is none of the whole process."""
+    return ctypes.CDLL(None)
 
 
 def map_large_pieces() -> None:
@@ -158,7 +165,7 @@ def map_large_pieces() -> None:
     By itself it raises this limit up to 32 MiB as such pieces are freed, and keeps what is smaller.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+        _library().mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _take_anew() -> None:

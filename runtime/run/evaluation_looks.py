@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from titrant.runtime.run.walk import Walk
 from titrant.schema.gate import criteria
@@ -23,8 +24,10 @@ from titrant.schema.values.frozen import dataclass
 SAMPLE = 256
 # From this share of a look's rows on it is one at the same rows.
 _SHARED = 0.1
+# Fewer different rows, as of some columns of 0 and 1, stand in tables that have nothing to do with each other.
+_TELLING = 64
 _ROWS = ("data.load", "data.split", "data.unlabeled")
-_ROWS_FILE, _IDS, _UNITS = "rows.safetensors", "ids", "units"
+_ROWS_FILE, _IDS, _UNITS, _NUMBERS = "rows.safetensors", "ids", "units", "numbers"
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,20 @@ def _rows_read(plan: Plan) -> list[str]:
 def sample_of(*files: Path) -> RowSample:
     """Read which rows some files of rows hold (safetensors: a length, a header of JSON, the numbers)."""
     parts = [_read_rows(file) for file in files]
-    numbers = {number for ids, _ in parts for number in ids}
-    single = all(len(ids) == len(set(units)) for ids, units in parts) and len(numbers) == sum(
-        len(ids) for ids, _ in parts
-    )
-    return RowSample(len(numbers), tuple(f"{number:016x}" for number in sorted(numbers)[:SAMPLE]), single)
+    ids = {number for digests, _, _ in parts for number in digests}
+    single = all(len(digests) == len(set(units)) for digests, units, _ in parts)
+    each = single and len(ids) == sum(len(digests) for digests, _, _ in parts)
+    numbers = {number for _, _, digests in parts for number in digests}
+    told_apart = all(part[2] for part in parts) and len(numbers) >= _TELLING
+    return RowSample(len(ids), _smallest(ids), each, _smallest(numbers) if told_apart else ())
 
 
-def _read_rows(file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Read the digests of rows, and their units."""
+def _smallest(digests: set[int]) -> tuple[str, ...]:
+    return tuple(f"{digest:016x}" for digest in sorted(digests)[:SAMPLE])
+
+
+def _read_rows(file: Path) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Read the digests of rows, their units, and the digests of what stands in them, () where there are none."""
     with file.open("rb") as stream:
         (size,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(size))
@@ -87,7 +95,7 @@ def _read_rows(file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
             stream.seek(8 + size + start)
             return struct.unpack(f"<{(end - start) // 8}Q", stream.read(end - start))
 
-        return read(_IDS), read(_UNITS)
+        return read(_IDS), read(_UNITS), read(_NUMBERS) if _NUMBERS in header else ()
 
 
 def number_look(
@@ -109,7 +117,7 @@ def number_look(
     if locked.same > number or (before is None and locked.same):
         number, spent = locked.same - 1, (locked.same - 1) * rate
     with_ledger = bool(noted) or locked.highest > 0
-    return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, with_ledger)
+    return Look(number + 1, spent + rate, judged, sample.rows, sample.ids, with_ledger, numbers=sample.numbers)
 
 
 def number_open_look(
@@ -131,9 +139,12 @@ def number_open_look(
     with_ledger = bool(noted) or locked.highest > 0
     earlier = [look for look in noted if look.share and look.judged.files == judged.files and _grew(look, sample)]
     if before is not None and earlier:
-        return Look(number + 1, spent, judged, sample.rows, sample.ids, with_ledger, earlier[0].share, models)
-    share = rate * share_of(models + 1)
-    return Look(number + 1, spent + share, judged, sample.rows, sample.ids, with_ledger, share, models + 1)
+        share, further = earlier[0].share, 0.0
+    else:
+        models += 1
+        share = further = rate * share_of(models)
+    at = sample.rows, sample.ids, with_ledger, share, models, sample.numbers
+    return Look(number + 1, spent + further, judged, *at)
 
 
 def _grew(look: Look, sample: RowSample) -> bool:
@@ -160,7 +171,27 @@ def judged_by(walk: Walk, candidates: Iterable[str]) -> LookSubject:
 
 
 def _carried(sample: RowSample, noted: Sequence[Look]) -> Look | None:
-    """Return a look of the highest number that a tenth of the rows carry, a row the highest that was at it."""
+    """Return a look of the highest number that a tenth of the rows carry, a row the highest that was at it.
+
+    A row is the same by what its columns hold, and by its numbers alone: other names, shorter floats and columns that
+    were put into one array do not make it fresh.
+    """
+    named = [look for look in noted if look.numbers]
+    by_numbers = _highest(_of_numbers(sample), [_of_numbers(look) for look in named]) if sample.numbers else None
+    carried = [look for look in (_highest(sample, noted), by_numbers) if look is not None]
+    return max(carried, key=lambda look: look.number, default=None)
+
+
+_Kept = TypeVar("_Kept", Look, RowSample)
+
+
+def _of_numbers(kept: _Kept) -> _Kept:
+    """Take what stands in rows for what names them."""
+    count = len(kept.numbers)
+    return replace(kept, ids=kept.numbers, rows=count if count < SAMPLE else max(kept.rows, count + 1))
+
+
+def _highest(sample: RowSample, noted: Sequence[Look]) -> Look | None:
     for number in sorted({look.number for look in noted}, reverse=True):
         at_least = [look for look in noted if look.number >= number]
         whole = [look for look in at_least if look.rows == len(look.ids)]

@@ -142,7 +142,7 @@ def run_record(walk: Walk, outcome: Outcome) -> RunRecord:
         verdict=outcome.verdict,
         original=shown(outcome.original),
         original_misses=missed_by_original(walk.plan.contract, outcome.judged),
-        look=outcome.look and replace(outcome.look, ids=()),  # which rows they were is the home's to know
+        look=outcome.look and replace(outcome.look, ids=(), numbers=()),  # which rows they were is the home's to know
         exit=outcome.exit,
         steps=step_records(walk),
         candidates=tuple(replace(candidate, judgement=shown(candidate.judgement)) for candidate in candidates),

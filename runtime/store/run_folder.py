@@ -1,6 +1,7 @@
 """The folder of one run: closed by its record, compared with earlier runs, and holding what a user ships."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.stamp import Stamp, write
+from titrant.runtime.backends.stamp import size as stamped_size
 from titrant.runtime.store.artifacts import Manifest, Store
 from titrant.runtime.store.home import BEGAN, Home, newest_first
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, judged_batch, plan_digest, takes_columns
@@ -199,8 +201,9 @@ def prepare_outputs(
         | ({"transforms": "inside"} if takes_columns(plan, candidates[chosen[search.name]]) else {})
         for search in searches
     ]
+    limits = [gate.threshold for gate in plan.contract.gates if gate.metric == "size" and gate.comparison == "at_most"]
     for model in models:
-        _stamp(unfinished, model, facts)
+        _stamp(unfinished, model, facts, min(limits, default=math.inf))
     shipped = {name: _ship(unfinished, store, artifacts[ref], name) for name, ref in plan.shipped.items()}
     about = {
         "titrant": 1,
@@ -254,12 +257,20 @@ def _model(
     }
 
 
-def _stamp(folder: Path, model: dict[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write facts into a model's file where its kind can carry them, and note them."""
+def _stamp(folder: Path, model: dict[str, Any], facts: Mapping[str, Mapping[str, Any]], limit: float) -> None:
+    """Write facts into a model's file where its kind can carry them, and note them.
+
+    They stay out where they would take the model beyond `limit` bytes, which the contract gives it.
+    """
     stamp = stamp_of(model["kind"])
-    if stamp is not None and model["candidate"] in facts:
-        model["stamp"] = dict(facts[model["candidate"]])
-        write(stamp, stamped_file(folder / model["file"], stamp), model["stamp"])
+    if stamp is None or model["candidate"] not in facts:
+        return
+    path, said = folder / model["file"], dict(facts[model["candidate"]])
+    file = stamped_file(path, stamp)
+    held = sum(other.stat().st_size for other in (path.rglob("*") if path.is_dir() else [path]) if other.is_file())
+    if held - file.stat().st_size + stamped_size(stamp, file, said) <= limit:
+        model["stamp"] = said
+        write(stamp, file, said)
 
 
 def stamp_of(kind: str) -> Stamp | None:

@@ -32,8 +32,9 @@ class Batches:
     classes: bool = True
 
     def take(self, rows: torch.Tensor | slice) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return some rows."""
-        return [tensor[rows] for tensor in self.inputs], self.labels[rows]
+        """Return some rows, the inputs as copies: a forward may write into them."""
+        taken = [tensor[rows] for tensor in self.inputs]
+        return [tensor.clone() for tensor in taken] if isinstance(rows, slice) else taken, self.labels[rows]
 
     def numbers(
         self, size: int, processes: int, generator: "np.random.Generator | None" = None

@@ -8,7 +8,6 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from json.encoder import encode_basestring as _quoted
 from operator import attrgetter
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -16,14 +15,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 _SCALARS = frozenset((str, int, bool, type(None)))
 _TEXT = frozenset((str,))
 _WRITER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-# How each type of leaf is written.
-_LEAVES: Mapping[type, Callable[[Any], str]] = {
-    str: _quoted,
-    int: repr,
-    float: lambda value: repr(value) if math.isfinite(value) else _WRITER.encode(value),
-    bool: lambda value: "true" if value else "false",
-    type(None): lambda _: "null",
-}
+_quoted = json.encoder.encode_basestring
 _HALVES = re.compile(r"[\ud800-\udfff]")
 
 
@@ -131,27 +123,32 @@ def json_text(value: object) -> str:
 
 
 def indented_json(value: object) -> str:
-    """Write JSON types as `json.dumps` does with sorted keys, an indent of 1 and UTF-8 text, in a third of its time.
+    """Write JSON types with sorted keys, a line an item, each indented by one space more than what holds it.
 
-    Indented it writes in Python, character of structure by character.
+    It is the text of `json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)`, whose own way is in Python as
+    well and takes three times as long: it was a tenth of a small run.
     """
     return _indented(value, "\n")
 
 
-def _indented(value: Any, line: str) -> str:
-    """Write a value; `line` is the end of the line that it begins in, with the indent there."""
+def _indented(value: object, line: str) -> str:
+    """Write a value of which `line` begins a new line, as deep as what holds the value."""
     kind = type(value)
-    if kind in _LEAVES:
-        return _LEAVES[kind](value)
-    inner = f"{line} "
-    if kind is dict and value:
-        items = [
-            f"{_quoted(key)}: {_quoted(item) if type(item) is str else _indented(item, inner)}"
-            for key, item in sorted(value.items())
+    if kind is str:
+        return _quoted(cast("str", value))
+    inner = line + " "
+    if kind is dict:
+        pairs = sorted(cast("dict[str, object]", value).items())
+        said = [
+            f"{_quoted(key)}: {_quoted(item) if type(item) is str else _indented(item, inner)}" for key, item in pairs
         ]
-        return f"{{{inner}{f',{inner}'.join(items)}{line}}}"
-    if kind is list and value:
-        return f"[{inner}{f',{inner}'.join([_indented(item, inner) for item in value])}{line}]"
+        return f"{{{inner}{f',{inner}'.join(said)}{line}}}" if said else "{}"
+    if kind is list:
+        items = cast("list[object]", value)
+        said = [_quoted(item) if type(item) is str else _indented(item, inner) for item in items]
+        return f"[{inner}{f',{inner}'.join(said)}{line}]" if said else "[]"
+    if kind is int or (kind is float and math.isfinite(cast("float", value))):
+        return repr(value)
     return _WRITER.encode(value)
 
 

@@ -70,6 +70,17 @@ def test_fits_a_live_module_to_labels():
     assert fitted.measurements["tuning_accuracy"] > 0.9
 
 
+def test_judges_each_epoch_on_the_same_rows_where_a_forward_writes_into_them():
+    class Writing(Net):
+        def forward(self, x):
+            return super().forward(x.mul_(2))
+
+    rows = ({"x": X}, (X[:, 0] > 0).long())
+    given = {"model": Writing().eval(), "train": rows, "tuning": rows}
+    fitted = titrant.apply("train.fit", given, {"epochs": 3, "learning_rate": 1e-30, "weight_decay": 0.0})
+    assert len({*fitted.outputs["curves"]["tuning_loss"]}) == 1
+
+
 @pytest.mark.parametrize(
     ("form", "names"), [("tensor", ("output",)), ("tuple", ("output_0", "output_1")), ("mapping", ("scores",))]
 )

@@ -41,6 +41,13 @@ class Writes(nn.Module):
         return x.mul_(2).add_(0.1).sum(1, keepdim=True)
 
 
+class Scales(nn.Module):
+    """A forward with arguments that have values of their own."""
+
+    def forward(self, x, mask=None, scale: float = 2.0, mode: str = "all"):
+        return x * scale if mask is None else x * mask
+
+
 class Counts(nn.Module):
     """A forward that depends on how many cases there are."""
 
@@ -109,6 +116,11 @@ def test_leaves_the_inputs_as_they_are_where_the_forward_writes_into_them(form, 
     written = titrant.export(Writes(), form, tmp_path / "net", inputs=inputs)
     assert torch.equal(inputs, torch.from_numpy(ROWS))
     assert written.relative < 1e-5
+
+
+@pytest.mark.parametrize("form", ["onnx", "torchscript", "exported"])
+def test_leaves_arguments_out_that_have_a_value_of_their_own(form, tmp_path):
+    assert titrant.export(Scales(), form, tmp_path / "net", inputs=ROWS).relative < 1e-6
 
 
 @pytest.mark.parametrize("opset", [14, 18])

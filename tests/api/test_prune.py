@@ -78,6 +78,7 @@ def test_judges_on_other_rows_where_they_are_given(model):
         ({"method": "structure"}, "X230"),
         ({"options": {"rount_to": 4}}, "X231"),
         ({"sparsity": 1.5}, "X231"),
+        ({"skip": ["heads"]}, "X231"),
         ({"options": {"importance": "taylor"}}, "X541"),
         ({"sparsity": 0.001, "options": {"round_to": 8}}, "X540"),
     ],

@@ -1,6 +1,8 @@
 """Live values to run operators on, whose nets lie in `operators`, and a toy plan for tests to execute."""
 
+import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,18 +14,14 @@ import pytest
 from titrant.runtime.run.execute import execute
 from titrant.runtime.run.preview import preview
 from titrant.runtime.store.home import Home, open_home
-from titrant.schema.facts import Hardware, HardwareIdentity
-from titrant.schema.gate import Contract, Gate
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
-from titrant.schema.planned import Planned
+from titrant.schema.plan import plan_digest
+
+from .in_process import InProcessWorker
+from .toy_plans import planned, toy_plan
 
 sys.path.insert(0, str(Path(__file__).parent / "operators"))
 
 HERE = Path(__file__).parent
-MACHINE = HardwareIdentity(
-    system="linux", machine="x86_64", cpu="toy", instructions=("avx2",), cores=2, memory_bytes=None, gpus=(),
-    python="3.11.0", packages={"numpy": "2.4"},
-)  # fmt: skip
 
 
 @dataclass
@@ -63,11 +61,6 @@ class Toy:
         return {step: entry.symbol for step, entry in found.items()}, found
 
 
-def planned(plan, folder, file="toy.yaml"):
-    """Return a plan as planning a recipe gives it."""
-    return Planned(plan, Hardware(plan.hardware), "name: toy\n", file, str(folder))
-
-
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     folder = tmp_path / "recipe"
@@ -84,45 +77,38 @@ def make_plan():
     return toy_plan
 
 
-def step(name, operator, params, inputs, stage, candidate=""):  # noqa: PLR0917
-    return Step(name, f"toys:{operator}", 1, params, inputs, 7, stage, candidate)
+@pytest.fixture(scope="session")
+def homes_after(tmp_path_factory):
+    """Keep by a plan's digest its record, the recipe's folder, and the home after it ran."""
+    return tmp_path_factory.mktemp("ran"), {}
 
 
-def toy_plan(levels=(1, 2), *, load=None, make=None, quality=None, seconds=None, verdicts=None, shortlist=4):
-    """Build a plan with one candidate a level; options by level, or for all where they are for `load`."""
-    make, quality, verdicts = make or {}, quality or {}, verdicts or {}
-    names = {level: f"c{level}" for level in levels}
-    steps = [step("load", "load", load or {}, {}, "prepare")]
-    candidates = []
-    for level, name in names.items():
-        steps += [
-            step(name, "make", {"level": level, "padding": 100 // level, **make.get(level, {})},
-                 {"model": "load.model"}, "make", name),
-            step(f"{name}.tuning", "answer", {}, {"model": f"{name}.model", "rows": "load.rows"}, "make", name),
-            step(f"{name}.quality", "measure", {"quality": quality.get(level, 1.0)},
-                 {"outputs": f"{name}.tuning.outputs"}, "make", name),
-        ]  # fmt: skip
-        candidates.append(Candidate(name, "toy", "toy", "json", level, f"{name}.model", f"{name}.tuning.outputs",
-                                    f"{name}.quality.quality", f"{name}.contract.judgement"))  # fmt: skip
-    models = {"original": "load.model", **{name: f"{name}.model" for name in names.values()}}
-    given = seconds or {level: 1.0 / (1 + level) for level in levels}
-    steps.append(step("latency", "clock", {"seconds": {names[level]: given[level] for level in levels}},
-                      {"models": models}, "measure"))  # fmt: skip
-    steps.append(step("baseline", "answer", {}, {"model": "load.model", "rows": "load.rows"}, "judge"))
-    for level, name in names.items():
-        steps.append(step(f"{name}.contract", "judge", {"candidate": name, "verdict": verdicts.get(level, "PASS")},
-                          {"original": "baseline.outputs", "candidate": f"{name}.tuning.outputs", "rows": "load.rows",
-                           "point": "load.point", "model": f"{name}.model"},
-                          "judge", name))  # fmt: skip
-    steps.append(step("report", "report", {}, {"record": "run.record"}, "report"))
-    search = CandidateSearch("auto", "toy", tuple(names.values()), ("latency", "size"), shortlist, "latency.timings")
-    gate = Gate("retention", "retention", "accuracy", "all", "retention", 0.95, "score_ratio", "recipe")
-    return Plan(
-        name="toy", recipe_digest="r", language=1, task="binary_classification", hardware=MACHINE, model_digest="m",
-        data_digest="d", threads=1, timing_threads=1, deterministic=True, original="load.model",
-        original_engine="toy", decisions=(), steps=tuple(steps), candidates=tuple(candidates), searches=(search,),
-        contract=Contract((gate,), 0.95, "evidence"), shipped={"operating_point": "load.point"},
-    )  # fmt: skip
+@pytest.fixture
+def ran(toy, homes_after):
+    """Return a function that lets a toy's empty home become what it is after a run of a plan, and gives the record.
+
+    A plan runs once in a test session, without a process; later its home is copied, as if the folder had been moved.
+    """
+    place, kept = homes_after
+
+    def begin(plan):
+        digest = plan_digest(plan)
+        if digest not in kept:
+            worker = InProcessWorker(toy.home, toy.folder)
+            kept[digest] = execute(toy.planned(plan), toy.home, worker=worker), toy.folder
+            shutil.copytree(toy.home.path, place / digest, symlinks=True)
+            toy.ran()
+            return kept[digest][0]
+        record, folder = kept[digest]
+        shutil.copytree(place / digest, toy.home.path, symlinks=True, dirs_exist_ok=True)
+        described = toy.home.facts / "operators"
+        for name in {step.operator for step in plan.steps}:
+            before, now = (hashlib.sha256(f"{each}\n{name}".encode()).hexdigest() for each in (folder, toy.folder))
+            if before != now and (described / f"{before}.json").exists():
+                (described / f"{before}.json").rename(described / f"{now}.json")
+        return record
+
+    return begin
 
 
 @pytest.fixture

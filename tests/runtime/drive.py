@@ -8,16 +8,15 @@ from pathlib import Path
 from titrant.runtime.run.execute import execute
 from titrant.runtime.store.home import open_home
 
-spec = importlib.util.spec_from_file_location("toy_conftest", Path(__file__).parent / "conftest.py")
-conftest = importlib.util.module_from_spec(spec)
-sys.modules["toy_conftest"] = conftest
-spec.loader.exec_module(conftest)
+spec = importlib.util.spec_from_file_location("toy_plans", Path(__file__).with_name("toy_plans.py"))
+toy_plans = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy_plans)
 
 options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
 make = {int(level): params for level, params in options.pop("make", {}).items()}
-plan = conftest.toy_plan(tuple(options.pop("levels", (1, 2))), make=make, **options)
+plan = toy_plans.toy_plan(tuple(options.pop("levels", (1, 2))), make=make, **options)
 record = execute(
-    conftest.planned(plan, Path(sys.argv[1]).absolute()),
+    toy_plans.planned(plan, Path(sys.argv[1]).absolute()),
     open_home(Path(sys.argv[2])),
     listen=lambda event: print(json.dumps(event), flush=True),
 )

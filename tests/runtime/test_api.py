@@ -29,6 +29,12 @@ def test_refuses_the_parameters_of_another_operator():
         apply("train.fit", {}, FuseParams())
 
 
+def test_takes_lists_and_refuses_layers_to_leave_that_are_not_there(torch_model):
+    said = r"X231: quantize.bnb_int8: leave: `heads` is no part of Stack \(its parts are layers, layers.0"
+    with pytest.raises(RecipeError, match=said):
+        apply("quantize.bnb_int8", {"model": torch_model("Stack", 4, widths=[4, 2])}, {"leave": ["heads"]})
+
+
 def test_tells_missing_and_unknown_inputs_together():
     with pytest.raises(RecipeError, match=r"X232: model.fuse: model is missing; module is not a port"):
         apply("model.fuse", {"module": None})

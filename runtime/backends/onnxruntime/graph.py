@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx  # noqa: TID253 - its very subject
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import (  # noqa: TID253 - its very subject
@@ -46,7 +47,10 @@ PIXELS = (2, 3)
 
 
 def read(path: Path) -> onnx.ModelProto:
-    """Read a file, with the weights that stand beside it; StepError X209 when it is none, or they are not there."""
+    """Read a file, with the weights that stand beside it and sparse ones written out.
+
+    Raises StepError X209 when it is none, or the weights are not there.
+    """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
@@ -61,7 +65,23 @@ def read(path: Path) -> onnx.ModelProto:
         raise StepError(Diagnostic("X209", message, help="put it beside the model")) from None
     for tensor in outside:
         tensor.ClearField("data_location")  # as in a file that held it all along
+    _write_out(model.graph)
     return model
+
+
+def _write_out(graph: onnx.GraphProto) -> None:
+    """Make dense initializers of sparse ones, which no tool here takes, also in the graphs inside."""
+    for sparse in graph.sparse_initializer:
+        values = numpy_helper.to_array(sparse.values)
+        indices = numpy_helper.to_array(sparse.indices)
+        whole = np.zeros(sparse.dims, values.dtype)
+        whole[tuple(indices.T) if indices.ndim > 1 else np.unravel_index(indices, whole.shape)] = values
+        graph.initializer.append(numpy_helper.from_array(whole, sparse.values.name))
+    del graph.sparse_initializer[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _write_out(inner)
 
 
 def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> OnnxModel:

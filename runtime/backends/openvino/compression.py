@@ -3,9 +3,11 @@
 import contextlib
 import io
 import logging
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nncf
@@ -172,6 +174,24 @@ def _keep_ranks(graph: "openvino.Model") -> None:
     graph.validate_nodes_and_infer_types()
 
 
+def _part(graph: "openvino.Model", left: Collection[str]) -> None:
+    """Give the operations to leave copies of weights that they share with others: NNCF rounds a constant for all."""
+    import openvino.opset8
+
+    names = set(left)
+    there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
+    for operation in graph.get_ordered_ops():
+        for port in operation.inputs() if operation.get_friendly_name() in names else ():
+            weights = port.get_source_output()
+            constant = weights.get_node()
+            readers = {reader.get_node().get_friendly_name() for reader in weights.get_target_inputs()}
+            if constant.get_type_name() == "Constant" and len(weights.get_shape()) and not readers <= names:
+                own = openvino.opset8.constant(constant.get_data())
+                own.set_friendly_name(free(f"{constant.get_friendly_name()}/own", there))
+                port.replace_source_output(own.output(0))
+    graph.validate_nodes_and_infer_types()
+
+
 def compressed(
     graph: "openvino.Model", options: Mapping[str, Any], *, left: Collection[str], threads: int
 ) -> "openvino.Model":
@@ -180,6 +200,7 @@ def compressed(
     The operations `left` stay as they are.
     Raises PreconditionError X210 where there is nothing to compress, StepError X252 where NNCF fails.
     """
+    _part(graph, left)
     symmetric = options["symmetric"]
     eight = nncf.CompressWeightsMode.INT8_SYM if symmetric else nncf.CompressWeightsMode.INT8_ASYM
     four = nncf.CompressWeightsMode.INT4_SYM if symmetric else nncf.CompressWeightsMode.INT4_ASYM
@@ -228,12 +249,23 @@ def _applied(make: Any, graph: "openvino.Model", threads: int, *, sees_rows: boo
         with quiet(threads):
             return make()
     except _failures() as error:
-        why = type(error).__name__ if sees_rows else first_line(error)
+        # What NNCF itself says names no values of rows; what it calls may.
+        is_own = not sees_rows or type(error).__module__.partition(".")[0] == nncf.__name__
+        why = first_line(error) if is_own else f"{type(error).__name__} in {_raising_file(error)}"
         advice = "leave the layer out by quantization.skip, or use another method"
-        said = first_line(error) if sees_rows else ""
+        said = "" if is_own else first_line(error)
         raise StepError(
             Diagnostic("X252", f"NNCF cannot quantize this graph: {why}", help=advice, said=said)
         ) from error
+
+
+def _raising_file(error: BaseException) -> str:
+    """Return the innermost file of NNCF's that an error came through, and its line."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "nncf" in Path(frame.filename).parts]
+    if not places:
+        return nncf.__name__
+    path = Path(places[-1].filename)
+    return f"{Path(*path.parts[path.parts.index('nncf') :]).as_posix()}:{places[-1].lineno}"
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -26,7 +26,7 @@ def converted(path: Path) -> "tuple[openvino.Model, onnx.ModelProto]":
 
     source = read(path)
     try:
-        graph = read_graph(path)
+        graph = _read_graph(path, source)
         # The converter itself would write the file's path into the graph.
         simplify(graph)
     except RuntimeError as error:
@@ -34,6 +34,17 @@ def converted(path: Path) -> "tuple[openvino.Model, onnx.ModelProto]":
         raise StepError(Diagnostic("X250", message, help=OTHERWISE)) from error
     name_as(graph, source)
     return graph, source
+
+
+def _read_graph(path: Path, source: "onnx.ModelProto") -> "openvino.Model":
+    import onnx
+
+    try:
+        return read_graph(path)
+    except RuntimeError:  # it takes no sparse weights, and `source` has them written out
+        if not onnx.load(path, load_external_data=False).graph.sparse_initializer:
+            raise
+        return read_graph(source.SerializeToString())
 
 
 def write_ir(

@@ -52,8 +52,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_end_idle_threads)
 
 
-def read_graph(file: Path) -> openvino.Model:
-    """Read a graph; RuntimeError where OpenVINO cannot."""
+def read_graph(file: Path | bytes) -> openvino.Model:
+    """Read a graph from a file, or from what one would hold; RuntimeError where OpenVINO cannot."""
     return core().read_model(file)
 
 

@@ -98,9 +98,22 @@ def arguments_of(module: Any, names: Sequence[str]) -> Arguments:
     return Arguments(tuple(leading), rest)
 
 
-def takes_by_name_alone(module: torch.nn.Module) -> bool:
-    """Whether a forward has an argument that cannot be passed by its place, as `forward(x, *, scale=1.0)` has."""
-    return any(_keyword_only(module, item.name) for item in signature_of(module).inputs)
+def takes_more(module: torch.nn.Module, names: Sequence[str]) -> bool:
+    """Whether a forward has an argument that is passed by name alone, or one besides `names` that is a value if left.
+
+    Examples are `forward(x, *, scale=1.0)` and `forward(x, scale=1.0)`, but not `forward(x, mask=None)`.
+    """
+    inner = _inside(module)
+    if isinstance(inner, torch.jit.ScriptModule):
+        return False
+    if any(_keyword_only(module, item.name) for item in signature_of(module).inputs):
+        return True
+    try:
+        parameters = inspect.signature(inner.forward).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    others = [item.default for item in parameters if item.name not in names]
+    return any(default is not inspect.Parameter.empty and default is not None for default in others)
 
 
 def _keyword_only(module: torch.nn.Module, name: str) -> bool:

@@ -22,7 +22,7 @@ from torch.jit.frontend import FrontendError  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends import recurrent
 from titrant.runtime.backends.session import PiecewiseSession, check_parity, insisted_batch, measure_parity, worse
-from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of, takes_by_name_alone
+from titrant.runtime.backends.torch.arguments import Arguments, arguments_of, signature_of, takes_more
 from titrant.runtime.backends.torch.call import Bordered, example_arrays, named, refuse_decisions
 from titrant.runtime.backends.torch.determinism import fixed_settings, plain_attention, tensor_of
 from titrant.runtime.backends.torch.executed import names_of_calls
@@ -138,13 +138,13 @@ class Flat(torch.nn.Module):
 def flat(module: torch.nn.Module, outputs: tuple[str, ...], answer: Any, inputs: tuple[str, ...]) -> torch.nn.Module:
     """Wrap a module in eval mode whose `answer` to some batch has another form than a trace can hold.
 
-    So is one whose forward does not begin with `inputs`, in this order, has a name beyond ASCII, or an argument that is
-    passed by name alone: torch's exporter would pass its default by place. Others are left bare, as the wrapper makes
+    So is one whose forward does not begin with `inputs`, in this order, has a name beyond ASCII, or arguments besides
+    them: torch's exporter would pass their defaults by place, as inputs. Others are left bare, as the wrapper makes
     every name in the file longer.
     """
     arguments = arguments_of(module, inputs)
     fits = isinstance(answer, torch.Tensor) or (isinstance(answer, tuple) and len(answer) == len(outputs))
-    bare = fits and arguments.in_order and _is_plain(module) and not takes_by_name_alone(module)
+    bare = fits and arguments.in_order and _is_plain(module) and not takes_more(module, inputs)
     return module.eval() if bare else Flat(module, outputs, arguments).eval()
 
 

@@ -75,28 +75,35 @@ def paired_ratio_statistic(counts: Pairs, ratio: float) -> float:
 
     Pairs that neither has right therefore cancel. Z falls as the ratio grows.
     """
-    difference = counts.both + counts.gained - ratio * (counts.both + counts.lost)
-    discordance = constrained_discordance(counts.both, counts.lost, counts.gained, ratio)
+    return _paired_statistic(counts.both, counts.lost, counts.gained, ratio)
+
+
+def _paired_statistic(both: float, lost: float, gained: float, ratio: float) -> float:
+    difference = both + gained - ratio * (both + lost)
+    discordance = constrained_discordance(both, lost, gained, ratio)
     # At ratio 1 with nothing changed both vanish; so does rounding noise.
-    if discordance <= 1e-12 * counts.decided:
-        return 0.0 if abs(difference) <= 1e-12 * counts.decided else math.copysign(math.inf, difference)
+    if discordance <= 1e-12 * (both + lost + gained):
+        vanishes = abs(difference) <= 1e-12 * (both + lost + gained)
+        return 0.0 if vanishes else math.copysign(math.inf, difference)
     return difference / math.sqrt(ratio * discordance)
 
 
 def score_lower(counts: Pairs, confidence: float) -> float:
     """Return the smallest ratio that the score test does not reject as too small."""
     z = NormalDist().inv_cdf(confidence)
-    return crossing(lambda ratio: paired_ratio_statistic(counts, ratio) - z, 1e-9, _estimate(counts))
+    both, lost, gained = counts.both, counts.lost, counts.gained
+    return crossing(lambda ratio: _paired_statistic(both, lost, gained, ratio) - z, 1e-9, _estimate(counts))
 
 
 def score_upper(counts: Pairs, confidence: float) -> float:
     """Return the largest ratio that the score test does not reject as too large."""
     z = NormalDist().inv_cdf(confidence)
+    both, lost, gained = counts.both, counts.lost, counts.gained
     estimate = _estimate(counts)
     high = max(2.0, 2 * estimate)
-    while paired_ratio_statistic(counts, high) + z > 0 and high < _HIGHEST_PAIRED_RATIO:
+    while _paired_statistic(both, lost, gained, high) + z > 0 and high < _HIGHEST_PAIRED_RATIO:
         high *= 4
-    return crossing(lambda ratio: paired_ratio_statistic(counts, ratio) + z, max(estimate, 1e-9), high)
+    return crossing(lambda ratio: _paired_statistic(both, lost, gained, ratio) + z, max(estimate, 1e-9), high)
 
 
 def paired_ratio_lower_bound(counts: Pairs, confidence: float) -> tuple[float, str]:
@@ -264,10 +271,12 @@ def crossing(falling: Callable[[float], float], low: float, high: float, steps: 
     above, below = narrowed(falling, (low, at_low), (high, at_high))
     for _ in range(steps):
         middle = (low + high) / 2
-        if middle in (low, high):
+        if middle == low or middle == high:  # noqa: SIM109, PLR1714 - asked some fifty times a bound
             break
-        positive = middle <= above or (middle < below and falling(middle) > 0)
-        low, high = (middle, high) if positive else (low, middle)
+        if middle <= above or (middle < below and falling(middle) > 0):
+            low = middle
+        else:
+            high = middle
     return low
 
 
@@ -304,7 +313,7 @@ def narrowed(
 def _share_to_zero(last: tuple[float, float], other: tuple[float, float], before: tuple[float, float]) -> float:
     """Return the share of the way from `last` to `other` at which zero is tried: by a parabola where that is safe."""
     (a, at_a), (b, at_b), (c, at_c) = last, other, before
-    if not all(map(math.isfinite, (at_a, at_b, at_c))) or b in (a, c) or at_c in (at_a, at_b):
+    if not math.isfinite(at_a + at_b + at_c) or b in (a, c) or at_c in (at_a, at_b):
         return 0.5
     across, along = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
     if not (1 - math.sqrt(max(0.0, 1 - across)) < along < math.sqrt(max(0.0, across))):

@@ -115,6 +115,11 @@ def label_probabilities(rows: Rows, name: str, kind: str, values: np.ndarray) ->
     return flat
 
 
+def label_decisions(rows: Rows, name: str, kind: str, values: np.ndarray) -> np.ndarray:
+    """Return which labels are taken to be there, (rows, labels) bool, of logits or probabilities."""
+    return np.asarray(label_probabilities(rows, name, kind, values) >= THRESHOLD)
+
+
 def _all_right(right: np.ndarray) -> np.ndarray:
     return np.asarray(right.all(axis=1), np.float64)
 

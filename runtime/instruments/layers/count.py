@@ -1,7 +1,6 @@
 """Count the parameters and FLOPs of a model by its parts: modules, nodes or operations, for one batch."""
 
 from collections.abc import Iterator, Mapping
-from inspect import ismethod
 from typing import TYPE_CHECKING, Any
 
 from titrant.runtime.values import OnnxModel, TorchModel
@@ -74,6 +73,7 @@ def _nodes(model: OnnxModel, inputs: "Mapping[str, np.ndarray]") -> Iterator[tup
 
 
 def _modules(model: TorchModel, inputs: "Mapping[str, np.ndarray]") -> "Iterator[tuple[str, PartCount]]":
+    from titrant.runtime.arrays.torch_arrays import packed, weight_numbers
     from titrant.runtime.instruments.layers.module_flops import module_flops
 
     flops = module_flops(model, inputs)
@@ -82,23 +82,16 @@ def _modules(model: TorchModel, inputs: "Mapping[str, np.ndarray]") -> "Iterator
         own = [tensor for tensor in part.parameters(recurse=False) if id(tensor) not in seen]
         kept = [*own, *(tensor for tensor in _saved_buffers(part) if id(tensor) not in seen)]
         seen |= {id(tensor) for tensor in kept}
-        packed = _packed(part)
+        weights = [tensor for _, tensor in packed(part)]
         yield (
             name,
             PartCount(
-                sum(tensor.numel() for tensor in (*own, *packed)),
-                sum(tensor.numel() * tensor.element_size() for tensor in (*kept, *packed)),
+                sum(tensor.numel() for tensor in (*own, *weights)) + weight_numbers(part),
+                sum(tensor.numel() * tensor.element_size() for tensor in (*kept, *weights)),
                 flops.get(name, 0),
                 type(part).__name__,
             ),
         )
-
-
-def _packed(part: "torch.nn.Module") -> "tuple[torch.Tensor, ...]":
-    """Return the weight and bias of a module of torch's that keeps them packed, and gives them by a method."""
-    given = (getattr(part, name, None) for name in ("weight", "bias"))
-    values = (method() for method in given if ismethod(method))  # also a part may be called so, and counts itself
-    return tuple(value for value in values if hasattr(value, "numel"))
 
 
 def _saved_buffers(part: "torch.nn.Module") -> "Iterator[torch.Tensor]":

@@ -1,7 +1,7 @@
 """Read the tensors of a live module, one block of output channels at a time."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from titrant.runtime.backends.torch.executed import format_of
 from titrant.runtime.instruments.weights.layer_tensor import LayerTensor, TensorRole, role_of_name, steps
@@ -51,8 +51,10 @@ def _constants(script: "torch.jit.ScriptModule") -> Iterator[LayerTensor]:
 
 
 def own_tensors(part: "torch.nn.Module") -> "list[tuple[str, torch.Tensor]]":
-    """List what a layer itself holds: parameters, buffers, and a weight that it keeps packed."""
-    return [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False), *_packed(part)]
+    """List what a layer itself holds: parameters, buffers, and weights that it keeps packed."""
+    from titrant.runtime.arrays.torch_arrays import packed
+
+    return [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False), *packed(part)]
 
 
 def tensor_of(name: str, layer: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> LayerTensor:
@@ -88,17 +90,6 @@ def _floats(values: "torch.Tensor") -> "torch.Tensor":
     if values.is_complex():
         values = torch.view_as_real(values)
     return values if values.dtype == torch.float64 else values.float()
-
-
-def _packed(part: "torch.nn.Module") -> "Iterator[tuple[str, torch.Tensor]]":
-    """Yield the weight of a layer that keeps it packed and gives it on request, as torch's quantized layers do."""
-    import torch
-
-    asked: Any = getattr(part, "weight", None)
-    if callable(asked) and not isinstance(asked, torch.nn.Module):
-        weight = asked()
-        if isinstance(weight, torch.Tensor):
-            yield "weight", weight
 
 
 def _role(name: str, part: "torch.nn.Module | None", tensor: "torch.Tensor") -> TensorRole:

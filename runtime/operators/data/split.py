@@ -62,7 +62,7 @@ def predict(
 
 @operator(
     "data.split",
-    version=3,
+    version=4,
     family="data",
     params=DataSplitParams,
     inputs={"tables": "tables"},
@@ -104,14 +104,12 @@ def split(params: DataSplitParams, tables: "Tables", *, seed: int) -> "RowSplit"
     Rows with equal inputs (by row), or equal values of a column, stay together; the order comes from a hash of their
     content salted with the seed, so it depends neither on the order of rows nor on that of columns.
     """
-    from titrant.runtime.data.content import input_names, row_hashes
+    from titrant.runtime.data.content import at_common_precision, input_names, row_hashes
     from titrant.runtime.values import RowSplit
 
     _check_roles(params, tables)
-    contents = {
-        name: row_hashes({column: table.columns[column] for column in input_names(params, table)})
-        for name, table in tables.sources.items()
-    }
+    named = [{name: table.columns[name] for name in input_names(params, table)} for table in tables.sources.values()]
+    contents = dict(zip(tables.sources, map(row_hashes, at_common_precision(named)), strict=True))
     units, notes = _units(params, tables, contents)
     roles: dict[str, dict[str, np.ndarray]] = {role: {} for role in ROLES}
     for name, table in tables.sources.items():

@@ -102,7 +102,7 @@ def predict(
 
 @operator(
     "data.transform",
-    version=2,
+    version=3,
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},
@@ -299,7 +299,7 @@ def _rows(
     import numpy as np
 
     from titrant.runtime.data.classes import label_kind
-    from titrant.runtime.data.content import row_hashes
+    from titrant.runtime.data.content import number_hashes, row_hashes
     from titrant.runtime.data.given import encoded_words
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.tokenize import windows
@@ -325,6 +325,7 @@ def _rows(
         labels=None if classes is None or kind != "class" else classes.numbers(data.of(role, str(params.label))),
         units=(np.concatenate(units) if units else np.empty(0, dtype=np.int64))[cut.documents],
         ids=cut.ids(row_hashes(columns)),
+        numbers=cut.ids(number_hashes(columns.values())) if role == "evaluation" else None,
         classes=transforms.classes,
         positive=transforms.positive,
         ordered=transforms.ordered,

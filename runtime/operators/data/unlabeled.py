@@ -53,7 +53,7 @@ def predict(
 
 @operator(
     "data.unlabeled",
-    version=2,
+    version=3,
     family="data",
     params=DataUnlabeledParams,
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},
@@ -104,6 +104,7 @@ def unlabeled(
     import numpy as np
 
     from titrant.runtime.data.columns import find, value_text
+    from titrant.runtime.data.content import number_hashes
     from titrant.runtime.data.groups import assign
     from titrant.runtime.data.raw import raw_columns
     from titrant.runtime.data.transforms import apply
@@ -127,6 +128,7 @@ def unlabeled(
         labels=None,
         units=np.unique(by, return_inverse=True)[1].astype(np.int64),
         ids=contents[kept],
+        numbers=number_hashes(columns.values()),
         classes=rows.classes,
         positive=rows.positive,
         ordered=rows.ordered,
@@ -182,20 +184,23 @@ def _without_roles(
     import numpy as np
 
     from titrant.runtime.data.columns import value_text
-    from titrant.runtime.data.content import row_hashes
+    from titrant.runtime.data.content import at_common_precision, row_hashes
 
     # A number here may be text there, where another row has a letter.
     own = [] if params.by is None else [value_text(value) for value in table.columns[params.by].tolist()]
-    contents = row_hashes({name: table.columns[name] for name in names})
+    inputs = {name: table.columns[name] for name in names}
+    contents = row_hashes(inputs)
     kept: np.ndarray = np.ones(len(contents), bool)
     shared: dict[str, int] = {}
     for role, sources in split.roles.items():
         for name, places in sources.items():
             columns = {column: tables.sources[name].columns[column][places] for column in names}
-            copies = np.isin(contents, row_hashes(columns)) if len(places) else np.zeros(len(contents), bool)
+            mine, theirs = at_common_precision([inputs, columns])
+            alike = all(mine[column] is inputs[column] for column in names)
+            copies = np.isin(contents if alike else row_hashes(mine), row_hashes(theirs))
             if params.by is not None and len(places):
-                theirs = set(map(value_text, tables.sources[name].columns[params.by][places].tolist()))
-                copies |= np.array([value in theirs for value in own])
+                units = set(map(value_text, tables.sources[name].columns[params.by][places].tolist()))
+                copies |= np.array([value in units for value in own])
             if copies.any():
                 shared[role] = shared.get(role, 0) + int(copies.sum())
                 kept &= ~copies

@@ -61,7 +61,7 @@ def predict(
 
 @operator(
     "prune.activation",
-    version=1,
+    version=2,
     family="prune",
     params=ActivationParams,
     inputs={"model": "torch", "calibration": "rows"},
@@ -91,8 +91,9 @@ def prune_activation(params: ActivationParams, context: Context, *, model: Any, 
     Cost:       a forward pass over the rows and a sort; memory of a copy and its scores
     """
     from titrant.runtime.backends.torch.reduced import masks
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    made, masking = masks.masked(model), masks.Masking()
+    made, masking = masks.masked(with_plain_weights(model)), masks.Masking()
     (_mask_filters if params.score == "apoz" else _mask_weights)(params, context, made, calibration, masking)
     return masks.measured(made, masking, context)
 

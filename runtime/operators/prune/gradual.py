@@ -60,7 +60,7 @@ def predict(
 
 @operator(
     "prune.gradual",
-    version=1,
+    version=2,
     family="prune",
     params=GradualParams,
     inputs={"model": "torch", "train": "rows", "tuning": "rows"},
@@ -86,9 +86,10 @@ def prune_gradual(params: GradualParams, context: Context, *, model: Any, train:
     Cost:       that of train.fit, a copy of the model, and a sort of the weights every `every` steps
     """
     from titrant.runtime.backends.torch.reduced import masks
+    from titrant.runtime.operators.model.fold import with_plain_weights
     from titrant.runtime.training.rising_masks import CubicRise, RisingMasks
 
-    model = masks.masked(model)
+    model = masks.masked(with_plain_weights(model))
     weights = masks.weights_of(model.module, params.skip)
     masks.check_any(weights, params.skip)
     rise = CubicRise(params.sparsity, params.begin, params.end, params.every)

@@ -46,7 +46,7 @@ def predict(params: Any, hardware: Hardware, model: ModelFacts | None, work: Wor
 
 @operator(
     "prune.magnitude",
-    version=1,
+    version=2,
     family="prune",
     params=MagnitudeParams,
     inputs={"model": "torch"},
@@ -71,8 +71,9 @@ def prune_magnitude(params: MagnitudeParams, context: Context, *, model: Any) ->
     Cost:       one sort of the weights; memory of a copy and their scores
     """
     from titrant.runtime.backends.torch.reduced import masks
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    made, masking = masks.masked(model), masks.Masking()
+    made, masking = masks.masked(with_plain_weights(model)), masks.Masking()
     weights = masks.weights_of(made.module, params.skip)
     masks.check_any(weights, params.skip)
     masks.mask(weights, masks.magnitude_masks(list(weights.values()), params.sparsity, params.scope), masking)

@@ -27,7 +27,7 @@ class NMParams(Params):
 
 @operator(
     "prune.n_m",
-    version=1,
+    version=2,
     family="prune",
     params=NMParams,
     inputs={"model": "torch"},
@@ -53,8 +53,9 @@ def prune_n_m(params: NMParams, context: Context, *, model: Any) -> dict[str, An
     Cost:       one sort of the weights; memory of a copy and their scores
     """
     from titrant.runtime.backends.torch.reduced import masks
+    from titrant.runtime.operators.model.fold import with_plain_weights
 
-    made, masking = masks.masked(model), masks.Masking()
+    made, masking = masks.masked(with_plain_weights(model)), masks.Masking()
     marked = {}
     weights = masks.weights_of(made.module, params.skip)
     for name, weight in weights.items():

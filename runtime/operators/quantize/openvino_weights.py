@@ -69,7 +69,7 @@ def predict(
 
 @operator(
     "quantize.openvino_weights",
-    version=2,
+    version=3,
     family="quantize",
     params=OpenvinoWeightsParams,
     inputs={"model": "onnx"},

@@ -110,7 +110,7 @@ def predict(
 
 @operator(
     "quantize.ort_dynamic",
-    version=4,
+    version=5,
     family="quantize",
     params=OrtDynamicParams,
     inputs={"model": "onnx"},
@@ -182,6 +182,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
     )
     from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
+    from titrant.runtime.backends.onnxruntime.left_float import part
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
@@ -200,6 +201,7 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
                 help="use quantization.method ort.static",
             )
         )
+    part(graph, chosen)
     source, raw = context.scratch / "source.onnx", context.scratch / "raw.onnx"
     onnx.save(graph, str(source))
 

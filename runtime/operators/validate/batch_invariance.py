@@ -99,7 +99,7 @@ def predict(
 
 @operator(
     "validate.batch_invariance",
-    version=1,
+    version=2,
     family="validate",
     params=BatchInvarianceParams,
     inputs={"model": ANY_MODEL, "rows": "rows", "outputs": "outputs", "point": "value"},

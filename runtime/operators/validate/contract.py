@@ -116,7 +116,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=9,
+    version=10,
     family="validate",
     params=ContractParams,
     inputs={

@@ -53,7 +53,7 @@ def predict(
 
 @operator(
     "validate.measure",
-    version=2,
+    version=3,
     family="validate",
     params=MeasureParams,
     inputs={

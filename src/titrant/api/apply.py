@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from titrant.runtime.api import Listener, check_params, check_ports, declaration_of, silent
+from titrant.runtime.api import Listener, check_layers, check_params, check_ports, declaration_of, silent
 from titrant.runtime.catalog import Applied, Declaration, Params
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 
@@ -58,6 +58,7 @@ def apply(
     try:
         live = live_values(declaration, ports, rows, folder)
         check_ports(declaration, live.values)
+        check_layers(declaration, checked, live.values)
         values, converted = fitted(declaration, checked, live, Setting(seed, threads, folder, detect()))
         applied = apply_operator(operator, values, checked, seed=seed, threads=threads, scratch=folder, listen=listen)
     except BaseException:

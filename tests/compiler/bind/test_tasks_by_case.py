@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from titrant.compiler.bind.bind import bind
+from titrant.compiler.decide.measuring import comparisons
 from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.facts import TensorSpec
 from titrant.schema.language.parse import parse
 
 CASE = Path(__file__).parent.parent / "bind_mistakes" / "case"
@@ -31,6 +33,13 @@ def findings(text):
     except RecipeError as error:
         return [one for one in error.diagnostics if one.code not in ("R102", "R104", "R106")]
     return []
+
+
+@pytest.mark.parametrize("said", ["", "validation: {agreement: {measure: same_class}}"])
+def test_compares_several_labels_as_they_are_decided(said):
+    made = parse(recipe("multilabel_classification", data="label: [a, b]", more=said), "recipe.yaml", folder=CASE)
+    outputs = [TensorSpec("y", ("batch", 2), "float32")]
+    assert [compared.measure for compared in comparisons(made.recipe, outputs)] == ["same_labels"]
 
 
 GATE = "validation: {{gates: [{{metric: {}, comparison: {}, threshold: 0.5}}]}}"
@@ -83,6 +92,8 @@ def test_takes_what_fits(task, given):
         ("embedding", {"more": "train: {}", "weights": ""}, "R117", "train", "data.label"),
         ("embedding", {"data": "label: group", "more": "train: {}", "weights": ""}, "R190", "train", "module:Name"),
         ("embedding", {"data": "label: group\npositive: a"}, "R022", "positive", ""),
+        ("multilabel_classification", {"data": "label: [a, b]",
+         "more": "validation: {operating_point: {threshold: 0.2}}"}, "R114", "operating_point", "each label"),
     ],
 )  # fmt: skip
 def test_says_what_is_wrong_under_the_token_that_is_wrong(task, given, code, token, words):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from titrant.runtime.backends.stamp import KEY, digest, write
+from titrant.runtime.backends.stamp import KEY, digest, size, write
 from titrant.runtime.store.run_folder import stamp_of
 from titrant.schema.values.canonical import canonical_json
 from titrant.schema.values.files import digest_file
@@ -68,11 +68,13 @@ def test_answers_bit_for_bit_as_before_and_says_what_it_was_given(suffix, files,
 
 
 @pytest.mark.parametrize("suffix", STAMPS)
-def test_digests_what_it_would_write_without_writing(suffix, files, tmp_path):
+def test_digests_and_counts_what_it_would_write_without_writing(suffix, files, tmp_path):
     stamp, file = STAMPS[suffix], copied(files[suffix], tmp_path)
     told = digest(stamp, file, FACTS)
+    larger = size(stamp, file, FACTS)
     assert digest_file(file) == digest_file(files[suffix]) != told
     write(stamp, file, FACTS)
+    assert file.stat().st_size == larger > files[suffix].stat().st_size
     assert digest_file(file) == told
     assert digest(stamp, files[suffix], {**FACTS, "batch": 65}) != told
 

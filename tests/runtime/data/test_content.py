@@ -1,9 +1,10 @@
 """Row hashes: the same content gives the same hash, whatever its dtype or the order of columns."""
 
 import numpy as np
+import pytest
 
 from titrant.runtime.data import content
-from titrant.runtime.data.content import row_hashes, row_names, salted_order
+from titrant.runtime.data.content import at_common_precision, number_hashes, row_hashes, row_names, salted_order
 
 
 def test_takes_equal_numbers_of_any_dtype_as_equal():
@@ -23,6 +24,27 @@ def test_tells_columns_places_and_large_numbers_apart():
     assert len(set(row_hashes({"a": np.array([2**53, 2**53 + 1])}).tolist())) == 2
     mixed = row_hashes({"a": np.array([5, 2**60])})
     assert mixed[0] == row_hashes({"a": np.array([5])})[0]
+
+
+@pytest.mark.parametrize("short", ["float32", "float16"])
+def test_takes_rows_for_the_same_that_one_file_holds_in_shorter_floats(short):
+    drawn = np.random.default_rng(0)
+    whole = {"a": drawn.normal(size=20), "b": drawn.normal(size=(20, 3)), "n": np.arange(20), "t": np.array(["x"] * 20)}
+    kept = {**whole, "a": whole["a"].astype(short), "b": whole["b"].astype(short)}
+    assert not np.isin(row_hashes(whole), row_hashes(kept)).any()
+    first, second = (row_hashes(columns) for columns in at_common_precision([whole, kept]))
+    assert np.array_equal(first, second)
+    alone = at_common_precision([whole, whole])
+    assert all(columns[name] is whole[name] for columns in alone for name in whole)
+
+
+def test_knows_what_stands_in_rows_under_other_names_in_one_array_and_in_shorter_floats():
+    drawn = np.random.default_rng(0)
+    array, words = drawn.normal(size=(30, 3)), np.array([f"w{place}" for place in range(30)])
+    apart = [array[:, 0], array[:, 1:], words]
+    assert np.array_equal(number_hashes(apart), number_hashes([array.astype(np.float32), words]))
+    assert not np.isin(number_hashes([array[:, ::-1], words]), number_hashes(apart)).any()
+    assert not np.isin(number_hashes([array, words[::-1]]), number_hashes(apart)).any()
 
 
 def test_does_not_depend_on_the_order_of_columns_or_rows():

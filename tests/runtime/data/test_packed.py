@@ -21,7 +21,7 @@ from titrant.runtime.data.readers import read_npz, read_parquet
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.values import archives
 
-MIB = 1 << 20
+LINE, MIB = 1 << 18, 1 << 20
 STREAMS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 ENDINGS = (".npz", ".pt", ".pth", ".th", ".ckpt", ".csv.gz", ".csv.bz2", ".csv.xz", ".csv.zip", ".parquet")
 
@@ -29,7 +29,7 @@ ENDINGS = (".npz", ".pt", ".pth", ".th", ".ckpt", ".csv.gz", ".csv.bz2", ".csv.x
 @pytest.fixture(autouse=True)
 def harmless(monkeypatch):
     """Draw the line at a size that a test makes in no time."""
-    monkeypatch.setattr(archives, "HARMLESS_BYTES", MIB)
+    monkeypatch.setattr(archives, "HARMLESS_BYTES", LINE)
 
 
 def repacked(file, kind, beside=b""):
@@ -73,7 +73,7 @@ def read(file):
     return read_saved(str(file)).tensors[()]["w"].numpy()
 
 
-ZEROS = np.zeros((MIB // 8, 4), "f4")  # twice what is harmless
+ZEROS = np.zeros((LINE // 8, 4), "f4")  # twice what is harmless
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
@@ -101,14 +101,14 @@ def test_reads_data_as_they_were_however_they_are_packed(tmp_path, ending, rows,
 
 
 def test_reads_much_that_is_stored_as_it_is(tmp_path):
-    np.savez(tmp_path / "rows.npz", x=np.zeros((MIB, 4), "f4"))
-    assert read(tmp_path / "rows.npz").shape == (MIB, 4)
+    np.savez(tmp_path / "rows.npz", x=np.zeros((LINE, 4), "f4"))
+    assert read(tmp_path / "rows.npz").shape == (LINE, 4)
 
 
 @pytest.mark.parametrize("ending", [".npz", ".pt"])
 def test_is_not_misled_by_what_lies_beside(tmp_path, ending):
     file = tmp_path / f"rows{ending}"
-    write(file, np.zeros((MIB, 4), "f4"), beside=np.random.default_rng(0).bytes(4 * MIB))
+    write(file, np.zeros((LINE, 4), "f4"), beside=np.random.default_rng(0).bytes(4 * LINE))
     with pytest.raises(StepError, match="X112"):
         read(file)
 

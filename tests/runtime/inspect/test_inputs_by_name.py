@@ -140,7 +140,7 @@ def install(case, form="plain"):
     return made
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(cases(WORDS), st.sampled_from(("plain", "keyword", "gap")), st.sampled_from(("Net", "make")))
 def test_passes_to_a_forward_by_name(case, form, factory):
     made = install(case, form)

@@ -36,6 +36,26 @@ def test_counts_on_the_meta_device():
     assert (line.mean, line.ok) == (None, True)
 
 
+@pytest.mark.parametrize("kind", [nn.Linear, nn.LSTM])
+def test_counts_what_torch_packs(kind):
+    module = nn.Sequential(kind(6, 4), nn.Identity())
+    packed = torch.ao.quantization.quantize_dynamic(module, {kind})
+    whole, counts = titrant.count_parameters(module), titrant.count_parameters(packed)
+    assert (counts.total, counts.trainable) == (whole.total, 0)
+    assert counts.bytes < whole.bytes
+    assert next(line.dtype for line in titrant.summary(packed).lines if "weight" in line.name) == "qint8"
+
+
+@pytest.mark.parametrize("method", ["int8", "nf4"])
+def test_counts_the_numbers_of_a_layer_in_few_bits(method):
+    module = nn.Sequential(nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 3))
+    given = (module, {"input": torch.ones(2, 64)})
+    made = titrant.apply(f"quantize.bnb_{method}", {"model": given}).outputs["model"].module
+    assert titrant.count_parameters(made).total == titrant.count_parameters(module).total
+    layers = titrant.layers(made, torch.ones(2, 64), seconds=0.01)
+    assert layers.parameters == titrant.count_parameters(module).total
+
+
 def test_lists_every_parameter_and_saved_buffer():
     found = titrant.summary(Tied())
     assert [(line.name, line.count, line.tied, line.trainable) for line in found.lines] == [

@@ -126,10 +126,10 @@ def outputs(record):
     }
 
 
-def test_uses_no_stored_file_that_power_loss_left_cut_in_its_place(toy, make_plan):
+def test_uses_no_stored_file_that_power_loss_left_cut_in_its_place(toy, ran, make_plan):
     """The rename came through and the content did not: a manifest and its file, at each of their lengths."""
     plan = make_plan((1,))
-    record = run_here(toy, plan)
+    record = ran(plan)
     artifact = next(step.result.outputs["model"] for step in record.steps if step.step == "c1")
     (blob,) = Store(toy.home).manifest(artifact).files.values()
     for file in (toy.home.store / "blake3" / digest[:2] / digest for digest in (artifact.digest, blob.digest)):
@@ -145,9 +145,9 @@ def test_uses_no_stored_file_that_power_loss_left_cut_in_its_place(toy, make_pla
     assert run_here(toy, plan).executed == 0
 
 
-def test_uses_no_result_that_power_loss_left_cut_in_its_place(toy, make_plan):
+def test_uses_no_result_that_power_loss_left_cut_in_its_place(toy, ran, make_plan):
     plan = make_plan((1,))
-    record = run_here(toy, plan)
+    record = ran(plan)
     results = Results(toy.home, Store(toy.home), toy.folder)
     key = next(step.key for step in record.steps if step.step == "c1")
     (file,) = (path for path in (toy.home.results / key).glob("*.json") if path.name != "key.json")

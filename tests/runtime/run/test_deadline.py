@@ -71,9 +71,9 @@ def test_stops_a_step_that_runs_over_and_goes_on_the_next_time(toy, make_plan, c
     assert "load" not in toy.ran()
 
 
-def test_waits_for_another_process_until_the_time_is_up(toy, here, make_plan):
+def test_waits_for_another_process_until_the_time_is_up(toy, ran, here, make_plan):
     plan = make_plan((1,))
-    key = next(step.key for step in toy.run(plan).steps if step.step == "c1")
+    key = next(step.key for step in ran(plan).steps if step.step == "c1")
     shutil.rmtree(toy.home.results / key)
     message = r"the time of 300 ms is up: c1 is being computed by another process"
     with computing(toy.home, key, print), pytest.raises(OutOfTimeError, match=message):

@@ -54,6 +54,22 @@ def test_counts_each_new_model_on_the_same_rows_and_what_the_looks_spend():
     assert [one.with_ledger for one in noted] == [False, True, True]
 
 
+@pytest.mark.parametrize("count", [100, 1000])
+def test_knows_rows_by_their_numbers_where_columns_have_other_names(count, tmp_path):
+    def stored(name, ids, first):
+        spread = np.arange(first, first + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        made = {"ids": ids, "units": np.arange(count), "numbers": spread}
+        save_file({key: values.astype(np.uint64) for key, values in made.items()}, tmp_path / name)
+        return sample_of(tmp_path / name)
+
+    drawn = np.random.default_rng(0).integers(0, 2**63, (3, count)).astype(np.uint64)
+    first, renamed, fresh = (stored(str(place), ids, [0, 0, 10**6][place]) for place, ids in enumerate(drawn))
+    assert numbers([first, renamed, fresh]) == [1, 2, 1]
+    few = np.arange(count) % 8  # of tables with three columns of 0 and 1 all are alike
+    save_file({key: few.astype(np.uint64) for key in ("ids", "units", "numbers")}, tmp_path / "few")
+    assert sample_of(tmp_path / "few").numbers == ()
+
+
 def test_takes_the_same_recipe_or_the_same_bytes_for_the_same_look():
     sample = rows(range(300))
     noted = [look(sample, "a", [])]

@@ -97,9 +97,9 @@ def test_calls_nothing_proven_that_follows_a_candidate_released_without_proof(to
     assert not record.candidates[1].judgement.proven
 
 
-def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, here, make_plan, change):
+def test_reruns_exactly_the_steps_that_depend_on_a_changed_parameter(toy, ran, here, make_plan, change):
     plan = make_plan()
-    toy.run(plan)
+    ran(plan)
     toy.ran()
     record = toy.run(change(plan, "c2", padding=33))
     assert toy.ran() == ["answer 2", "judge c2", "make 2", "report", "time"]
@@ -239,9 +239,9 @@ def test_names_the_run_that_gave_the_same_and_not_the_newest_of_this_plan(toy, m
     assert [s.result.outputs for s in again.steps] == [s.result.outputs for s in first.steps]
 
 
-def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, here, make_plan):
+def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, ran, here, make_plan):
     plan = make_plan()
-    first = toy.run(plan)
+    first = ran(plan)
     path = folder_of(toy, first) / "record.json"
     record = json.loads(path.read_text())
     record["steps"][0]["result"]["outputs"]["rows"]["digest"] = "0" * 64

@@ -42,8 +42,8 @@ def test_leaves_the_plan_what_it_was_where_nobody_asks(make_plan):
     assert plan_digest(replace(plan, profiled=(MEMORY,))) != plan_digest(plan)
 
 
-def test_runs_no_step_again_where_it_is_asked_for_later(toy, make_plan):
-    toy.run(make_plan())
+def test_runs_no_step_again_where_it_is_asked_for_later(toy, ran, make_plan):
+    ran(make_plan())
     later = toy.run(replace(make_plan(), profiled=(MEMORY, UTILIZATION)))
     assert {step.status for step in later.steps} <= {"reused", "unused", "finished"}
     assert later.reused > 0

@@ -122,9 +122,9 @@ def test_ends_its_worker_in_one_line_when_interrupted(toy):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "flip unseen", "remove"])
-def test_makes_again_what_was_damaged_and_nothing_else(toy, here, make_plan, damage):
+def test_makes_again_what_was_damaged_and_nothing_else(toy, ran, here, make_plan, damage):
     plan = make_plan((1,))
-    first = toy.run(plan)
+    first = ran(plan)
     toy.ran()
     artifact = next(s.result.outputs["model"] for s in first.steps if s.step == "c1")
     store = Store(toy.home)
@@ -148,8 +148,8 @@ def test_makes_again_what_was_damaged_and_nothing_else(toy, here, make_plan, dam
     assert Store(toy.home).get(artifact, toy.home.path / "look")["level"] == 1
 
 
-def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, here, make_plan):
-    first = toy.run(make_plan((1,)))
+def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, ran, here, make_plan):
+    first = ran(make_plan((1,)))
     (toy.home.runs / first.run / "outputs" / "toy.json").write_text("{}")
     second = toy.run(make_plan((1,)))
     assert second.executed == 0
@@ -157,8 +157,8 @@ def test_writes_its_outputs_again_from_the_store_when_they_were_changed(toy, her
     assert json.loads((toy.home.runs / second.run / "outputs" / "toy.json").read_text())["level"] == 1
 
 
-def test_runs_again_after_a_journal_and_results_were_torn(toy, here, make_plan):
-    first = toy.run(make_plan((1,)))
+def test_runs_again_after_a_journal_and_results_were_torn(toy, ran, here, make_plan):
+    first = ran(make_plan((1,)))
     journal = toy.home.runs / first.run / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
     key = next(s.key for s in first.steps if s.step == "c1")
@@ -192,9 +192,9 @@ def test_shares_the_steps_of_different_plans_at_once(toy, warm):
     assert finished(toy)["load"] == finished(toy)["c2"] == 1
 
 
-def test_says_that_the_disk_is_full_and_keeps_old_results(toy, make_plan):
+def test_says_that_the_disk_is_full_and_keeps_old_results(toy, ran, make_plan):
     plan = make_plan((1,))
-    toy.run(plan)
+    ran(plan)
     options = json.dumps({"levels": [1], "make": {"1": {"padding": 9000}}})
     command = [sys.executable, DRIVE, toy.folder, toy.home.path, options]
     done = subprocess.run(
@@ -216,9 +216,9 @@ def test_refuses_a_home_that_cannot_be_written(tmp_path):
             open_home(Path("/proc/titrant"))
 
 
-def test_gives_up_on_a_store_that_does_not_keep_what_is_written(toy, make_plan, monkeypatch):
+def test_gives_up_on_a_store_that_does_not_keep_what_is_written(toy, ran, make_plan, monkeypatch):
     plan = make_plan((1,))
-    toy.run(plan)
+    ran(plan)
     keep = Store.value
 
     def lose(self, artifact):

@@ -30,16 +30,12 @@ def with_limit(plan, change, gate=LIMIT):
     )
 
 
-def test_says_before_any_candidate_is_made_what_the_original_misses(toy, make_plan, change):
-    toy.run(with_limit(make_plan(), change))
+def test_says_before_any_candidate_is_made_what_the_original_misses_and_blames_none(toy, make_plan, change):
+    record = toy.run(with_limit(make_plan(), change))
     texts = [event.get("text") or event.get("step", "") for event in toy.events]
     said = next(place for place, text in enumerate(texts) if "the original itself misses, on tuning rows" in text)
     assert "limit (1.0000, ≥ 1.5 is asked): no candidate is to blame for that" in texts[said]
     assert texts.index("original.limits") < said < texts.index("c1")
-
-
-def test_blames_no_candidate_for_it(toy, make_plan, change):
-    record = toy.run(with_limit(make_plan(), change))
     assert (record.exit, record.verdict, record.original_misses) == (5, "FAIL", ("limit",))
     (judged,) = [candidate for candidate in record.candidates if candidate.status == "judged"]
     assert judged.because == "the original itself misses limit"

@@ -14,17 +14,17 @@ def test_calls_everything_new_before_the_first_run(toy, make_plan):
     assert toy.ran() == []
 
 
-def test_calls_everything_reused_after_a_run_but_what_the_search_did_not_ask_for(toy, make_plan):
+def test_calls_everything_reused_after_a_run_but_what_the_search_did_not_ask_for(toy, ran, make_plan):
     plan = make_plan((1, 2, 3), verdicts={2: "FAIL"})
-    toy.run(plan)
+    ran(plan)
     symbols, _ = toy.previews(plan)
     assert [name for name, symbol in symbols.items() if symbol != "="] == ["c3.contract"]
     assert symbols["c3.contract"] == "?"
 
 
-def test_names_the_changed_parameter_and_what_has_to_wait_for_it(toy, make_plan, change):
+def test_names_the_changed_parameter_and_what_has_to_wait_for_it(toy, ran, make_plan, change):
     plan = make_plan((1, 2))
-    toy.run(plan)
+    ran(plan)
     symbols, found = toy.previews(change(plan, "c2", padding=33))
     assert symbols["c2"] == "~"
     assert found["c2"].because == "because params.padding changed from 50 to 33"
@@ -33,9 +33,9 @@ def test_names_the_changed_parameter_and_what_has_to_wait_for_it(toy, make_plan,
     assert symbols["c1.contract"] == "?"
 
 
-def test_names_the_changed_module_of_a_user(toy, make_plan):
+def test_names_the_changed_module_of_a_user(toy, ran, make_plan):
     plan = make_plan((1,))
-    toy.run(plan)
+    ran(plan)
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
     _, found = toy.previews(plan)
     assert found["load"].symbol == "~"
@@ -59,19 +59,19 @@ def test_names_the_operators_version_before_all_else():
     assert difference(old, {**old, "params": {"epochs": 30}, "version": 2}) == told
 
 
-def test_names_a_changed_library_and_a_changed_file(toy, make_plan, change, tmp_path):
+def test_names_a_changed_library_and_a_changed_file(toy, ran, make_plan, change, tmp_path):
     (tmp_path / "a").write_text("1")
     plan = make_plan((1,), load={"file": {"path": str(tmp_path / "a"), "digest": digest_file(tmp_path / "a")}})
-    toy.run(plan)
+    ran(plan)
     _, found = toy.previews(change(plan, "load", file={"path": "/a", "digest": "2"}))
     assert found["load"].because == "because the file file changed"
     _, found = toy.previews(replace(plan, threads=2))
     assert found["load"].because == "because threads changed from 1 to 2"
 
 
-def test_names_a_damaged_output(toy, make_plan):
+def test_names_a_damaged_output(toy, ran, here, make_plan):
     plan = make_plan((1,))
-    record = toy.run(plan)
+    record = ran(plan)
     artifact = next(s.result.outputs["model"] for s in record.steps if s.step == "c1")
     path = toy.home.store / "blake3" / artifact.digest[:2] / artifact.digest
     path.unlink()
@@ -80,27 +80,27 @@ def test_names_a_damaged_output(toy, make_plan):
     assert toy.run(plan).executed == 2
 
 
-def test_answers_as_executing_would_where_nothing_would_run(toy, make_plan):
+def test_answers_as_executing_would_where_nothing_would_run(toy, ran, here, make_plan):
     plan = make_plan((1, 2, 3), verdicts={2: "FAIL"})
-    first = toy.run(plan)
+    first = ran(plan)
     answer, executed = toy.preview(plan).answer, toy.run(plan)
     assert replace(answer, seconds=0.0) == replace(executed, seconds=0.0)
     assert (answer.run, answer.executed, answer.reused) == (first.run, 0, executed.reused)
 
 
-def test_answers_nothing_where_something_would_run(toy, make_plan, change):
+def test_answers_nothing_where_something_would_run(toy, ran, make_plan, change):
     plan = make_plan((1, 2))
     assert toy.preview(plan).answer is None
-    toy.run(plan)
+    ran(plan)
     assert toy.preview(change(plan, "c2", padding=33)).answer is None
     assert toy.preview(plan).answer is not None
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
     assert toy.preview(plan).answer is None
 
 
-def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_plan):
+def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, ran, make_plan):
     plan = make_plan((1,))
-    run = toy.home.runs / toy.run(plan).run
+    run = toy.home.runs / ran(plan).run
     assert toy.preview(plan).answer is not None
     released = next(path for path in sorted((run / "outputs").rglob("*")) if path.is_file())
     released.chmod(0o644)
@@ -108,16 +108,16 @@ def test_answers_nothing_once_what_was_released_is_gone_or_changed(toy, make_pla
     assert toy.preview(plan).answer is None
 
 
-def test_says_that_a_result_counted_for_its_run_only(toy, make_plan, change):
+def test_says_that_a_result_counted_for_its_run_only(toy, ran, make_plan, change):
     plan = change(make_plan((1,)), "latency", passing="a file was busy")
-    toy.run(plan)
+    ran(plan)
     timed = toy.previews(plan)[1]["latency"]
     assert (timed.symbol, timed.because) == ("+", "because its result counted for that run only: a file was busy")
 
 
-def test_says_that_a_step_failed_and_that_a_result_is_gone(toy, make_plan):
+def test_says_that_a_step_failed_and_that_a_result_is_gone(toy, ran, make_plan):
     plan = make_plan((1, 2), make={2: {"do": "raise"}})
-    record = toy.run(plan)
+    record = ran(plan)
     shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "c1"))
     _, found = toy.previews(plan)
     assert (found["c1"].symbol, found["c1"].because) == ("+", "because its result is no longer in the home")
@@ -130,9 +130,9 @@ def test_names_what_came_and_went_in_a_list_of_names():
     assert difference(old, {"instructions": ["avx", "ATEN_CPU_CAPABILITY=default"]}) == told
 
 
-def test_says_that_a_step_differs_from_one_of_which_nothing_was_kept(toy, make_plan, change):
+def test_says_that_a_step_differs_from_one_of_which_nothing_was_kept(toy, ran, make_plan, change):
     plan = make_plan((1,))
-    toy.run(plan)
+    ran(plan)
     shutil.rmtree(toy.home.results)
     toy.home.results.mkdir()
     _, found = toy.previews(change(plan, "load", number=7))

@@ -25,8 +25,8 @@ def test_runs_every_step_again_and_leaves_old_results_as_they_are(toy, make_plan
     assert toy.ran() == []
 
 
-def test_goes_on_from_no_training_that_a_killed_run_left(toy, make_plan):
-    record = toy.run(make_plan((1,)))
+def test_goes_on_from_no_training_that_a_killed_run_left(toy, ran, make_plan):
+    record = ran(make_plan((1,)))
     for step in record.steps:
         (toy.home.training / step.key).mkdir(parents=True)
     left = {}

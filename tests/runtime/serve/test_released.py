@@ -15,7 +15,7 @@ from titrant.runtime.store.run_folder import place_outputs, prepare_outputs
 from titrant.runtime.values import OnnxModel, Transforms
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
 from titrant.schema.facts import HardwareIdentity
-from titrant.schema.gate import Contract
+from titrant.schema.gate import Contract, Gate
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 
 MACHINE = HardwareIdentity("linux", "x86_64", "toy", ("avx2", "avx512_vnni"), 2, None, (), "3.11.0", {})
@@ -42,7 +42,7 @@ def release(tmp_path):
     """Release a model into a run folder as a run does."""
 
     def released(weights, point, *, classes=("benign", "malignant"), positive=1, batch="batch", folder="outputs",
-                 kind="text", rung=""):  # fmt: skip
+                 kind="text", rung="", most_bytes=None, facts=None):  # fmt: skip
         store = Store(open_home(tmp_path / "home"))
         model = linear(tmp_path / "any.onnx", np.asarray(weights, "f4"), batch)
         scaled = fit((TransformStep(name="standardize", columns=("a",)),), {"a": np.array([8.0, 12.0])})
@@ -54,6 +54,7 @@ def release(tmp_path):
             "transform.transforms": store.put("transforms", transforms),
             "point.point": store.put("value", point),
         }
+        gates = () if most_bytes is None else (Gate("size", "target", "size", "all", "at_most", most_bytes, "", ""),)
         judged = Step("c.contract", "validate.contract", 1,
                       {"task": "binary_classification", "output": "", "kinds": {}}, {}, 1, "judge", "c")  # fmt: skip
         plan = Plan(
@@ -62,12 +63,12 @@ def release(tmp_path):
             original_engine="onnxruntime", decisions=(), steps=(judged,),
             candidates=(Candidate("c", "none", "onnxruntime", "onnx", 0, "c.model", "", "", "c.contract.judgement"),),
             searches=(CandidateSearch("auto", "tumor", ("c",), ("latency",), 4, "t.timings", rung=rung),),
-            contract=Contract((), 0.95, "evidence"),
+            contract=Contract(gates, 0.95, "evidence"),
             shipped={"transforms": "transform.transforms", "operating_point": "point.point"},
         )  # fmt: skip
         run = tmp_path / "run"
-        run.mkdir()
-        prepare_outputs(run / folder, plan, store, artifacts, {"tumor": "c"}, facts={})
+        run.mkdir(exist_ok=True)
+        prepare_outputs(run / folder, plan, store, artifacts, {"tumor": "c"}, facts=facts or {})
         place_outputs(run / folder)
         return run
 
@@ -84,6 +85,16 @@ def frame(rows):
     import pandas as pd
 
     return pd.DataFrame(rows)
+
+
+def test_says_nothing_of_itself_in_a_file_that_would_outgrow_its_contract_by_that(release, tmp_path):
+    said, facts = [], {"c": {"verdict": "PASS"}}
+    judged = linear(tmp_path / "judged.onnx", np.asarray(WEIGHTS, "f4")).path.stat().st_size
+    for number, most_bytes in enumerate((judged, judged + 100, None)):
+        folder = release(WEIGHTS, ARGMAX, folder=f"outputs{number}", most_bytes=most_bytes, facts=facts)
+        (model,) = json.loads((folder / f"outputs{number}" / "titrant.json").read_text())["models"]
+        said.append((model.get("stamp"), (folder / f"outputs{number}" / "tumor.onnx").stat().st_size == judged))
+    assert said == [(None, True), (facts["c"], False), (facts["c"], False)]
 
 
 @pytest.mark.parametrize("give", [dict, frame, lambda rows: np.array([rows["a"], rows["b"]]).T])

@@ -48,8 +48,8 @@ def size(toy):
     return sum(path.stat().st_size for path in (toy.home.store / "blake3").rglob("*") if path.is_file())
 
 
-def test_frees_nothing_that_a_run_refers_to_however_old(toy, make_plan, now):
-    run_here(toy, make_plan())
+def test_frees_nothing_that_a_run_refers_to_however_old(toy, ran, make_plan, now):
+    ran(make_plan())
     age(toy)
     freed = clean_store(toy.home, Cleaning())
     assert (freed.bytes, freed.results, freed.referenced_results) == (0, {}, 12)
@@ -58,8 +58,8 @@ def test_frees_nothing_that_a_run_refers_to_however_old(toy, make_plan, now):
     assert toy.ran() == []
 
 
-def test_frees_what_no_run_refers_to_and_was_not_used_for_long(toy, make_plan, now):
-    run_here(toy, make_plan())
+def test_frees_what_no_run_refers_to_and_was_not_used_for_long(toy, ran, make_plan, now):
+    ran(make_plan())
     drop_runs(toy)
     age(toy)
     before = size(toy)
@@ -73,8 +73,8 @@ def test_frees_what_no_run_refers_to_and_was_not_used_for_long(toy, make_plan, n
     assert run_here(toy, make_plan()).executed == 12
 
 
-def test_keeps_what_was_used_lately_and_what_it_is_made_of(toy, make_plan, now):
-    run_here(toy, make_plan((1,)))
+def test_keeps_what_was_used_lately_and_what_it_is_made_of(toy, ran, make_plan, now):
+    ran(make_plan((1,)))
     run_here(toy, make_plan((2,)))
     drop_runs(toy)
     age(toy)
@@ -87,8 +87,8 @@ def test_keeps_what_was_used_lately_and_what_it_is_made_of(toy, make_plan, now):
     assert run_here(toy, make_plan((1,))).executed == 0
 
 
-def test_leaves_what_is_younger_than_an_hour_whatever_is_asked(toy, make_plan):
-    run_here(toy, make_plan())
+def test_leaves_what_is_younger_than_an_hour_whatever_is_asked(toy, ran, make_plan):
+    ran(make_plan())
     drop_runs(toy)
     freed = clean_store(toy.home, Cleaning(older_than=0.0, keep_bytes=0))
     assert (freed.bytes, freed.recent_results) == (0, 12)
@@ -131,8 +131,8 @@ def test_frees_trainings_that_were_killed_long_ago_and_that_no_step_is_at_work_o
     assert not list(toy.home.locks.glob("0123.lock"))
 
 
-def test_lets_old_runs_keep_nothing_where_that_is_asked(toy, make_plan, now):
-    record = run_here(toy, make_plan())
+def test_lets_old_runs_keep_nothing_where_that_is_asked(toy, ran, make_plan, now):
+    record = ran(make_plan())
     age(toy)
     os.utime(toy.home.runs / record.run / "record.json", (time.time() - OLD,) * 2)
     assert clean_store(toy.home, Cleaning(forget_runs=50 * DAY)).bytes == 0
@@ -156,9 +156,9 @@ def test_keeps_what_a_lock_names(toy, make_plan, now, tmp_path, how):
     assert verify_store(toy.home).intact
 
 
-def test_keeps_everything_used_since_a_run_in_progress_began(toy, make_plan, monkeypatch):
+def test_keeps_everything_used_since_a_run_in_progress_began(toy, ran, make_plan, monkeypatch):
     monkeypatch.setattr(cleaner, "YOUNG_SECONDS", -7200.0)
-    run_here(toy, make_plan())
+    ran(make_plan())
     drop_runs(toy)
     with using(toy.home, "running toy", pytest.fail):
         freed = clean_store(toy.home, Cleaning(older_than=0.0, keep_bytes=0))
@@ -166,8 +166,8 @@ def test_keeps_everything_used_since_a_run_in_progress_began(toy, make_plan, mon
     assert clean_store(toy.home, Cleaning(older_than=-60.0, keep_bytes=0)).bytes > 0
 
 
-def test_frees_files_that_no_result_names_and_what_was_left_behind(toy, make_plan, now):
-    run_here(toy, make_plan())
+def test_frees_files_that_no_result_names_and_what_was_left_behind(toy, ran, make_plan, now):
+    ran(make_plan())
     artifact = Store(toy.home).put("value", {"orphan": "x" * 1000})
     (toy.home.locks / "0123.lock").write_text("")
     (toy.home.locks / "0123.json").write_text("{}")
@@ -203,9 +203,9 @@ def test_waits_for_who_is_cleaning_and_names_him(toy, make_plan):
     assert users(toy.home) == []
 
 
-def test_recomputes_cleanly_what_is_removed_under_a_run(toy, make_plan, now, monkeypatch):
+def test_recomputes_cleanly_what_is_removed_under_a_run(toy, ran, make_plan, now, monkeypatch):
     """A run whose announcement is not seen, as from a machine whose locks do not reach here."""
-    run_here(toy, make_plan())
+    ran(make_plan())
     drop_runs(toy)
     monkeypatch.setattr(cleaner, "cleaning", crash_free)
 
@@ -226,8 +226,8 @@ def crash_free(home, waiting):
     return contextlib.nullcontext([])
 
 
-def test_finds_and_forgets_what_is_damaged(toy, make_plan):
-    record = run_here(toy, make_plan((1,)))
+def test_finds_and_forgets_what_is_damaged(toy, ran, make_plan):
+    record = ran(make_plan((1,)))
     assert verify_store(toy.home).findings == ()
     artifact = next(step.result.outputs["model"] for step in record.steps if step.step == "c1")
     (blob,) = Store(toy.home).manifest(artifact).files.values()

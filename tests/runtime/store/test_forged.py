@@ -72,9 +72,9 @@ CHANGES = (
 
 
 @pytest.fixture
-def home(toy, make_plan, tmp_path):
+def home(toy, ran, make_plan, tmp_path):
     """Return a function that gives a copy of the home of one run, and its only run's folder."""
-    run_here(toy, make_plan((1,)))
+    ran(make_plan((1,)))
     count = 0
 
     def copied():
@@ -109,8 +109,8 @@ def test_finds_a_result_that_says_other_than_what_was_written_whatever_part_it_i
     assert record.executed >= 1
 
 
-def test_says_of_a_step_that_its_result_was_changed(toy, make_plan):
-    run_here(toy, make_plan((1,)))
+def test_says_of_a_step_that_its_result_was_changed(toy, ran, make_plan):
+    ran(make_plan((1,)))
     path = next(path for path in results(toy.home) if json.loads(path.read_bytes())["operator"] == "toys:judge")
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "seconds": 17.0}))
     assert (
@@ -128,8 +128,8 @@ def test_finds_a_key_that_is_not_what_its_folder_is_named_by(home):
     ]
 
 
-def test_reuses_results_as_earlier_versions_wrote_them_without_a_digest(toy, make_plan):
-    run_here(toy, make_plan((1,)))
+def test_reuses_results_as_earlier_versions_wrote_them_without_a_digest(toy, ran, make_plan):
+    ran(make_plan((1,)))
     for path in results(toy.home):
         value = json.loads(path.read_bytes())
         del value["digest"]

@@ -46,8 +46,8 @@ def test_records_the_modules_that_a_step_loaded_and_what_those_import(toy, make_
     assert set(dependencies(record, "c1")) == {"toys.py", "toy_numbers.py", "package:pydantic"}
 
 
-def test_runs_again_what_depends_on_a_changed_module(toy, make_plan):
-    toy.run(make_plan((1,)))
+def test_runs_again_what_depends_on_a_changed_module(toy, ran, make_plan):
+    ran(make_plan((1,)))
     toy.ran()
     (toy.folder / "toy_numbers.py").write_text("PLUS = 2\n")
     record = toy.run(make_plan((1,)))
@@ -140,8 +140,8 @@ def test_leaves_files_that_the_key_holds_to_the_key(toy, make_plan, tmp_path):
 
 
 @pytest.mark.parametrize("plus", [3])
-def test_says_why_in_the_journal(toy, make_plan, plus):
-    toy.run(make_plan((1,)))
+def test_says_why_in_the_journal(toy, ran, make_plan, plus):
+    ran(make_plan((1,)))
     (toy.folder / "toy_numbers.py").write_text(f"PLUS = {plus}\n")
     toy.run(make_plan((1,)))
     started = [event for event in toy.events if event["event"] == "started"]

@@ -5,6 +5,7 @@ built, and the file holds their numbers.
 """
 
 import logging
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,6 +77,11 @@ class Int8Linear(torch.nn.Module):
         self.register_buffer("scales", torch.empty(outputs))
         self.bias = torch.nn.Parameter(torch.empty(outputs)) if bias else None
 
+    @property
+    def weight_numbers(self) -> int:
+        """How many parameters stand in `weight`."""
+        return self.weight.numel()
+
     def fill(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Quantize a weight (out_features, in_features)."""
         library()
@@ -122,6 +128,11 @@ class FourBitLinear(torch.nn.Module):
         steps = library().functional.create_dynamic_map() if nested else None
         self.register_buffer("nested_steps", steps, persistent=False)
         self.bias = torch.nn.Parameter(torch.empty(outputs)) if bias else None
+
+    @property
+    def weight_numbers(self) -> int:
+        """How many parameters stand in `weight`."""
+        return math.prod(self.shape)
 
     def fill(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Quantize a weight (out_features, in_features)."""

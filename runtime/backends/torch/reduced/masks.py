@@ -37,24 +37,30 @@ class Masking:
 def weights_of(module: torch.nn.Module, skip: Sequence[str] = ()) -> dict[str, torch.nn.Parameter]:
     """Return the matrices and kernels of a module's layers by the layer's name, those of several with the parameter's.
 
-    Tables of embeddings are left out, also where a product reads the same one, and what `skip` covers. A weight that
-    several layers share is the first one's.
+    Tables of embeddings are left out, also where a product reads the same one, and what `skip` covers: a layer by any
+    of its names, the module itself by its class, or a parameter, also where a layer that is not skipped shares it. Else
+    a weight that several layers share is the first one's.
     """
-    tables = {
+    seen = {
         id(tensor)
-        for part in module.modules()
+        for name, part in module.named_modules(remove_duplicate=False)
+        for key, tensor in part.named_parameters(recurse=False)
         if isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag))
-        for tensor in part.parameters(recurse=False)
+        or covered(name or type(module).__name__, skip)
+        or covered(_joined(name, key), skip)
     }
     weights: dict[str, torch.nn.Parameter] = {}
-    seen: set[int] = set(tables)
     for name, part in module.named_modules():
         own = [(key, item) for key, item in part.named_parameters(recurse=False) if item.ndim > 1]
         for key, tensor in own:
-            if id(tensor) not in seen and tensor.is_floating_point() and not covered(name, skip):
-                weights[name if len(own) == 1 and name else ".".join(filter(None, (name, key)))] = tensor
+            if id(tensor) not in seen and tensor.is_floating_point():
+                weights[name if len(own) == 1 and name else _joined(name, key)] = tensor
             seen.add(id(tensor))
     return weights
+
+
+def _joined(name: str, key: str) -> str:
+    return ".".join(filter(None, (name, key)))
 
 
 def lowest(scores: torch.Tensor, count: int) -> torch.Tensor:

@@ -343,3 +343,19 @@ def test_a_copy_of_the_process_computes_though_the_threads_of_earlier_graphs_are
     monkeypatch.setattr(peak_memory, "_SECONDS", 5.0)  # it would wait for ever
     compute()
     assert peak_memory.memory_of(compute) > 0
+
+
+def test_takes_over_a_file_with_sparse_weights(tmp_path):
+    weight = onnx.numpy_helper.from_array(np.array([2.0, -3.0], np.float32), "w")
+    places = onnx.numpy_helper.from_array(np.array([1, 2]), "places")
+    sparse = helper.make_sparse_tensor(weight, places, [4, 1])
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in (("x", 4), ("y", 1))
+    ]
+    net = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "net", values[:1], values[1:], sparse_initializer=[sparse]
+    )
+    onnx.save(helper.make_model(net, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "net.onnx")
+    made = write_ir(*converted(tmp_path / "net.onnx"), tmp_path / "ir")
+    answer = open_session(made, threads=1).run({"x": np.arange(8, dtype=np.float32).reshape(2, 4)})["y"]
+    np.testing.assert_allclose(answer[:, 0], [2 - 6, 10 - 18])

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from titrant.runtime.contract.answers import same_answers
 from titrant.runtime.contract.case_answers import compare_cases_with_constant
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
+from titrant.runtime.contract.reading import AnswerComparison, Reading
 from titrant.runtime.contract.tasks.cases import JudgedOutput
 from titrant.runtime.contract.tasks.multilabel import MultilabelAnswers
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable
-from titrant.runtime.values import Rows
+from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.gate import BROKEN, PERMUTED, Contract, Gate, gate_test
 
@@ -132,3 +134,18 @@ def test_scores_of_a_case_lie_within_their_ends():
 def test_rows_without_any_label_say_nothing_of_a_constant_answer():
     marks = np.zeros((40, 3))
     assert compare_cases_with_constant(evidence(marks, marks, marks).cases) is None
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+@pytest.mark.parametrize("said", [{}, {"y": AnswerComparison(measure="same_labels")}])
+def test_agrees_where_every_label_is_decided_alike_and_not_where_the_surest_is(kind, said):
+    """Scores that all rise keep their order: the largest is the same one, and two labels more are given."""
+    old = np.array([[3.0, -1.0, -2.0], [0.2, -3.0, -3.0], [1.0, 2.0, -1.0]])
+    new = np.array([[6.0, 2.0, 1.0], [0.1, -3.0, -3.0], [2.0, 1.0, -1.0]])
+    if kind == "probabilities":
+        old, new = (1 / (1 + np.exp(-values)) for values in (old, new))
+    reading = Reading(task="multilabel_classification", kinds={"y": kind}, agreement=said)
+    made = rows(old > 0)
+    for shape in ((3, 3), (3, 3, 1)):
+        both = [Outputs("", {"y": values.reshape(shape)}) for values in (old, new)]
+        assert same_answers(reading, made, *both).tolist() == [False, True, True]

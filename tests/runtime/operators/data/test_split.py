@@ -165,9 +165,14 @@ def sources():
 NAMED = {"train": {"old": 0.6}, "calibration": {"old": 0.4}, "evaluation": {"new": 1.0}}
 
 
-def test_refuses_rows_that_two_sources_share():
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_refuses_rows_that_two_sources_share(dtype):
+    given = sources()
+    for table in given.sources.values():
+        table.columns["a"] /= 3  # which float32 rounds
+    given.sources["new"].columns["a"] = given.sources["new"].columns["a"].astype(dtype)
     with pytest.raises(PreconditionError, match=r"have the same inputs as rows of evaluation \(new\)") as caught:
-        split(DataSplitParams(roles=NAMED, inputs=["a"], label="y"), sources(), seed=0)
+        split(DataSplitParams(roles=NAMED, inputs=["a"], label="y"), given, seed=0)
     assert caught.value.diagnostics[0].code == "X111"
     assert "overlap: drop" in caught.value.diagnostics[0].help
 

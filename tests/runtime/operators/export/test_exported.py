@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.session import open_session
 from titrant.schema.diagnostics.diagnostics import PreconditionError, StepError
@@ -15,9 +16,17 @@ def made(apply, model, rows):
     return apply("export.exported", {"model": model, "example": rows}).outputs
 
 
-def test_gives_the_same_bytes_twice_without_rows_and_paths_and_says_nothing(torch_model, rows, apply, capfd):
-    model, example = torch_model("TinyNet", 1, 6, 6), rows(1, 6, 6)
-    first, second = (made(apply, model, example)["model"].path for _ in range(2))
+@pytest.fixture(scope="module")
+def tiny(torch_model, rows, tmp_path_factory):
+    """Return a network, rows for it and what became of them."""
+    given = {"model": torch_model("TinyNet", 1, 6, 6), "example": rows(1, 6, 6)}
+    done = apply_operator("export.exported", given, scratch=tmp_path_factory.mktemp("tiny"))
+    return given["model"], given["example"], done.outputs["model"]
+
+
+def test_gives_the_same_bytes_twice_without_rows_and_paths_and_says_nothing(tiny, apply, capfd):
+    model, example, exported = tiny
+    first, second = exported.path, made(apply, model, example)["model"].path
     assert first.read_bytes() == second.read_bytes()
     assert capfd.readouterr() == ("", "")
     with zipfile.ZipFile(first) as archive:
@@ -59,7 +68,6 @@ def test_makes_a_file_of_one_row_where_the_model_allows_no_free_batch(torch_mode
         np.testing.assert_allclose(session.run({"x": x})["logits"], answers(model, x), atol=1e-5)
 
 
-def test_names_the_modules_that_its_layers_were(torch_model, rows, apply):
-    exported = made(apply, torch_model("TinyNet", 1, 6, 6), rows(1, 6, 6))["model"]
-    executed = backend.get("torch").executed(exported, layers=("convolution", "linear"))
+def test_names_the_modules_that_its_layers_were(tiny):
+    executed = backend.get("torch").executed(tiny[2], layers=("convolution", "linear"))
     assert [(layer.name, layer.engine_op) for layer in executed] == [("convolution", "conv2d"), ("linear", "linear")]

@@ -1,6 +1,7 @@
 """export.onnx takes TorchScript and torch.export files: free batch, branches kept, layers that keep their names."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn  # noqa: TID253
 
+from titrant.runtime.api import apply as apply_operator
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.torch.program.original import kept_program, kept_script
 from titrant.runtime.backends.torch.session import Border
@@ -122,18 +124,30 @@ def files(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="module")
+def written(files, tmp_path_factory):
+    """Give what `export.onnx` makes of a net's file, made once."""
+
+    @cache
+    def get(name, form):
+        inputs = {"model": files(name, form)[1], "example": rows()}
+        return apply_operator("export.onnx", inputs, scratch=tmp_path_factory.mktemp("written")).outputs
+
+    return get
+
+
 # torch.export takes a second a net.
 MADE = [(name, form) for name in NETS for form in ("traced", "frozen")] + [("encoding", "exported")]
 
 
 @pytest.mark.parametrize(("name", "form"), [*MADE, ("recurrent", "exported")])
-def test_answers_any_batch_as_the_file_does_and_names_the_layers_that_it_runs(name, form, files, apply, answers):
+def test_answers_any_batch_as_the_file_does_and_names_the_layers_that_it_runs(name, form, files, written, answers):
     net, model = files(name, form)
     layers = NETS[name][1]
     if form == "frozen":  # its code names no modules: layers are called after operation and place
         layers = [layer.name for layer in backend.get("torch").executed(model, layers=_called(model))]
         assert all(layers)
-    made = apply("export.onnx", {"model": model, "example": rows()}).outputs
+    made = written(name, form)
     assert isinstance(made["model"], OnnxModel)
     assert made["parity"]["rows"] == COUNT
     for count in (1, 5):
@@ -171,9 +185,9 @@ def test_keeps_both_ways_of_a_scripted_forward_and_quantizes_what_is_outside_the
 
 
 @pytest.mark.parametrize("form", ["traced", "frozen", "exported"])
-def test_gives_the_same_bytes_twice_and_says_nothing(form, files, apply, capfd):
-    _, model = files("recurrent", form)
-    first, second = (apply("export.onnx", {"model": model, "example": rows()}).outputs["model"] for _ in range(2))
+def test_gives_the_same_bytes_twice_and_says_nothing(form, files, written, apply, capfd):
+    first = written("recurrent", form)["model"]
+    second = apply("export.onnx", {"model": files("recurrent", form)[1], "example": rows()}).outputs["model"]
     assert first.path.read_bytes() == second.path.read_bytes()
     assert capfd.readouterr() == ("", "")
 

@@ -280,6 +280,7 @@ def test_measures_memory_in_as_many_processes_as_are_asked_for(models, apply):
         assert figures["peak_bytes"] == max(figures["peak_samples"])
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_keeps_no_cpu_time_of_several_threads_but_whether_they_waited(models, apply):
     params = {"engines": ENGINES, "batches": [1], "iterations": 6, "threads": 2}
     timing = apply("profile.latency", models, params).outputs["timings"]["plain"]["1"]
@@ -287,11 +288,12 @@ def test_keeps_no_cpu_time_of_several_threads_but_whether_they_waited(models, ap
     assert timing["waiting"] is None or timing["waiting"] >= 1
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_takes_as_many_bytes_as_predicted(models, apply):
     from titrant.runtime.operators.profile.latency import LatencyParams, predict
     from titrant.schema.facts import Hardware, HardwareIdentity, ModelFacts
 
-    params = {"engines": ENGINES, "batches": [1, 8], "iterations": 200}
+    params = {"engines": ENGINES, "batches": [1, 8], "iterations": 100}
     timings = apply("profile.latency", models, params).outputs["timings"]
     facts = ModelFacts("factory", "11" * 32, 100, 100, 400, (), (), (), flops=1000, activation_bytes=64)
     machine = HardwareIdentity("linux", "x86_64", "toy", ("avx2",), 2, None, (), "3.11", {})
@@ -337,6 +339,7 @@ class UpTo:
         return dataclasses.replace(model, module=Bounded().eval())
 
 
+@pytest.mark.usefixtures("no_memory")
 @pytest.mark.parametrize("size", [0, 1])
 def test_leaves_out_a_candidate_that_fails_and_times_the_others(models, apply, size):
     given = models["models"] | {"broken": UpTo(size)(models["models"]["original"])}
@@ -349,6 +352,7 @@ def test_leaves_out_a_candidate_that_fails_and_times_the_others(models, apply, s
     assert "broken.latency_p50" not in done.measurements
 
 
+@pytest.mark.usefixtures("no_memory")
 def test_leaves_out_a_candidate_that_does_not_load(models, apply, tmp_path):
     from titrant.runtime.values import OnnxModel
 

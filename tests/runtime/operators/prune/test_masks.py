@@ -193,6 +193,35 @@ def test_leaves_embeddings_and_what_they_share():
     assert list(weights_of(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), ("0",))) == ["1"]
 
 
+class Named(nn.Module):
+    """A layer of two names, one that shares its weight, and a matrix of the module's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.sharing, self.matrix = nn.Linear(4, 4), nn.Linear(4, 4), nn.Parameter(torch.ones(4, 4))
+        self.alias, self.sharing.weight = self.first, self.first.weight
+
+
+@pytest.mark.parametrize("skip", ["first", "alias", "sharing", "first.weight"])
+def test_skips_a_weight_by_any_layer_that_has_it(skip):
+    assert list(weights_of(Named(), (skip,))) == ["matrix"]
+
+
+@pytest.mark.parametrize("skip", ["matrix", "Named"])
+def test_skips_a_matrix_of_the_module_itself(skip):
+    assert list(weights_of(Named(), (skip,))) == ["first"]
+
+
+@pytest.mark.parametrize("method", ["magnitude", "n_m", "activation"])
+def test_masks_the_weights_that_multiply_where_they_are_computed_from_others(method, torch_model, rows, apply):
+    model = torch_model("Stack", 8, widths=[8, 16, 4])
+    nn.utils.parametrizations.weight_norm(model.module.get_submodule("layers.0"))
+    inputs = {"calibration": rows(8)} if method == "activation" else {}
+    done = apply(f"prune.{method}", {"model": model, **inputs}, {} if method == "n_m" else {"sparsity": 0.5})
+    weights = [part.weight for part in done.outputs["model"].module.modules() if isinstance(part, nn.Linear)]
+    assert [float((weight == 0).float().mean()) for weight in weights] == [0.5, 0.5]
+
+
 def test_leaves_layers_whose_inputs_do_not_divide(torch_model, apply):
     done = apply("prune.n_m", {"model": torch_model("Stack", 5, widths=[5, 16, 2])})
     (left,) = done.outputs["masked"]["left"]

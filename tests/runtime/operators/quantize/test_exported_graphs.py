@@ -57,7 +57,7 @@ def difference(first, second):
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(graph=onnx_graphs.written())
 def test_answers_nearly_as_the_graph_does_however_it_was_written(method, graph):
     before = onnx_graphs.answers(graph.model, graph.rows)

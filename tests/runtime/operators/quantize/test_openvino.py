@@ -257,6 +257,27 @@ def test_refuses_to_calibrate_without_rows(source, tmp_path):
         apply("quantize.openvino_ptq", given, scratch=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("nncf.ValidationError('there is no sample')", "there is no sample", ""),
+        ("ValueError('of a row: 41.5')", "ValueError in nncf/tool.py:1", "of a row: 41.5"),
+    ],
+    ids=["own", "called"],
+)
+def test_says_what_nncf_says_and_only_where_what_it_calls_fails(case, source, tmp_path, monkeypatch):
+    import nncf
+
+    error, message, said = case
+    failing = compile(f"def quantize(*_, **__): raise {error}", str(tmp_path / "nncf" / "tool.py"), "exec")
+    exec(failing, scope := {"nncf": nncf})
+    monkeypatch.setattr(nncf, "quantize", scope["quantize"])
+    with pytest.raises(StepError) as caught:
+        apply("quantize.openvino_ptq", {"model": source, "calibration": rows()}, scratch=tmp_path)
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.message, diagnostic.said) == (f"NNCF cannot quantize this graph: {message}", said)
+
+
 def test_lets_the_engine_choose_for_depthwise_layers(module):
     chooses = {name: catalog.get(f"quantize.openvino_{name}").method.chooses for name in ("ptq", "weights", "bf16")}
     layers = {layer.name: layer for layer in facts(module).layers if layer.weight_bytes}

@@ -56,6 +56,14 @@ def test_answers_nearly_as_before_where_layers_share_a_weight(method, exported, 
     assert 0 < relative(answers(done.outputs["model"], x), answers(plain, x)) < 0.05
 
 
+@pytest.mark.parametrize("method", ["ort_dynamic", "openvino_weights"])
+def test_leaves_the_weights_of_a_layer_whole_that_shares_them(method, exported, rows, apply, answers):
+    plain = exported("Tied", 5)
+    done = apply(f"quantize.{method}", {"model": plain}, {"leave": ("second",)})
+    x = np.zeros_like(rows(5).inputs["x"])  # the first layer answers with its bias, which no method rounds here
+    assert relative(answers(done.outputs["model"], x), answers(plain, x)) < 1e-6
+
+
 def test_dynamic_refuses_a_graph_without_products(exported, apply):
     with pytest.raises(PreconditionError, match=r"X210.*MatMul, Gemm or LSTM"):
         apply("quantize.ort_dynamic", {"model": exported("Gridded", 1, 6, 6)})

@@ -6,7 +6,7 @@ import onnxruntime  # noqa: TID253 - its very subject
 import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253 - its very subject
 
-from titrant.runtime.backends.onnxruntime.graph import pooled, products_first
+from titrant.runtime.backends.onnxruntime.graph import pooled, products_first, read
 
 
 def graph(*nodes, shape=("batch", 3, 4, 4), answer=("batch", 3), constants=(), opset=18):
@@ -114,3 +114,32 @@ def test_a_residual_block_with_a_mean_stays_in_int8_end_to_end(apply, torch_mode
     ]
     assert {node.op_type for node in computing} == {"Conv", "Add", "Slice", "GlobalAveragePool", "Gemm"}
     assert all(producers[node.input[0]] == "DequantizeLinear" for node in computing)
+
+
+@pytest.mark.parametrize("ranks", [1, 2], ids=["by number", "by place"])
+def test_writes_sparse_weights_out_also_in_a_branch(ranks, tmp_path):
+    weight = np.zeros((4, 3), np.float32)
+    weight[[0, 2, 3], [1, 0, 2]] = 1.0, -2.0, 3.0
+    places = np.argwhere(weight) if ranks == 2 else np.flatnonzero(weight)
+    values = numpy_helper.from_array(weight[weight != 0], "w")
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(places, "places"), weight.shape)
+    inner = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["then"])], "branch", [], [output("then")], sparse_initializer=[sparse]
+    )
+    other = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["else"])], "other", [], [output("else")])
+    nodes = [helper.make_node("If", ["asked"], ["y"], then_branch=inner, else_branch=other)]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4]),
+        helper.make_tensor_value_info("asked", TensorProto.BOOL, []),
+    ]
+    net = helper.make_graph(nodes, "net", inputs, [output("y")], sparse_initializer=[sparse])
+    onnx.save(helper.make_model(net, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "net.onnx")
+    whole = read(tmp_path / "net.onnx").graph
+    branch = next(item.g for item in whole.node[0].attribute if item.name == "then_branch")
+    for held in (whole, branch):
+        assert not held.sparse_initializer
+        np.testing.assert_array_equal(numpy_helper.to_array(held.initializer[0]), weight)
+
+
+def output(name):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3])

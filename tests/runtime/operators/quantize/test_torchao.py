@@ -64,13 +64,12 @@ def test_runs_each_linear_layer_as_it_says_but_those_that_it_leaves(method, stac
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_predicts_the_size_of_its_file(method, torch_model, rows, apply):
-    widths = (1200, 350, 350, 2)
-    model = torch_model("Stack", widths[0], widths=widths)
-    facts = describe_live(model.module, (TensorSpec("x", ("batch", widths[0]), "float32"),))
-    declaration = catalog.get(f"quantize.{method}")
-    size = apply(declaration.name, {"model": model, "example": rows(widths[0])}).outputs["model"].path.stat().st_size
-    assert declaration.predict(declaration.params(), machine(), facts).output_bytes == pytest.approx(size, rel=0.03)
+def test_predicts_the_size_of_its_file(method, stack, done_by):
+    facts = describe_live(stack.module, (TensorSpec("x", ("batch", WIDTHS[0]), "float32"),))
+    declaration, params = catalog.get(f"quantize.{method}"), {"leave": (LEFT,)}
+    size = done_by(method).outputs["model"].path.stat().st_size
+    predicted = declaration.predict(declaration.params(**params), machine(), facts).output_bytes
+    assert predicted == pytest.approx(size, rel=0.03)
 
 
 def test_calls_no_operation_of_torchao_so_that_torch_alone_loads_the_file(done_by):
