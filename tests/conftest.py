@@ -23,6 +23,7 @@ from hypothesis import settings
 from hypothesis.internal import charmap, intervalsets
 from hypothesis.internal.conjecture import providers
 
+from . import sources
 from .warm_processes import Warm
 
 # The same examples in every run, however slow the machine. `pytest --hypothesis-profile search` looks for new ones.
@@ -224,6 +225,13 @@ def session_folder(tmp_path_factory):
     """Return the folder of the whole test session, which its workers share: what lies there is made under a lock."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_sources(session_folder):
+    """Let one worker of a session look at the sources for all of them."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        sources.SHARED[:] = [session_folder / "sources"]
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """What tests look at in the source of every file of titrant, by one parse of each: the trees are a million nodes."""
 
 import ast
+import pickle
 import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("schema", "compiler", "runtime", "recipes", "src/titrant")
@@ -27,8 +30,23 @@ def files() -> tuple[Path, ...]:
     return tuple(file for file in every if not any(parent.is_symlink() for parent in file.parents))
 
 
+# Where the workers of a test session keep what the first of them saw; none where there is one process.
+SHARED: list[Path] = []
+
+
 @cache
 def sources() -> dict[str, SimpleNamespace]:
+    """Look at every file, as `looked_at_all` does, once in a test session: that takes three seconds."""
+    if not SHARED:
+        return looked_at_all()
+    with FileLock(f"{SHARED[0]}.lock"):
+        if not SHARED[0].exists():
+            SHARED[0].write_bytes(pickle.dumps(looked_at_all()))
+    seen: dict[str, SimpleNamespace] = pickle.loads(SHARED[0].read_bytes())
+    return seen
+
+
+def looked_at_all() -> dict[str, SimpleNamespace]:
     """Map every file to what is looked at in it; no tree stays in the memory, for garbage collections to go through.
 
     `types` and `empty`, the locals that say nothing, each with their lines; `sentences` that are read back; `imports`

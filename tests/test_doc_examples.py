@@ -218,6 +218,10 @@ for made in (ROOT / "tests" / "docs" / "pages").glob("*.py"):
     BEFORE[f"{made.stem.replace('_', '-')}.md"] = made.read_text("utf-8")
 
 
+# What a page's script calls where its work is done in workers, or in another process that has some.
+IN_WORKERS = re.compile(r"\btitrant\.(init|optimize|plan|rerun|validate)\(|\bsubprocess\b")
+
+
 def python_pages():
     return [page for page in PAGES if "```python\n" in page.read_text("utf-8")]
 
@@ -228,7 +232,8 @@ def test_runs_the_python_of_a_page(page, place_of_page, warm):
     place = place_of_page(page.stem)  # what a page runs is the latest for itself alone
     blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S)
     script = place / f"{page.stem.replace('-', '_')}_page.py"
-    script.write_text(BEFORE.get(page.name, "") + "\n".join(blocks), "utf-8")
-    starts = 4 if "titrant.optimize(" in script.read_text("utf-8") else 2
+    text = BEFORE.get(page.name, "") + "\n".join(blocks)
+    script.write_text(text, "utf-8")
+    starts = 0 if IN_WORKERS.search(text) is None else 4 if "titrant.optimize(" in text else 2
     done = warm(script.name, cwd=place, env={"TITRANT_HOME": str(place / "home")}, starts=starts)
     assert done.returncode == 0, done.stderr

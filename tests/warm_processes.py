@@ -27,7 +27,7 @@ FILES = [
 HEAVY = (
     "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
     "jinja2", "filelock", "PIL.Image", "pyarrow.csv", "safetensors.torch", "torch.utils.flop_counter",
-    "onnxruntime.quantization",
+    "onnxruntime.quantization", "onnx.reference.ops",
     *(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in FILES),
     *(f"torch.onnx._internal.torchscript_exporter.symbolic_opset{version}" for version in range(7, 21)),
     "titrant.runtime.backends.mlx",

@@ -54,7 +54,7 @@ def outlooks(
     Neither the bench nor earlier runs count: the same machine would otherwise get another plan after each. Instruction
     sets, layers and rows do, so that figures hold in comparison with each other, for a processor of no certain speed.
     """
-    priced = price(plan, replace(hardware, bench=None), model, data, declare=declare)
+    priced = price(plan, replace(hardware, bench=None), model, data, declare=declare, shapes=False)
     chains = {entry.id: entry.chain for asked in entries(decisions) for entry in asked.competing}
     candidates = {candidate.id: candidate for candidate in priced.candidates}
     timed = model.flops is not None and decisions.settled.device == "cpu"

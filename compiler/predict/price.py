@@ -49,20 +49,23 @@ def price(
     history: History = NO_HISTORY,
     declare: Declare = catalog.get,
     others: Mapping[str, ModelFacts] = NO_OTHERS,
+    shapes: bool = True,
 ) -> Plan:
     """Return the plan with a prediction for every step and a size for every candidate; nothing else changes.
 
-    `others` are the facts of models that steps of these names, within a candidate, load beside the original.
+    `others` are the facts of models that steps of these names, within a candidate, load beside the original. Without
+    `shapes` a prediction cannot be learned from, and takes two thirds of the time.
     """
     workload = Workload(plan, data, declare, model, others)
     mending = {candidate.id: candidate for candidate in plan.candidates if candidate.mends}
+    shares = _shares()
     steps = []
     for step in plan.steps:
         declaration = declare(step.operator)
         work = workload.of(step)
         seen = work.models.get("model", ModelUse()).facts or others.get(_local(step)) or model
-        formula = _formula(declaration, step, hardware, seen, work)
-        shape = _shape(declaration, step, model, work, plan)
+        formula = _formula(declaration, step, hardware, seen, work, shares=shares)
+        shape = _shape(declaration, step, model, work, plan) if shapes else ""
         device = str(step.params.get("device", "cpu")).partition(":")[0]
         prediction = learn(step.operator, replace(formula, shape=shape, device=device), history)
         reads_model = not {"model", "models"}.isdisjoint(step.inputs)
@@ -77,11 +80,20 @@ def price(
     return replace(plan, steps=tuple(steps), candidates=candidates)
 
 
-def _formula(declaration: Declaration, step: Step, hardware: Hardware, model: ModelFacts, work: Work) -> Prediction:
+def _formula(
+    declaration: Declaration,
+    step: Step,
+    hardware: Hardware,
+    model: ModelFacts,
+    work: Work,
+    *,
+    shares: Mapping[str, float],
+) -> Prediction:
     params = full_params(declaration.params, step.params)
     made = declaration.predict(params, hardware, without(model, params), work)
-    loads = {module: loading_seconds(module, hardware.bench) for module in declaration.loads(params)}
-    loads[WORKER] = worker_seconds(hardware.bench)
+    started = _started(hardware.bench)
+    loads = {module: started * shares.get(module, _SMALL) for module in declaration.loads(params)}
+    loads[WORKER] = started * (1 - shares[_WORKER_LOADS])
     return replace(
         made,
         loads=loads,
@@ -285,16 +297,6 @@ def _loading_seconds(predictions: Iterable[Prediction]) -> float:
         for module, seconds in made.loads.items():
             loads[module] = max(seconds, loads.get(module, 0.0))
     return sum(loads.values())
-
-
-def worker_seconds(bench: Bench | None) -> float:
-    """Return the seconds until a worker has started, without torch."""
-    return _started(bench) * (1 - _shares()[_WORKER_LOADS])
-
-
-def loading_seconds(module: str, bench: Bench | None) -> float:
-    """Return the seconds that a module takes to load."""
-    return _started(bench) * _shares().get(module, _SMALL)
 
 
 def _shares() -> dict[str, float]:

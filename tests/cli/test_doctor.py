@@ -1,6 +1,7 @@
 """`titrant doctor`: what lacks, what would change it, and what suits this machine."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,8 +11,11 @@ from titrant.api.doctor_machine import Engine, _capacity_row, _engine, _home
 
 
 @pytest.mark.slow
-def test_looks_at_the_machine_and_at_what_a_recipe_needs(place):
-    """One test, because engines are loaded once in a home, and data and model inspected once for a recipe."""
+def test_looks_at_the_machine_and_at_what_a_recipe_needs(place, shipped_doctor):
+    """One test, because data and model are inspected once for a recipe; that engines load, another home has seen."""
+    (kept,) = (shipped_doctor / "home" / "facts").glob("engines-*.json")
+    (place.home / "facts").mkdir(parents=True)
+    shutil.copy(kept, place.home / "facts")
     alone = place.titrant("doctor")
     assert alone.code == 0, alone.all
     for title in ("environment", "what this machine can do", "levels for this machine", "quantization methods"):

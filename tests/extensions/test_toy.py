@@ -100,10 +100,16 @@ def released(titrant, folder, home):
 EVERYTHING = ("--set", "search.objective=[size]", "--set", "search.budget.evaluations=99")
 
 
-def test_is_offered_by_auto_beside_everything_else(titrant, folder, home):
+@pytest.fixture(scope="module")
+def everything(titrant, folder, home):
+    """Plan every candidate that can run."""
     saved = folder / "everything.json"
     titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
-    plan = json.loads(saved.read_text("utf-8"))["plan"]
+    return json.loads(saved.read_text("utf-8"))["plan"]
+
+
+def test_is_offered_by_auto_beside_everything_else(everything):
+    plan = everything
     offered = {
         "torchscript-fp32",
         "onnx-fp32",
@@ -137,11 +143,8 @@ def test_is_planned_and_predicted_on_a_gpu_that_is_not_here(titrant, folder, hom
     assert {item["value"] for item in rejected} >= {"onnx-fp32", "ort.static"}
 
 
-def test_predicts_a_slow_engine_to_be_slow(titrant, folder, home):
-    saved = folder / "here.json"
-    titrant(home, "plan", folder / "toy.yaml", *EVERYTHING, "--out", saved)
-    steps = json.loads(saved.read_text("utf-8"))["plan"]["steps"]
-    models = next(step for step in steps if step["id"] == "latency")["prediction"]["models"]
+def test_predicts_a_slow_engine_to_be_slow(everything):
+    models = next(step for step in everything["steps"] if step["id"] == "latency")["prediction"]["models"]
     seconds = {name: cost["seconds"]["1"] for name, cost in models.items()}
     assert seconds["onnx-fp32"] < seconds["torchscript-fp32"] < seconds["toybox-fp32"]
     assert seconds["toy.round"] != seconds["toybox-fp32"]

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd  # noqa: TID253 - the tests write tables
 import pytest
 
+from ..conftest import called_here  # noqa: TID252 - tests are no package that is installed
+
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 ADULT = [
@@ -34,7 +36,7 @@ def nhanes(data, folder):
 
 
 def adult(data, folder):
-    frame = pd.read_csv(data / "adult/adult.data", names=ADULT, skipinitialspace=True, na_values="?")
+    frame = pd.read_csv(data / "adult/adult.data", names=ADULT, skipinitialspace=True, na_values="?", nrows=8000)
     frame.to_csv(folder / "rows.csv", index=False)
     return "rows.csv", "income"
 
@@ -46,11 +48,11 @@ def ecg(data, folder):
 
 
 @pytest.fixture
-def titrant(warm):
+def titrant(warm_workers):
     def run(folder, *arguments):
-        done = warm("-m", "titrant", *arguments, cwd=folder, env={"TITRANT_HOME": str(folder / "home")})
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        code, out, err = called_here(folder, folder / "home", *arguments)
+        assert code == 0, out + err
+        return out
 
     return run
 

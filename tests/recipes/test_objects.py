@@ -50,12 +50,12 @@ def test_releases_the_network_that_finds_digits_and_lines(shipped_masks):
 def test_judges_a_detector_by_what_its_decoding_finds(run):
     record, folder = run(
         ROOT / "docs" / "examples" / "squares", "recipe.yaml",
-        "--set", "train={epochs: 4, learning_rate: 0.02, loss: 'squares:loss'}", "--set", "validation.retention=0.5",
-        "--set", "model.args.channels=16",
+        "--set", "train={epochs: 6, learning_rate: 0.02, loss: 'squares:loss'}", "--set", "validation.retention=0.5",
+        "--set", "model.args.channels=16", "--set", "data.source={factory: 'squares:squares', args: {count: 500}}",
     )  # fmt: skip
     steps = {step["step"]: step for step in record["steps"]}
     assert {"baseline.evaluation.raw", "ort.static.evaluation.raw"} & set(steps)
     results = gates(record, record["candidates"][0]["candidate"])
     assert results["reference"]["verdict"] == "PASS"
-    assert results["box_f1.all.retention"]["cases"] <= 270
+    assert results["box_f1.all.retention"]["cases"] <= 150
     assert "average_precision" in (folder / "report.json").read_text("utf-8")

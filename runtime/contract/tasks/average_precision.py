@@ -17,6 +17,8 @@ OVERLAPS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _MOST_OF_A_CLASS = 100
 _WHOLE = [0.0, 1e10]
+# By how much pycocotools lets an overlap of one be less.
+_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,17 @@ def _of_class(evaluation: Any, place: int, rows: int) -> ClassMatches:
         if not evaluation._dts.get((row, place)):  # nothing to match, and most rows of a rare class have none
             counts[row] = len(evaluation._gts.get((row, place), ()))
             continue
-        if not evaluation._gts.get((row, place)):  # boxes alone: none is right, and no library has to say so
+        labels = len(evaluation._gts.get((row, place), ()))
+        overlaps = evaluation.computeIoU(row, place) if labels else np.zeros((0, 0))
+        # Boxes alone, or beside each label: none is right, and no library has to say so.
+        if overlaps.max(initial=0.0) < evaluation.params.iouThrs[0] - _ROUNDING:
             alone = sorted((box["score"] for box in evaluation._dts[row, place]), reverse=True)[:_MOST_OF_A_CLASS]
             right.append(np.zeros((len(evaluation.params.iouThrs), len(alone)), bool))
             scores += alone
             images += [row] * len(alone)
+            counts[row] = labels
             continue
-        evaluation.ious = {(row, place): evaluation.computeIoU(row, place)}
+        evaluation.ious = {(row, place): overlaps}
         matched = evaluation.evaluateImg(row, place, _WHOLE, _MOST_OF_A_CLASS)
         if matched is None:
             continue
