@@ -5,6 +5,7 @@ Nothing else in a text changes: its lines and comments stay.
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 from titrant.schema.language.spans import dotted
@@ -77,14 +78,21 @@ def without_secrets(text: str) -> str:
     return text
 
 
+@lru_cache(1024)
+def _read_key(key: str) -> tuple[str, bool]:
+    """Return a key without what looks like a secret, and whether it names one: the same ones come again and again."""
+    return without_secrets(key), names_a_secret(key)
+
+
 def _redacted(value: Any, path: tuple[str | int, ...], secret: bool, keep: frozenset[str], redacted: list[str]) -> Any:
     if keep and dotted(path) in keep:
         return value
     if isinstance(value, dict):
-        return {
-            without_secrets(key): _redacted(item, (*path, key), secret or names_a_secret(key), keep, redacted)
-            for key, item in value.items()
-        }
+        shown_keys = {}
+        for key, item in value.items():
+            shown_key, named = _read_key(key)
+            shown_keys[shown_key] = _redacted(item, (*path, key), secret or named, keep, redacted)
+        return shown_keys
     if isinstance(value, list):
         return [_redacted(item, (*path, index), secret, keep, redacted) for index, item in enumerate(value)]
     if value is None or isinstance(value, bool) or value == "":

@@ -49,6 +49,13 @@ def _watch(home, folder):
     return now.watches[folder]
 
 
+def forget_user_code(*modules):
+    """Load modules anew, from the folder of the next run, and ask anew what their operators are."""
+    _DESCRIBED.clear()
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
 class InProcessWorker:
     """Answers requests as `Worker` does."""
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from titrant.runtime.run.execute import execute
 from titrant.runtime.store.journal import read
 from titrant.schema.diagnostics.diagnostics import StaleError, StepError
 from titrant.schema.gate import Gate
@@ -251,7 +250,7 @@ def test_closes_a_new_run_when_no_earlier_one_gave_the_same(toy, ran, here, make
     assert (folder_of(toy, again) / "outputs" / "toy.json").exists()
 
 
-def test_ships_nothing_when_the_run_cannot_be_closed(toy, make_plan, monkeypatch):
+def test_ships_nothing_when_the_run_cannot_be_closed(toy, here, make_plan, monkeypatch):
     def broken(path, value):
         raise OSError(5, "Input/output error")
 
@@ -264,7 +263,7 @@ def test_ships_nothing_when_the_run_cannot_be_closed(toy, make_plan, monkeypatch
     assert not list(folder.glob(".*"))
 
 
-def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
+def test_ships_nothing_when_telling_the_end_fails(toy, here, make_plan):
     """The record and the outputs are in place already: both are taken back."""
 
     def listen(event):
@@ -272,7 +271,7 @@ def test_ships_nothing_when_telling_the_end_fails(toy, make_plan):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(toy.planned(make_plan()), toy.home, listen=listen)
+        toy.run(make_plan(), hear=listen)
     (folder,) = toy.home.runs.iterdir()
     assert list((folder / "outputs").iterdir()) == []
     assert not (folder / "record.json").exists()

@@ -31,8 +31,8 @@ def test_samples_every_step_that_runs_and_keeps_it_beside_the_record(toy, make_p
     assert "load" in html
 
 
-def test_writes_nothing_where_nobody_asks(toy, make_plan):
-    record = toy.run(make_plan())
+def test_writes_nothing_where_nobody_asks(toy, ran, make_plan):
+    record = ran(make_plan())
     assert not list((toy.home.runs / record.run).glob("utilization*"))
 
 

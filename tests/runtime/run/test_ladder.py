@@ -24,8 +24,11 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], m
 
 
 @pytest.fixture
-def run(toy, make_plan):
-    def ran(verdicts, make=None, names=("exact", "fast")):
+def run(toy, ran, make_plan):
+    """Return a function that runs a plan with rungs, whose candidates were made for another plan before."""
+    ran(make_plan((1, 2)))
+
+    def run_for(verdicts, make=None, names=("exact", "fast")):
         plan = make_plan((1, 2), verdicts=verdicts, make=make)
         searches = tuple(
             CandidateSearch(
@@ -36,7 +39,7 @@ def run(toy, make_plan):
         record = crash.run_here(toy, replace(plan, searches=searches))
         return record, toy.home.runs / record.run
 
-    return ran
+    return run_for
 
 
 def test_lists_the_rungs_from_fast_to_exact_with_their_files_and_figures(run):
@@ -74,8 +77,8 @@ def test_says_of_a_rung_that_cannot_be_made_why(run):
     assert record.ladder[-1] == fast  # nothing says where it belongs
 
 
-def test_has_no_ladder_without_rungs(toy, make_plan):
-    assert crash.run_here(toy, make_plan((1, 2))).ladder == ()
+def test_has_no_ladder_without_rungs(ran, make_plan):
+    assert ran(make_plan((1, 2))).ladder == ()
 
 
 @SHARED

@@ -129,18 +129,18 @@ def test_asks_for_everything_that_can_be_known_without_running(toy, make_plan):
     assert asked_when_only_looking(toy, plan) == ["c1", "c2"]
 
 
-def test_looks_candidates_up_where_the_original_is_still_to_be_judged(toy, make_plan):
+def test_looks_candidates_up_where_the_original_is_still_to_be_judged(toy, ran, make_plan):
     plan = with_own_gate(make_plan((1,)), "PASS")
-    record = toy.run(plan)
+    record = ran(plan)
     shutil.rmtree(toy.home.results / next(step.key for step in record.steps if step.step == "original.contract"))
     symbols, _ = toy.previews(plan)
     assert (symbols["original.contract"], symbols["c1"], symbols["c1.tuning"]) == ("+", "=", "=")
     assert symbols["latency"] == "="
 
 
-def test_releases_as_before_where_nothing_could_be_seen_inside(toy, make_plan):
+def test_releases_as_before_where_nothing_could_be_seen_inside(toy, ran, here, make_plan):
     plan = make_plan((1, 2))
-    before, after = toy.run(plan), toy.run(with_looks(plan))
+    before, after = ran(plan), toy.run(with_looks(plan))
     assert (after.verdict, after.released, after.exit) == (before.verdict, before.released, before.exit)
     looked = {step.step: (step.status, step.error) for step in after.steps if step.step.rpartition(".")[2] == "look"}
     assert looked["original.look"] == ("finished", "")
@@ -148,9 +148,9 @@ def test_releases_as_before_where_nothing_could_be_seen_inside(toy, make_plan):
     assert sum(status == "unused" for status, _ in looked.values()) == 1  # of the candidate that is not in the report
 
 
-def test_changes_nothing_by_looking(toy, make_plan):
+def test_changes_nothing_by_looking(toy, ran, make_plan):
     plan = make_plan((1,))
-    toy.run(plan)
+    ran(plan)
     before = {path: path.stat().st_mtime_ns for path in toy.home.path.rglob("*") if path.is_file()}
     toy.preview(replace(plan, name="another"))
     assert {path: path.stat().st_mtime_ns for path in toy.home.path.rglob("*") if path.is_file()} == before

@@ -19,18 +19,10 @@ from titrant.schema.diagnostics.diagnostics import RecipeError
 KEY = "0f" * 32
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    return tmp_path_factory.mktemp("kept") / "home"
-
-
 @pytest.fixture
-def run(kept, toy, make_plan):
+def run(ran, toy, make_plan):
     """Return the folder of a finished run: one that ran once, copied for each test."""
-    if not kept.exists():
-        toy.run(make_plan())
-        shutil.copytree(toy.home.path, kept)
-    shutil.copytree(kept, toy.home.path, dirs_exist_ok=True)
+    ran(make_plan())
     (folder,) = toy.home.runs.iterdir()
     return folder
 

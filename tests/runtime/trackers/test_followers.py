@@ -30,7 +30,7 @@ def instead(monkeypatch, tmp_path, code):
     monkeypatch.setattr(followers, "_MAIN", "in_its_place")
 
 
-def test_follows_a_run_and_keeps_how_that_went_beside_its_record(toy, make_plan, monkeypatch, tmp_path):
+def test_follows_a_run_and_keeps_how_that_went_beside_its_record(toy, here, make_plan, monkeypatch, tmp_path):
     record = toy.run(tracked(make_plan()))
     (tracker,) = record.tracking
     assert (record.exit, record.released) == (0, ("c2",))
@@ -100,7 +100,7 @@ def followed(toy, make_plan, folder, seconds=60.0):
     return following.end(seconds, lambda event: None)
 
 
-def test_ends_a_run_as_it_would_without_trackers_where_they_have_no_place_to_write(toy, make_plan, tmp_path):
+def test_ends_a_run_as_it_would_without_trackers_where_they_have_no_place_to_write(toy, here, make_plan, tmp_path):
     (tmp_path / "file").write_text("in the way")
     record = toy.run(tracked(make_plan((1,)), tensorboard={"folder": str(tmp_path / "file")}))
     (tracker,) = record.tracking
@@ -115,7 +115,7 @@ def test_tells_that_a_process_cannot_be_started(toy, make_plan, monkeypatch, tmp
 
 
 def test_waits_only_a_little_for_trackers_of_a_run_that_failed_and_raises_its_error(
-    toy, make_plan, monkeypatch, tmp_path
+    toy, here, make_plan, monkeypatch, tmp_path
 ):
     instead(monkeypatch, tmp_path, "import signal; signal.pause()")
     monkeypatch.setattr(executing, "AFTER_FAILURE_SECONDS", 0.0)

@@ -1,7 +1,6 @@
 """A run is read as its journal grows, and nothing is told that its report does not tell."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,18 +15,10 @@ TIME = "2027-01-01T00:00:00.000+00:00"
 SECONDS = 1798761600.0
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    return tmp_path_factory.mktemp("kept") / "home"
-
-
 @pytest.fixture
-def run(kept, toy, make_plan):
+def run(ran, toy, make_plan):
     """Return a finished run's facts: one that ran once, copied for each test."""
-    if not kept.exists():
-        toy.run(make_plan())
-        shutil.copytree(toy.home.path, kept)
-    shutil.copytree(kept, toy.home.path, dirs_exist_ok=True)
+    ran(make_plan())
     (folder,) = toy.home.runs.iterdir()
     return facts_of(folder, toy.home.path)
 

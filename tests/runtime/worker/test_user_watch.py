@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
 from titrant.runtime.worker.parent import Worker
+from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.values.files import digest_file
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -210,3 +212,17 @@ def test_names_no_file_that_another_module_read(toy, make_plan):
         second = worker.ask({**asked, "operator": "second:probe"})
     assert {item["path"] for item in first["dependencies"]} == {"first.py", "reader.py", "plus.txt"}
     assert {item["path"] for item in second["dependencies"]} == {"second.py", "lonely.py"}
+
+
+def test_sees_a_module_that_is_loaded_where_another_was_taken_away(tmp_path, monkeypatch):
+    for name in ("watched_gone", "watched_new"):
+        (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    watch = UserWatch(tmp_path)
+    __import__("watched_gone")
+    with watch.watching():
+        del sys.modules["watched_gone"]
+        __import__("watched_new")
+        assert watch.roots() == {"watched_new"}
+    assert watch.roots() == {"watched_new"}
+    del sys.modules["watched_new"]
