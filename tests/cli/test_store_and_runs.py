@@ -1,9 +1,7 @@
 """`titrant store` and `titrant show runs` on a home that toy runs filled."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,10 @@ import pytest
 import titrant
 from titrant.cli.main import main
 
+from ..runtime import conftest  # noqa: TID252 - tests are no package that is installed
+from ..runtime.run import test_crash_points as crash  # noqa: TID252
+
 TOYS = Path(__file__).parents[1] / "runtime"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"toy_store_{name}", TOYS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +23,6 @@ def home(tmp_path_factory):
     folder.mkdir()
     (folder / "toys.py").write_text((TOYS / "toys.py").read_text())
     (folder / "toy_numbers.py").write_text("PLUS = 1\n")
-    conftest, crash = load("conftest"), load("run/test_crash_points")
     from titrant.runtime.store.home import open_home
 
     with pytest.MonkeyPatch.context() as patch:
