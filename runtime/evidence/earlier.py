@@ -7,7 +7,7 @@ from pathlib import Path
 from titrant.runtime.evidence.changes import Earlier
 from titrant.runtime.evidence.facts import RunFacts, digest_of, gather
 from titrant.runtime.rerun.check import recorded_claims
-from titrant.runtime.store.home import Home, newest_first
+from titrant.runtime.store.home import Home, begun_before
 from titrant.runtime.store.run_folder import RECORD, read_record
 from titrant.schema.compare.runs import RecordedRun, compare_runs
 from titrant.schema.diagnostics.diagnostics import RecipeError, StepError
@@ -29,9 +29,9 @@ def last_release(home: Home, run: Path, name: str) -> Path | None:
 
 
 def _before(home: Home, run: Path, name: str) -> Iterator[Path]:
-    """Yield the folders of a recipe's runs that began before this one, the newest first: a name begins with when."""
-    for folder in newest_first(home.runs, f"-{name}-"):
-        if folder.name < run.name and (folder / RECORD).is_file():
+    """Yield the folders of a recipe's runs that began before this one and have ended, the newest first."""
+    for folder in begun_before(home.runs, run.name, f"-{name}-"):
+        if (folder / RECORD).is_file():
             yield folder
 
 

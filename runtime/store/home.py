@@ -266,6 +266,16 @@ def newest_first(runs: Path, part: str = "") -> list[Path]:
     return [runs / name for name in sorted(names, key=place, reverse=True)]
 
 
+def begun_before(runs: Path, run: str, part: str = "") -> list[Path]:
+    """List the folders below `runs` whose names hold `part` and that began before a run, the newest first.
+
+    Of a run that is not there only the name says when it began.
+    """
+    names = [folder.name for folder in newest_first(runs)]
+    earlier = names[names.index(run) + 1 :] if run in names else [name for name in names if name < run]
+    return [runs / name for name in earlier if part in name]
+
+
 def note_answer(home: Home, run: str) -> None:
     """Remember that a run answered again, where nothing had to run: it is the latest until another begins."""
     beside = home.path / f"{_ANSWERED}-{os.getpid()}"

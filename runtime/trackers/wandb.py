@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from titrant.runtime.machine.processes import lives
+from titrant.runtime.store.home import begun_before
 from titrant.runtime.store.run_folder import RECORD
 from titrant.runtime.trackers.tracker import (
     FOLDER,
@@ -114,8 +115,8 @@ def own_id(run: TrackedRun) -> str:
     """
     refuse_unwritable(run.own)
     plan = str(run.settings["plan"])[:_DIGITS]
-    earlier = [folder for folder in run.folder.parent.glob(f"*-{plan}*") if folder.name < run.run]
-    identity = _continued(max(earlier)) if earlier else ""
+    earlier = begun_before(run.folder.parent, run.run, f"-{plan}")
+    identity = _continued(earlier[0]) if earlier else ""
     identity = identity or re.sub(r"[^\w-]", "-", run.run)[:_MOST_LETTERS]
     write_json(run.own / _IDENTITY, {"id": identity, "process": os.getpid()})
     return identity

@@ -14,6 +14,7 @@ import sqlite3
 import numpy as np
 import pytest
 
+from titrant.runtime.store.home import newest_first
 from titrant.schema.values.files import json_object
 
 CANARY = "CANARY"
@@ -144,7 +145,7 @@ def used(shared_place, shipped_doctor):
         ("show", "runs"), ("store", "verify"), ("doctor", recipe), ("evidence", "make", "latest"),
     ):  # fmt: skip
         answers[" ".join(map(str, verb))] = place.titrant(*verb)
-    first, second = sorted((place.home / "runs").iterdir())[:2]
+    first, second = newest_first(place.home / "runs")[::-1][:2]
     answers["diff"] = place.titrant("diff", first, second)
     return place, answers
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 import titrant
+from titrant.runtime.store.home import newest_first
 
 
 def test_says_what_was_released_and_why(finished):
@@ -245,7 +246,7 @@ def test_runs_a_saved_plan_of_an_extended_recipe_from_another_folder(finished, t
 @pytest.mark.parametrize("command", [("report", "latest", "--format", "md"), ("explain", "latest", "fit")])
 def test_says_which_file_of_a_run_is_damaged(finished, command):
     place, _ = finished
-    file = sorted((place.home / "runs").iterdir())[-1] / ("report.md" if command[0] == "report" else "plan.json")
+    file = newest_first(place.home / "runs")[0] / ("report.md" if command[0] == "report" else "plan.json")
     whole = file.read_bytes()
     try:
         file.write_bytes(b"\xff\xfe{")

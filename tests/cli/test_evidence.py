@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 import yaml
 
+from titrant.runtime.store.home import newest_first
 from titrant.schema.release import DOCUMENTS
 from titrant.schema.values.text import inline
 from titrant.schema.values.units import format_time
@@ -30,7 +31,7 @@ def ran(shared_place):
     assert first.code == 0, first.all
     second = place.here("run", place.recipe(ASKED, INT8, GROUPS, ("epochs: 4", "epochs: 5")))
     assert second.code == 0, second.all
-    return place, sorted((place.home / "runs").iterdir()), (first, second)
+    return place, newest_first(place.home / "runs")[::-1], (first, second)
 
 
 @pytest.fixture(scope="module")
@@ -289,10 +290,8 @@ def test_is_made_anew_by_a_run_whose_evidence_is_gone(place_of_one):
     assert "up to date" in place.here("run", "recipe.yaml").out
     shutil.rmtree(run / "evidence")
     assert place.here("run", "recipe.yaml").code == 0
-    assert [bool(list(one.glob("evidence/index.json"))) for one in sorted((place.home / "runs").iterdir())] == [
-        False,
-        True,
-    ]
+    runs = newest_first(place.home / "runs")
+    assert [bool(list(folder.glob("evidence/index.json"))) for folder in runs] == [True, False]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 import titrant
+from titrant.runtime.store.home import newest_first
 from titrant.schema.diagnostics.diagnostics import InfeasibleError
 
 IDENTITY = """
@@ -34,7 +35,7 @@ def place(finished):
 
 
 def runs(place):
-    return sorted(folder.name for folder in (place.home / "runs").iterdir())
+    return [folder.name for folder in reversed(newest_first(place.home / "runs"))]
 
 
 def test_gives_the_same_identity_bytes_in_other_processes_places_zones_and_locales(place):

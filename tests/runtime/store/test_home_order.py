@@ -2,7 +2,7 @@
 
 import json
 
-from titrant.runtime.store.home import newest_first
+from titrant.runtime.store.home import begun_before, newest_first
 
 
 def begin(runs, name, time=None):
@@ -28,6 +28,10 @@ def test_asks_the_journal_about_runs_of_one_second(tmp_path):
         "095959Z-zebra",
     ]
     assert names(tmp_path)[0] == "20261121T100000Z-apple-22222222"
+    first, second, third, fourth = newest_first(tmp_path)
+    assert begun_before(tmp_path, first.name) == [second, third, fourth]
+    assert begun_before(tmp_path, second.name, "-zebra-") == [third, fourth]
+    assert begun_before(tmp_path, "20261121T100000Z-gone-11111111") == [first, second, fourth]
     assert names(tmp_path, "-zebra-") == ["20261121T100000Z-zebra-11111111", "20261121T095959Z-zebra-11111111"]
 
 
