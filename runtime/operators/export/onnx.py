@@ -18,7 +18,7 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import forward_seconds, modelled, speed_of
 from titrant.runtime.cost.sizes import missing, onnx_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError, TitrantError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
 from titrant.schema.values.text import first_line
@@ -36,6 +36,9 @@ LOWEST_OPSET, HIGHEST_OPSET = 13, 20
 DEFAULT_OPSET, NORMALIZING_OPSET = 14, 17
 OTHERWISE = "use another operation in the model, or format torchscript"
 OF_FILE = "write the file from a trace in eval mode where it is scripted, or keep it in torch: target.engine torch"
+
+# What torch's exporter, and a forward that it traces, may raise beside the exporter's own errors; it asserts as well.
+_FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError, ArithmeticError)
 
 # Tracing, checking and opening a graph: at all, and for each layer; writing, folding and comparing the weights.
 _SECONDS, _LAYER_SECONDS = 0.1, 0.004
@@ -249,9 +252,7 @@ def _write(
             _export(model, inputs, opset, path)
         except torch.onnx.errors.UnsupportedOperatorError as error:
             unsupported = error
-        except TitrantError:
-            raise
-        except Exception as error:  # torch's exporter also asserts
+        except (torch.onnx.errors.OnnxExporterError, *_FAILURES) as error:
             raise _refused(error, *_cause(model.module, advice)) from error
         else:
             return opset
