@@ -267,10 +267,12 @@ def _stamp(folder: Path, model: dict[str, Any], facts: Mapping[str, Mapping[str,
         return
     path, said = folder / model["file"], dict(facts[model["candidate"]])
     file = stamped_file(path, stamp)
-    held = sum(other.stat().st_size for other in (path.rglob("*") if path.is_dir() else [path]) if other.is_file())
-    if held - file.stat().st_size + stamped_size(stamp, file, said) <= limit:
-        model["stamp"] = said
-        write(stamp, file, said)
+    if limit < math.inf:
+        held = sum(other.stat().st_size for other in (path.rglob("*") if path.is_dir() else [path]) if other.is_file())
+        if held - file.stat().st_size + stamped_size(stamp, file, said) > limit:
+            return
+    model["stamp"] = said
+    write(stamp, file, said)
 
 
 def stamp_of(kind: str) -> Stamp | None:
