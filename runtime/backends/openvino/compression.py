@@ -178,7 +178,8 @@ def _part(graph: "openvino.Model", left: Collection[str]) -> None:
     """Give the operations to leave copies of weights that they share with others: NNCF rounds a constant for all."""
     import openvino.opset8
 
-    names, copies = set(left), dict[str, Any]()
+    names = set(left)
+    copies: dict[str, openvino.Node] = {}
     there = {operation.get_friendly_name() for operation in graph.get_ordered_ops()}
     for operation in graph.get_ordered_ops():
         for port in operation.inputs() if operation.get_friendly_name() in names else ():

@@ -37,8 +37,9 @@ def call(module: Any, arrays: Mapping[str, np.ndarray], device: str = "cpu", arg
 
 def tensors_of(arrays: Mapping[str, np.ndarray], device: str = "cpu", *, shared: bool = False) -> list[torch.Tensor]:
     """Return arrays as tensors on a device, of their own or with `shared` where the arrays lie as torch would."""
-    copied = device == "cpu" and not shared
-    return [tensor_of(array, copy=copied).to(device) for array in arrays.values()]
+    if device != "cpu":
+        return [tensor_of(array).to(device) for array in arrays.values()]
+    return [tensor_of(array, copy=not shared) for array in arrays.values()]
 
 
 def answer_of(module: Any, tensors: list[torch.Tensor], passed: Arguments) -> Any:

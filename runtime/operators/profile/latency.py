@@ -163,7 +163,7 @@ def profile_latency(
                 columns, for the models that are `columned`
     Outputs:    timings - {model: {batch: {p50, p95, p99, samples: seconds of one batch, cpu: seconds of process CPU
                 time of the same runs, both in the order of the rounds, which all models share (the fastest have
-                more of them where runs choose); blocks: how many of
+                more of them where runs choose, those `beside` fewer where a size is shown only); blocks: how many of
                 these runs each block has, [] for one; waiting: how many times its CPU time a run in four took at least,
                 1 on a quiet machine; throughput: cases per second}, "peak_bytes": peak of the memory that loading the
                 model and answering the largest batch adds, the largest of `memory_runs` processes, or null where it is
