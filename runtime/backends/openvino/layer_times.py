@@ -38,7 +38,7 @@ _FORMATS = {
 }  # fmt: skip
 # What multiplies: a layer, whoever calls it.
 _MULTIPLY = (*MULTIPLY, "ScaledDotProductAttention", "Einsum")
-_CONSTANT, _NOT_RUN = "Constant", "NOT_RUN"
+_CONSTANT = "Constant"
 _RUN = "infer"
 
 
@@ -77,13 +77,15 @@ def profile_operations(
     said_after[count] = _counted(watched.request)
     wholes = turns.profiled_cpu if threads == 1 else turns.profiled
     kept = min(undisturbed(wholes) * turns.runs / sum(turns.profiled), 1.0)
-    operations = _since_warm(said_after[WARM], said_after[count], count, kept)
+    names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
+    every = _since_warm(said_after[WARM], said_after[count], count, kept)
+    # Nothing is told of what takes less than a microsecond by the mean, nor of what does not run; layers do.
+    operations = tuple(each for each in every if said_after[count][each.key] or each.name in names.products)
     by_cpu = threads == 1 and device == "cpu"
     whole = undisturbed(turns.cpu if by_cpu else turns.plain)
     taken = {str(place): (each.seconds, 1) for place, each in enumerate(operations)}
     alone, notes = without_profiler(taken, whole, "OpenVINO")
     operations = tuple(replace(each, seconds=alone[str(place)]) for place, each in enumerate(operations))
-    names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     inside = sum(operation.seconds for operation in operations)
     rows = _added_up(names, operations, _bytes(model, inputs))
     profile = turns.profile(tuple(rows), turns.gaps([inside] * turns.runs, wholes), tuple(_spans(names, operations)))
@@ -98,18 +100,18 @@ class _Operation:
     kind: str
     seconds: float
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What OpenVINO tells it by."""
+        return self.name, self.kind
+
 
 # (name, kind) → mean seconds of all batches so far, in the order in which they run.
 MeanSeconds = Mapping[tuple[str, str], float]
 
 
 def _counted(request: "openvino.InferRequest") -> MeanSeconds:
-    said_now = request.profiling_info
-    return {
-        (info.node_name, info.node_type): info.real_time.total_seconds()
-        for info in said_now
-        if info.status.name != _NOT_RUN
-    }
+    return {(info.node_name, info.node_type): info.real_time.total_seconds() for info in request.profiling_info}
 
 
 def _since_warm(warm: MeanSeconds, all_runs: MeanSeconds, count: int, kept: float) -> tuple[_Operation, ...]:
@@ -120,7 +122,7 @@ def _since_warm(warm: MeanSeconds, all_runs: MeanSeconds, count: int, kept: floa
     """
     counting = count - WARM
     return tuple(
-        _Operation(*key, max((mean * count - warm.get(key, mean) * WARM) / counting, 0.0) * kept)
+        _Operation(*key, max((mean * count - (warm.get(key) or mean) * WARM) / counting, 0.0) * kept)
         for key, mean in all_runs.items()
     )
 

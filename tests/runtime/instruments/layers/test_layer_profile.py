@@ -89,6 +89,20 @@ def test_counts_parameters_and_flops_exactly_in_every_engine(engine, tiny, profi
     assert rows["conv"].kind == "Conv2d"
 
 
+def test_lists_a_layer_that_takes_less_than_a_microsecond(tiny, image, monkeypatch):
+    from titrant.runtime.backends.openvino import layer_times
+
+    counted = layer_times._counted
+
+    def quick_head(request):
+        return {key: 0.0 if "head" in key[0] else seconds for key, seconds in counted(request).items()}
+
+    monkeypatch.setattr(layer_times, "_counted", quick_head)
+    layers = {layer.name: layer for layer in titrant.layers(tiny, image, engine="openvino", seconds=SHORT).layers}
+    assert (layers["head"].parameters, layers["head"].seconds) == (10, 0.0)
+    assert layers["conv"].seconds > 0
+
+
 @pytest.fixture
 def unknown_operation():
     """Give torch an operation of somebody's own, of which nobody here knows what it multiplies."""
