@@ -34,6 +34,9 @@ settings.load_profile("suite")
 # What would change what is printed, or where git and Python look.
 FOREIGN = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PYTHONSAFEPATH", "PYTHONWARNINGS", "GIT_DIR", "GIT_WORK_TREE")
 
+# What `warm` gives where it was begun before.
+WARM = pytest.StashKey[Warm]()
+
 WRITES_NO_BYTECODE = sys.dont_write_bytecode
 
 # A file system in memory, and what the tests' files take of it, twice.
@@ -80,12 +83,18 @@ def pytest_configure(config):
 def pytest_sessionstart(session):
     """Rewrite this worker's share of all tests' assertions before it collects, where nothing kept them yet.
 
-    Workers collect the same files at the same time, so that each would rewrite all of them.
+    Workers collect the same files at the same time, so that each would rewrite all of them. One of them begins what
+    forks warm processes: it is loaded by the time that the first test asks.
     """
     workers = getattr(session.config, "workerinput", None)
     tests = Path(__file__).parent
     if workers is None or [Path(name).resolve() for name in session.config.args] != [tests]:
         return
+    if workers["workerid"] == "gw0":  # what it loads takes seven seconds, in which all workers would wait
+        _forget_shell()
+        folders = session.config._tmp_path_factory
+        session.config.stash[WARM] = Warm(folders.mktemp("warm"), folders.getbasetemp().parent / "warm-server")
+        session.config.stash[WARM].begin()
     number, state = int(workers["workerid"].removeprefix("gw")), session.config.stash[rewrite.assertstate_key]
     for file in sorted(tests.rglob("test_*.py"))[number :: workers["workercount"]]:
         kept = rewrite.get_cache_dir(file) / f"{file.stem}{rewrite.PYC_TAIL}"
@@ -132,11 +141,15 @@ def pytest_runtest_setup(item):
         _freeze()
 
 
+def _forget_shell():
+    for name in FOREIGN:
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory):
     """Give tests that name no home one of this session's, and take away what a shell may have set."""
-    for name in FOREIGN:
-        os.environ.pop(name, None)
+    _forget_shell()
     os.environ["TITRANT_HOME"] = str(tmp_path_factory.mktemp("home"))
     # To try which vector instructions g++ compiles takes it a quarter of a minute on a machine that never did.
     os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
@@ -184,9 +197,9 @@ def tmp_path(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def warm(tmp_path_factory, session_folder):
+def warm(request, tmp_path_factory, session_folder):
     """Return what runs `python ARGUMENTS` in a process that begins with what is heavy loaded."""
-    made = Warm(tmp_path_factory.mktemp("warm"), session_folder / "warm-server")
+    made = request.config.stash.get(WARM, None) or Warm(tmp_path_factory.mktemp("warm"), session_folder / "warm-server")
     yield made
     made.close()
 

@@ -69,10 +69,14 @@ class Warm:
             streams = [end if isinstance(end, int) else end.fileno() for end in ends]
             return WarmProcess(self, self.ask(request, [*streams, *pass_fds]))
 
-    def ask(self, request, descriptors=()):
+    def begin(self):
+        """Let the server load, or find the one that does; who asks waits for it."""
         if self._socket is None:
             with FileLock(f"{self._shared}.lock"):
                 self._socket = self._connected() or self._serve()
+
+    def ask(self, request, descriptors=()):
+        self.begin()
         socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
         return json.loads(self._socket.recv(64))
 

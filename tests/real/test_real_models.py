@@ -24,8 +24,8 @@ data:
   classes: [airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck]
   split: {{calibration: {{train: 0.5}}, tuning: {{train: 0.5}}, evaluation: test, overlap: drop}}
   transform: [{{normalize: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}}}]
-quantization: {{method: auto}}
-search: {{objective: [size]}}
+quantization: {{method: auto, repair: none}}
+search: {{objective: [size], mix_layers: false}}
 validation: {{retention: 0.98, baseline: {{metric: accuracy, at_least: 0.79}}}}
 profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]
@@ -64,7 +64,8 @@ data:
   split: {{train: {{train: 0.9}}, calibration: {{train: 0.1}}, tuning: val, evaluation: test, overlap: drop}}
   transform: [{{normalize: {{mean: 0.5, std: 0.25}}}}]
 train: {{epochs: 3}}
-quantization: {{method: ort.static}}
+quantization: {{method: ort.static, repair: none}}
+search: {{mix_layers: false}}
 validation: {{safety: {{kept: 0.97}}, gates: [{{metric: auroc, comparison: drop_at_most, threshold: 0.02}}]}}
 profile: {{batches: [1], iterations: 8}}
 export: [{{format: onnx}}]

@@ -9,7 +9,9 @@ import pytest
 from ..conftest import called_here  # noqa: TID252 - tests are no package that is installed
 
 ROOT = Path(__file__).parent.parent.parent
-SHORT = ("--set", "profile.batches=[1]", "--set", "profile.iterations=20")
+# What is mended or mixed is `tests/runtime/run`'s.
+ALONE = ("--set", "quantization.repair=none", "--set", "search.mix_layers=false")
+SHORT = ("--set", "profile.batches=[1]", "--set", "profile.iterations=20", *ALONE)
 
 
 @pytest.fixture
