@@ -102,7 +102,7 @@ def predict(
 
 @operator(
     "data.transform",
-    version=3,
+    version=4,
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},
