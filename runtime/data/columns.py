@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,6 +187,7 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, key: str) ->
     return columns[name]
 
 
+# A whole number of so many digits may be a name, such as a year; so many names that rise prove nothing.
 _SHORT = 4
 HEADER = "its first line seems to hold values instead of names: add a line with the columns' names"
 
@@ -193,6 +195,17 @@ HEADER = "its first line seems to hold values instead of names: add a line with 
 def are_values(names: Iterable[str]) -> bool:
     """Tell whether names of columns seem to be a row of values, of a file without a header: some are quantities."""
     return any(_is_number(name) and not (is_whole(name) and len(name) <= _SHORT) for name in names)
+
+
+def are_places(names: Sequence[str]) -> bool:
+    """Tell whether names that are numbers are names all the same: they count, or rise or fall throughout (wavelengths).
+
+    A few are not enough to tell: a row may hold three values that rise.
+    """
+    numbers = [float(name) for name in names]
+    steps = {second > first for first, second in pairwise(numbers)}
+    counted = set(numbers) in ({*range(len(numbers))}, {*range(1, len(numbers) + 1)})
+    return len(numbers) > _SHORT and (counted or len(steps) == 1)
 
 
 def _is_number(text: str) -> bool:
