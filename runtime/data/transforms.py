@@ -204,6 +204,8 @@ def _image(column: np.ndarray) -> bool:
     return is_ragged(column) or column.ndim in (3, 4)
 
 
+# What makes fractions of whole numbers, or shows that they are pixels.
+_FRACTIONS = frozenset({"standardize", "normalize", "resize"})
 # name → how to fit it, how to apply it, and which columns it takes when the recipe names none.
 TRANSFORMS: Mapping[
     str,
@@ -275,6 +277,12 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
         name: converted(name, _made(transforms, name, working, rows), transforms.dtypes[name])
         for name in transforms.inputs
     }
+
+
+def of_fractions(inputs: Mapping[str, Sequence[str]], steps: Sequence[Fitted]) -> set[str]:
+    """Return the inputs that hold what a transform of numbers or pixels makes, which are fractions and no tokens."""
+    made = {name for step in steps if step.name in _FRACTIONS for name in step.columns}
+    return {name for name, names in inputs.items() if made & set(names)}
 
 
 def _made(transforms: Transforms, name: str, working: Columns, rows: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from titrant.runtime.data.parameters import TensorParams, TransformStep
 from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform, wire
-from titrant.runtime.values import Table, Tables, Transforms
+from titrant.runtime.values import RowSplit, Table, Tables, Transforms
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError, TitrantError
 
 
@@ -120,6 +120,31 @@ def test_names_inputs_as_the_recipe_does():
         wire(columns, specs[:1])
     stated = {"x": ("a",), "y": "image", "z": "tokens"}
     assert wire(columns, specs, stated)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
+
+
+@pytest.mark.parametrize(("step", "dtype"), [
+    ({"name": "normalize", "mean": [0.5], "std": [0.5]}, "float32"), ({"name": "standardize"}, "float32"),
+    ({"name": "resize", "height": 2, "width": 2}, "float32"), (None, "int64"),
+])  # fmt: skip
+@pytest.mark.parametrize("stored", [np.int16, np.uint16, np.int64])
+def test_gives_whole_numbers_that_a_transform_takes_for_pixels_as_fractions(step, dtype, stored):
+    """As radiographs of 16 bits are stored: without a transform they may be tokens."""
+    pixels = np.arange(48, dtype=stored).reshape(3, 1, 4, 4)
+    parts = RowSplit({"train": {"a": np.arange(3)}}, {"a": np.arange(3)})
+    asked = DataTransformParams(task="unlabeled", transforms=[TransformStep(**step)] if step else [])
+    rows, transforms = transform(asked, Tables({"a": Table({"image": pixels})}), parts)
+    assert transforms.dtypes == {"image": dtype}
+    assert rows["train"].inputs["image"].dtype == dtype
+    stated = asked.model_copy(
+        update={
+            "model_inputs": (
+                TensorParams(
+                    name="image", shape=("batch", 1, *rows["train"].inputs["image"].shape[2:]), dtype="float64"
+                ),
+            )
+        }
+    )
+    assert transform(stated, Tables({"a": Table({"image": pixels})}), parts)[1].dtypes == {"image": "float64"}
 
 
 def test_refuses_to_round_what_should_be_whole():
