@@ -49,9 +49,11 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
                     "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"
                 )
             )
-        arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
-        # A constant column becomes zeros, not a division by nothing.
-        arrays[f"{place}.spread"] = np.where(spread == 0, 1.0, spread).reshape(mean.shape[1:])
+        # A constant column becomes zeros, not a division by nothing, nor by what rounding left of its deviation.
+        least = column.min(axis=axes, keepdims=True)
+        constant = least == column.max(axis=axes, keepdims=True)
+        arrays[f"{place}.mean"] = np.where(constant, least, mean).reshape(mean.shape[1:])
+        arrays[f"{place}.spread"] = np.where(constant | (spread == 0), 1.0, spread).reshape(mean.shape[1:])
     return given_standardize(columns, step) if step.given else Fitted("standardize", tuple(columns), {}, arrays)
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from titrant.runtime.data.parameters import TensorParams, TransformStep
-from titrant.runtime.data.transforms import apply, fit
+from titrant.runtime.data.transforms import apply, apply_standardize, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform, wire
 from titrant.runtime.values import RowSplit, Table, Tables, Transforms
@@ -120,6 +122,15 @@ def test_names_inputs_as_the_recipe_does():
         wire(columns, specs[:1])
     stated = {"x": ("a",), "y": "image", "z": "tokens"}
     assert wire(columns, specs, stated)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 60), st.sampled_from([np.float64, np.float32]))
+def test_makes_zeros_of_a_constant_column_and_no_other_value_of_it_huge(value, rows, dtype):
+    """The mean of fifty times 3.7 is not 3.7: what rounding left was taken for the deviation."""
+    [step] = fit([TransformStep(name="standardize")], {"a": np.full(rows, value, dtype)})
+    held = dtype(value)
+    served = apply_standardize(step, 0, np.array([held, held + dtype(1)]))
+    np.testing.assert_allclose(served, [0, np.float64(held + dtype(1)) - np.float64(held)], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("step", "dtype"), [
