@@ -56,8 +56,8 @@ def decode(file: Path) -> StoredImage:
 def decode_numbers(file: Path) -> np.ndarray:
     """Read the numbers of an image of one channel as they are stored, (height, width): a palette's by their places.
 
-    One that lies on its side is turned upright, as images are. Raises ImageRefusedError X107 where it cannot be decoded,
-    X607 where it holds colors, or was compressed with loss.
+    One that lies on its side is turned upright, as images are. Raises ImageRefusedError X107 where it cannot be
+    decoded, X607 where it holds colors, or was compressed with loss.
     """
     with _reasons(), _opened(file) as image:
         _previews(image)
