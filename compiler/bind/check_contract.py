@@ -286,7 +286,9 @@ def same_class_has_several(given: CheckInput, model: ModelFacts, data: DataFacts
     """Refuse `same_class` for an output of one number a case: the largest of one is always the same."""
     said, named = given.recipe.validation.agreement, [spec.name for spec in given.recipe.model.output or ()]
     judged = given.task.label == "labels" and ((named and named[0]) or model.outputs[0].name)  # by what it decides
-    for spec in model.outputs if said is not None and given.recipe.model.decode is None else ():
+    if said is None or given.recipe.model.decode is not None:
+        return
+    for spec in model.outputs:
         of_output = said if isinstance(said, Agreement) else said.get(spec.name)
         if of_output is None or of_output.measure != "same_class" or spec.name == judged:
             continue
