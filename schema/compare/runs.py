@@ -13,8 +13,9 @@ from titrant.schema.compare.plans import recipe_differences
 from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Plan, files_in
-from titrant.schema.record import PACKAGE, RunRecord
+from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.dependencies import PACKAGE
 from titrant.schema.values.frozen import dataclass
 
 # Units of what is timed, also by steps whose outputs are the same in every run: seconds, and times as fast.
