@@ -31,6 +31,7 @@ from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
 from titrant.runtime.user_code import hiding, said_by
 from titrant.runtime.worker.messages import CRASH, describe_error
+from titrant.runtime.worker.parent import environment
 from titrant.runtime.worker.step_context import Send
 from titrant.runtime.worker.tasks import WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
@@ -47,7 +48,7 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     faulthandler.enable((scratch / CRASH).open("wb"))
     folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
     home = open_home(Path(os.environ["TITRANT_HOME"]))
-    watch = UserWatch(folder, ignored=(home.path, scratch))
+    watch = UserWatch(folder, ignored=(home.path, scratch), variables=environment(home, folder, threads=1, seed=0))
     seeding = Seeding(int(os.environ["PYTHONHASHSEED"]))  # the recipe's seed
     watch.install(seeding.importing)
     sys.path.insert(0, str(folder))
