@@ -181,6 +181,17 @@ def test_names_the_outputs_that_there_are():
     assert found[3] == "did you mean `logits`?"
 
 
+@pytest.mark.parametrize("said", ["measure: same_class", "score: {measure: same_class}"])
+def test_refuses_the_same_class_of_one_number(said):
+    text = case.UNLABELED + f"validation: {{agreement: {{{said}}}}}\n"
+    outputs = (*case.DIGITS.outputs, TensorSpec("score", ("batch", 1), "float32"))
+    found = findings(text, model=replace(case.DIGITS, outputs=outputs), data=case.RANDOM)
+    message = "`same_class` finds the largest of several numbers, and the output `score` has one: always it"
+    assert found == [("R112", "same_class", message, "write `relative`, or `absolute` with a tolerance")]
+    if "score" not in said:
+        assert check_facts(case.bound(text), case.DIGITS, case.RANDOM) == ()
+
+
 def test_refuses_gaps_that_nothing_fills():
     columns = (Column("mean radius", "float64", (), 3), *case.COLUMNS[1:])
     (found,) = findings(data=data_with(columns=columns))
