@@ -65,6 +65,11 @@ def written(given, tmp_path):
     return [step.name for step in recipe.data.transform]
 
 
+# As they are is with gaps, for trees that were trained on them or a file that fills them.
+GAPS = [
+    [{"impute": {"strategy": "keep"}}], [{"impute": {"strategy": "median"}}],
+    [{"impute": {"strategy": "median"}}, "standardize"],
+]  # fmt: skip
 IMAGE = column("image", "images", (3,))
 PIXELS = column("image", "float32", (3, 32, 48))
 BYTES = column("image", "uint8", (3, 32, 48))
@@ -75,8 +80,8 @@ BYTES = column("image", "uint8", (3, 32, 48))
     [
         # Columns as people have them: nobody but whoever trained the model knows.
         (starter(column("a")), [[], ["standardize"]]),
-        (starter(column("a", missing=2)), [[], [{"impute": {"strategy": "median"}}],
-                                           [{"impute": {"strategy": "median"}}, "standardize"]]),
+        (starter(column("a", missing=2)), GAPS),
+        (starter(column("a", missing=2), hints=NOTHING | {"prepares": True}), GAPS),
         (starter(column("a"), column("b", "text")), [["one_hot", "standardize"]]),
         # What says so itself.
         (starter(column("a", standard=True), column("b", "int64", standard=None)), None),
