@@ -3,6 +3,8 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 # Every whole number up to this is a float64.
 LARGEST_WHOLE = 2**53
+_INT64_END = 2**63
 # What a cell of a frame may hold that is an array by itself.
 _ARRAYS = (np.ndarray, list, tuple)
 
@@ -97,22 +100,32 @@ def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
         raise StepError(_unusable(name, source, "Python objects"))
     if any(isinstance(value, _ARRAYS) or hasattr(value, "detach") for value in array):
         return _stacked(array, name, source)
-    values = ["" if _is_missing(value) else value for value in array.tolist()]
+    values: list[Any] = ["" if _is_missing(value) else value for value in array.tolist()]
     kinds = {type(value) for value in values if value != ""}
     if kinds <= {str}:
         return np.array(values, dtype=str)
     if kinds <= {bool} and "" not in values:
         return np.array(values, dtype=bool)
-    if kinds <= {int, float, bool}:
-        if "" in values and any(abs(value) > LARGEST_WHOLE for value in values if type(value) is int):
-            raise StepError(rounded(name, source))
+    if kinds == {int} and "" not in values and max(map(abs, values)) < _INT64_END:
+        return np.array(values, dtype=np.int64)
+    if kinds <= {int, float, bool, Decimal}:
+        if any(abs(value) > LARGEST_WHOLE for value in values if type(value) in (int, Decimal)):
+            raise StepError(rounded(name, source, "gaps or fractions"))
         return np.array([np.nan if value == "" else value for value in values], dtype=np.float64)
-    raise StepError(_unusable(name, source, "mixed " + ", ".join(sorted(kind.__name__ for kind in kinds))))
+    if kinds in ({date}, {datetime}, {time}):
+        return np.array([value if value == "" else _written(value) for value in values], dtype=str)
+    what = f"{'mixed ' if len(kinds) > 1 else ''}{', '.join(sorted(kind.__name__ for kind in kinds))}"
+    raise StepError(_unusable(name, source, what))
 
 
-def rounded(name: str, source: str) -> Diagnostic:
-    """Say that a column with gaps has whole numbers that the floats, which it would become, do not hold (X109)."""
-    message = f"{source}: {name} has gaps and whole numbers beyond 2^53, which no float holds"
+def _written(moment: date | time) -> str:
+    """Write a day or a time as text, as columns of time stamps are."""
+    return moment.isoformat() if type(moment) is date else moment.isoformat(timespec="seconds")  # type: ignore[call-arg]
+
+
+def rounded(name: str, source: str, beside: str = "gaps") -> Diagnostic:
+    """Say that a column has whole numbers that the floats, which gaps make of it, do not hold (X109)."""
+    message = f"{source}: {name} has {beside} and whole numbers beyond 2^53, which no float holds"
     return Diagnostic("X109", message, help="store it as text")
 
 

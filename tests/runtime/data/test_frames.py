@@ -1,5 +1,8 @@
 """What readers and factories give becomes columns: gaps stay gaps, series in cells are arrays, indexes have names."""
 
+import datetime
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd  # noqa: TID253 - the tests write tables
 import pytest
@@ -30,7 +33,7 @@ def test_takes_what_a_masked_array_hides_for_missing(values, mask, column):
 
 def test_keeps_the_width_of_masked_floats_and_rounds_no_masked_number():
     assert array_column(np.ma.masked_array(np.ones(2, np.float32), [0, 1]), "m", "q").dtype == np.float32
-    with pytest.raises(StepError, match=r"X109: q: m has gaps and whole numbers beyond 2\^53"):
+    with pytest.raises(StepError, match=r"X109: q: m has gaps or fractions and whole numbers beyond 2\^53"):
         array_column(np.ma.masked_array([2**60, 2], [0, 1]), "m", "q")
     assert array_column(np.ma.masked_array([2**60, 2], [1, 0]), "m", "q").tolist()[1] == 2
 
@@ -69,6 +72,29 @@ def test_reads_numbers_of_a_category_with_gaps():
     columns = frame_columns(frame, "q")
     np.testing.assert_array_equal(columns["stage"], [3, NAN, 1])
     np.testing.assert_array_equal(columns["sick"], [1, NAN, 0])
+
+
+def test_reads_decimals_days_and_times_as_a_warehouse_writes_them(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    day = datetime.date(2026, 2, 1)
+    rows = {"price": [Decimal("1.25"), None], "day": [day, None], "at": [datetime.time(7, 30), None]}
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "a.parquet")
+    columns = read_parquet(str(tmp_path / "a.parquet"))
+    np.testing.assert_array_equal(columns["price"], [1.25, NAN])
+    assert columns["day"].tolist() == ["2026-02-01", ""]
+    assert columns["at"].tolist() == ["07:30:00", ""]
+    far = pd.Series([datetime.datetime(9999, 1, 2, 3, 4), None], dtype=object)
+    assert frame_columns(pd.DataFrame({"end": far}), "q")["end"].tolist() == ["9999-01-02T03:04:00", ""]
+
+
+def test_rounds_no_whole_number_of_a_column_of_objects():
+    whole = pd.DataFrame({"id": pd.Series([2**60 + 1, 5], dtype=object)})
+    assert frame_columns(whole, "q")["id"].tolist() == [2**60 + 1, 5]
+    for cells in ([2**60 + 1, 0.5], [Decimal(2**60 + 1), Decimal("0.5")], [2**70, 1]):
+        with pytest.raises(StepError, match="X109: q: id has gaps or fractions and whole numbers"):
+            frame_columns(pd.DataFrame({"id": pd.Series(cells, dtype=object)}), "q")
 
 
 def test_reads_series_and_the_named_index_of_a_parquet_file(tmp_path):
