@@ -96,6 +96,8 @@ def _series(series: "pd.Series[Any]", name: str, source: str) -> np.ndarray:
 
 def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
     """Read objects as text with "" for missing, as numbers if each is one, or as one array of arrays of one shape."""
+    if array.ndim > 1 and all(isinstance(value, _ARRAYS) for value in array.flat):
+        array = np.fromiter(array, dtype=object, count=len(array))  # a row's own arrays, as Parquet nests them
     if array.ndim != 1:
         raise StepError(_unusable(name, source, "Python objects"))
     if any(isinstance(value, _ARRAYS) or hasattr(value, "detach") for value in array):

@@ -19,7 +19,7 @@ def columns_of(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     if hasattr(rows, "iloc") and hasattr(rows, "columns"):
         return frame_columns(rows, "the rows")
     if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):
-        rows = rows.to_dict()
+        rows = {name: [value] for name, value in rows.to_dict().items()}
     if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, Mapping) for row in rows):
         rows = _transposed(rows)
     if isinstance(rows, Mapping):

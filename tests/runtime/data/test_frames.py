@@ -104,6 +104,9 @@ def test_reads_series_and_the_named_index_of_a_parquet_file(tmp_path):
     columns = read_parquet(str(file))
     assert columns["patient"].tolist() == ["p1", "p2"]
     assert columns["leads"].shape == (2, 2, 2)
+    served = pd.read_parquet(file)
+    for rows in (served, served.iloc[0], [served.iloc[0].to_dict(), served.iloc[1].to_dict()]):
+        assert columns_of(rows, ("leads",))["leads"][0].tolist() == [[1.0, 2.0], [3.0, 4.0]]
     pd.DataFrame({"y": [0, 1]}, index=[7, 3]).to_parquet(file)
     assert list(read_parquet(str(file))) == ["y"]
 
