@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class RankContext:
     seed: int
     threads: int
     checkpoints: Path | None
-    code: Mapping[str, str]
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scratch(self) -> Path:
