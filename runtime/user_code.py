@@ -73,10 +73,10 @@ class Territory:
         return self._owner[place]
 
     def module(self, name: str) -> Path | None:
-        """Return the file of a module that is loaded and the user's; None for any other."""
+        """Return the file of a loaded module of the user's, or the archive that it is in; None for any other."""
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
-        return Path(file) if isinstance(module, ModuleType) and file and self.owns(file) else None
+        return _on_disk(file) if isinstance(module, ModuleType) and file and self.owns(file) else None
 
     def unloaded(self, name: str) -> Path | None:
         """Return the file that a module of the user's would be loaded from; nothing is imported to find it."""
@@ -94,7 +94,13 @@ class Territory:
                 origin, folders = (spec.origin, spec.submodule_search_locations) if spec is not None else (None, None)
             if origin is not None and not self.owns(origin):
                 return None
-        return Path(origin) if origin is not None else None
+        return _on_disk(origin) if origin is not None else None
+
+
+def _on_disk(place: str) -> Path:
+    """Return the file, or the archive that a path leads into, as that of a module in a .zip."""
+    path = Path(place)
+    return next((file for file in (path, *path.parents) if file.is_file()), path)
 
 
 def _real(path: str | Path) -> str:
