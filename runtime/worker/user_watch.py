@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -162,7 +163,7 @@ class UserWatch:
         """Digest what modules read, but for what is written as well: that is the user's own cache."""
         for kind, place, readers in self._copies.handed_on():
             self._note(kind, place, readers)
-        self._readings.settle(self._written, self._digest)
+        self._readings.settle(self._written, self._digest, self._is_passing)
 
     def _digest(self, dependency: str) -> str:
         if dependency.startswith(VARIABLE):
@@ -216,8 +217,12 @@ class UserWatch:
     def _presence_asked(self, path: str) -> None:
         if self._active and (readers := self._line_readers()):
             place = _absolute(path)
-            if self._territory.owns(place) and not _below(place, self._given):
+            if self._territory.owns(place) and not _below(place, self._given) and not self._is_passing(place):
                 self._note("used", f"{PRESENCE}{place}", readers)
+
+    def _is_passing(self, path: str) -> bool:
+        """Tell whether a path lies where each run has files of its own, whose presence says nothing."""
+        return _below(path, {tempfile.gettempdir()}) and not _below(path, {str(self._folder)})
 
     def _read_natively(self, path: str) -> None:
         """Take a path that native code is going to read for one that was opened, and a folder for all that is in it."""

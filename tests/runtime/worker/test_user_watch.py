@@ -224,6 +224,10 @@ LEARNED = {
         "from contextlib import suppress\nwith suppress(OSError):\n    open('HERE/gone.txt')",
         "presence:gone.txt",
     ),
+    "passing": (
+        "import os, tempfile\nwith tempfile.TemporaryDirectory() as folder:\n    os.path.exists(folder + '/a')",
+        None,
+    ),
     "packaged": ("import pkgutil\npkgutil.get_data('rows', 'a.txt')", "rows/a.txt"),
     "database": ("import sqlite3\nsqlite3.connect('HERE/a.db').close()", "a.db"),
     "table": ("import pyarrow.parquet\npyarrow.parquet.read_table('HERE/parts')", "parts/a.parquet"),
