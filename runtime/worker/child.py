@@ -29,7 +29,7 @@ from titrant.runtime.machine.processes import taken_over
 from titrant.runtime.seed import Seeding
 from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
-from titrant.runtime.user_code import said_by
+from titrant.runtime.user_code import hiding, said_by
 from titrant.runtime.worker.messages import CRASH, describe_error
 from titrant.runtime.worker.parent import environment
 from titrant.runtime.worker.step_context import Send
@@ -109,12 +109,12 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
     log = f"the calls that led to it are in {request['log']}" if request.get("log") else ""
     said = "" if shown == text else text
     if where:
-        advice = "; ".join(filter(None, ("mend your own code", log)))
+        advice = "; ".join(filter(None, (hiding(error) or "mend your own code", log)))
         return Diagnostic("X312", f"{line} ({where})", help=advice, said=said)
     cause = "a library refused what it was given"
     if isinstance(error, ImportError):
         cause = "a package that the step needs cannot be loaded: titrant doctor says which, and how to install it"
-    advice = "; ".join(filter(None, (cause, log)))
+    advice = "; ".join(filter(None, (hiding(error) or cause, log)))
     return Diagnostic("X313", f"{line} ({_innermost(error)})" if said else line, help=advice, said=said)
 
 
