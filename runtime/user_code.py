@@ -9,7 +9,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    PathFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
@@ -195,7 +202,7 @@ def resolve(reference: str) -> Callable[..., Any]:
             Diagnostic(
                 "X150",
                 f"{reference}: there is no module {error.name}",
-                help="modules are looked for in the recipe's folder and in the installed environment",
+                help=hiding(error) or "modules are looked for in the recipe's folder and in the installed environment",
             )
         ) from None
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything
@@ -286,6 +293,29 @@ def unloaded(error: ImportError | AttributeError) -> str:
     return describe(error)
 
 
+def hiding(error: BaseException) -> str:
+    """Say which file was loaded in place of the module that an import or a look into a module failed in, or "".
+
+    A recipe's folder comes first where modules are looked for, so that `email.py` there hides Python's `email`.
+    """
+    name, module = "", None
+    if isinstance(error, ImportError):
+        name = error.name or ""
+    elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        name, module = error.obj.__name__, error.obj
+    top = name.partition(".")[0]
+    # One that failed while it was loaded is among the loaded ones no longer.
+    module = module if module is not None and module.__name__ == top else sys.modules.get(top)
+    file = Path(getattr(module, "__file__", None) or "/")
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    others = [entry for entry in sys.path if entry and Path(entry) != folder]
+    hidden = None if module is None else PathFinder.find_spec(top, others)
+    if hidden is None or hidden.origin is None or Path(hidden.origin) == file:
+        return ""
+    what = "Python's module" if top in sys.stdlib_module_names else "the installed package"
+    return f"rename {file.relative_to(folder)}: it is loaded in place of {what} `{top}`"
+
+
 def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
     """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
@@ -314,7 +344,8 @@ def _raised(what: str, error: Exception) -> RaisedError:
     if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
         # No line of the function ran: this is Python's own word on the arguments that the recipe gives.
         raised, said = f"{raised}: {said}", ""
-    diagnostic = Diagnostic("X108", f"{what} raised {raised}", help="mend the recipe's own code", said=said)
+    advice = hiding(error) or "mend the recipe's own code"
+    diagnostic = Diagnostic("X108", f"{what} raised {raised}", help=advice, said=said)
     return RaisedError(diagnostic, raised)
 
 

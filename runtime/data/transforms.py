@@ -49,9 +49,11 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
                     "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"
                 )
             )
-        arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
-        # A constant column becomes zeros, not a division by nothing.
-        arrays[f"{place}.spread"] = np.where(spread == 0, 1.0, spread).reshape(mean.shape[1:])
+        # A constant column becomes zeros, not a division by nothing, nor by what rounding left of its deviation.
+        least = column.min(axis=axes, keepdims=True)
+        constant = least == column.max(axis=axes, keepdims=True)
+        arrays[f"{place}.mean"] = np.where(constant, least, mean).reshape(mean.shape[1:])
+        arrays[f"{place}.spread"] = np.where(constant | (spread == 0), 1.0, spread).reshape(mean.shape[1:])
     return given_standardize(columns, step) if step.given else Fitted("standardize", tuple(columns), {}, arrays)
 
 
@@ -204,6 +206,8 @@ def _image(column: np.ndarray) -> bool:
     return is_ragged(column) or column.ndim in (3, 4)
 
 
+# What makes fractions of whole numbers, or shows that they are pixels.
+_FRACTIONS = frozenset({"standardize", "normalize", "resize"})
 # name → how to fit it, how to apply it, and which columns it takes when the recipe names none.
 TRANSFORMS: Mapping[
     str,
@@ -275,6 +279,12 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
         name: converted(name, _made(transforms, name, working, rows), transforms.dtypes[name])
         for name in transforms.inputs
     }
+
+
+def of_fractions(inputs: Mapping[str, Sequence[str]], steps: Sequence[Fitted]) -> set[str]:
+    """Return the inputs that hold what a transform of numbers or pixels makes, which are fractions and no tokens."""
+    made = {name for step in steps if step.name in _FRACTIONS for name in step.columns}
+    return {name for name, names in inputs.items() if made & set(names)}
 
 
 def _made(transforms: Transforms, name: str, working: Columns, rows: int) -> np.ndarray:

@@ -94,12 +94,21 @@ def _kinds(model: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
         if node.op_type in _KINDS:
             yield value.name, _KINDS[node.op_type]
         elif node.domain == "ai.onnx.ml" and (node.op_type == "Normalizer" or _is_score(node, name)):
-            yield value.name, "probabilities"
+            yield value.name, "logits" if _adds_margins(node) else "probabilities"
 
 
 def _is_score(node: "onnx.NodeProto", name: str) -> bool:
     """Whether a tensor is what the trees of a forest voted; the other output is the class that they chose."""
     return bool(node.op_type == "TreeEnsembleClassifier" and name == node.output[1])
+
+
+def _adds_margins(node: "onnx.NodeProto") -> bool:
+    """Whether trees add up what boosting learned, and nothing makes probabilities of it: votes are never negative."""
+    settings = {item.name: item for item in node.attribute}
+    after = settings.get("post_transform")
+    weights = settings.get("class_weights")
+    plain = after is None or after.s == b"NONE"
+    return node.op_type == "TreeEnsembleClassifier" and plain and weights is not None and min(weights.floats) < 0
 
 
 def _stated_pixels(model: "onnx.ModelProto", path: Path) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.record import Artifact, Dependency, StepMemory
 from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.dependencies import PACKAGE, relocated
 
 
 class WorkerState:
@@ -182,9 +183,12 @@ class WorkerState:
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
         for item in seen:
-            if not item.path.endswith("/") and ":" not in item.path:
-                files.setdefault(str(self._folder / item.path), item.digest)
+            if not item.path.startswith(PACKAGE):  # versions of packages are asked with
+                files.setdefault(relocated(item.path, self._absolute), item.digest)
         return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
+
+    def _absolute(self, path: str) -> str:
+        return str(self._folder / path) + "/" * path.endswith("/")
 
     def _mark_loaded(self, request: Mapping[str, Any]) -> None:
         """Say that data which are kept are there: what this request printed so far is told as the step's."""

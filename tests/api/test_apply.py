@@ -185,6 +185,7 @@ def stream():
     (Net(), {"x": [[1.0], [2.0, 3.0]]}, "x: a list is no array of numbers"),
     (Net(), {"x": X.numpy().astype(complex)}, "x is complex128"),
     (Net(), {"x": ["a"]}, "x is an array of <U1"),
+    (Net(), {"x": np.ma.masked_greater(X.numpy(), 0)}, "x: 128 of 256 values are masked .fill them"),
     (torch.nn.Linear, {"x": X}, "is of type type .give a module"),
     (b"bytes", {"x": X}, "is of type bytes .give a module"),
     (None, {"x": X}, "model is missing"),

@@ -166,6 +166,21 @@ def test_reads_what_outputs_are_from_the_nodes_that_give_them(tmp_path):
     assert hints(model([product("y")]), tmp_path)["kinds"] == {}
 
 
+@pytest.mark.parametrize(("weights", "after", "kind"), [
+    ([0.2, 0.8], "NONE", "probabilities"), ([-0.4, 0.6], "NONE", "logits"), ([-0.4, 0.6], None, "logits"),
+    ([-0.4, 0.6], "LOGISTIC", "probabilities"),
+])  # fmt: skip
+def test_tells_the_margins_of_boosted_trees_from_the_votes_of_a_forest(tmp_path, weights, after, kind):
+    trees = helper.make_node(
+        "TreeEnsembleClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", class_weights=weights,
+        class_ids=[1, 1], class_treeids=[0, 0], class_nodeids=[1, 2], classlabels_int64s=[0, 1],
+        nodes_treeids=[0] * 3, nodes_nodeids=[0, 1, 2], nodes_featureids=[0] * 3, nodes_values=[0.5, 0.0, 0.0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+        **({} if after is None else {"post_transform": after}),
+    )  # fmt: skip
+    assert hints(model([trees]), tmp_path)["kinds"] == {"y": kind}
+
+
 def test_reads_classes_and_a_preparation_from_a_pipeline_of_scikit_learn(tmp_path):
     scaler = helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.0] * 3, scale=[1.0] * 3)
     classifier = helper.make_node(

@@ -158,6 +158,22 @@ def test_takes_one_number_for_two_classes():
     assert check_facts(case.bound(), one, case.DATA) == ()
 
 
+@pytest.mark.parametrize(("scores", "line"), [
+    (("probabilities", ("batch", 2)), "model: {output: {name: probabilities, kind: probabilities}}"),
+    (("raw", ("batch", 2)), "model: {output: {name: raw}}"),
+    (("i1", ("batch",)), "model: {output: {name: i1}}"),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["int64", "bool"])
+def test_does_not_take_the_classes_that_a_file_decided_for_scores(scores, line, dtype):
+    label, named = TensorSpec("label", ("batch",), dtype), TensorSpec(*scores, "float32")
+    both = replace(case.MODEL, outputs=(label, named))
+    message = f"the first output `label` is {dtype}: classes that were decided, no scores"
+    assert [one[2:] for one in findings(model=both)] == [(message, line)]
+    assert [one[2:] for one in findings(case.RECIPE, "model.output={kind: logits}", model=both)] == [(message, line)]
+    check_facts(case.bound(case.RECIPE, f"model.output={{name: {named.name}}}"), both, case.DATA)
+    check_facts(case.bound(), replace(both, outputs=(label,)), case.DATA)
+
+
 def test_names_the_outputs_that_there_are():
     text = case.RECIPE.replace("  args:", "  output: {name: logit}\n  args:")
     (found,) = findings(text)
