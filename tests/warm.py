@@ -230,6 +230,13 @@ def build_classes():
         late.__get__(None, late._kind)
 
 
+def know_packages():
+    """Find out once which distribution brings scikit-learn: for that each worker reads what all distributions bring."""
+    from titrant.runtime.user_code import distributions
+
+    assert distributions("sklearn") == ("scikit-learn",)
+
+
 def hasten_timing():
     """Let a run time its models for a thirtieth of the time, and hardly pause between blocks of runs.
 
@@ -304,6 +311,7 @@ if __name__ == "__main__":
         importlib.import_module(loaded)
     compile_templates()
     build_classes()
+    know_packages()
     hasten_timing()
     forget_endings()
     assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
