@@ -43,6 +43,7 @@ class PlainContext:
     not_reused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     checkpoints: Path | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def generator(self) -> np.random.Generator:

@@ -25,17 +25,23 @@ class ModuleReadings:
         """Note that some modules were at work when a path was read."""
         self._unsettled.setdefault(path, set()).update(modules)
 
-    def settle(self, written: set[str], digest: Callable[[str], str]) -> None:
-        """Digest what was noted, leaving out what was written too; a file that is not there is looked for again."""
+    def settle(self, written: set[str], digest: Callable[[str], str], is_passing: Callable[[str], bool]) -> None:
+        """Digest what was noted, leaving out what was written too.
+
+        A file that is not there counts by that, unless `is_passing` says of its path that nobody keeps files there.
+        """
         noted, self._unsettled = self._unsettled, {}
         for noticed, modules in noted.items():
             if noticed.removeprefix(PRESENCE) in written:
                 continue
             path = noticed
-            if path not in self._digests and digest(path) == MISSING and not path.startswith((PRESENCE, VARIABLE)):
-                path = f"{PRESENCE}{noticed.rstrip('/')}"
             if path not in self._digests:
-                self._digests[path] = digest(path)
+                state = digest(path)
+                if state == MISSING and not path.startswith((PRESENCE, VARIABLE)):
+                    if is_passing(path):
+                        continue
+                    path = f"{PRESENCE}{path.rstrip('/')}"
+                self._digests.setdefault(path, state)
             for module in modules:
                 self._by_module.setdefault(module, set()).add(path)
 

@@ -98,6 +98,8 @@ class WorkerState:
                     context.row_key = partial(row_key, self.home)
                     context.attend = self._at_work.name
                     context.checkpoints = self.home.training / request["key"] if "key" in request else None
+                    if "resume" in request["params"]:
+                        context.code = self._watch.code_of({"params": request["params"]}, carried)
                     values = declaration.run(params, context, **inputs) if kept is None else kept.given(context)
                     _check_ports(declaration, values)
                 finally:

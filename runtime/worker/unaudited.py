@@ -163,7 +163,7 @@ class _AfterImport:
         """Find a module with the finders behind this one."""
         if name not in self._names:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
+        others = sys.meta_path[sys.meta_path.index(self) + 1 :]  # type: ignore[arg-type]
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         execute = getattr(spec.loader, "exec_module", None) if spec is not None else None
         if spec is None or execute is None:

@@ -11,6 +11,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -30,7 +31,7 @@ from titrant.runtime.worker.unaudited import (
 from titrant.schema.config.secrets import names_a_secret
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.plan import files_in
-from titrant.schema.record import Dependency
+from titrant.schema.record import Dependency, is_named
 from titrant.schema.values.dependencies import (
     MISSING,
     PACKAGE,
@@ -127,7 +128,7 @@ class UserWatch:
         came in with a live value.
         """
         self._settle_readings()
-        referred = {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
+        referred = _referred(params)
         modules, packages = closure({*self.roots(), *carried, *referred}, self._territory)
         digests = {str(path): self._source(path) for path in modules.values()}
         digests = self._readings.of(modules) | digests
@@ -136,6 +137,19 @@ class UserWatch:
         there = {path for path in digests if digests[path] != MISSING or path.startswith((VARIABLE, PRESENCE))}
         named = {self._relative(path): digests[path] for path in there}
         return tuple(Dependency(*item) for item in sorted((named | _versions(packages)).items()))
+
+    def code_of(self, params: Any, carried: Iterable[str]) -> dict[str, str]:
+        """Digest the user's modules that a step names or was given, also those yet to be imported: path → digest.
+
+        And what they read in this process until now; a path that may be a patient's name stands there as a digest.
+        """
+        self._settle_readings()
+        modules, _ = closure({*carried, *_referred(params)}, self._territory, unloaded=True)
+        digests = self._readings.of(modules) | {str(path): self._source(path) for path in modules.values()}
+        rested_on = [Dependency(self._relative(path), digest) for path, digest in digests.items()]
+        return {
+            item.path if is_named(item) else digest_bytes(os.fsencode(item.path)): item.digest for item in rested_on
+        }
 
     def files_of(self, module: str) -> dict[str, str]:
         """Return what a user's module and those that it imports have read in this process: path → digest."""
@@ -149,7 +163,7 @@ class UserWatch:
         """Digest what modules read, but for what is written as well: that is the user's own cache."""
         for kind, place, readers in self._copies.handed_on():
             self._note(kind, place, readers)
-        self._readings.settle(self._written, self._digest)
+        self._readings.settle(self._written, self._digest, self._is_passing)
 
     def _digest(self, dependency: str) -> str:
         if dependency.startswith(VARIABLE):
@@ -203,8 +217,12 @@ class UserWatch:
     def _presence_asked(self, path: str) -> None:
         if self._active and (readers := self._line_readers()):
             place = _absolute(path)
-            if self._territory.owns(place) and not _below(place, self._given):
+            if self._territory.owns(place) and not _below(place, self._given) and not self._is_passing(place):
                 self._note("used", f"{PRESENCE}{place}", readers)
+
+    def _is_passing(self, path: str) -> bool:
+        """Tell whether a path lies where each run has files of its own, whose presence says nothing."""
+        return _below(path, {tempfile.gettempdir()}) and not _below(path, {str(self._folder)})
 
     def _read_natively(self, path: str) -> None:
         """Take a path that native code is going to read for one that was opened, and a folder for all that is in it."""
@@ -286,6 +304,11 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _texts(item)
+
+
+def _referred(params: Any) -> set[str]:
+    """Name the modules that parameters refer to, as `module:Name`."""
+    return {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
 
 
 def _given(params: Any) -> set[str]:

@@ -224,6 +224,10 @@ LEARNED = {
         "from contextlib import suppress\nwith suppress(OSError):\n    open('HERE/gone.txt')",
         "presence:gone.txt",
     ),
+    "passing": (
+        "import os, tempfile\nwith tempfile.TemporaryDirectory() as folder:\n    os.path.exists(folder + '/a')",
+        None,
+    ),
     "packaged": ("import pkgutil\npkgutil.get_data('rows', 'a.txt')", "rows/a.txt"),
     "database": ("import sqlite3\nsqlite3.connect('HERE/a.db').close()", "a.db"),
     "table": ("import pyarrow.parquet\npyarrow.parquet.read_table('HERE/parts')", "parts/a.parquet"),
@@ -261,6 +265,14 @@ def test_depends_on_what_is_learned_otherwise_than_by_opening_a_file(toy):
     expected["table"].add("parts/")
     expected["packaged"].add("rows/__init__.py")
     assert paths == expected
+
+
+def test_tells_a_training_what_its_code_is_before_the_code_is_imported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unseen_losses.py").write_text("import unseen_parts\n")
+    (tmp_path / "unseen_parts.py").write_text("")
+    code = UserWatch(tmp_path).code_of({"loss": "unseen_losses:mine", "model": "torch.nn:Linear"}, ())
+    assert code == {name: digest_file(tmp_path / name) for name in ("unseen_losses.py", "unseen_parts.py")}
 
 
 def test_runs_again_where_a_variable_that_the_code_reads_has_another_value(toy, make_plan, monkeypatch):
