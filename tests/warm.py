@@ -32,7 +32,7 @@ from types import FunctionType
 
 PATH = sys.path[1:]
 LONGEST = 1 << 20
-LARGE_PAGE, MADV_COLLAPSE = 1 << 21, 25
+PAGE, LARGE_PAGE, MADV_COLLAPSE = 1 << 12, 1 << 21, 25
 STARTS = 2
 
 
@@ -230,16 +230,25 @@ def build_classes():
         late.__get__(None, late._kind)
 
 
+def know_packages():
+    """Find out once which distribution brings scikit-learn: for that each worker reads what all distributions bring."""
+    from titrant.runtime.user_code import distributions
+
+    assert distributions("sklearn") == ("scikit-learn",)
+
+
 def hasten_timing():
     """Let a run time its models for a thirtieth of the time, and hardly pause between blocks of runs.
 
     That is a third of what a small run takes. Where models are compared as many runs come first as ever, and as many
     blocks; what more of them tell, and more of what is shown only, is no test's subject here:
     `tests/runtime/operators/profile` has the operator as it is. What is timed on a busy machine is reused as well:
-    whether a second run executes nothing must not depend on who else is at work.
+    whether a second run executes nothing must not depend on who else is at work. The memory of a model is what this
+    process grows by: to fork one that has all of this loaded, and to look at what of its memory is its own, was an
+    eighth of a small run. `tests/runtime/machine/test_peak_memory.py` has the measurement as it is.
     """
     from titrant.runtime.contract.statistics import paired_runs
-    from titrant.runtime.machine import schedule
+    from titrant.runtime.machine import peak_memory, schedule
     from titrant.runtime.operators.profile import latency
     from titrant.schema.values.frozen import replace
 
@@ -247,11 +256,19 @@ def hasten_timing():
         settled = whole(params, size, models)
         return replace(settled, seconds=settled.seconds / 32)
 
+    def grown_here(work):
+        before = peak_memory.resident_bytes()
+        held = work()
+        grown = max(peak_memory.resident_bytes() - before, PAGE)
+        del held
+        return grown
+
     whole, schedule.TimingSchedule.of = schedule.TimingSchedule.of, quicker
     latency.PAUSE_SECONDS /= 15
     schedule.SHOWN_RUNS //= 5
     schedule.MOST_OFF, schedule.LONGER = 1, 0
     paired_runs.too_busy_to_tell = lambda timings, batch: ()
+    peak_memory.memory_of = grown_here
 
 
 def forget_endings():
@@ -289,10 +306,12 @@ def join_pages():
 if __name__ == "__main__":
     from titrant.schema.values.extensions import by_group
 
+    gc.disable()  # what is imported stays: to look for garbage in it took a second
     for loaded in sys.argv[2:]:
         importlib.import_module(loaded)
     compile_templates()
     build_classes()
+    know_packages()
     hasten_timing()
     forget_endings()
     assert not by_group.cache_info().currsize, "what is installed is another thing in each process"
@@ -300,5 +319,6 @@ if __name__ == "__main__":
     os.fsync = lambda file: None  # as in the tests' own process
     gc.collect()
     gc.freeze()
+    gc.enable()
     join_pages()
     listen(socket.socket(fileno=int(sys.argv[1])))

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 SOURCE = str(Path(__file__).parents[1] / "src")
 OWN = Path(SOURCE) / "titrant"
-# OpenVINO and MLX take long, and few tests need them.
+# What OpenVINO's and MLX's own files load beside them takes long, and few tests need it.
 ENGINES = tuple(OWN / "runtime" / "backends" / name for name in ("openvino", "mlx"))
 FILES = [
     file.relative_to(OWN.parent)
@@ -25,7 +25,8 @@ FILES = [
 
 # What most runs load, and takes most of their time.
 HEAVY = (
-    "torch", "torch._dynamo", "torch.onnx", "onnx", "pandas", "sklearn.datasets", "scipy.optimize", "scipy.special",
+    "torch", "torch._dynamo", "torch.onnx", "onnx", "openvino", "pandas", "sklearn.datasets", "sklearn.model_selection",
+    "scipy.optimize", "scipy.special",
     "jinja2", "filelock", "PIL.Image", "pyarrow.csv", "safetensors.torch", "torch.utils.flop_counter",
     "onnxruntime.quantization", "onnx.reference.ops",
     *(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in FILES),

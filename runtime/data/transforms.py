@@ -18,7 +18,14 @@ from titrant.runtime.data.columns import (
     text_refused,
     value_text,
 )
-from titrant.runtime.data.gaps import apply_impute, as_numbers_if_empty, fit_impute, gap_marks, with_indicators
+from titrant.runtime.data.gaps import (
+    apply_impute,
+    as_numbers_if_empty,
+    fit_impute,
+    gap_marks,
+    gaps_kept,
+    with_indicators,
+)
 from titrant.runtime.data.given import chosen as given_columns
 from titrant.runtime.data.given import given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
@@ -238,7 +245,7 @@ def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
         if step.columns is not None:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
         with _keyed(f"data.transform.{place}.{step.name}"):
-            if step.given and step.name != TOKENIZE:
+            if step.given and step.name != TOKENIZE and not step.keeps_gaps:
                 chosen = given_columns(step, working, tuple(chosen))
             learned = fitting(chosen, step)
         encoded |= set(chosen) if step.name in ("one_hot", TOKENIZE) else set()
@@ -271,8 +278,9 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
     for fitted in transforms.steps:
         marks = gap_marks(fitted, working) | marks
         working = _run(fitted, working)
+    kept = gaps_kept(transforms.steps)
     for name, column in working.items():
-        _check_ready(name, column)
+        _check_ready(name, column, may_miss=name in kept)
     working = with_indicators(working, marks)
     rows = len(next(iter(working.values()), ()))
     return {
@@ -313,7 +321,7 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
     return changed
 
 
-def _check_ready(name: str, column: np.ndarray) -> None:
+def _check_ready(name: str, column: np.ndarray, *, may_miss: bool) -> None:
     if is_text(column):
         advice = "add `- one_hot`, or `- tokenize`, to `data.transform`, or leave it out of `data.inputs`"
         raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
@@ -322,7 +330,7 @@ def _check_ready(name: str, column: np.ndarray) -> None:
     if column.dtype.kind != "f":
         return
     endless = int(np.isinf(flat(column)).any(axis=1).sum())
-    gone = int(np.isnan(flat(column)).any(axis=1).sum())
+    gone = 0 if may_miss else int(np.isnan(flat(column)).any(axis=1).sum())
     if endless or gone:
         what, bad = ("infinite", endless) if endless else ("missing", gone)
         advice = "leave these rows out, or mend them" if endless else "add `- impute` to `data.transform`"

@@ -37,7 +37,8 @@ def describe_transforms(
         elif fitted.name not in FITTED:
             origin = ""
         else:
-            origin = "given" if params.transforms[place].given else "fitted"
+            step = params.transforms[place]
+            origin = "kept" if step.keeps_gaps else "given" if step.given else "fitted"
         values = _values(fitted)
         described.append(
             TransformFacts(

@@ -204,6 +204,15 @@ def test_reads_pixels_from_the_file_and_from_what_lies_beside_it(tmp_path):
     }  # fmt: skip
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | {"do_center_crop": True}), "utf-8")
     assert "height" not in hints(model([product("y")]), tmp_path)["pixels"]
+    plain = {"do_normalize": True, "do_rescale": True, "rescale_factor": 0.00392156862745098, "do_resize": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | plain), "utf-8")
+    assert hints(model([product("y")]), tmp_path)["pixels"] == read["pixels"]
+    for other in ({"do_normalize": False}, {"do_rescale": False}, {"rescale_factor": 1 / 127.5},
+                  {"rescale_offset": True}, {"do_flip_channel_order": True}):  # fmt: skip
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | other), "utf-8")
+        assert hints(model([product("y")]), tmp_path)["pixels"] is None
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | {"do_resize": False}), "utf-8")
+    assert "height" not in hints(model([product("y")]), tmp_path)["pixels"]
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": ["a"]', "utf-8")
     assert hints(model([product("y")]), tmp_path)["pixels"] is None
 

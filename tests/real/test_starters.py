@@ -31,12 +31,12 @@ def nhanes(data, folder):
     frame = pd.read_csv(data / "nhanes1/NHANESI_subset_X.csv", index_col=0)
     years = pd.read_csv(data / "nhanes1/NHANESI_subset_y.csv", index_col=0).iloc[:, 0]
     frame["dead"] = np.where((years > 0) & (years < 10), "yes", "no")
-    frame.to_csv(folder / "rows.csv", index=False)
+    frame[::4].to_csv(folder / "rows.csv", index=False)
     return "rows.csv", "dead"
 
 
 def adult(data, folder):
-    frame = pd.read_csv(data / "adult/adult.data", names=ADULT, skipinitialspace=True, na_values="?")
+    frame = pd.read_csv(data / "adult/adult.data", names=ADULT, skipinitialspace=True, na_values="?", nrows=5000)
     frame.to_csv(folder / "rows.csv", index=False)
     return "rows.csv", "income"
 

@@ -27,9 +27,9 @@ _OUTLIERS = 0.01
 
 @dataclass(frozen=True)
 class LstmRange:
-    """The largest magnitudes that an LSTM took, and that its hidden state had."""
+    """The largest magnitudes that an LSTM took, in each column (inputs,), and that its hidden state had."""
 
-    inputs: float
+    inputs: np.ndarray
     state: float
 
 
@@ -66,37 +66,43 @@ def lstm_ranges(
     largest = []
     for name in names:
         node = nodes[name]
-        for value in (node.input_value(_INPUTS), node.input_value(_STATE), node.output(0)):
-            flat = operations.reshape(operations.absolute(value), np.array([-1]), special_zero=False)
-            largest.append(operations.result(operations.reduce_max(flat, np.array([0]))))
+        for value, axes in ((node.input_value(_INPUTS), 2), (node.input_value(_STATE), 3), (node.output(0), 4)):
+            reduced = operations.reduce_max(operations.absolute(value), np.arange(axes))
+            largest.append(operations.result(reduced))
     run = library.compiled(
         library.openvino.Model(largest, seen.get_parameters()), KIND, precision="f32", threads=threads
     )
-    per_batch = np.array([[float(value) for value in run(dict(feed)).values()] for feed in batches])
-    per_batch = per_batch.reshape(-1, len(names), 3)
-    return {
-        name: LstmRange(_estimated(per_batch[:, place, 0], estimator) or 1.0, per_batch[:, place, 1:].max() or 1.0)
-        for place, name in enumerate(names)
-    }
+    answers = [[value.copy() for value in run(dict(feed)).values()] for feed in batches]
+    ranges = {}
+    for place, name in enumerate(names):
+        inputs, *states = (np.stack([answer[3 * place + each] for answer in answers]) for each in range(3))
+        ranges[name] = LstmRange(_estimated(inputs, estimator), float(np.max(states)) or 1.0)
+    return ranges
 
 
-def _estimated(largest: np.ndarray, estimator: str) -> float:
-    """Choose one of what every batch held at most: (batches,)."""
+def _estimated(largest: np.ndarray, estimator: str) -> np.ndarray:
+    """Choose one number a column of what every batch held at most: (batches, columns) → (columns,).
+
+    A column of zeros gets the range of the others: nothing is known of it.
+    """
     if estimator == "minmax":
-        return float(largest.max())
-    if estimator == "median":
-        return float(np.median(largest))
-    if estimator == "mean_no_outliers":
-        lowest, highest = np.quantile(largest, (_OUTLIERS, 1 - _OUTLIERS))
-        largest = largest[(largest >= lowest) & (largest <= highest)]
-    return float(largest.mean())
+        chosen = largest.max(axis=0)
+    elif estimator == "median":
+        chosen = np.median(largest, axis=0)
+    else:
+        within = np.ones_like(largest, bool)
+        if estimator == "mean_no_outliers":
+            lowest, highest = np.quantile(largest, (_OUTLIERS, 1 - _OUTLIERS), axis=0)
+            within = (largest >= lowest) & (largest <= highest)
+        chosen = largest.mean(axis=0, where=within)
+    return np.where(chosen > 0, chosen, chosen.max() or 1.0).astype(np.float32)
 
 
 def quantize_lstms(graph: "openvino.Model", ranges: Mapping[str, LstmRange], *, largest_weight: int) -> None:
     """Quantize named LSTMs in place, to weights of -largest_weight..largest_weight.
 
-    Inputs are scaled to the range of the hidden state, and their matrix back. A row of both matrices has one scale,
-    and so have the forget and the input gate.
+    Each column of the inputs is scaled to the range of the hidden state, and its column of their matrix back. A row of
+    both matrices has one scale, and so have the forget and the input gate.
     """
     import openvino.opset13 as operations
 
@@ -112,10 +118,12 @@ def quantize_lstms(graph: "openvino.Model", ranges: Mapping[str, LstmRange], *, 
             scaled = operations.multiply(operations.convert(whole, "f32"), operations.constant(scales))
             scaled.set_friendly_name(f"{name}/fq_weights_{place}")
             node.input(place).replace_source_output(scaled.output(0))
-        for place, taken in ((_INPUTS, own.inputs), (_STATE, own.state)):
-            value = node.input_value(place)
+        gains = operations.constant((own.state / own.inputs).astype(np.float32))
+        level = operations.multiply(node.input_value(_INPUTS), gains)
+        level.set_friendly_name(f"{name}/fq_level")
+        for place, value in ((_INPUTS, level.output(0)), (_STATE, node.input_value(_STATE))):
             if value.get_node().get_type_name() != "Constant":  # a state of zeros for a fixed batch the kernel rounds
-                limits = [operations.constant(np.float32(limit)) for limit in (*_limits(taken), *_limits(own.state))]
+                limits = [operations.constant(np.float32(limit)) for limit in _limits(own.state) * 2]
                 rounded = operations.fake_quantize(value, *limits, _LEVELS)
                 rounded.set_friendly_name(f"{name}/fq_input_{place}")
                 node.input(place).replace_source_output(rounded.output(0))

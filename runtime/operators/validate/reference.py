@@ -55,7 +55,7 @@ def loads(params: ReferenceParams) -> tuple[str, ...]:
 
 @operator(
     "validate.reference",
-    version=2,
+    version=3,
     family="validate",
     params=ReferenceParams,
     inputs={"rows": "rows", "outputs": "outputs", "point": "value"},

@@ -199,7 +199,8 @@ def test_refuses_gaps_that_nothing_fills():
         "R138",
         "transform",
         "values are missing in `mean radius` (3), and nothing fills them",
-        "add `- impute` before the other transforms, or leave the columns out of `data.inputs`",
+        "add `- impute` before the other transforms (`impute: {strategy: keep}` for trees trained on gaps), "
+        "or leave the columns out of `data.inputs`",
     )
     filled = case.bound(case.RECIPE.replace("[standardize]", "[impute, standardize]"))
     assert check_facts(filled, case.MODEL, data_with(columns=columns)) == ()

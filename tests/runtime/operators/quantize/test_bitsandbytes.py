@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from titrant.compiler.bind.layers import without
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend, kinds
 from titrant.schema.diagnostics.diagnostics import PreconditionError
@@ -108,8 +109,10 @@ def test_leaves_either_of_layers_that_share_a_weight(*, leave, taken, torch_mode
     np.testing.assert_array_equal(answers(loaded, x), answers(made, x))
     declaration = catalog.get(operator)
     machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (), "3.11", {}))
-    predicted = declaration.predict(declaration.params(leave=(leave,)), machine, facts_of(model)).output_bytes
-    assert abs(predicted - file.stat().st_size) < 0.01 * predicted
+    params = declaration.params(leave=(leave,))
+    for facts in (facts_of(model), without(facts_of(model), params)):  # alone, and as a plan is priced
+        predicted = declaration.predict(params, machine, facts).output_bytes
+        assert abs(predicted - file.stat().st_size) < 0.01 * predicted
 
 
 def test_quantizes_a_layer_that_stands_in_two_places_in_both(torch_model, rows, apply, file_of):
