@@ -1,6 +1,9 @@
 """Run one operator on live values, without a recipe, and the plain context that it runs in."""
 
+import atexit
 import math
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +43,7 @@ class PlainContext:
     not_reused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     checkpoints: Path | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def generator(self) -> np.random.Generator:
@@ -88,18 +92,30 @@ def apply(
     """Run an operator by name (`quantize.ort_static`, `module:name`) or as the decorated function itself.
 
     `inputs` is port → value; an input that the operator consumes must not be used afterwards. Files that outputs
-    refer to are in `scratch`, by default a new temporary folder that is the caller's to delete. Raises RecipeError
+    refer to are in `scratch`, by default a new folder that goes when this process ends. Raises RecipeError
     X230 for an unknown operator, X231 for parameters and X232 for ports that do not fit.
     """
     declaration = declaration_of(operator)
     checked = check_params(declaration, {} if params is None else params)
     check_ports(declaration, inputs)
     check_layers(declaration, checked, inputs)
-    folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
+    folder = passing_folder() if scratch is None else scratch
     context = PlainContext(seed, threads, folder, listen)
     outputs = declaration.run(checked, context, **inputs)
     measured = {measurement.name: measurement.value for measurement in context.measurements}
     return Applied(dict(outputs), measured, tuple(context.notes))
+
+
+def passing_folder() -> Path:
+    """Make a temporary folder that goes when this process ends: values that refer to files in it live no longer."""
+    folder = Path(tempfile.mkdtemp(prefix="titrant-"))
+    atexit.register(_remove, folder, os.getpid())
+    return folder
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a copy of the process ends too, and has not made it
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_params(declaration: Declaration, params: Mapping[str, Any] | Params) -> Params:

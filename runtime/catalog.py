@@ -50,6 +50,7 @@ class Context(Protocol):
     threads: int
     scratch: Path  # an empty folder; what an output value refers to may live here
     checkpoints: Path | None  # of this very step alone, until it is finished; also of a process that was killed
+    code: Mapping[str, str]  # what of the user's code a training rests on: path → digest
 
     @property
     def generator(self) -> Any:

@@ -9,7 +9,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    PathFinder,
+    SourceFileLoader,
+)
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeVar
@@ -66,10 +73,34 @@ class Territory:
         return self._owner[place]
 
     def module(self, name: str) -> Path | None:
-        """Return the file of a module that is loaded and the user's; None for any other."""
+        """Return the file of a loaded module of the user's, or the archive that it is in; None for any other."""
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
-        return Path(file) if isinstance(module, ModuleType) and file and self.owns(file) else None
+        return _on_disk(file) if isinstance(module, ModuleType) and file and self.owns(file) else None
+
+    def unloaded(self, name: str) -> Path | None:
+        """Return the file that a module of the user's would be loaded from; nothing is imported to find it."""
+        folders: Any = None
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            whole = ".".join(parts[:count])
+            module = sys.modules.get(whole)
+            if module is not None:
+                origin, folders = getattr(module, "__file__", None), getattr(module, "__path__", None)
+            elif count > 1 and folders is None:
+                return None
+            else:
+                spec = PathFinder.find_spec(whole, folders)
+                origin, folders = (spec.origin, spec.submodule_search_locations) if spec is not None else (None, None)
+            if origin is not None and not self.owns(origin):
+                return None
+        return _on_disk(origin) if origin is not None else None
+
+
+def _on_disk(place: str) -> Path:
+    """Return the file, or the archive that a path leads into, as that of a module in a .zip."""
+    path = Path(place)
+    return next((file for file in (path, *path.parents) if file.is_file()), path)
 
 
 def _real(path: str | Path) -> str:
@@ -121,10 +152,10 @@ def install_loader(
     sys.path_importer_cache.clear()
 
 
-def imported_names(module: ModuleType) -> Iterator[str]:
+def imported_names(name: str, file: Path) -> Iterator[str]:
     """Yield every module name that a module's text imports, at any depth, with its parents; nothing is imported."""
-    package = module.__package__ or ""
-    for node in _import_statements(str(module.__file__)):
+    package = name if file.stem == "__init__" else name.rpartition(".")[0]
+    for node in _import_statements(str(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _with_parents(alias.name)
@@ -158,8 +189,11 @@ def _with_parents(name: str) -> Iterator[str]:
         yield ".".join(parts[:count])
 
 
-def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path], set[str]]:
-    """Follow imports from some modules: the user's modules reached, by name, and the installed packages they import."""
+def closure(roots: Iterable[str], territory: Territory, *, unloaded: bool = False) -> tuple[dict[str, Path], set[str]]:
+    """Follow imports from some modules: the user's modules reached, by name, and the installed packages they import.
+
+    With `unloaded` also through modules that no call has imported yet, as a function that imports one does.
+    """
     reached: dict[str, Path] = {}
     packages: set[str] = set()
     waiting = [parent for root in roots for parent in _with_parents(root)]
@@ -167,10 +201,10 @@ def closure(roots: Iterable[str], territory: Territory) -> tuple[dict[str, Path]
         name = waiting.pop()
         if name in reached:
             continue
-        file = territory.module(name)
+        file = territory.module(name) or (territory.unloaded(name) if unloaded else None)
         if file is not None:
             reached[name] = file
-            waiting += imported_names(sys.modules[name])
+            waiting += imported_names(name, file)
         else:
             packages.add(name.split(".")[0])
     return reached, {name for name in packages if _installed(name, territory)}
@@ -195,7 +229,7 @@ def resolve(reference: str) -> Callable[..., Any]:
             Diagnostic(
                 "X150",
                 f"{reference}: there is no module {error.name}",
-                help="modules are looked for in the recipe's folder and in the installed environment",
+                help=hiding(error) or "modules are looked for in the recipe's folder and in the installed environment",
             )
         ) from None
     except Exception as error:  # noqa: BLE001 - the user's module may raise anything
@@ -286,6 +320,29 @@ def unloaded(error: ImportError | AttributeError) -> str:
     return describe(error)
 
 
+def hiding(error: BaseException) -> str:
+    """Say which file was loaded in place of the module that an import or a look into a module failed in, or "".
+
+    A recipe's folder comes first where modules are looked for, so that `email.py` there hides Python's `email`.
+    """
+    name, module = "", None
+    if isinstance(error, ImportError):
+        name = error.name or ""
+    elif isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        name, module = error.obj.__name__, error.obj
+    top = name.partition(".")[0]
+    # One that failed while it was loaded is among the loaded ones no longer.
+    module = module if module is not None and module.__name__ == top else sys.modules.get(top)
+    file = Path(getattr(module, "__file__", None) or "/")
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    others = [entry for entry in sys.path if entry and Path(entry) != folder]
+    hidden = None if module is None else PathFinder.find_spec(top, others)
+    if hidden is None or hidden.origin is None or Path(hidden.origin) == file:
+        return ""
+    what = "Python's module" if top in sys.stdlib_module_names else "the installed package"
+    return f"rename {file.relative_to(folder)}: it is loaded in place of {what} `{top}`"
+
+
 def innermost_line(error: BaseException, owns: Callable[[str], bool]) -> str:
     """Return "file:line" of the innermost line of the user's code that an exception came through, or ""."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
@@ -314,7 +371,8 @@ def _raised(what: str, error: Exception) -> RaisedError:
     if isinstance(error, TypeError) and error.__traceback__ is not None and error.__traceback__.tb_next is None:
         # No line of the function ran: this is Python's own word on the arguments that the recipe gives.
         raised, said = f"{raised}: {said}", ""
-    diagnostic = Diagnostic("X108", f"{what} raised {raised}", help="mend the recipe's own code", said=said)
+    advice = hiding(error) or "mend the recipe's own code"
+    diagnostic = Diagnostic("X108", f"{what} raised {raised}", help=advice, said=said)
     return RaisedError(diagnostic, raised)
 
 

@@ -291,9 +291,9 @@ class StandIn:
 class TransformFacts:
     """One transform of the data, and where its figures come from.
 
-    `origin` is "fitted" on the `rows` rows of a `role`, "given" in the recipe, "loaded" from a file, or "" for a
-    transform that has nothing to learn. `values` are those of each column that one_hot makes columns of; `unlisted`
-    counts the rows, of any role, whose value is another. `vocabulary` counts the tokens of `tokenize`.
+    `origin` is "fitted" on the `rows` rows of a `role`, "given" in the recipe, "kept" where gaps stay, "loaded" from a
+    file, or "" for one that has nothing to learn. `values` are those of each column that one_hot makes columns of;
+    `unlisted` counts the rows, of any role, whose value is another. `vocabulary` counts the tokens of `tokenize`.
     """
 
     name: str

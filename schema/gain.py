@@ -6,6 +6,8 @@ from dataclasses import replace
 from titrant.schema.values.frozen import dataclass
 
 _TIMED = ("latency", "throughput")
+# Two timings of one file differ by this share, however narrow their interval: its rounds are not quite independent.
+SAME_FILE = 0.03
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def throughput_words(gain: Gain) -> str:
 
 def _speed(gain: Gain) -> str:
     if gain.verdict == "alike":
-        return "hardly faster" if gain.lower is not None and gain.lower > 1 else "no faster"
+        return "hardly faster" if gain.lower is not None and gain.lower > 1 + SAME_FILE else "no faster"
     return f"{factor_words(gain.factor)} faster" if gain.factor > 1 else f"{factor_words(1 / gain.factor)} slower"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from titrant.schema.gain import Gain, factor_words, speed_words
+from titrant.schema.gain import Gain, factor_words, gain_words, speed_words
 from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.frozen import dataclass
 
@@ -199,6 +199,15 @@ def product_words(parts: GainParts) -> str:
         return f"{whole}, all by {parts.parts[0].part}"
     factors = [f"{factor_words(part.speed.factor)} {part.part}" for part in parts.parts if part.speed is not None]
     return f"{whole} = {' × '.join(factors)}"
+
+
+def whole_words(parts: GainParts) -> str:
+    """Say what was measured over the original: "faster than the original 4.1× = …" where it is; "" without a speed."""
+    words, speed = product_words(parts), parts.whole.speed
+    if not words or speed is None or speed.verdict == "better":
+        return words and f"faster than the original {words}"
+    said = gain_words(replace(speed, title="the original"))
+    return f"{said}: {words}" if len(parts.parts) > 1 else said
 
 
 def fastest_words(parts: GainParts) -> str:

@@ -10,6 +10,7 @@ from titrant.schema.gain_parts import GainParts
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import sha256
+from titrant.schema.values.dependencies import PACKAGE, VARIABLE
 from titrant.schema.values.frozen import dataclass, replace
 
 
@@ -31,13 +32,9 @@ class Measurement:
     unit: str = ""
 
 
-# The user's code imports installed packages: `package:NAME` is one of them, and its version stands for a digest.
-PACKAGE = "package:"
-
-
 @dataclass(frozen=True)
 class Dependency:
-    """A file that user code was loaded from or opened, and its BLAKE3 digest; or an installed package."""
+    """What user code rests on, as `titrant.schema.values.dependencies` writes it, and its BLAKE3 digest or version."""
 
     path: str
     digest: str
@@ -48,8 +45,8 @@ _MODULES = (".py", ".pyi", ".so", ".pyd")
 
 
 def is_named(dependency: Dependency) -> bool:
-    """Tell whether a dependency may be shown by its name: a module or a package, no file that code came upon."""
-    return dependency.path.startswith(PACKAGE) or dependency.path.endswith(_MODULES)
+    """Tell whether a dependency may be shown by its name: a module, package or variable, no file that code opened."""
+    return dependency.path.startswith((PACKAGE, VARIABLE)) or dependency.path.endswith(_MODULES)
 
 
 def files_read_by(operator: str) -> str:

@@ -82,6 +82,7 @@ FACTS_CHECKS: tuple[FactsCheck, ...] = (
     check_model.outputs_fit,
     check_vision.masks_fit,
     check_contract.agreement_outputs_exist,
+    check_contract.same_class_has_several,
     check_model.patterns_match,
     check_reduction.imitated_layers_exist,
     check_data.columns_leak,

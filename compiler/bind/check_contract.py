@@ -282,6 +282,25 @@ def agreement_outputs_exist(given: CheckInput, model: ModelFacts, data: DataFact
             yield given.finding("R137", at, message, meant(output, names, "it has"), part="key")
 
 
+def same_class_has_several(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse `same_class` for an output of one number a case: the largest of one is always the same."""
+    said, named = given.recipe.validation.agreement, [spec.name for spec in given.recipe.model.output or ()]
+    judged = given.task.label == "labels" and ((named and named[0]) or model.outputs[0].name)  # by what it decides
+    if said is None or given.recipe.model.decode is not None:
+        return
+    for spec in model.outputs:
+        of_output = said if isinstance(said, Agreement) else said.get(spec.name)
+        if of_output is None or of_output.measure != "same_class" or spec.name == judged:
+            continue
+        if len(spec.shape) < 2 or spec.shape[-1] == 1:
+            at: KeyPath = ("validation", "agreement") if said is of_output else ("validation", "agreement", spec.name)
+            message = (
+                f"`same_class` finds the largest of several numbers, and the output `{spec.name}` has one: always it"
+            )
+            advice = "write `relative`, or `absolute` with a tolerance"
+            yield given.finding("R112", (*at, "measure"), message, advice)
+
+
 # What decides in place of an operating point, by what the labels of a task are.
 _DECIDES = {
     "class": "take it out: the class with the largest score is chosen",

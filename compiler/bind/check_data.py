@@ -228,7 +228,10 @@ def gaps_are_filled(given: CheckInput, model: ModelFacts, data: DataFacts) -> It
         more = f" and {len(gaps) - 4} more" if len(gaps) > 4 else ""
         rows = "in" if len(gaps) == 1 else "in the columns"
         message = f"values are missing {rows} {worst}{more}, and nothing fills them"
-        advice = "add `- impute` before the other transforms, or leave the columns out of `data.inputs`"
+        advice = (
+            "add `- impute` before the other transforms (`impute: {strategy: keep}` for trees trained on gaps), "
+            "or leave the columns out of `data.inputs`"
+        )
         yield given.finding("R138", ("data", "transform"), message, advice, part="key")
 
 

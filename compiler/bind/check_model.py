@@ -214,6 +214,10 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     named = {spec.name: spec for spec in model.outputs}
     specs = given.recipe.model.output or ()
     yield from _named_outputs(given, model)
+    decided = tuple(_decided(given, model, data))
+    yield from decided
+    if decided:
+        return
     if given.task.label == "labels" and data.classes:
         yield from _labels_fit(given, model, data)
         return
@@ -235,6 +239,17 @@ def outputs_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterat
     yield given.finding("R137", path, message, _classes_advice(given, model, data))
 
 
+def _decided(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Find classes that were decided where scores are due: in the first output, where nobody names another."""
+    specs, outputs = given.recipe.model.output or (), model.outputs
+    if given.task.label not in ("class", "labels") or not outputs or (specs and specs[0].name):
+        return
+    scores = tuple(spec for spec in outputs if not _is_whole(spec.dtype))
+    if scores and _is_whole(outputs[0].dtype):
+        message = f"the first output `{outputs[0].name}` is {outputs[0].dtype}: classes that were decided, no scores"
+        yield given.finding("R137", ("model",), message, _named(_fitting(given, scores, data) or scores[0].name))
+
+
 def _labels_fit(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Check that the judged output has a number for each of several labels."""
     specs = given.recipe.model.output or ()
@@ -253,12 +268,19 @@ def _classes_advice(given: CheckInput, model: ModelFacts, data: DataFacts) -> st
     asked = given.recipe.model.args.get("classes")
     if asked is not None:
         return _CLASSES_MADE if asked == "auto" else _CLASSES_GIVEN
+    fitting = _fitting(given, model.outputs, data)
+    return _named(fitting) if fitting is not None else _CLASSES_LISTED
+
+
+def _fitting(given: CheckInput, outputs: Iterable[TensorSpec], data: DataFacts) -> str | None:
+    """Return the first output that has a number for each class."""
     sizes = (1, 2) if given.recipe.task == "binary_classification" else (len(data.classes),)
-    fitting = next((spec.name for spec in model.outputs if len(spec.shape) == 2 and spec.shape[1] in sizes), None)
-    if fitting is not None:
-        kind = ", kind: probabilities" if fitting in _PROBABILITIES else ""
-        return f"model: {{output: {{name: {fitting}{kind}}}}}"
-    return _CLASSES_LISTED
+    return next((spec.name for spec in outputs if len(spec.shape) == 2 and spec.shape[1] in sizes), None)
+
+
+def _named(output: str) -> str:
+    kind = ", kind: probabilities" if output in _PROBABILITIES else ""
+    return f"model: {{output: {{name: {output}{kind}}}}}"
 
 
 def _named_outputs(given: CheckInput, model: ModelFacts) -> Iterator[Finding]:

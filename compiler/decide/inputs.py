@@ -209,9 +209,8 @@ def transforms(question: Question) -> RuleAnswer:
     facts = question.data.transforms
     loaded = [item for item in facts if item.origin == "loaded"]
     lines = [_loaded(question, loaded)] if loaded else []
-    lines += [
-        _transform_line(question, place, item) for place, item in enumerate(facts) if item.origin in ("fitted", "given")
-    ]
+    own = ("fitted", "given", "kept")
+    lines += [_transform_line(question, place, item) for place, item in enumerate(facts) if item.origin in own]
     unlisted = tuple(
         f"{count:,} of {question.data.rows:,} rows have a value of `{name}` for which `one_hot` has no column: "
         "they get zeros, as a value that the training did not know"
@@ -229,7 +228,10 @@ def trained_here(recipe: Recipe) -> bool:
 
 def _transform_line(question: Question, place: int, item: TransformFacts) -> Decision:
     path = ("data", "transform", place)
-    if item.origin == "given":
+    if item.origin == "kept":
+        chosen, rule, asked = f"gaps of {_columns(item)} stay gaps", "transforms.kept", "written"
+        because = "the recipe says that the model was trained on them"
+    elif item.origin == "given":
         chosen, because = f"{_columns(item)} as given", "the recipe has the figures of the training"
         if item.vocabulary:
             because = f"the recipe names a tokenizer, of {item.vocabulary:,} tokens"

@@ -369,12 +369,12 @@ def comparisons(recipe: Recipe, outputs: Sequence[TensorSpec]) -> Iterator[Outpu
         asked = agreement_of(recipe, spec.name)
         measure: str = asked.measure if asked is not None else "auto"
         several = len(spec.shape) > 1 and spec.shape[-1] != 1
+        decided = recipe.task == "multilabel_classification" and spec.name == judged
         if measure == "auto":
             kind = kinds.get(spec.name) or TASKS[recipe.task].output
             measure = _BY_TASK.get(recipe.task) or _BY_KIND.get(kind, "relative")
-            measure = "relative" if measure == "same_class" and not several else measure
-        if measure == "same_class" and recipe.task == "multilabel_classification" and spec.name == judged:
-            measure = "same_labels"
+            measure = "relative" if measure == "same_class" and not several and not decided else measure
+        measure = "same_labels" if measure == "same_class" and decided else measure
         tolerance = asked.tolerance if asked is not None and asked.tolerance is not None else TOLERANCES.get(measure)
         yield OutputComparison(spec.name, measure, tolerance, asked is not None)
 

@@ -7,11 +7,13 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
+from titrant.schema.values.dependencies import relocated
 from titrant.schema.values.files import digest_bytes, digest_file, files_below, remembered, write_bytes
 from titrant.schema.values.frozen import dataclass
 
@@ -140,7 +142,8 @@ def moved(kept: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         old = Path(kept["folder"])
         if kept["modules"] != _modules(folder):
             return {}
-        files = [{**file, "path": str(_below(Path(file["path"]), old, folder))} for file in kept["dependencies"]]
+        below = partial(_below, old, folder)
+        files = [{**item, "path": relocated(item["path"], below)} for item in kept["dependencies"]]
     except (KeyError, TypeError, OSError):
         return {}
     answer = {part: value for part, value in kept.items() if part not in {"folder", "modules"}}
@@ -154,5 +157,5 @@ def _modules(folder: Path) -> list[str]:
     )
 
 
-def _below(path: Path, old: Path, new: Path) -> Path:
-    return new / path.relative_to(old) if path.is_relative_to(old) else path
+def _below(old: Path, new: Path, path: str) -> str:
+    return str(new / Path(path).relative_to(old)) + "/" * path.endswith("/") if Path(path).is_relative_to(old) else path

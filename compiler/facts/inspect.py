@@ -27,12 +27,13 @@ from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.plan import without_paths
 from titrant.schema.values.canonical import read_back, sha256
+from titrant.schema.values.dependencies import current_digest
 from titrant.schema.values.files import remember, remembered
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 17
+_FORM = 18
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def _remembered(place: Path, digests: FileDigests, *, whole: bool) -> _Answer | 
     """Return an answer that still holds; a `whole` one tells of the data too."""
     try:
         kept = remembered(place)
-        if not all(digests.of(Path(file["path"])) == file["digest"] for file in kept["dependencies"]):
+        # A path is absolute, so that the folder before it counts for nothing.
+        if any(current_digest(item["path"], Path(), digests.of) != item["digest"] for item in kept["dependencies"]):
             return None
         answer = read_back(_Answer, kept)
     except (OSError, KeyError, TypeError, ValueError):  # also a path with a null character

@@ -26,9 +26,8 @@ from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import Hardware, HardwareVolatile, ModelFacts
 from titrant.schema.plan import Prediction
-from titrant.schema.record import PACKAGE
 from titrant.schema.values.canonical import WrongValueError, plain, read_back, sha256
-from titrant.schema.values.distributions import installed_version
+from titrant.schema.values.dependencies import current_digest
 from titrant.schema.values.files import remember, remembered
 from titrant.schema.values.frozen import dataclass
 
@@ -265,14 +264,9 @@ def _remembered(place: Path, folder: Path, digests: FileDigests) -> _Answer | No
     """Return an earlier answer; None where the code changed since, and where the file holds no answer."""
     try:
         answer = read_back(_Answer, remembered(place))
-        unchanged = all(_now(file["path"], folder, digests) == file["digest"] for file in answer.dependencies)
+        unchanged = all(
+            current_digest(item["path"], folder, digests.of) == item["digest"] for item in answer.dependencies
+        )
     except (OSError, KeyError, ValueError):  # also a path with a null character
         return None
     return answer if unchanged else None
-
-
-def _now(path: str, folder: Path, digests: FileDigests) -> str | None:
-    """Digest a dependency as it is now; a package's version stands for its digest."""
-    if path.startswith(PACKAGE):
-        return installed_version(path.removeprefix(PACKAGE))
-    return digests.of(folder / path)

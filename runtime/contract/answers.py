@@ -9,7 +9,7 @@ import numpy as np
 from titrant.runtime.contract.agreement import compare
 from titrant.runtime.contract.output_kinds import ROUNDING
 from titrant.runtime.contract.reading import AnswerComparison, Reading
-from titrant.runtime.contract.tasks.masks import masks_of
+from titrant.runtime.contract.tasks.masks import masks_of, objects_of
 from titrant.runtime.contract.tasks.multilabel import label_decisions
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
@@ -123,10 +123,22 @@ def _alike(
         masks, others = masks_of(expected, kind), masks_of(given, kind)
         if masks is None or others is None:
             raise _misfit(f"the output '{name}' is {expected.shape[1:]} for each case, and no masks")
+        if rows.classes and rows.targets is not None:  # labels that are masks, of which one class may be the background
+            masks, others = (_objects(rows, name, part) for part in (masks, others))
         return compare(comparison, masks, others)
     if comparison.measure == "same_labels":
         return compare(comparison, *(label_decisions(rows, name, kind, values) for values in answers))
+    if comparison.measure == "same_class" and expected.shape[-1] == 1:
+        message = f"the output '{name}' has one number a case, and its largest is always the same"
+        raise StepError(Diagnostic("X420", message, help="compare it by relative, or by absolute with a tolerance"))
     return compare(comparison, expected, given)
+
+
+def _objects(rows: Rows, name: str, masks: np.ndarray) -> np.ndarray:
+    highest = int(masks.max(initial=0))
+    if highest >= len(rows.classes) or int(masks.min(initial=0)) < 0:
+        raise _misfit(f"the output '{name}' holds class {highest}, and the labels have {len(rows.classes)} classes")
+    return objects_of(masks, rows.classes)
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:

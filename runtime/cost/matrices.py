@@ -50,9 +50,13 @@ def recurrent_sizes(layer: Layer) -> tuple[int, int]:
     return max(layer.parameters - 2 * rows, 0), rows
 
 
-# Number formats of weights that a method made, and the operators that unpack or multiply by them.
+# Number formats of weights that a method made, and the operators that multiply by them or look them up.
 _FEW_BITS = ("int8", "uint8", "int4", "uint4")
-_UNPACKING = ("DequantizeLinear", "MatMulNBits", "GatherBlockQuantized", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
+_UNPACKING = (
+    "DequantizeLinear", "MatMulNBits", "GatherBlockQuantized", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "Conv",
+    "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Einsum", "Gather", "LSTM", "GRU",
+    "RNN",
+)  # fmt: skip
 _BEGINS, _ENDS = ("QLinear", "QGemm", "QAttention"), ("Integer", "IntegerToFloat")
 
 

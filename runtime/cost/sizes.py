@@ -1,7 +1,7 @@
 """Predict how large a model file becomes, from the model's facts alone, and name the packages that a machine lacks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from titrant.runtime.backends.backend import distribution
 from titrant.schema.cost import Unmet
@@ -122,14 +122,18 @@ def compiled_bytes(model: ModelFacts, int8: Sequence[Layer] = ()) -> int:
     """Predict a package of AOTInductor: its machine code, and the weights once, products packed in blocks of channels.
 
     Layers of `int8` hold a byte for each weight, and for each channel a scale, a zero point and the sum of its weights.
+    One that shares its weight has a copy, in fp32 where it is left and what counts the weight is not.
     """
     size = folded_bytes(model) + CODE_LAYER_BYTES * len(model.layers) + CODE_BYTES
     narrow = {layer.name for layer in int8}  # looked up by name: comparing whole layers is quadratic in their number
     for layer in layers_of(model, "Linear"):
         width = 1 if layer.name in narrow else _WEIGHT_BYTES
         size += (-layer.weight_shape[0] % PACKED_CHANNELS) * layer.weight_shape[1] * width
+    left = {layer.name for layer in model.layers} - narrow
     return (
         size
+        + sum(_elements(layer) for layer in int8 if is_tied(layer))
+        + (kept_bytes(model, left, *{layer.type for layer in int8}) if int8 else 0)
         - sum(min(_elements(layer) * 3, layer.weight_bytes * 3 // 4) for layer in int8)
         + sum(PACKED_INT8_CHANNEL_BYTES * layer.weight_shape[0] for layer in int8)
     )
@@ -195,6 +199,28 @@ def tied_to_table(model: ModelFacts) -> tuple[Layer, ...]:
 def is_tied(layer: Layer) -> bool:
     """Whether an earlier layer counts the weights of this one as its own."""
     return layer.parameters < _elements(layer)
+
+
+def parted(model: ModelFacts, left: Collection[str], *types: str) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """Return the layers of which quantizing parts a weight that layers of some types share, where some are `left`.
+
+    First those that are quantized by a copy, since what counts the weight is left; then those that are left by one.
+    A weight that several take stands once among them. Of layers to leave a plan says in the type that they are.
+    """
+    alike = [layer for layer in model.layers if layer.type.startswith(types) and len(layer.weight_shape) > 1]
+    owners = {layer.weight_shape: layer for layer in reversed(alike) if not is_tied(layer)}
+    of_owner: dict[tuple[str, bool], Layer] = {}
+    for layer in alike:
+        owner = owners.get(layer.weight_shape) if is_tied(layer) and not layer.shared_with else None
+        if owner is not None and (layer.name in left) != (owner.name in left):
+            of_owner.setdefault((owner.name, layer.name in left), layer)
+    copies = [[layer for (_, is_left), layer in of_owner.items() if is_left == side] for side in (False, True)]
+    return tuple(copies[0]), tuple(copies[1])
+
+
+def kept_bytes(model: ModelFacts, left: Collection[str], *types: str) -> int:
+    """Return the bytes in fp32 of what layers to leave keep of weights that others of some types give up."""
+    return sum(_WEIGHT_BYTES * _elements(layer) for layer in parted(model, left, *types)[1])
 
 
 def channels(model: ModelFacts, *types: str) -> int:

@@ -3,6 +3,9 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +16,12 @@ from titrant.schema.values.text import is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Every whole number up to this is a float64.
+LARGEST_WHOLE = 2**53
+_INT64_END = 2**63
+# What a cell of a frame may hold that is an array by itself.
+_ARRAYS = (np.ndarray, list, tuple)
 
 
 def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
@@ -25,8 +34,11 @@ def frame_columns(frame: "pd.DataFrame", source: str) -> dict[str, np.ndarray]:
 
 
 def array_column(values: Any, name: str, source: str) -> np.ndarray:
-    """Turn an array-like into a column; StepError X109 for objects and complex numbers."""
-    array = np.asarray(values)
+    """Turn an array-like into a column; StepError X109 for objects, complex numbers and rows of different lengths."""
+    try:
+        array = filled_array(values)
+    except ValueError:
+        raise StepError(_uneven(name, source, values)) from None
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8")
     if array.dtype.kind == "O":
@@ -38,11 +50,39 @@ def array_column(values: Any, name: str, source: str) -> np.ndarray:
     return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
+def filled_array(values: Any) -> np.ndarray:
+    """Return an array-like as an array; what a masked array hides is missing: NaN, None, or empty text.
+
+    A tensor is taken from its device and its graph; bfloat16, which NumPy does not know, becomes float32. Raises
+    ValueError for rows of different lengths.
+    """
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    if not isinstance(values, np.ma.MaskedArray) or not values.mask.any():
+        return np.asarray(values)
+    if values.dtype.kind in "SU":
+        return np.asarray(values.filled(""))
+    kind = values.dtype.kind
+    if kind == "b" or (kind in "iu" and max(-int(values.min()), int(values.max())) <= LARGEST_WHOLE):
+        values = values.astype(np.float64)
+    return np.asarray(values.filled(np.nan) if values.dtype.kind in "fc" else np.where(values.mask, None, values.data))
+
+
+def _uneven(name: str, source: str, rows: Iterable[Any]) -> Diagnostic:
+    """Say that the rows of an array differ in length, which no array of numbers holds (X109)."""
+    lengths = sorted({len(row) if hasattr(row, "__len__") else 1 for row in rows})
+    what = f"rows of {lengths[0]:,} to {lengths[-1]:,} values" if len(lengths) > 1 else "rows of different shapes"
+    advice = "cut or fill them to one length in a data factory: a model is given an array (rows, …)"
+    return Diagnostic("X109", f"{source}: {name} holds {what}", help=advice)
+
+
 def _series(series: "pd.Series[Any]", name: str, source: str) -> np.ndarray:
     import pandas as pd
 
     if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(series.cat.categories.dtype)
+        kept = series.cat.categories.dtype
+        series = series.astype(object if series.isna().any() and kept.kind in "biu" else kept)
     if pd.api.types.is_bool_dtype(series.dtype) and not series.isna().any():
         return series.to_numpy(dtype=bool)
     if pd.api.types.is_numeric_dtype(series.dtype):
@@ -51,22 +91,62 @@ def _series(series: "pd.Series[Any]", name: str, source: str) -> np.ndarray:
         return array_column(series.to_numpy(), name, source)
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return np.asarray(series.dt.strftime("%Y-%m-%dT%H:%M:%S").fillna(""), dtype=str)
-    return _objects(series.to_numpy(dtype=object, na_value=""), name, source)
+    return _objects(series.to_numpy(dtype=object), name, source)
 
 
 def _objects(array: np.ndarray, name: str, source: str) -> np.ndarray:
-    """Read objects as text with "" for missing, or as numbers if each is one."""
+    """Read objects as text with "" for missing, as numbers if each is one, or as one array of arrays of one shape."""
+    if array.ndim > 1 and all(isinstance(value, _ARRAYS) for value in array.flat):
+        array = np.fromiter(array, dtype=object, count=len(array))  # a row's own arrays, as Parquet nests them
     if array.ndim != 1:
         raise StepError(_unusable(name, source, "Python objects"))
-    values = ["" if _is_missing(value) else value for value in array.tolist()]
+    if any(isinstance(value, _ARRAYS) or hasattr(value, "detach") for value in array):
+        return _stacked(array, name, source)
+    values: list[Any] = ["" if _is_missing(value) else value for value in array.tolist()]
     kinds = {type(value) for value in values if value != ""}
     if kinds <= {str}:
         return np.array(values, dtype=str)
     if kinds <= {bool} and "" not in values:
         return np.array(values, dtype=bool)
-    if kinds <= {int, float, bool}:
+    if kinds == {int} and "" not in values and max(map(abs, values)) < _INT64_END:
+        return np.array(values, dtype=np.int64)
+    if kinds <= {int, float, bool, Decimal}:
+        if any(abs(value) > LARGEST_WHOLE for value in values if type(value) in (int, Decimal)):
+            raise StepError(rounded(name, source, "gaps or fractions"))
         return np.array([np.nan if value == "" else value for value in values], dtype=np.float64)
-    raise StepError(_unusable(name, source, "mixed " + ", ".join(sorted(kind.__name__ for kind in kinds))))
+    if kinds in ({date}, {datetime}, {time}):
+        return np.array([value if value == "" else _written(value) for value in values], dtype=str)
+    what = f"{'mixed ' if len(kinds) > 1 else ''}{', '.join(sorted(kind.__name__ for kind in kinds))}"
+    raise StepError(_unusable(name, source, what))
+
+
+def _written(moment: date | time) -> str:
+    """Write a day or a time as text, as columns of time stamps are."""
+    return moment.isoformat() if type(moment) is date else moment.isoformat(timespec="seconds")  # type: ignore[call-arg]
+
+
+def rounded(name: str, source: str, beside: str = "gaps") -> Diagnostic:
+    """Say that a column has whole numbers that the floats, which gaps make of it, do not hold (X109)."""
+    message = f"{source}: {name} has {beside} and whole numbers beyond 2^53, which no float holds"
+    return Diagnostic("X109", message, help="store it as text")
+
+
+def _stacked(array: np.ndarray, name: str, source: str) -> np.ndarray:
+    """Return cells that hold an array each, such as a series, as one array (rows, …); else StepError X109."""
+    gaps = sum(value is None or (isinstance(value, float) and value != value) for value in array)  # noqa: PLR0124
+    if gaps:
+        what = f"arrays, and none in {gaps:,} of {len(array):,} rows"
+        raise StepError(_unusable(name, source, what, "leave these rows out, in the file or in a data factory"))
+    try:
+        return array_column(np.stack([_cell(value) for value in array]), name, source)
+    except ValueError:
+        raise StepError(_uneven(name, source, array)) from None
+
+
+def _cell(value: Any) -> np.ndarray:
+    """Return an array of numbers; Parquet has lists of lists as arrays that hold arrays."""
+    plain = filled_array(value)
+    return np.stack([_cell(each) for each in plain]) if plain.dtype.kind == "O" and plain.size else plain
 
 
 def _is_missing(value: Any) -> bool:
@@ -77,10 +157,9 @@ def _is_missing(value: Any) -> bool:
         return True
 
 
-def _unusable(name: str, source: str, what: str) -> Diagnostic:
-    return Diagnostic(
-        "X109", f"{source}: {name} holds {what}", help="columns hold numbers or text; convert it in a data factory"
-    )
+def _unusable(name: str, source: str, what: str, help: str = "") -> Diagnostic:
+    advice = help or "columns hold numbers or text; convert it in a data factory"
+    return Diagnostic("X109", f"{source}: {name} holds {what}", help=advice)
 
 
 def is_text(column: np.ndarray) -> bool:
@@ -123,6 +202,7 @@ def find(columns: Mapping[str, np.ndarray], name: str, source: str, key: str) ->
     return columns[name]
 
 
+# A whole number of so many digits may be a name, such as a year; so many names that rise prove nothing.
 _SHORT = 4
 HEADER = "its first line seems to hold values instead of names: add a line with the columns' names"
 
@@ -130,6 +210,17 @@ HEADER = "its first line seems to hold values instead of names: add a line with 
 def are_values(names: Iterable[str]) -> bool:
     """Tell whether names of columns seem to be a row of values, of a file without a header: some are quantities."""
     return any(_is_number(name) and not (is_whole(name) and len(name) <= _SHORT) for name in names)
+
+
+def are_places(names: Sequence[str]) -> bool:
+    """Tell whether names that are numbers are names all the same: they count, or rise or fall throughout (wavelengths).
+
+    A few are not enough to tell: a row may hold three values that rise.
+    """
+    numbers = [float(name) for name in names]
+    steps = {second > first for first, second in pairwise(numbers)}
+    counted = set(numbers) in ({*range(len(numbers))}, {*range(1, len(numbers) + 1)})
+    return len(numbers) > _SHORT and (counted or len(steps) == 1)
 
 
 def _is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ from titrant.runtime.data.given import given_impute
 from titrant.runtime.data.parameters import TransformStep
 from titrant.runtime.values import Fitted
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError
+from titrant.schema.recipe.transform import KEEP
 
 
 def check_gaps(
@@ -47,7 +48,10 @@ def _missing(name: str, gone: int, rows: int, marks: Sequence[str], *, again: bo
     if gone == rows:
         message = f"{name} has no value in any of {rows:,} rows{read}"
         return Diagnostic("X120", message, help="leave it out of `data.inputs`")
-    advice = "add `- impute` to `data.transform`, before transforms that need complete numbers"
+    advice = (
+        "add `- impute` to `data.transform`, before transforms that need complete numbers, or "
+        "`impute: {strategy: keep}` where the model was trained on gaps"
+    )
     return Diagnostic("X120", message, help=advice)
 
 
@@ -57,6 +61,8 @@ def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
     Every column is learned from, since a gap may turn up later in one that has none now. Raises PreconditionError X120
     for a column without any value.
     """
+    if step.keeps_gaps:
+        return _kept(columns, step)
     arrays = {}
     for place, (name, column) in enumerate(columns.items()):
         if column.ndim != 1:
@@ -75,6 +81,28 @@ def fit_impute(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted
     )
     marked = indicated(step, columns)
     return replace(fitted, params={**fitted.params, "indicator": marked}) if marked else fitted
+
+
+def _kept(columns: Mapping[str, np.ndarray], step: TransformStep) -> Fitted:
+    """Fill gaps of numbers with NaN, which is what they are; RecipeError X122 for text, of which "" is missing."""
+    if text := next((name for name, column in columns.items() if step.columns is not None and is_text(column)), None):
+        message = f"impute: {text} is text, and only gaps of numbers are kept"
+        raise RecipeError(
+            Diagnostic("X122", message, help="leave it out of `columns`: a missing text is none of its values")
+        )
+    numeric = tuple(name for name, column in columns.items() if not is_text(column))
+    kept = Fitted(
+        "impute", numeric, {"strategy": KEEP}, {str(place): np.array([np.nan]) for place in range(len(numeric))}
+    )
+    marked = [name for name in indicated(step, columns) if name in numeric]
+    return replace(kept, params={**kept.params, "indicator": marked}) if marked else kept
+
+
+def gaps_kept(steps: Iterable[Fitted]) -> frozenset[str]:
+    """Name the columns whose gaps a model is given, as it was trained on them."""
+    return frozenset(
+        name for step in steps if step.name == "impute" and step.params["strategy"] == KEEP for name in step.columns
+    )
 
 
 def apply_impute(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from titrant.runtime.data.columns import is_text, missing
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, RecipeError, StepError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import first_line
@@ -85,8 +86,9 @@ def opened(data: bytes, name: str) -> "onnxruntime.InferenceSession":
 def run_graph(fitted: "Fitted", columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what the graph makes of columns (rows, …): model input → (rows, …).
 
-    Raises PreconditionError X119 for fractions where the graph takes whole numbers, StepError X241 where it fails or
-    gives another number of rows.
+    A column without any value is missing text where the graph takes text. Raises PreconditionError X119 for fractions
+    where the graph takes whole numbers, StepError X122 for text in place of numbers or the other way round, X241
+    where it fails or gives another number of rows.
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -97,6 +99,9 @@ def run_graph(fitted: "Fitted", columns: Mapping[str, np.ndarray]) -> dict[str, 
     if not rows:
         return _nothing(session, asked)
     taken: Mapping[str, list[str]] = fitted.params["inputs"]
+    for item in session.get_inputs():
+        for column in taken[item.name]:
+            _check_sort(column, columns[column], takes_text=_input(item, name).dtype == "object")
     feed = {item.name: _fed(_input(item, name), [columns[column] for column in taken[item.name]])
             for item in session.get_inputs()}  # fmt: skip
     try:
@@ -121,13 +126,22 @@ def _nothing(session: "onnxruntime.InferenceSession", asked: Mapping[str, str]) 
     }
 
 
+def _check_sort(name: str, column: np.ndarray, *, takes_text: bool) -> None:
+    """Refuse numbers where the graph takes text, and text for numbers (X122); a column without any value is neither."""
+    if is_text(column) == takes_text or bool(missing(column).all()):
+        return
+    was, given = ("text", "numbers") if takes_text else ("numbers", "text")
+    advice = "give the texts, with zeros in front where the data have them" if takes_text else "give numbers"
+    raise StepError(Diagnostic("X122", f"{name} is {given}, and was {was} where the graph was made", help=advice))
+
+
 def _fed(item: GraphInput, columns: list[np.ndarray]) -> np.ndarray:
     if len(columns) > 1 or (columns[0].ndim == 1 and item.rank == 2):
         values = np.concatenate([column.reshape(len(column), -1) for column in columns], axis=1)
     else:
         values = columns[0]
     if item.dtype == "object":
-        return np.asarray(values, dtype=object)
+        return np.asarray(values if is_text(values) else np.full(values.shape, ""), dtype=object)
     target = np.dtype(item.dtype)
     with np.errstate(invalid="ignore"):
         converted = np.ascontiguousarray(values, dtype=target)

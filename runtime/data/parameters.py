@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from titrant.runtime.catalog import Params
-from titrant.schema.recipe.transform import ImputeStrategy, TransformName
+from titrant.schema.recipe.transform import KEEP, ImputeStrategy, TransformName
 
 if TYPE_CHECKING:
     from titrant.runtime.values import ImageReading, Recurrence
@@ -181,7 +181,12 @@ class TransformStep(Params):
     def given(self) -> bool:
         """Whether a transform that could be fitted is given its figures, or its tokenizer, instead."""
         figures = self.values is not None or (self.name == "standardize" and self.mean is not None)
-        return figures or isinstance(self.tokenizer, File)
+        return figures or self.keeps_gaps or isinstance(self.tokenizer, File)
+
+    @property
+    def keeps_gaps(self) -> bool:
+        """Whether gaps of its columns stay what they are."""
+        return self.name == "impute" and self.strategy == KEEP
 
 
 TransformSteps = Annotated[tuple[TransformStep, ...], Field(strict=False)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from titrant.runtime.data.columns import array_column, find, frame_columns
+from titrant.runtime.data.columns import LARGEST_WHOLE, array_column, find, frame_columns, repeated_column, rounded
 from titrant.runtime.data.parameters import SourceParams, TensorParams
 from titrant.runtime.user_code import call, resolve, said_by
 from titrant.runtime.values import Table
@@ -38,11 +38,22 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
     file = existing(path)
     try:
         _measure_parquet(file)
+        _refuse_names(file)
         _refuse_rounding(file)
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(unreadable(file, error, "parquet")) from None
-    return frame_columns(frame, file.name)
+    # An index with a name is a column of the file, which pandas alone takes for something else.
+    return frame_columns(frame.reset_index(level=[name for name in frame.index.names if name]), file.name)
+
+
+def _refuse_names(file: Path) -> None:
+    """Refuse a table in which a name stands twice; StepError X109."""
+    import pyarrow.parquet
+
+    names = pyarrow.parquet.read_schema(file).names
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise StepError(repeated_column(file.name, twice[0], names))
 
 
 def _refuse_rounding(file: Path) -> None:
@@ -57,13 +68,10 @@ def _refuse_rounding(file: Path) -> None:
             continue
         column = source.read(columns=[field.name]).column(field.name)
         ends = pc.min_max(column).as_py()
-        if column.null_count and ends["max"] is not None and max(-ends["min"], ends["max"]) > _LARGEST_WHOLE:
-            message = f"{file.name}: {field.name} has gaps and whole numbers beyond 2^53, which no float holds"
-            raise StepError(Diagnostic("X109", message, help="store it as text"))
+        if column.null_count and ends["max"] is not None and max(-ends["min"], ends["max"]) > LARGEST_WHOLE:
+            raise StepError(rounded(field.name, file.name))
 
 
-# Every whole number up to this is a float64.
-_LARGEST_WHOLE = 2**53
 # What a value takes in memory, by its physical type; text takes at least a reference.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 

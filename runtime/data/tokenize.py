@@ -61,9 +61,10 @@ def tokenizer_of(fitted: Fitted) -> Tokenizer:
 
 
 def apply_tokenize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
-    """Return (rows, length) int64: the tokens of each text, padded behind; what has been cut into windows stays as is.
+    """Return (rows, length) int64: the tokens of each text, filled up; what has been cut into windows stays as is.
 
-    Longer texts lose their end, unless the model takes windows: then StepError X612.
+    Longer texts are cut, and filled up shorter ones, as the tokenizer's file says: at the end, where it says nothing,
+    and before what it adds to each text. A model that takes windows is given them whole: StepError X612 for more.
     """
     name = fitted.columns[place]
     if column.ndim == 2 and column.dtype == np.int64 and column.shape[1] == fitted.params["length"]:
@@ -72,12 +73,14 @@ def apply_tokenize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray
         raise StepError(Diagnostic("X122", f"tokenize: {name} is no text", help="give text, as when it was fitted"))
     tokenizer, length = tokenizer_of(fitted), int(fitted.params["length"])
     tokens = np.full((len(column), length), tokenizer.padding, np.int64)
+    in_windows = bool(fitted.params["windows"])
     for row, text in enumerate(column.tolist()):
-        own = tokenizer.encode(text)
-        if fitted.params["windows"] and len(own) > length:
+        own = tokenizer.encode(text) if in_windows else tokenizer.cut(text, length)
+        if len(own) > length:
             message = f"{name} has {counted(len(own), 'token')} in row {row}, and the model takes {length:,} at once"
             raise StepError(Diagnostic("X612", message, help="give windows of it, each as a text of its own"))
-        tokens[row, : len(own)] = own[:length]
+        start = length - len(own) if tokenizer.pads_left and not in_windows else 0
+        tokens[row, start : start + len(own)] = own
     return tokens
 
 

@@ -18,7 +18,14 @@ from titrant.runtime.data.columns import (
     text_refused,
     value_text,
 )
-from titrant.runtime.data.gaps import apply_impute, as_numbers_if_empty, fit_impute, gap_marks, with_indicators
+from titrant.runtime.data.gaps import (
+    apply_impute,
+    as_numbers_if_empty,
+    fit_impute,
+    gap_marks,
+    gaps_kept,
+    with_indicators,
+)
 from titrant.runtime.data.given import chosen as given_columns
 from titrant.runtime.data.given import given_one_hot, given_standardize
 from titrant.runtime.data.parameters import TransformStep
@@ -49,9 +56,11 @@ def fit_standardize(columns: Mapping[str, np.ndarray], step: TransformStep) -> F
                     "X120", f"standardize: {name} has missing values", help="put `- impute` before `- standardize`"
                 )
             )
-        arrays[f"{place}.mean"] = mean.reshape(mean.shape[1:])
-        # A constant column becomes zeros, not a division by nothing.
-        arrays[f"{place}.spread"] = np.where(spread == 0, 1.0, spread).reshape(mean.shape[1:])
+        # A constant column becomes zeros, not a division by nothing, nor by what rounding left of its deviation.
+        least = column.min(axis=axes, keepdims=True)
+        constant = least == column.max(axis=axes, keepdims=True)
+        arrays[f"{place}.mean"] = np.where(constant, least, mean).reshape(mean.shape[1:])
+        arrays[f"{place}.spread"] = np.where(constant | (spread == 0), 1.0, spread).reshape(mean.shape[1:])
     return given_standardize(columns, step) if step.given else Fitted("standardize", tuple(columns), {}, arrays)
 
 
@@ -204,6 +213,8 @@ def _image(column: np.ndarray) -> bool:
     return is_ragged(column) or column.ndim in (3, 4)
 
 
+# What makes fractions of whole numbers, or shows that they are pixels.
+_FRACTIONS = frozenset({"standardize", "normalize", "resize"})
 # name → how to fit it, how to apply it, and which columns it takes when the recipe names none.
 TRANSFORMS: Mapping[
     str,
@@ -234,7 +245,7 @@ def fit(steps: Sequence[TransformStep], columns: Columns) -> tuple[Fitted, ...]:
         if step.columns is not None:
             chosen = {name: find(working, name, "the data", f"data.transform {step.name}") for name in step.columns}
         with _keyed(f"data.transform.{place}.{step.name}"):
-            if step.given and step.name != TOKENIZE:
+            if step.given and step.name != TOKENIZE and not step.keeps_gaps:
                 chosen = given_columns(step, working, tuple(chosen))
             learned = fitting(chosen, step)
         encoded |= set(chosen) if step.name in ("one_hot", TOKENIZE) else set()
@@ -267,14 +278,21 @@ def apply(transforms: Transforms, columns: Columns) -> dict[str, np.ndarray]:
     for fitted in transforms.steps:
         marks = gap_marks(fitted, working) | marks
         working = _run(fitted, working)
+    kept = gaps_kept(transforms.steps)
     for name, column in working.items():
-        _check_ready(name, column)
+        _check_ready(name, column, may_miss=name in kept)
     working = with_indicators(working, marks)
     rows = len(next(iter(working.values()), ()))
     return {
         name: converted(name, _made(transforms, name, working, rows), transforms.dtypes[name])
         for name in transforms.inputs
     }
+
+
+def of_fractions(inputs: Mapping[str, Sequence[str]], steps: Sequence[Fitted]) -> set[str]:
+    """Return the inputs that hold what a transform of numbers or pixels makes, which are fractions and no tokens."""
+    made = {name for step in steps if step.name in _FRACTIONS for name in step.columns}
+    return {name for name, names in inputs.items() if made & set(names)}
 
 
 def _made(transforms: Transforms, name: str, working: Columns, rows: int) -> np.ndarray:
@@ -303,7 +321,7 @@ def _run(fitted: Fitted, columns: Columns) -> dict[str, np.ndarray]:
     return changed
 
 
-def _check_ready(name: str, column: np.ndarray) -> None:
+def _check_ready(name: str, column: np.ndarray, *, may_miss: bool) -> None:
     if is_text(column):
         advice = "add `- one_hot`, or `- tokenize`, to `data.transform`, or leave it out of `data.inputs`"
         raise PreconditionError(text_refused(column, f"{name} is text", advice, "X121"))
@@ -312,7 +330,7 @@ def _check_ready(name: str, column: np.ndarray) -> None:
     if column.dtype.kind != "f":
         return
     endless = int(np.isinf(flat(column)).any(axis=1).sum())
-    gone = int(np.isnan(flat(column)).any(axis=1).sum())
+    gone = 0 if may_miss else int(np.isnan(flat(column)).any(axis=1).sum())
     if endless or gone:
         what, bad = ("infinite", endless) if endless else ("missing", gone)
         advice = "leave these rows out, or mend them" if endless else "add `- impute` to `data.transform`"

@@ -17,7 +17,7 @@ from titrant.runtime.data.classes import places
 from titrant.runtime.data.columns import is_ragged, is_text, missing
 from titrant.runtime.inspect.shift import shift_note, shifts
 from titrant.runtime.inspect.suspects import label_leaks, rows_of, stand_ins
-from titrant.runtime.inspect.transforms import describe_transforms, text_notes, unlisted
+from titrant.runtime.inspect.transforms import describe_transforms, pixel_notes, text_notes, unlisted
 from titrant.runtime.operators.data.load import load
 from titrant.runtime.operators.data.split import split
 from titrant.runtime.operators.data.transform import class_notes, classes_of, transform
@@ -95,6 +95,7 @@ def describe_data(
             *parts.notes,
             *class_notes(transforming, tables),
             *text_notes(transforms, rows, tables, parts),
+            *pixel_notes(transforms, tables),
             *_indicated(transforms),
             *_ungrouped(rows),
             *_shifted(rows, transforms),

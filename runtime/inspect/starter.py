@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from titrant.runtime.data.classes import ARGMAX, is_one_hot
-from titrant.runtime.data.columns import find, is_ragged, is_text, missing, value_text
+from titrant.runtime.data.columns import are_places, find, is_ragged, is_text, missing, value_text
 from titrant.runtime.data.delimited.read import read_csv
 from titrant.runtime.data.images.read import read_images
 from titrant.runtime.data.parameters import SourceParams
@@ -163,7 +163,7 @@ def _check_header(columns: Mapping[str, np.ndarray], name: str, label: str | Non
         raise RecipeError(Diagnostic("P081", f"{name} holds no column", help="name a file that has some"))
     numbers = [column for column in columns if _is_number(column)]
     missing_label = label is not None and label not in columns
-    if len(numbers) * 2 > len(columns) or (numbers and missing_label):
+    if not are_places(numbers) and (len(numbers) * 2 > len(columns) or (numbers and missing_label)):
         # The names would be the values of the first row.
         message = (
             f"{name} seems to have no header line: {len(numbers)} of its {len(columns)} columns are called by numbers"

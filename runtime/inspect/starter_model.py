@@ -33,6 +33,9 @@ _RANGE_KEY = "Image.NominalPixelRange"
 PREPROCESSOR = "preprocessor_config.json"
 _CONFIG = "config.json"
 _BILINEAR = 2  # as Pillow counts filters
+_TO_FRACTIONS, _ROUNDING = 1 / 255, 1e-3
+# What is done to pixels besides, unless a processor says otherwise.
+_STEPS = {"do_normalize": True, "do_rescale": True, "rescale_offset": False, "do_flip_channel_order": False}
 
 
 def describe_hints(path: str) -> dict[str, Any]:
@@ -94,12 +97,21 @@ def _kinds(model: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
         if node.op_type in _KINDS:
             yield value.name, _KINDS[node.op_type]
         elif node.domain == "ai.onnx.ml" and (node.op_type == "Normalizer" or _is_score(node, name)):
-            yield value.name, "probabilities"
+            yield value.name, "logits" if _adds_margins(node) else "probabilities"
 
 
 def _is_score(node: "onnx.NodeProto", name: str) -> bool:
     """Whether a tensor is what the trees of a forest voted; the other output is the class that they chose."""
     return bool(node.op_type == "TreeEnsembleClassifier" and name == node.output[1])
+
+
+def _adds_margins(node: "onnx.NodeProto") -> bool:
+    """Whether trees add up what boosting learned, and nothing makes probabilities of it: votes are never negative."""
+    settings = {item.name: item for item in node.attribute}
+    after = settings.get("post_transform")
+    weights = settings.get("class_weights")
+    plain = after is None or after.s == b"NONE"
+    return node.op_type == "TreeEnsembleClassifier" and plain and weights is not None and min(weights.floats) < 0
 
 
 def _stated_pixels(model: "onnx.ModelProto", path: Path) -> dict[str, Any] | None:
@@ -112,16 +124,27 @@ def _pixels_beside(folder: Path) -> dict[str, Any] | None:
     """Read mean, deviation and size from the preprocessor_config.json beside a model; None where it has none."""
     stated = json_object(folder / PREPROCESSOR) or {}
     mean, std = stated.get("image_mean"), stated.get("image_std")
-    if not (_are_numbers(mean) and _are_numbers(std)):
+    if not (_are_numbers(mean) and _are_numbers(std)) or not _is_plain(stated):
         return None
     assert isinstance(mean, list)
     assert isinstance(std, list)
     size = stated.get("size")
     size = {"height": size, "width": size} if isinstance(size, int) else size if isinstance(size, dict) else {}
     # Cropping, and another filter than the one of `resize`, give other pixels: its size is then a question.
-    ours = not stated.get("do_center_crop") and stated.get("resample", _BILINEAR) == _BILINEAR
+    ours = (
+        stated.get("do_resize", True)
+        and not stated.get("do_center_crop")
+        and stated.get("resample", _BILINEAR) == _BILINEAR
+    )
     sizes = {key: size[key] for key in ("height", "width") if ours and isinstance(size.get(key), int)}
     return {"normalize": {"mean": mean, "std": std}, **sizes, "from": PREPROCESSOR}
+
+
+def _is_plain(stated: Mapping[str, Any]) -> bool:
+    """Whether mean and deviation are taken of pixels in 0..1, red first: other steps are a question."""
+    factor = stated.get("rescale_factor", _TO_FRACTIONS)
+    scaled = isinstance(factor, (int, float)) and abs(factor / _TO_FRACTIONS - 1) < _ROUNDING
+    return scaled and all(stated.get(key, value) == value for key, value in _STEPS.items())
 
 
 def _are_numbers(value: Any) -> bool:

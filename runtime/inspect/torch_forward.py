@@ -36,7 +36,7 @@ from titrant.schema.values.text import first_line
 
 # Two cases, so that an output's batch dimension can be told from one that happens to be 1.
 CASES = 2
-MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape"
+MISFIT = "check `model.args` and `data.inputs`: the model must take the data's shape, and the `dtype` of `model.inputs`"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def run_forward(
     work = TorchWork(inputs, weights, counting, flow)
     peak = ActivationPeak([*weights, *inputs], module, work)
     uncounted = Uncounted(counting)
-    shapes = ", ".join(f"{spec.name} ({', '.join(map(str, spec.shape))})" for spec in specs)
+    shapes = ", ".join(f"{spec.name} {spec.dtype} ({', '.join(map(str, spec.shape))})" for spec in specs)
     with torch.no_grad(), uncompiled(), uncounted, counting, peak, _called(cases) as parts, watched(module) as seen:
         try:
             what = f"{name}, shown {shapes},"

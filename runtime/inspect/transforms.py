@@ -1,6 +1,6 @@
 """Say of every transform where its figures come from, what one_hot makes columns of, and what that leaves out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from titrant.runtime.values import Fitted, Rows, RowSplit, Tables, Transforms
 
 ENCODES = "one_hot"
+# An array of more dimensions, with the rows, holds images; pixels beyond that are no fractions, whatever rounding adds.
+_IMAGE_RANK, _FRACTIONS_END = 2, 1.5
 # A document of fewer tokens has none to give.
 _FEWEST_TOKENS = 2
 
@@ -37,7 +39,8 @@ def describe_transforms(
         elif fitted.name not in FITTED:
             origin = ""
         else:
-            origin = "given" if params.transforms[place].given else "fitted"
+            step = params.transforms[place]
+            origin = "kept" if step.keeps_gaps else "given" if step.given else "fitted"
         values = _values(fitted)
         described.append(
             TransformFacts(
@@ -101,11 +104,36 @@ def text_notes(transforms: "Transforms", rows: Mapping[str, "Rows"], tables: "Ta
             ] * bool(short)
         else:
             longer = sum(size > length for size in sizes)
-            notes += [f"{longer:,} of {len(sizes):,} texts lose what is behind their first {length:,} tokens"] * bool(
+            notes += [f"{longer:,} of {len(sizes):,} texts have more than {length:,} tokens, and are cut"] * bool(
                 longer
             )
         notes += _unknown(step, transforms, rows)
     return notes
+
+
+def pixel_notes(transforms: "Transforms", tables: "Tables") -> list[str]:
+    """Name images that `normalize` takes for fractions, with a mean and deviation of fractions, and that are none."""
+    notes, changed = [], set[str]()
+    for step in transforms.steps:
+        for place, name in enumerate(step.columns):
+            pixels = [table.columns[name] for table in tables.sources.values() if name in table.columns]
+            if step.name != "normalize" or name in changed or not _are_beyond_one(pixels):
+                continue
+            figures = [step.arrays[f"{place}.{key}"] for key in ("mean", "spread")]
+            if step.params["scale"] != 1 or max(float(figure.max()) for figure in figures) <= 1:
+                top = max(float(part.max()) for part in pixels)
+                notes.append(
+                    f"{name} has numbers up to {top:,.0f}, which `normalize` takes for fractions: give uint8, or "
+                    "fractions, or mean and std in the range of the numbers"
+                )
+        changed |= set(step.columns) if step.name in ("standardize", "normalize") else set()
+    return notes
+
+
+def _are_beyond_one(pixels: "Sequence[np.ndarray]") -> bool:
+    """Whether arrays hold pixels that are neither fractions nor bytes, of which `normalize` knows the range."""
+    images = all(part.ndim > _IMAGE_RANK and part.dtype.kind in "iuf" and part.dtype != np.uint8 for part in pixels)
+    return images and any(len(part) and float(part.max()) > _FRACTIONS_END for part in pixels)
 
 
 def _unknown(step: "Fitted", transforms: "Transforms", rows: Mapping[str, "Rows"]) -> list[str]:

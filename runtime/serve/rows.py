@@ -14,12 +14,12 @@ def columns_of(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     A mapping or Series of single values is one row, a list of mappings one row each. None, NaN and pandas' NA are
     missing. StepError X342 for rows of another form, X109 for a column that is neither numbers nor text.
     """
-    from titrant.runtime.data.columns import array_column, frame_columns
+    from titrant.runtime.data.columns import array_column, filled_array, frame_columns
 
     if hasattr(rows, "iloc") and hasattr(rows, "columns"):
         return frame_columns(rows, "the rows")
     if hasattr(rows, "iloc") and hasattr(rows, "to_dict"):
-        rows = rows.to_dict()
+        rows = {name: [value] for name, value in rows.to_dict().items()}
     if isinstance(rows, (list, tuple)) and rows and all(isinstance(row, Mapping) for row in rows):
         rows = _transposed(rows)
     if isinstance(rows, Mapping):
@@ -32,7 +32,7 @@ def columns_of(rows: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
             raise StepError(Diagnostic("X342", message, help="give every column one entry a row"))
         return columns
     try:
-        array = np.asarray(rows)
+        array = filled_array(rows)
     except ValueError:
         message = f"a {type(rows).__name__} of arrays of different shapes cannot be given to this model"
         raise StepError(Diagnostic("X342", message, help=_by_name(names))) from None

@@ -1,7 +1,4 @@
-"""Declarations of operators, a user's too without running his code here, and whether the user's files are unchanged.
-
-A dependency is a file, a folder's listing or a package, kept with its digest or version.
-"""
+"""Declarations of operators, a user's too without running his code here, and whether the user's files are unchanged."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -10,14 +7,12 @@ from typing import Any
 
 from titrant.runtime import catalog
 from titrant.runtime.store.home import Home
-from titrant.schema.record import PACKAGE, Dependency
+from titrant.schema.record import Dependency
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, read_back
-from titrant.schema.values.distributions import installed_version
-from titrant.schema.values.files import digest_bytes, digest_file, json_object
+from titrant.schema.values.dependencies import current_digest
+from titrant.schema.values.files import json_object
 from titrant.schema.values.frozen import dataclass
-
-MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -83,25 +78,3 @@ def unchanged(dependencies: Iterable[Dependency], folder: Path) -> bool:
 def first_changed(dependencies: Iterable[Dependency], folder: Path) -> Dependency | None:
     """Return the first dependency whose file is not what it was."""
     return next((item for item in dependencies if current_digest(item.path, folder) != item.digest), None)
-
-
-def current_digest(path: str, folder: Path) -> str:
-    """Digest a file; of a path that ends in a slash, the sorted names in that folder; "missing" if it is not there."""
-    if path.startswith(PACKAGE):
-        return installed_version(path.removeprefix(PACKAGE)) or MISSING
-    place = folder / path
-    try:
-        return listing_digest(place) if path.endswith("/") else digest_file(place)
-    except OSError:
-        return MISSING
-
-
-def listing_digest(folder: Path) -> str:
-    """Digest what a folder lists."""
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir() if entry.name != "__pycache__")
-    return digest_bytes("\0".join(names).encode("utf-8", "surrogateescape"))
-
-
-def dependency_path(path: Path, folder: Path) -> str:
-    """Write a path relative to the recipe's folder where it lies in it, so that the folder may be moved."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

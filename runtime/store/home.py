@@ -170,12 +170,7 @@ def disk_problem(home: Home, error: OSError) -> Diagnostic | None:
     if error.errno in _OPEN:
         return few_files()
     if error.errno in FULL:
-        where = error.filename or home.path
-        return Diagnostic(
-            "X302",
-            f"the disk is full: cannot write {where}",
-            help="free some space and run again: finished steps are reused",
-        )
+        return _full(error.filename or home.path, error.errno)
     return _home_problem(home.path, error) if inside and error.errno in _READ_ONLY else None
 
 
@@ -232,11 +227,22 @@ def _no_folder(path: Path) -> Diagnostic:
 
 def _home_problem(path: Path, error: OSError) -> Diagnostic:
     if error.errno in FULL:
-        return Diagnostic("X302", f"the disk is full: cannot write {path}", help="free some space and run again")
+        return _full(path, error.errno)
     return Diagnostic(
         "X300",
         f"cannot write in {path}: {os_reason(error)}",
         help="set TITRANT_HOME to a folder that you can write",
+    )
+
+
+def _full(where: object, number: int | None) -> Diagnostic:
+    """Say that a file did not fit: on the disk, in its user's share of it, or in what a process may write."""
+    cause, remedy = {
+        errno.EDQUOT: ("your quota on this disk is used up", "free some space"),
+        errno.EFBIG: ("a file may not become as large here", "raise the limit (ulimit -f unlimited)"),
+    }.get(number or 0, ("the disk is full", "free some space"))
+    return Diagnostic(
+        "X302", f"{cause}: cannot write {where}", help=f"{remedy} and run again: finished steps are reused"
     )
 
 

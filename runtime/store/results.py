@@ -20,6 +20,7 @@ from titrant.schema.plan import Plan, Step, without_paths
 from titrant.schema.record import Artifact, Dependency, StepResult, files_read_by, is_named
 from titrant.schema.values import files
 from titrant.schema.values.canonical import WrongValueError, read_back, sha256
+from titrant.schema.values.dependencies import shown
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import Extension, code_digest, extensions
 from titrant.schema.values.files import json_object
@@ -163,7 +164,7 @@ class Results:
                 continue
             changed = first_changed(kept.dependencies, self._recipe_folder)
             if changed is not None:
-                what = changed.path if is_named(changed) else f"one of the {files_read_by(kept.operator)}"
+                what = shown(changed.path) if is_named(changed) else f"one of the {files_read_by(kept.operator)}"
                 because = f"{what} changed"
             elif isinstance(kept, Refusal):
                 return LookUp(refusal=kept)

@@ -24,6 +24,7 @@ from titrant.schema.diagnostics.diagnostics import TitrantError
 # What is saved for a resume alone: more often than this costs more than it can save.
 RESUME_SECONDS = 10.0
 _COURSE = "course"
+_CODE = "code of the recipe"
 _METRICS = ("tuning_loss", "tuning_accuracy", "loss")
 
 
@@ -33,7 +34,8 @@ class CheckpointPlan:
 
     After every `every` epochs, but no sooner than `seconds` after the last time; kept are the `keep_best` best by
     `metric` ("tuning loss", "tuning accuracy") and the latest. With `resume` it goes on from the latest one of the
-    folder, which must be of the very same training. `required`: what cannot be saved ends the training.
+    folder, which must be of the very same training: also of the same `code`, the user's files by path with their
+    digests, as far as both name them. `required`: what cannot be saved ends the training.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class CheckpointPlan:
     resume: bool = True
     required: bool = True
     custom: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
     commit_of: str = "."
 
 
@@ -100,7 +103,8 @@ class EpochCheckpoints(Watcher):
 
     def _state(self, state: TrainingState) -> dict[str, Any]:
         course = {item.name: getattr(state.course, item.name) for item in fields(Course)}
-        return state_of(_parts(state), {_COURSE: course, **self._plan.custom}, of_all_ranks)
+        code = {_CODE: dict(self._plan.code)} if self._plan.code else {}
+        return state_of(_parts(state), {_COURSE: course, **code, **self._plan.custom}, of_all_ranks)
 
     def _brief(self, state: TrainingState) -> Brief:
         metrics = {name: values[-1] for name in _METRICS if (values := getattr(state.course, name))}
@@ -141,6 +145,12 @@ class EpochCheckpoints(Watcher):
         brief, saved = read_checkpoint(file)
         course = saved[CUSTOM].get(_COURSE)
         if course is None:
+            return False
+        before = saved[CUSTOM].get(_CODE, {}) if self._plan.code else {}
+        changed = [path for path, digest in self._plan.code.items() if before.get(path, digest) != digest]
+        if changed:
+            what = ", ".join(sorted(path for path in changed if path.endswith(".py"))) or "a file that its code read"
+            self._tell(f"{what} changed since {file.name} was saved: the training does not go on from it")
             return False
         give_back(file, saved, _parts(state))
         for name, value in course.items():

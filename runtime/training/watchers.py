@@ -48,6 +48,10 @@ class WatchingContext(Protocol):
     def checkpoints(self) -> Path | None:
         """Where this step alone may save."""
 
+    @property
+    def code(self) -> Mapping[str, str]:
+        """What of the user's code the step rests on: path → digest."""
+
     def note(self, text: str) -> None:
         """Tell whoever follows the run."""
 
@@ -98,6 +102,7 @@ def _saving(params: WatchedParams, context: WatchingContext, rows: dict[str, int
         resume=params.resume,
         required=asked is not None,
         custom={"config": plain(params.model_dump()), "rows": rows, "seed": context.seed, "threads": context.threads},
+        code=context.code,
         commit_of=os.environ.get("TITRANT_RECIPE_FOLDER", "."),
     )
     return EpochCheckpoints(plan, context.note)

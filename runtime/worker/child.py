@@ -29,8 +29,9 @@ from titrant.runtime.machine.processes import taken_over
 from titrant.runtime.seed import Seeding
 from titrant.runtime.store.artifacts import DamagedError
 from titrant.runtime.store.home import disk_problem, gone, open_home
-from titrant.runtime.user_code import said_by
+from titrant.runtime.user_code import hiding, said_by
 from titrant.runtime.worker.messages import CRASH, describe_error
+from titrant.runtime.worker.parent import environment
 from titrant.runtime.worker.step_context import Send
 from titrant.runtime.worker.tasks import WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
@@ -47,7 +48,7 @@ def main(requests: int, answers: int, scratch: Path) -> None:
     faulthandler.enable((scratch / CRASH).open("wb"))
     folder = Path(os.environ["TITRANT_RECIPE_FOLDER"])
     home = open_home(Path(os.environ["TITRANT_HOME"]))
-    watch = UserWatch(folder, ignored=(home.path, scratch))
+    watch = UserWatch(folder, ignored=(home.path, scratch), variables=environment(home, folder, threads=1, seed=0))
     seeding = Seeding(int(os.environ["PYTHONHASHSEED"]))  # the recipe's seed
     watch.install(seeding.importing)
     sys.path.insert(0, str(folder))
@@ -108,12 +109,12 @@ def _unexpected(state: WorkerState, error: BaseException, request: Mapping[str, 
     log = f"the calls that led to it are in {request['log']}" if request.get("log") else ""
     said = "" if shown == text else text
     if where:
-        advice = "; ".join(filter(None, ("mend your own code", log)))
+        advice = "; ".join(filter(None, (hiding(error) or "mend your own code", log)))
         return Diagnostic("X312", f"{line} ({where})", help=advice, said=said)
     cause = "a library refused what it was given"
     if isinstance(error, ImportError):
         cause = "a package that the step needs cannot be loaded: titrant doctor says which, and how to install it"
-    advice = "; ".join(filter(None, (cause, log)))
+    advice = "; ".join(filter(None, (hiding(error) or cause, log)))
     return Diagnostic("X313", f"{line} ({_innermost(error)})" if said else line, help=advice, said=said)
 
 

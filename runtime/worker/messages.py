@@ -17,6 +17,8 @@ _EVENTS = Path("/sys/fs/cgroup/memory.events")
 CRASH = "crash.txt"
 # The event of an inspection before and after it loads data that it keeps; and the mark of the step that took them over.
 LOADED = "loaded"
+# What ends a process that kept a processor busy for as long as it may; Windows has no such limit.
+_OUT_OF_TIME = getattr(signal, "SIGXCPU", None)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def out_of_memory_kills() -> int | None:
 
 def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
     """Explain an exit code (negative: a signal); `printed` is the last line that was printed."""
+    if code < 0 and -code == _OUT_OF_TIME:
+        return _out_of_time()
     if KILLED is not None and code == -KILLED:
         return _killed(kills_before)
     if code < 0:
@@ -57,9 +61,30 @@ def exit_cause(code: int, kills_before: int | None, printed: str) -> WorkerExit:
     return WorkerExit(f"the worker ended with exit code {code}", advice, said=printed)
 
 
+def _processor_seconds() -> int | None:
+    """Return how long a process may keep a processor busy, None where there is no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    seconds = resource.getrlimit(resource.RLIMIT_CPU)[0]
+    return None if seconds == resource.RLIM_INFINITY else seconds
+
+
+def _out_of_time() -> WorkerExit:
+    allowed = _processor_seconds()
+    limit = "its time on the processor" if allowed is None else f"the {allowed} s of processor time that it may use"
+    return WorkerExit(
+        f"the worker was ended by the system, most likely because it used up {limit}",
+        "raise the limit (ulimit -t unlimited), and run again: finished steps are reused",
+    )
+
+
 def _killed(kills_before: int | None) -> WorkerExit:
     now = out_of_memory_kills()
     proven = kills_before is not None and now is not None and now > kills_before
+    if not proven and _processor_seconds() is not None:
+        return _out_of_time()
     certainty = "out of memory" if proven else "most likely out of memory"
     return WorkerExit(
         f"the worker was killed by the system (SIGKILL), {certainty}",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from titrant.schema.record import Measurement
@@ -47,6 +48,7 @@ class StepContext:
     row_key: Callable[[], bytes]
     attend: Callable[[str], None]
     checkpoints: Path | None = None
+    code: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, seed: int, threads: int, scratch: Path, send: Callable[[Mapping[str, Any]], None]) -> None:
         self.seed = seed

@@ -33,6 +33,7 @@ from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.record import Artifact, Dependency, StepMemory
 from titrant.schema.values.canonical import plain, sha256
+from titrant.schema.values.dependencies import PACKAGE, relocated
 
 
 class WorkerState:
@@ -97,6 +98,8 @@ class WorkerState:
                     context.row_key = partial(row_key, self.home)
                     context.attend = self._at_work.name
                     context.checkpoints = self.home.training / request["key"] if "key" in request else None
+                    if "resume" in request["params"]:
+                        context.code = self._watch.code_of({"params": request["params"]}, carried)
                     values = declaration.run(params, context, **inputs) if kept is None else kept.given(context)
                     _check_ports(declaration, values)
                 finally:
@@ -182,9 +185,12 @@ class WorkerState:
         answer["model"] = self._with_readings(answer["model"], asked["steps"])
         files = {item["path"]: item["digest"] for item in answer.get("dependencies", ())}
         for item in seen:
-            if not item.path.endswith("/") and ":" not in item.path:
-                files.setdefault(str(self._folder / item.path), item.digest)
+            if not item.path.startswith(PACKAGE):  # versions of packages are asked with
+                files.setdefault(relocated(item.path, self._absolute), item.digest)
         return answer | {"dependencies": [{"path": path, "digest": files[path]} for path in sorted(files)]}
+
+    def _absolute(self, path: str) -> str:
+        return str(self._folder / path) + "/" * path.endswith("/")
 
     def _mark_loaded(self, request: Mapping[str, Any]) -> None:
         """Say that data which are kept are there: what this request printed so far is told as the step's."""

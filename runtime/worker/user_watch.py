@@ -1,4 +1,4 @@
-"""Watch what of the user's a step depends on: modules loaded, files opened, folders listed.
+"""Watch what of the user's a step depends on: modules loaded, files opened, folders listed, variables read.
 
 What a user's module read, it may keep for as long as the process lives: a table read when it was imported, a cached
 configuration. So every read counts, from then on, for each of the user's modules that was at work when it happened,
@@ -11,23 +11,44 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from titrant.runtime.store.declarations import MISSING, current_digest, dependency_path
 from titrant.runtime.user_code import Territory, closure, distributions, install_loader
+from titrant.runtime.worker.readings import Copies, ModuleReadings
+from titrant.runtime.worker.unaudited import (
+    COMMANDS,
+    asking_line,
+    paths_of_command,
+    watch_native_readers,
+    watch_presence,
+    watch_variables,
+)
+from titrant.schema.config.secrets import names_a_secret
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.plan import files_in
-from titrant.schema.record import PACKAGE, Dependency
+from titrant.schema.record import Dependency, is_named
+from titrant.schema.values.dependencies import (
+    MISSING,
+    PACKAGE,
+    PRESENCE,
+    VARIABLE,
+    current_digest,
+    dependency_path,
+    relocated,
+    variable_digest,
+)
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import by_group
 from titrant.schema.values.files import digest_bytes, digest_file
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
 _IMPORTLIB = str(Path(importlib.__file__ or "importlib").parent)
+_EVENTS = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -39,9 +60,11 @@ def _alone(_: ModuleType) -> AbstractContextManager[None]:
 class UserWatch:
     """Collects between `watching` and `dependencies`; installed once in a process, since an audit hook stays."""
 
-    def __init__(self, folder: Path, ignored: Iterable[Path] = ()) -> None:
+    def __init__(self, folder: Path, ignored: Iterable[Path] = (), variables: Iterable[str] = ()) -> None:
         by_group()  # what is installed is looked up before anything is watched: the user did not read it
         self._folder = folder
+        self._variables = frozenset(variables)  # set for this process alone: what stands in them is in every key
+        self._environment = dict(os.environ)  # as it was given: what code sets in it says nothing that is new
         self._territory = Territory(folder, ignored)
         self._sources: dict[str, str] = {}  # module file → digest of the text that was loaded
         self._read: set[str] = set()
@@ -52,6 +75,7 @@ class UserWatch:
         self._roots: set[str] = set()
         self._before: list[str] = []  # modules loaded when watching began
         self._active = False
+        self._copies = Copies()
 
     def install(self, importing: Callable[[ModuleType], AbstractContextManager[None]] = _alone) -> None:
         """Begin to see module loads and opened files; each of the user's modules is loaded inside `importing`."""
@@ -63,6 +87,9 @@ class UserWatch:
             return original(name, package)
 
         importlib.import_module = import_module
+        watch_variables(self._variable_read)
+        watch_presence(self._presence_asked)
+        watch_native_readers(self._read_natively)
         sys.addaudithook(self._hook)
 
     @contextlib.contextmanager
@@ -101,23 +128,52 @@ class UserWatch:
         came in with a live value.
         """
         self._settle_readings()
-        named = {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
-        modules, packages = closure({*self.roots(), *carried, *named}, self._territory)
+        referred = _referred(params)
+        modules, packages = closure({*self.roots(), *carried, *referred}, self._territory)
         digests = {str(path): self._source(path) for path in modules.values()}
         digests = self._readings.of(modules) | digests
         if files:
             digests = self._opened(_given(params)) | digests
-        named_files = {_relative(path, self._folder): digest for path, digest in digests.items() if digest != MISSING}
-        return tuple(Dependency(*item) for item in sorted((named_files | _versions(packages)).items()))
+        there = {path for path in digests if digests[path] != MISSING or path.startswith((VARIABLE, PRESENCE))}
+        named = {self._relative(path): digests[path] for path in there}
+        return tuple(Dependency(*item) for item in sorted((named | _versions(packages)).items()))
+
+    def code_of(self, params: Any, carried: Iterable[str]) -> dict[str, str]:
+        """Digest the user's modules that a step names or was given, also those yet to be imported: path → digest.
+
+        And what they read in this process until now; a path that may be a patient's name stands there as a digest.
+        Modules that the parameters name are imported for that, as the step is about to do.
+        """
+        referred = _referred(params)
+        for module in referred:
+            with contextlib.suppress(Exception):  # the step says it in its own words
+                importlib.import_module(module)
+        self._settle_readings()
+        modules, _ = closure({*carried, *referred}, self._territory, unloaded=True)
+        digests = self._readings.of(modules) | {str(path): self._source(path) for path in modules.values()}
+        rested_on = [Dependency(self._relative(path), digest) for path, digest in digests.items()]
+        return {
+            item.path if is_named(item) else digest_bytes(os.fsencode(item.path)): item.digest for item in rested_on
+        }
 
     def files_of(self, module: str) -> dict[str, str]:
         """Return what a user's module and those that it imports have read in this process: path → digest."""
         modules, _ = closure({module}, self._territory)
-        return {_relative(path, self._folder): digest for path, digest in self._readings.of(modules).items()}
+        return {self._relative(path): digest for path, digest in self._readings.of(modules).items()}
+
+    def _relative(self, dependency: str) -> str:
+        return relocated(dependency, lambda path: dependency_path(path, self._folder))
 
     def _settle_readings(self) -> None:
         """Digest what modules read, but for what is written as well: that is the user's own cache."""
-        self._readings.settle(self._written, lambda path: current_digest(path, self._folder))
+        for kind, place, readers in self._copies.handed_on():
+            self._note(kind, place, readers)
+        self._readings.settle(self._written, self._digest, self._is_passing)
+
+    def _digest(self, dependency: str) -> str:
+        if dependency.startswith(VARIABLE):
+            return variable_digest(self._environment.get(dependency.removeprefix(VARIABLE)))
+        return current_digest(dependency, self._folder)
 
     def _opened(self, given: set[str]) -> dict[str, str]:
         """Digest the user's files that were read and folders that were listed, but for those that the key holds."""
@@ -145,29 +201,92 @@ class UserWatch:
         readers: set[str] = set()
         while frame is not None:
             file = frame.f_code.co_filename
-            if not readers and file.startswith(("<frozen importlib", _IMPORTLIB)):
+            if not readers and file.startswith(("<frozen importlib", _IMPORTLIB)) and not _given_data(frame):
                 return None
             if not file.startswith("<") and self._territory.owns(file):
                 readers.add(str(frame.f_globals.get("__name__", "")))
             frame = frame.f_back
         return readers
 
+    def _line_readers(self) -> set[str]:
+        """Return the user's modules at work where one of their lines asks itself; none where a library does."""
+        line = asking_line(sys._getframe(2))
+        own = line is not None and self._territory.owns(line.f_code.co_filename)
+        return (own and self._readers(line)) or set()
+
+    def _variable_read(self, name: str) -> None:
+        counts = self._active and name not in self._variables and not names_a_secret(name)
+        if counts and (readers := self._line_readers()):
+            self._note("used", f"{VARIABLE}{name}", readers)
+
+    def _presence_asked(self, path: str) -> None:
+        if self._active and (readers := self._line_readers()):
+            place = _absolute(path)
+            if self._territory.owns(place) and not _below(place, self._given) and not self._is_passing(place):
+                self._note("used", f"{PRESENCE}{place}", readers)
+
+    def _is_passing(self, path: str) -> bool:
+        """Tell whether a path lies where each run has files of its own, whose presence says nothing."""
+        return _below(path, {tempfile.gettempdir()}) and not _below(path, {str(self._folder)})
+
+    def _read_natively(self, path: str) -> None:
+        """Take a path that native code is going to read for one that was opened, and a folder for all that is in it."""
+        self._read_elsewhere(path)
+        if self._active and Path(path).is_dir() and (readers := self._readers(sys._getframe(1))):
+            for folder, _, names in os.walk(path):
+                self._note_owned(f"{folder}/", readers)
+                for name in names:
+                    self._note_owned(str(Path(folder, name)), readers)
+
+    def _read_elsewhere(self, path: str) -> None:
+        """Take a path that something else than Python is going to read for one that was opened, if it is a file."""
+        if self._active and Path(path).is_file() and (readers := self._readers(sys._getframe(1))):
+            self._note_owned(path, readers)
+
+    def _note_owned(self, path: str, readers: Iterable[str]) -> None:
+        place = _absolute(path)
+        if self._territory.owns(place) and not _below(place, self._given):
+            self._note("used", place + "/" * path.endswith("/"), readers)
+
+    def _note(self, kind: str, place: str, readers: Iterable[str] = ()) -> None:
+        """Collect a path; a copy of the process hands it on."""
+        if self._copies.in_child:
+            self._copies.hand_on([kind, place, sorted(readers)])
+        elif kind == "used":
+            self._readings.add(place, readers)
+        else:
+            {"read": self._read, "listed": self._listed, "written": self._written}[kind].add(place)
+
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self._active or event not in ("open", "os.listdir", "os.scandir"):
+        if not self._active or (event not in _EVENTS and event not in COMMANDS):
+            return
+        if event in COMMANDS:
+            for path in paths_of_command(event, arguments):
+                self._read_elsewhere(path)
             return
         path = arguments[0]
         if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        if event == "sqlite3.connect":
+            self._read_elsewhere(os.fsdecode(path))
             return
         readers = self._readers(sys._getframe(1))
         if readers is None:
             return
         place = _absolute(os.fsdecode(path))
         if event == "open" and _writes(arguments):
-            self._written.add(place)
+            self._note("written", place)
             return
-        (self._read if event == "open" else self._listed).add(place)
-        if readers and self._territory.owns(place) and not _below(place, self._given):
-            self._readings.add(place if event == "open" else f"{place}/", readers)
+        self._note("read" if event == "open" else "listed", place)
+        if readers:
+            self._note_owned(place if event == "open" else f"{place}/", readers)
+
+
+def _given_data(frame: FrameType) -> bool:
+    """Tell whether a loader reads a file that somebody else than the import system asks for, as `pkgutil.get_data`."""
+    asking = frame.f_back
+    by = asking.f_code.co_filename if asking is not None else ""
+    return frame.f_code.co_name == "get_data" and not by.startswith(("<frozen importlib", _IMPORTLIB))
 
 
 def _absolute(path: str | Path) -> str:
@@ -192,6 +311,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+def _referred(params: Any) -> set[str]:
+    """Name the modules that parameters refer to, as `module:Name`."""
+    return {match[1] for text in _texts(params) if (match := _REFERENCE.fullmatch(text))}
+
+
 def _given(params: Any) -> set[str]:
     return {_absolute(file["path"]) for _, file in files_in(params)}
 
@@ -200,50 +324,12 @@ def _below(path: str, folders: set[str]) -> bool:
     return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
 
 
-def _relative(path: str, folder: Path) -> str:
-    slash = "/" if path.endswith("/") else ""
-    return dependency_path(Path(path), folder) + slash
-
-
 def _versions(packages: Iterable[str]) -> dict[str, str]:
     versions = {}
     for name in packages:
         for distribution in distributions(name):
             versions[PACKAGE + distribution] = installed_version(distribution) or MISSING
     return versions
-
-
-class ModuleReadings:
-    """Reads by module; a path that ends in a slash is a folder that was listed.
-
-    A file counts with the digest that it had when it was first read: what a module made of it then may still be in use,
-    and a result that rests on two states of one file must not be found again.
-    """
-
-    def __init__(self) -> None:
-        self._by_module: dict[str, set[str]] = {}
-        self._digests: dict[str, str] = {}
-        self._unsettled: dict[str, set[str]] = {}  # path → modules, of what is being watched
-
-    def add(self, path: str, modules: Iterable[str]) -> None:
-        """Note that some modules were at work when a path was read."""
-        self._unsettled.setdefault(path, set()).update(modules)
-
-    def settle(self, written: set[str], digest: Callable[[str], str]) -> None:
-        """Digest what was noted, leaving out what was written too and what is not there."""
-        noted, self._unsettled = self._unsettled, {}
-        for path, modules in noted.items():
-            if path in written or not Path(path).exists():
-                continue
-            if path not in self._digests:
-                self._digests[path] = digest(path)
-            for module in modules:
-                self._by_module.setdefault(module, set()).add(path)
-
-    def of(self, modules: Iterable[str]) -> dict[str, str]:
-        """Return what some modules read: path → digest."""
-        paths = set().union(*(self._by_module.get(module, ()) for module in modules))
-        return {path: self._digests[path] for path in paths if self._digests[path] != MISSING}
 
 
 class GivenFiles:

@@ -13,8 +13,9 @@ from titrant.schema.compare.plans import recipe_differences
 from titrant.schema.compare.steps import key_differences, moved_by_timing, output_differences, user_files
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.plan import Plan, files_in
-from titrant.schema.record import PACKAGE, RunRecord
+from titrant.schema.record import RunRecord
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.dependencies import PACKAGE
 from titrant.schema.values.frozen import dataclass
 
 # Units of what is timed, also by steps whose outputs are the same in every run: seconds, and times as fast.
@@ -63,9 +64,16 @@ def compare_runs(old: RecordedRun, new: RecordedRun, *, measures: Callable[[str]
 
 
 def first_cause(all_differences: tuple[Difference, ...]) -> Difference | None:
-    """Return the first difference that no measurement explains, else the first measured one; None for none."""
+    """Return the first difference that no measurement explains, else the first measured one; None for none.
+
+    A key that differs because of what its step reads follows from the outputs of another step, which come after it.
+    """
     telling = [difference for difference in all_differences if difference.layer != "aside"]
-    return next((difference for difference in telling if not difference.measured), telling[0] if telling else None)
+    first = next((difference for difference in telling if not difference.measured), telling[0] if telling else None)
+    if first is None or first.layer != "keys" or first.cause_kind != "read":
+        return first
+    steps = (each for each in telling if each.layer in ("keys", "outputs") and not each.measured)
+    return next((each for each in steps if each.cause_kind not in ("read", "key")), first)
 
 
 def _inputs(old: RecordedRun, new: RecordedRun) -> Iterator[Difference]:

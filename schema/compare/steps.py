@@ -7,8 +7,9 @@ from typing import Any
 from titrant.schema.compare.difference import CauseKind, Difference, differences, named_differences
 from titrant.schema.gate import EXECUTED
 from titrant.schema.plan import Plan, Step, without_paths
-from titrant.schema.record import PACKAGE, RunRecord, StepRecord
+from titrant.schema.record import RunRecord, StepRecord
 from titrant.schema.values.canonical import plain
+from titrant.schema.values.dependencies import PACKAGE, shown
 
 _UNKNOWN: tuple[str, CauseKind] = ("", "")
 
@@ -73,7 +74,7 @@ def _output_cause(old: StepRecord, new: StepRecord) -> tuple[str, CauseKind]:
 def user_files(record: StepRecord) -> dict[str, str]:
     """Return the digests of the user's files that a step's code came from or read; packages are the environment's."""
     dependencies = record.result.dependencies if record.result is not None else ()
-    return {file.path: file.digest for file in dependencies if not file.path.startswith(PACKAGE)}
+    return {shown(file.path): file.digest for file in dependencies if not file.path.startswith(PACKAGE)}
 
 
 def moved_by_timing(

@@ -1,7 +1,7 @@
 """The entries of `data.transform`: what is done to the raw columns before the model sees them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -54,7 +54,8 @@ class Normalize(Section):
     scale: Annotated[Literal[1, 255], Whole] = Field(1, description="pixel range that mean and std are given in")
 
 
-ImputeStrategy = Literal["median", "mean", "most_frequent"]
+KEEP: Final = "keep"
+ImputeStrategy = Literal["median", "mean", "most_frequent", "keep"]
 
 
 class Impute(Section):
@@ -62,7 +63,11 @@ class Impute(Section):
 
     name: Literal["impute"]
     columns: tuple[Text, ...] | None = Field(None, min_length=1, description="columns; default: those with gaps")
-    strategy: ImputeStrategy = Field("median", description="what a gap is filled with")
+    strategy: ImputeStrategy = Field(
+        "median",
+        description="what a gap is filled with; `keep`: it stays a gap (NaN), for a model that was trained on gaps, "
+        "such as boosted trees",
+    )
     indicator: bool = Field(
         False,
         description="an input of 0 and 1 behind each column that says where a gap was filled: of the columns named, or "
@@ -130,6 +135,7 @@ def is_given(step: "Transform") -> bool:
     return (
         (isinstance(step, Standardize) and step.mean is not None)
         or (isinstance(step, Impute | OneHot) and step.values is not None)
+        or (isinstance(step, Impute) and step.strategy == KEEP)
         or (isinstance(step, Tokenize) and step.file is not None)
     )
 

@@ -1,5 +1,7 @@
 """Operators on what a user holds in memory: a module, the path of a file, arrays."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,7 +30,10 @@ class Net(torch.nn.Module):
 X = torch.linspace(-1, 1, 256).reshape(64, 4)
 
 
-def test_takes_a_live_module_from_export_to_quantization():
+def test_takes_a_live_module_from_export_to_quantization_and_leaves_no_folder(monkeypatch):
+    ended = []
+    at_end = SimpleNamespace(register=lambda *call: ended.append(call))
+    monkeypatch.setattr("titrant.runtime.api.atexit", at_end)
     net = Net()
     exported = titrant.apply("export.onnx", {"model": net, "example": {"x": X}}).outputs
     assert exported["parity"]["relative"] < 1e-5
@@ -43,6 +48,13 @@ def test_takes_a_live_module_from_export_to_quantization():
     assert before.shape == after.shape == (64, 2)
     assert np.abs(before - after).max() < 0.1
     assert net.training  # a module in training mode is copied
+    folders = [folder for _, folder, _ in ended]
+    assert len(folders) == 4
+    assert path.is_file()
+    assert folders[0] in path.parents
+    for remove, *arguments in ended:
+        remove(*arguments)
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_says_how_rows_are_handed_over_to_an_operator_that_takes_them():
@@ -173,6 +185,7 @@ def stream():
     (Net(), {"x": [[1.0], [2.0, 3.0]]}, "x: a list is no array of numbers"),
     (Net(), {"x": X.numpy().astype(complex)}, "x is complex128"),
     (Net(), {"x": ["a"]}, "x is an array of <U1"),
+    (Net(), {"x": np.ma.masked_greater(X.numpy(), 0)}, "x: 128 of 256 values are masked .fill them"),
     (torch.nn.Linear, {"x": X}, "is of type type .give a module"),
     (b"bytes", {"x": X}, "is of type bytes .give a module"),
     (None, {"x": X}, "model is missing"),

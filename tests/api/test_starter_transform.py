@@ -65,6 +65,11 @@ def written(given, tmp_path):
     return [step.name for step in recipe.data.transform]
 
 
+# As they are is with gaps, for trees that were trained on them or a file that fills them.
+GAPS = [
+    [{"impute": {"strategy": "keep"}}], [{"impute": {"strategy": "median"}}],
+    [{"impute": {"strategy": "median"}}, "standardize"],
+]  # fmt: skip
 IMAGE = column("image", "images", (3,))
 PIXELS = column("image", "float32", (3, 32, 48))
 BYTES = column("image", "uint8", (3, 32, 48))
@@ -75,8 +80,8 @@ BYTES = column("image", "uint8", (3, 32, 48))
     [
         # Columns as people have them: nobody but whoever trained the model knows.
         (starter(column("a")), [[], ["standardize"]]),
-        (starter(column("a", missing=2)), [[], [{"impute": {"strategy": "median"}}],
-                                           [{"impute": {"strategy": "median"}}, "standardize"]]),
+        (starter(column("a", missing=2)), GAPS),
+        (starter(column("a", missing=2), hints=NOTHING | {"prepares": True}), GAPS),
         (starter(column("a"), column("b", "text")), [["one_hot", "standardize"]]),
         # What says so itself.
         (starter(column("a", standard=True), column("b", "int64", standard=None)), None),
@@ -166,6 +171,21 @@ def test_reads_what_outputs_are_from_the_nodes_that_give_them(tmp_path):
     assert hints(model([product("y")]), tmp_path)["kinds"] == {}
 
 
+@pytest.mark.parametrize(("weights", "after", "kind"), [
+    ([0.2, 0.8], "NONE", "probabilities"), ([-0.4, 0.6], "NONE", "logits"), ([-0.4, 0.6], None, "logits"),
+    ([-0.4, 0.6], "LOGISTIC", "probabilities"),
+])  # fmt: skip
+def test_tells_the_margins_of_boosted_trees_from_the_votes_of_a_forest(tmp_path, weights, after, kind):
+    trees = helper.make_node(
+        "TreeEnsembleClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", class_weights=weights,
+        class_ids=[1, 1], class_treeids=[0, 0], class_nodeids=[1, 2], classlabels_int64s=[0, 1],
+        nodes_treeids=[0] * 3, nodes_nodeids=[0, 1, 2], nodes_featureids=[0] * 3, nodes_values=[0.5, 0.0, 0.0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+        **({} if after is None else {"post_transform": after}),
+    )  # fmt: skip
+    assert hints(model([trees]), tmp_path)["kinds"] == {"y": kind}
+
+
 def test_reads_classes_and_a_preparation_from_a_pipeline_of_scikit_learn(tmp_path):
     scaler = helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.0] * 3, scale=[1.0] * 3)
     classifier = helper.make_node(
@@ -188,6 +208,15 @@ def test_reads_pixels_from_the_file_and_from_what_lies_beside_it(tmp_path):
         "normalize": {"mean": [0.5], "std": [0.25]}, "height": 8, "width": 9, "from": "preprocessor_config.json",
     }  # fmt: skip
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | {"do_center_crop": True}), "utf-8")
+    assert "height" not in hints(model([product("y")]), tmp_path)["pixels"]
+    plain = {"do_normalize": True, "do_rescale": True, "rescale_factor": 0.00392156862745098, "do_resize": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | plain), "utf-8")
+    assert hints(model([product("y")]), tmp_path)["pixels"] == read["pixels"]
+    for other in ({"do_normalize": False}, {"do_rescale": False}, {"rescale_factor": 1 / 127.5},
+                  {"rescale_offset": True}, {"do_flip_channel_order": True}):  # fmt: skip
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | other), "utf-8")
+        assert hints(model([product("y")]), tmp_path)["pixels"] is None
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config | {"do_resize": False}), "utf-8")
     assert "height" not in hints(model([product("y")]), tmp_path)["pixels"]
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": ["a"]', "utf-8")
     assert hints(model([product("y")]), tmp_path)["pixels"] is None

@@ -298,6 +298,17 @@ def test_notices_a_file_without_a_header(tmp_path):
         describe_source({"csv": str(tmp_path / "t.csv")}, None)
 
 
+@pytest.mark.parametrize(
+    "names", [range(6), [0, 1, 10, 11, *range(2, 10)], range(6, 0, -1), [400.5, 401, 402.5, 403, 409]]
+)
+def test_takes_columns_that_are_called_by_their_places_or_wavelengths(tmp_path, names):
+    """As pandas writes an array: 0, 1, 2 …, the label."""
+    header, row = ",".join([*map(str, names), "y"]), ",".join(["0.5"] * (len(names) + 1))
+    (tmp_path / "t.csv").write_text(f"{header}\n{row}\n", "utf-8")
+    described = describe_source({"csv": str(tmp_path / "t.csv")}, None)
+    assert [column["name"] for column in described["columns"]] == [*map(str, names), "y"]
+
+
 def test_asks_about_a_column_that_gives_the_label_away(place):
     rows = (place.folder / "rows.csv").read_text("utf-8").splitlines()
     label = [row.split(",")[rows[0].split(",").index("sick")] for row in rows]

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from titrant.api.rerun import locked_run
+
 # A net that nothing but a variable of the system changes: no file, parameter or key tells.
 UNSTEADY = "        self.second = torch.nn.Linear(16, classes)\n"
-NOISE = UNSTEADY + "        self.second.bias.data += float(__import__('os').environ.get('NOISE', 0))\n"
+NOISE = UNSTEADY + "        self.second.bias.data += float(dict(__import__('os').environ).get('NOISE', 0))\n"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,18 @@ def test_repeats_what_a_lock_says_in_a_home_that_knows_nothing_of_its_run(done, 
     assert found["cause"] == "outputs: fit.model differs under the same key, and train.fit claims exact"
     assert found["same"] >= 15
     assert [one["output"] for one in found["tensors"]] == ["fit.model"]
+
+
+def test_means_the_code_beside_a_lock_that_was_cloned(done, tmp_path, monkeypatch):
+    monkeypatch.setenv("TITRANT_HOME", str(done.place.home))
+    clone = tmp_path / "clone"
+    shutil.copytree(done.place.folder, clone, ignore=shutil.ignore_patterns(".titrant", "home"))
+    for lock in (clone / done.lock.name, done.lock):
+        workers = []
+        repeated = locked_run(lock, redecide=False, trust=False, keep_worker=workers)
+        for worker in workers:
+            worker.close()
+        assert Path(repeated.planned.folder) == lock.parent
 
 
 def test_says_in_the_report_and_the_lock_how_often_these_rows_were_looked_at(done):

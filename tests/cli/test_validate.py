@@ -232,3 +232,5 @@ def test_a_file_takes_the_place_of_the_recipe_s_model(place):
     assert (recipe.model.source, recipe.model.factory, recipe.train) == ("onnx", None, None)
     assert recipe.model.inputs == trained.recipe.model.inputs
     assert with_original(trained, "recipe") is trained
+    boxes = read(place.write("boxes.yaml", RECIPE.replace(FACTORY, f'{FACTORY}  decode: "nets:boxes"\n')))
+    assert with_original(boxes, str(place.folder / "original.onnx")).recipe.model.decode == "nets:boxes"

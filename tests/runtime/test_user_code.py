@@ -1,10 +1,11 @@
 """The recipe's own code, called."""
 
 import os
+import sys
 
 import pytest
 
-from titrant.runtime.user_code import Territory, call, call_in_parent, reason_of
+from titrant.runtime.user_code import Territory, call, call_in_parent, hiding, reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -29,6 +30,33 @@ def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():
 
 def test_calls_a_function_whose_arguments_have_any_names():
     assert call("it", lambda what, function, args: (what, function, args), what=1, function=2, args=3) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "load", "what"),
+    [
+        ("mailbox.py", "from mailbox import Maildir", "Python's module `mailbox`"),
+        ("wave.py", "import wave.chunk", "Python's module `wave`"),
+        ("xmlrpc/__init__.py", "import xmlrpc; xmlrpc.client", "Python's module `xmlrpc`"),
+        ("xdist.py", "from xdist import plugin", "the installed package `xdist`"),
+        ("mine.py", "from mine import nothing", None),
+    ],
+)
+def test_says_which_file_is_loaded_in_place_of_a_module(tmp_path, monkeypatch, file, load, what):
+    place = tmp_path / file
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("")
+    top = file.removesuffix(".py").partition("/")[0]
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        with pytest.raises((ImportError, AttributeError)) as caught:
+            exec(load, {})
+        expected = "" if what is None else f"rename {file}: it is loaded in place of {what}"
+        assert hiding(caught.value) == expected
+    finally:
+        sys.modules.pop(top, None)
+        sys.modules.update(kept)
 
 
 def test_takes_files_in_memory_for_the_users_and_devices_for_the_systems(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from titrant.schema.gain import Gain
 from titrant.schema.gain_parts import (
     GainPart,
+    GainParts,
     Halfway,
     fastest,
     fastest_words,
@@ -19,6 +20,7 @@ from titrant.schema.gain_parts import (
     halfway,
     predicted_parts,
     product_words,
+    whole_words,
 )
 from titrant.schema.plan import Candidate, CandidateSearch, ModelCost, Prediction, Step
 
@@ -164,6 +166,25 @@ def test_predicts_the_parts_of_a_plan_with_their_basis():
     assert isinstance(parts.whole, GainPart)
     unknown = replace(plan, searches=(CandidateSearch("auto", "x", ("onnx",), ("latency",), 4, "nobody.timings"),))
     assert predicted_parts(unknown, plan.candidates[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict", "parts", "said"),
+    [
+        (4.1, "better", ["precision"], "faster than the original 4.1×, all by precision"),
+        (1.04, "alike", ["precision"], "no faster than the original (1.04×, 0.99–1.09)"),
+        (1.04, "alike", ["engine", "precision"],
+         "no faster than the original (1.04×, 0.99–1.09): 1.04× = 1.04× engine × 1.04× precision"),
+        (1.04, "unknown", ["precision"],
+         "the runs vary too much to tell whether it is faster than the original (0.99–1.09×)"),
+        (0.5, "worse", ["precision"], "2.0× slower than the original (1.9–2.1)"),
+    ],
+)  # fmt: skip
+def test_calls_nothing_faster_that_the_runs_do_not_show_to_be(factor, verdict, parts, said):
+    spread = 0.95 if verdict != "better" else 0.9
+    speed = Gain("latency", True, "original", "original", True, factor, verdict, factor * spread, factor / spread)
+    whole = GainPart("", "original", "given", "torch", speed)
+    assert whole_words(GainParts(tuple(replace(whole, part=part) for part in parts), whole)) == said
 
 
 def test_tells_what_a_reduction_gave_from_what_fewer_bits_did():

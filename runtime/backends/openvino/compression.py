@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import nncf
 
 from titrant.runtime.backends.openvino import group_size, library
+from titrant.runtime.backends.openvino.lstm import lstm_ranges, lstms, quantize_lstms
 from titrant.runtime.backends.openvino.names import free, layers_of, telling_weights
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
@@ -28,6 +29,8 @@ WEIGHTED: Mapping[str, int] = {
     "MatMul": 1, "Gather": 0, "LSTMSequence": 4, "GRUSequence": 3, "RNNSequence": 3,
 }  # fmt: skip
 _LEAST_DIMENSIONS, _FOUR = 2, 4
+# The largest of symmetric whole numbers.
+_SEVEN_BITS, _EIGHT_BITS = 63, 127
 # What NNCF gives 4 bits; of the rest it keeps 8.
 _IN_FOUR_BITS = ("MatMul", "Gather")
 _FEW_BITS = ("i8", "u8", "i4", "u4")
@@ -112,7 +115,7 @@ def quantized(
 ) -> "openvino.Model":
     """Return the graph with weights and activations in int8, ranges from the batches; `options` are OpenvinoPtqParams'.
 
-    The operations `left` stay as they are.
+    The operations `left` stay as they are. NNCF takes all others but LSTMs, quantized as their kernel reads them.
     Raises PreconditionError X210 where there is nothing to quantize, StepError X252 where NNCF fails.
     """
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
@@ -126,7 +129,10 @@ def quantized(
     }
     presets = {"performance": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
     _keep_ranks(graph)
-    return _applied(
+    own = [name for name in lstms(graph) if name not in left]
+    estimator = options["range_estimator"]
+    ranges = lstm_ranges(graph, batches, own, estimator=estimator, threads=threads) if own else {}
+    made = _applied(
         lambda: nncf.quantize(
             graph,
             nncf.Dataset(list(batches)),
@@ -135,16 +141,18 @@ def quantized(
             target_device=nncf.TargetDevice.CPU,
             fast_bias_correction=options["fast_bias_correction"],
             model_type=nncf.ModelType.TRANSFORMER if options["transformer"] else None,
-            ignored_scope=_scope(left, graph),
+            ignored_scope=_scope({*left, *own}, graph),
             advanced_parameters=AdvancedQuantizationParameters(
                 overflow_fix=OverflowFix(options["overflow_fix"]),
-                activations_range_estimator_params=estimators[options["range_estimator"]],
+                activations_range_estimator_params=estimators[estimator],
             ),
         ),
         graph,
         threads,
         sees_rows=True,
     )
+    quantize_lstms(made, ranges, largest_weight=_SEVEN_BITS if options["overflow_fix"] == "enable" else _EIGHT_BITS)
+    return made
 
 
 def _keep_ranks(graph: "openvino.Model") -> None:

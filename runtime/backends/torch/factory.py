@@ -55,7 +55,8 @@ def source_files(factory: str) -> dict[str, Path]:
     file = getattr(sys.modules[module], "__file__", None)
     if not file:
         return {}
-    reached, _ = closure([module], Territory(Path(file).parent))
+    # What a forward imports when it is called belongs to it before it was called too.
+    reached, _ = closure([module], Territory(Path(file).parent), unloaded=True)
     return dict(sorted(reached.items()))
 
 

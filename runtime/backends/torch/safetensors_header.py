@@ -6,6 +6,7 @@ then the values. Source: https://huggingface.co/docs/safetensors (the format's d
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ DTYPES: Mapping[str, str] = {
     "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U64": "uint64",
     "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool", "C64": "complex64",
 }  # fmt: skip
+_BITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,17 @@ class HeldTensor:
 def read_header(file: Path) -> tuple[HeldTensor, ...]:
     """List the tensors in the order in which their values stand in the file, without reading a value.
 
-    Raises ValueError for a header that is damaged or that the file's size contradicts, OSError for a file that cannot
-    be read.
+    Raises ValueError for a header that is damaged, or that the file's size or its own figures contradict, OSError for a
+    file that cannot be read.
     """
     entries, length = _entries(file)
     placed = sorted(_placed(name, entry) for name, entry in entries.items() if name != _METADATA)
-    end = placed[-1][1] if placed else 0
+    end = 0
+    for begin, after, name, tensor in placed:
+        due = tensor.elements * _item_bytes(entries[name]["dtype"])
+        if begin != end or tensor.size_bytes != due:
+            raise ValueError(f"its header gives {name} {tensor.size_bytes} bytes from {begin}, not {due} from {end}")
+        end = after
     if file.stat().st_size != 8 + length + end:
         raise ValueError(f"it has {file.stat().st_size} bytes, and its header describes {8 + length + end}")
     return tuple(tensor for *_, tensor in placed)
@@ -85,6 +92,12 @@ def meta_state(file: Path) -> "dict[str, torch.Tensor]":
         held.name: torch.empty(held.shape, dtype=getattr(torch, held.dtype), device="meta")
         for held in read_header(file)
     }
+
+
+def _item_bytes(code: str) -> int:
+    """Return the bytes of one number of a dtype, as the file calls it."""
+    bits = _BITS.search(code)
+    return 1 if bits is None else int(bits[0]) // 8  # of a bool the name tells none
 
 
 def _placed(name: str, entry: Any) -> tuple[int, int, str, HeldTensor]:

@@ -10,12 +10,13 @@ from itertools import combinations
 from statistics import median
 from typing import Any
 
+from titrant.schema.gain import SAME_FILE
 from titrant.schema.values.frozen import dataclass, replace
 
 # A gap is worth a headline only above this share; below it two models are as good as each other.
 GAP = 0.10
-# Two timings of one file differ by this share: what the runs show beyond it is faster, or slower, and is chosen by.
-TIME_GAP = 0.03
+# What the runs show beyond what two timings of one file differ by is faster, or slower, and is chosen by.
+TIME_GAP = SAME_FILE
 # A mixture of precisions counts from this share on: it is what is left where a whole method loses too much.
 MIXTURE_GAP = 0.05
 # Where the interval holds 1 and a gap of this share as well, the runs tell nothing.

@@ -1,8 +1,13 @@
 """Read masks off a model's outputs, and compare two masks class by class: overlaps, and distances of their outlines."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from titrant.schema.recipe.tasks import OutputKind
+from titrant.schema.values.text import is_whole
+
+BACKGROUND_NAME = "background"
 
 # Rows whose pixels are counted at once.
 _ROWS_AT_ONCE = 64
@@ -58,6 +63,22 @@ def dice_by_class(masks: np.ndarray, others: np.ndarray, classes: int) -> tuple[
     sizes = areas(masks, classes) + areas(others, classes)
     present = sizes > 0
     return np.where(present, 2 * overlaps(masks, others, classes) / np.maximum(sizes, 1), 1.0), present
+
+
+def counted_classes(names: Sequence[str]) -> np.ndarray:
+    """Say which classes are objects, (classes,) bool: all but `background`, of classes without names all but 0.
+
+    Numbers are no names, whichever they are: 0 and 255 of a mask in black and white.
+    """
+    ground = "0" if all(map(is_whole, names)) else BACKGROUND_NAME
+    return np.array([name != ground for name in names])
+
+
+def objects_of(masks: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return masks with all classes that are no objects as 0, and each of the others by a number of its own."""
+    counted = counted_classes(names)
+    numbers: np.ndarray = np.where(counted, np.arange(len(names)) + 1, 0)
+    return numbers[masks] if len(names) else masks
 
 
 def mean_dice(masks: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -7,13 +7,12 @@ from typing import Self
 import numpy as np
 
 from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
-from titrant.runtime.contract.tasks.masks import areas, dice_by_class, masks_of, outline_distances
+from titrant.runtime.contract.tasks.masks import areas, counted_classes, dice_by_class, masks_of, outline_distances
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 
 _DISTANCES = ("surface_distance", "hausdorff_95")
 # The class of this name is not counted; without names it is the first one.
-BACKGROUND_NAME = "background"
 
 
 @dataclass(frozen=True)
@@ -186,13 +185,6 @@ class SegmentationAnswers(CaseAnswers):
     def identical(self) -> bool:
         """Whether both models give the same masks."""
         return np.array_equal(self._original, self._candidate)
-
-
-def counted_classes(names: tuple[str, ...]) -> np.ndarray:
-    """Say which classes are objects, (classes,) bool: all but `background`, of classes without names all but 0."""
-    if BACKGROUND_NAME in names or names != tuple(map(str, range(len(names)))):
-        return np.array([name != BACKGROUND_NAME for name in names])
-    return np.arange(len(names)) > 0
 
 
 def _masks(rows: Rows, output: JudgedOutput, values: np.ndarray) -> np.ndarray:

@@ -5,10 +5,9 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from titrant.runtime.data.columns import HEADER, are_values, repeated_column
+from titrant.runtime.data.columns import HEADER, are_places, are_values, repeated_column
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.values.frozen import dataclass
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE, _SAMPLE_ROWS = 1 << 20, 500
 _BLOCK = 16 << 20
-# So few numbers may rise by chance.
-_FEW = 4
 # The first line of a file that tells Excel how it is separated.
 _TOLD = re.compile(r'"?sep=([^\r\n"])"?\r?\n|"?sep=([^\r\n"])"?\r', re.IGNORECASE)
 
@@ -196,10 +193,8 @@ def _named(
 
 def _are_row(names: list[str]) -> bool:
     """Tell whether names seem to be a row of quantities; those that rise or fall throughout are names: wavelengths."""
-    numbers = [float(column) for column in names if are_values([column])]
-    steps = {second > first for first, second in pairwise(numbers)}
-    ordered = len(numbers) > _FEW and len(steps) == 1
-    return len(numbers) * 2 > len(names) and not ordered
+    numbers = [column for column in names if are_values([column])]
+    return len(numbers) * 2 > len(names) and not are_places(numbers)
 
 
 def _twins(names: tuple[str, ...], file: str) -> tuple[str, ...]:

@@ -56,12 +56,14 @@ def decode(file: Path) -> StoredImage:
 def decode_numbers(file: Path) -> np.ndarray:
     """Read the numbers of an image of one channel as they are stored, (height, width): a palette's by their places.
 
-    Raises ImageRefusedError X107 where it cannot be decoded, X607 where it holds colors, or was compressed with loss.
+    One that lies on its side is turned upright, as images are. Raises ImageRefusedError X107 where it cannot be
+    decoded, X607 where it holds colors, or was compressed with loss.
     """
     with _reasons(), _opened(file) as image:
         _previews(image)
         mode, lossy = image.mode, image.format == "JPEG"
-        numbers = np.asarray(image) if mode in _NUMBERS else None
+        upright = ImageOps.exif_transpose(image) if mode in _NUMBERS else None
+        numbers = None if upright is None else np.asarray(upright)
     if lossy:
         raise ImageRefusedError("X607", "is a JPEG, which changes the numbers of pixels", "save masks as PNG or TIFF")
     if numbers is None:

@@ -25,11 +25,16 @@ JSON, LLAMA2C = ".json", ".bin"
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """How a text becomes token numbers, 0 … vocabulary - 1, and which of them stands behind a text that is shorter."""
+    """How a text becomes token numbers, 0 … vocabulary - 1, and which of them fills up a text that is shorter.
+
+    `encode` gives all tokens of a text, `cut` so many at most; `pads_left` says on which side the filling stands.
+    """
 
     encode: Callable[[str], np.ndarray]
     vocabulary: int
     padding: int
+    cut: Callable[[str, int], np.ndarray]
+    pads_left: bool = False
 
 
 def of_characters(characters: str) -> Tokenizer:
@@ -43,7 +48,7 @@ def of_characters(characters: str) -> Tokenizer:
         places = np.searchsorted(points, asked).clip(0, len(points) - 1)
         return np.where(points[places] == asked, places + _OWN, UNKNOWN).astype(np.int64)
 
-    return Tokenizer(encode, len(points) + _OWN, PADDING)
+    return Tokenizer(encode, len(points) + _OWN, PADDING, lambda text, length: encode(text)[:length])
 
 
 def characters_in(column: np.ndarray) -> str:
@@ -82,7 +87,8 @@ def _of_json(content: bytes, name: str) -> Tokenizer:
         library = Library.from_str(content.decode("utf-8"))
     except Exception as error:  # noqa: BLE001 - the library raises Exception itself
         raise _unreadable(name, "it holds no tokenizer of that library", said=str(error)) from None
-    declared = library.padding
+    declared, side = library.padding, (library.truncation or {}).get("direction", "right")
+    added = library.num_special_tokens_to_add(False)
     library.no_padding()
     library.no_truncation()
     numbers = [library.token_to_id(token) for token in _PADDING_NAMES]
@@ -91,7 +97,23 @@ def _of_json(content: bytes, name: str) -> Tokenizer:
     def encode(text: str) -> np.ndarray:
         return np.array(library.encode(text).ids, np.int64)
 
-    return Tokenizer(encode, library.get_vocab_size(), padding)
+    def cut(text: str, length: int) -> np.ndarray:
+        # The library cuts the text and not what it adds around it, such as its end.
+        if length < added:
+            raise _no_place(name, added, length)
+        library.enable_truncation(length, direction=side)
+        try:
+            return encode(text)
+        finally:
+            library.no_truncation()
+
+    pads_left = (declared or {}).get("direction") == "left"
+    return Tokenizer(encode, library.get_vocab_size(), padding, cut, pads_left)
+
+
+def _no_place(name: str, added: int, length: int) -> RecipeError:
+    message = f"{name} adds {added} tokens to each text, and `length: {length}` has no place for them"
+    return RecipeError(Diagnostic("X628", message, help="raise `length` of `tokenize`"))
 
 
 def _of_llama2c(content: bytes, name: str) -> Tokenizer:
@@ -121,7 +143,7 @@ def _of_llama2c(content: bytes, name: str) -> Tokenizer:
             tokens += [numbers[own]] if own in numbers else [byte + _BYTES for byte in own]
         return np.array([_BEGIN, *_joined(tokens, pieces, scores, numbers)], np.int64)
 
-    return Tokenizer(encode, len(pieces), 0)
+    return Tokenizer(encode, len(pieces), 0, lambda text, length: encode(text)[:length])
 
 
 def _joined(tokens: list[int], pieces: list[bytes], scores: list[float], numbers: dict[bytes, int]) -> list[int]:

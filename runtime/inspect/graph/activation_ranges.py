@@ -7,7 +7,7 @@ import torch  # noqa: TID253 - the file follows tensors
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 from torch.utils.weak import WeakIdKeyDictionary  # noqa: TID253
 
-from titrant.runtime.inspect.graph.range_graph import RECURRENT, TABLES, RangeGraph, RangeOperation
+from titrant.runtime.inspect.graph.range_graph import LSTM, LSTM_RANGES, RECURRENT, TABLES, RangeGraph, RangeOperation
 
 
 class Dataflow:
@@ -22,6 +22,7 @@ class Dataflow:
         self._operations: list[RangeOperation] = []
         self._count = 0
         self.further_layers = 0  # of recurrent modules, beyond the first of each
+        self._further_lstms = 0  # of them, those of LSTMs
         self._sources = [self._number(tensor) for tensor in inputs if tensor.is_floating_point()]
 
     def note(self, name: str, given: Sequence[torch.Tensor], made: Sequence[torch.Tensor]) -> None:
@@ -33,9 +34,11 @@ class Dataflow:
             self._operations.append(RangeOperation(name, numbers, own, constants))
 
     def note_recurrent(self, part: torch.nn.RNNBase, given: Any, made: Any) -> None:
-        """Keep a recurrent module, which is one operation for all its steps, with a range before each of its layers."""
-        self.note(RECURRENT, _tensors(given), _tensors(made))
+        """Keep a recurrent module, which is one operation for all its steps and layers."""
+        is_lstm = isinstance(part, torch.nn.LSTM)
+        self.note(LSTM if is_lstm else RECURRENT, _tensors(given), _tensors(made))
         self.further_layers += part.num_layers - 1
+        self._further_lstms += part.num_layers - 1 if is_lstm else 0
 
     def _number(self, tensor: torch.Tensor) -> int:
         self._count += 1
@@ -50,9 +53,9 @@ class Dataflow:
     def ranges(self) -> int:
         """Return how many ranges there are, of all that was noted.
 
-        Each further layer of a recurrent module has one before it, which no tensor of torch's shows.
+        Each further layer of an LSTM has its own, which no tensor of torch's shows.
         """
-        return RangeGraph(self._operations).ranges(self._sources, self._count) + self.further_layers
+        return RangeGraph(self._operations).ranges(self._sources, self._count) + LSTM_RANGES * self._further_lstms
 
 
 def _storage(tensor: torch.Tensor) -> int:

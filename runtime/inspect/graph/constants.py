@@ -22,7 +22,7 @@ class Constant:
     tensor: "onnx.TensorProto"
     initializer: bool
     source: str = ""  # where it is a constant that was moved, the name of the one that the graph holds
-    held_bytes: int = 0  # and the bytes of that one
+    held_bytes: int = 0  # and the bytes of that one, with its scales where it was unpacked
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -113,25 +113,32 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
 
 # Operators that give the numbers of their first operand, in another order, shape or format.
 _MOVERS = ("Transpose", "Cast", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten")
+_UNPACKS = "DequantizeLinear"
 
 
 def moved_constants(
     graph: "onnx.GraphProto", held: Mapping[str, Constant], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Constant]:
-    """List what becomes of constants that nodes only move, by the name of the tensor, in its own shape and format."""
+    """List what becomes of constants that nodes only move, by the name of the tensor, in its own shape and format.
+
+    What is unpacked keeps the format that it is held in, as engines multiply by it where they can.
+    """
     import onnx
 
     outputs = {value.name for value in graph.output}
     moved: dict[str, Constant] = {}
     for node in graph.node:
-        first = node.input[0] if node.input and node.op_type in _MOVERS and node.domain in STANDARD else ""
+        unpacks = node.op_type == _UNPACKS
+        moves = unpacks or (node.op_type in _MOVERS and node.domain in STANDARD)
+        first = node.input[0] if node.input and moves else ""
         constant = moved.get(first) or held.get(first)
         if constant is None or node.output[0] in outputs:
             continue
         element = next((item.i for item in node.attribute if item.name == "to"), constant.tensor.data_type)
         tensor = onnx.TensorProto(data_type=element, dims=shapes.get(node.output[0], constant.shape))
         source = constant.source or first
-        moved[node.output[0]] = Constant(tensor, constant.initializer, source, constant.bytes)
+        scales = sum(held[name].bytes for name in node.input[1:] if name in held) if unpacks else 0
+        moved[node.output[0]] = Constant(tensor, constant.initializer, source, constant.bytes + scales)
     return moved
 
 

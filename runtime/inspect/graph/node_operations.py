@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from titrant.runtime.inspect.graph.range_graph import (
     ATTENTION,
+    LSTM,
     PLAIN_ATTENTION,
     RECURRENT,
     RangeGraph,
@@ -34,7 +35,7 @@ _NAMES = {
     "Resize": ("resize", 1, 2), "Upsample": ("resize", 1, 2), "Where": ("where", 1, 0), "Cast": ("alias", 1, 0),
     "Not": ("logical_not", 1, 0), "And": ("logical_and", 1, 0), "Equal": ("eq", 1, 0), "Less": ("lt", 1, 0),
     "Greater": ("gt", 1, 0),
-    "LSTM": (RECURRENT, 8, 9), "GRU": (RECURRENT, 8, 9), "RNN": (RECURRENT, 8, 9),
+    "LSTM": (LSTM, 8, 9), "GRU": (RECURRENT, 8, 9), "RNN": (RECURRENT, 8, 9),
     # Nothing is left of them: a normalization is a part of the convolution before it.
     "Identity": ("alias", 0, 0), "Dropout": ("alias", 0, 0), "BatchNormalization": ("alias", 0, 0),
 }  # fmt: skip

@@ -16,7 +16,8 @@ ATTENTION, PLAIN_ATTENTION = "_scaled_dot_product", "_dot_product"  # the other 
 # What is computed in int8 where the engine can, so that each computed operand gets a range.
 _BY_ELEMENT = ("add", "sub", "rsub", "mul", "div")
 _REDUCED = ("mean", "avg_pool2d", "_adaptive_avg_pool2d", "avg_pool1d", "pow", "native_layer_norm", "native_group_norm")
-RECURRENT = "recurrent"
+LSTM, RECURRENT = "lstm", "recurrent"  # NNCF leaves both in float; an LSTM gets two of titrant's own
+LSTM_RANGES = 2  # before its inputs and its hidden state
 TABLES = ("embedding", "embedding_bag")
 _SOFTMAX = ("_softmax", "_safe_softmax")
 _WEIGHTED = ("mm", "addmm", "convolution")
@@ -74,7 +75,8 @@ class RangeGraph:
         needed = self.needed(count)
         # Attention scales its queries: they get one before that and one after.
         scaled = sum(operation.name.startswith(ATTENTION) for operation in self._operations)
-        return sum(needed[number].ranges for number in computed) + scaled
+        own = LSTM_RANGES * sum(operation.name == LSTM for operation in self._operations)
+        return sum(needed[number].ranges for number in computed) + scaled + own
 
     def needed(self, count: int) -> dict[int, RangeNeed]:
         """Return what each of so many tensors needs, by number; what an operation makes has a higher one."""
@@ -103,7 +105,7 @@ class RangeGraph:
             # The bias and the scale by weights of a product, or of another such operation, are a part of it.
             fused = (*_WEIGHTED, *_BY_ELEMENT)
             return not (operation.constants and self._before(operation.given[place], fused, _VIEWS))
-        return name in (*_PRODUCTS, *_REDUCED, RECURRENT)
+        return name in (*_PRODUCTS, *_REDUCED)
 
     def _excitations(self, operations: Sequence[RangeOperation]) -> Iterator[RangeOperation]:
         """Yield the two products, with biases, of each squeeze and excitation; with a reshape between they are none."""

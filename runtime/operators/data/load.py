@@ -89,7 +89,7 @@ def loads(params: DataLoadParams) -> tuple[str, ...]:
 
 @operator(
     "data.load",
-    version=5,
+    version=6,
     family="data",
     params=DataLoadParams,
     inputs={},

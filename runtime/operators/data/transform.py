@@ -102,7 +102,7 @@ def predict(
 
 @operator(
     "data.transform",
-    version=3,
+    version=4,
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},
@@ -242,7 +242,7 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
     from titrant.runtime.data.classes import positive_class
     from titrant.runtime.data.elsewhere import with_outputs
     from titrant.runtime.data.tokenize import as_tokens
-    from titrant.runtime.data.transforms import fit
+    from titrant.runtime.data.transforms import fit, of_fractions
     from titrant.runtime.values import Transforms
 
     params = data.params
@@ -263,6 +263,7 @@ def _fit(data: _Data, names: tuple[str, ...], classes: "Classes | None", loaded:
         steps = fit(params.transforms, columns)
     else:
         steps = (with_outputs(loaded, tuple(inputs)) if loaded.is_graph else loaded).steps
+    dtypes |= dict.fromkeys(of_fractions(inputs, steps) - {spec.name for spec in columned}, "float32")
     inputs |= dict.fromkeys(constants, ())
     dtypes |= {spec.name: spec.dtype for spec in params.model_inputs if spec.name in constants}
     positive = None if classes is None else positive_class(classes, params.positive)

@@ -53,7 +53,7 @@ def predict(
 
 @operator(
     "data.unlabeled",
-    version=3,
+    version=4,
     family="data",
     params=DataUnlabeledParams,
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},

@@ -210,9 +210,9 @@ def _ranged_bytes(model: ModelFacts, matrices: int) -> int:
         size += math.prod(layer.weight_shape) + _WIDE_SCALE_BYTES * layer.weight_shape[0]
         matrices += 1
     for layer in layers_of(model, *IN_INT8):
-        # A node of a graph has both directions, which share scales.
+        # A node of a graph has both directions.
         rows = layer.weight_shape[-2] if model.is_graph and layer.weight_shape else recurrent_sizes(layer)[1]
-        size += 2 * _WIDE_SCALE_BYTES * rows  # both matrices of a direction have a scale a row
+        size += _WIDE_SCALE_BYTES * rows  # both matrices of a direction share a scale a row
         matrices += 2 * rows // layer.weight_shape[-2] if layer.weight_shape else 2
     return size + _WIDE_PRODUCT_TEXT_BYTES * matrices
 

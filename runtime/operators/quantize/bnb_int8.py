@@ -49,7 +49,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "quantize.bnb_int8",
-    version=2,
+    version=3,
     family="quantize",
     params=BnbInt8Params,
     inputs={"model": "torch"},

@@ -27,7 +27,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "quantize.bnb_nf4",
-    version=2,
+    version=3,
     family="quantize",
     params=cost.FourBitParams,
     inputs={"model": "torch"},

@@ -25,7 +25,8 @@ class OpenvinoPtqParams(Params):
     """Number formats, and how activation ranges are found."""
 
     preset: Literal["performance", "mixed"] = Field(
-        "performance", description="performance: symmetric activations; mixed: with a zero point, closer and slower"
+        "performance",
+        description="performance: symmetric activations; mixed: with a zero point but for LSTMs, closer and slower",
     )
     range_estimator: Literal["minmax", "mean_minmax", "mean_no_outliers", "median"] = Field(
         "minmax",
@@ -42,14 +43,12 @@ class OpenvinoPtqParams(Params):
 
 
 def requires(params: OpenvinoPtqParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
-    """Need openvino, nncf, a convolution or matrix product with weights, and symmetric inputs of recurrent layers."""
+    """Need openvino, nncf, and a convolution, matrix product or LSTM with weights."""
     unmet = (*not_installed(hardware, "openvino", "nncf"), *unfit(model))
-    if model is not None and params.preset == "mixed" and layers_of(model, *IN_INT8):
-        cause = "OpenVINO runs an LSTM in int8 with symmetric inputs only, and preset mixed gives it others"
-        unmet = (*unmet, Unmet(cause, "write preset: performance, or name the layer in quantization.skip"))
-    if model is None or unfit(model) or not takes_none(model, *MULTIPLIED):
+    if model is None or unfit(model) or not takes_none(model, *MULTIPLIED, *IN_INT8):
         return unmet
-    return (*unmet, Unmet("the model has no convolution and no matrix product in fp32", "use quantization.method none"))
+    cause = "the model has no convolution, matrix product or LSTM in fp32"
+    return (*unmet, Unmet(cause, "use quantization.method none"))
 
 
 def chooses(layer: Layer) -> bool:
@@ -78,8 +77,9 @@ def predict(
     speed = speed_of(hardware, work.threads)
     rows = min(params.rows, work.rows.get("calibration", params.rows))
     batch = fixed_batch(model) or min(params.batch_size, max(rows, 1))
-    # Once for the ranges, once for the biases.
-    forward = 2 * rows / batch * forward_seconds(model, speed, run_cost("openvino", "ir"), batch)
+    # Once for the ranges, once for the biases, once for the ranges of LSTMs.
+    passes = 3 if layers_of(model, *IN_INT8) else 2
+    forward = passes * rows / batch * forward_seconds(model, speed, run_cost("openvino", "ir"), batch)
     reduced = rows * layer_output_bytes(model) / _REDUCED_BYTES_PER_SECOND
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + forward + reduced
     activations = batch * max(layer_output_bytes(model), model.activation_bytes or 0)
@@ -89,7 +89,7 @@ def predict(
 
 @operator(
     "quantize.openvino_ptq",
-    version=3,
+    version=4,
     family="quantize",
     params=OpenvinoPtqParams,
     inputs={"model": "onnx", "calibration": "rows"},
@@ -134,16 +134,17 @@ def predict(
 def quantize_openvino_ptq(
     params: OpenvinoPtqParams, context: Context, *, model: Any, calibration: Any
 ) -> dict[str, Any]:
-    """Quantize weights and activations to int8 by NNCF's post-training quantization.
+    """Quantize weights and activations to int8 by NNCF's post-training quantization, LSTMs as their kernel reads them.
 
     Helps when: batches are large or the model is convolutional: OpenVINO's int8 kernels gain most there.
     Inputs:     model - an fp32 ONNX file; calibration - rows like those to come, whose arrays the file takes by name
     Outputs:    model - an OpenVINO IR that was compiled once, with FakeQuantize operations around what has int8
-                kernels. OpenVINO decides for itself where int8 pays: it runs depthwise convolutions in f32. The
-                measurement quantized_layers counts the operations with int8 weights
+                kernels. OpenVINO decides for itself where int8 pays: it runs depthwise convolutions in f32. An LSTM's
+                inputs and hidden states have one range, its two matrices one scale a row; GRU and RNN stay in fp32.
+                The measurement quantized_layers counts the operations with int8 weights
     Fails:      PreconditionError X210 when there is nothing to quantize, X217 when there are no rows; StepError X250
                 when OpenVINO cannot take over the graph, X252 when NNCF fails on it
-    Cost:       two forward passes over `rows` rows, with the activations of one batch kept
+    Cost:       two forward passes over `rows` rows with the activations of one batch kept, three where there are LSTMs
     """
     from titrant.runtime.backends.onnxruntime.calibration import RangeRule, batches, stepwise
     from titrant.runtime.backends.onnxruntime.graph import is_recurrent

@@ -160,7 +160,7 @@ def _few_products(model: ModelFacts) -> str:
 
 @operator(
     "quantize.ort_static",
-    version=8,
+    version=9,
     family="quantize",
     params=OrtStaticParams,
     inputs={"model": "onnx", "calibration": "rows", "allocation": Port(("value",), optional=True)},

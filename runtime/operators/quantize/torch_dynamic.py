@@ -13,6 +13,7 @@ from titrant.runtime.cost.forward import modelled
 from titrant.runtime.cost.sizes import (
     PACKED_CHANNEL_BYTES,
     channels,
+    kept_bytes,
     layers_of,
     missing,
     saved_by_int8,
@@ -81,6 +82,7 @@ def predict(
         return Prediction()
     scales = PACKED_CHANNEL_BYTES * channels(model, "Linear") if params.per_channel else 0
     size = torchscript_bytes(model) - saved_by_int8(model, "Linear", shared=True) + scales
+    size += kept_bytes(model, params.leave, "Linear")
     for layer in layers_of(model, *RECURRENT):
         weights, rows, directions = _recurrent_sizes(layer)
         size += directions * _PACKED_BYTES - 3 * weights

@@ -60,7 +60,7 @@ def predict(
 
 @operator(
     "quantize.torchao_pt2e",
-    version=2,
+    version=3,
     family="quantize",
     params=TorchaoPt2eParams,
     inputs={"model": "exported", "calibration": "rows"},

@@ -99,7 +99,7 @@ def predict(
 
 @operator(
     "validate.batch_invariance",
-    version=2,
+    version=3,
     family="validate",
     params=BatchInvarianceParams,
     inputs={"model": ANY_MODEL, "rows": "rows", "outputs": "outputs", "point": "value"},

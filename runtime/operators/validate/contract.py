@@ -116,7 +116,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=10,
+    version=11,
     family="validate",
     params=ContractParams,
     inputs={

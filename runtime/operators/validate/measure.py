@@ -53,7 +53,7 @@ def predict(
 
 @operator(
     "validate.measure",
-    version=3,
+    version=4,
     family="validate",
     params=MeasureParams,
     inputs={

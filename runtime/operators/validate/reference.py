@@ -55,7 +55,7 @@ def loads(params: ReferenceParams) -> tuple[str, ...]:
 
 @operator(
     "validate.reference",
-    version=2,
+    version=3,
     family="validate",
     params=ReferenceParams,
     inputs={"rows": "rows", "outputs": "outputs", "point": "value"},
@@ -91,7 +91,7 @@ def validate_reference(
     judged = params.output or next(iter(outputs.arrays), "")
     kept = TASKS[params.task].label == "tokens"  # what is kept of such answers was read as the recipe says
     for mismatch in () if kept else mismatches(params, judged, outputs):
-        raise _not_of_kind(params, mismatch)
+        raise _not_of_kind(params, mismatch, several=len(outputs.arrays) > 1)
     if params.assumed_order and (orders := _orders(params, rows, outputs)) is not None:
         raise _order_not_stated(orders)
     compared = None
@@ -109,8 +109,8 @@ def validate_reference(
     return {"reference": {"rows": len(rows), "kinds": kinds, "constant": None if compared is None else plain(compared)}}
 
 
-def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch") -> RecipeError:
-    name = f"name: {mismatch.output}, " if params.output or params.kinds else ""
+def _not_of_kind(params: ReferenceParams, mismatch: "KindMismatch", *, several: bool) -> RecipeError:
+    name = f"name: {mismatch.output}, " if several or params.output or params.kinds else ""
     advice = f"model: {{output: {{{name}kind: {mismatch.looks}}}}}"
     if mismatch.looks is None:
         advice = "let the model's forward give logits, or probabilities that sum to 1 over the classes"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class RankContext:
     seed: int
     threads: int
     checkpoints: Path | None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scratch(self) -> Path:
@@ -69,7 +70,7 @@ def fit_in_processes(
         kinds.save(kind, value, folder / name)
     saved = None if context.checkpoints is None else str(context.checkpoints)
     own = {"draws": context.generator.bit_generator.state, "seed": context.seed, "threads": context.threads}
-    options = {**request["options"], **own, "checkpoints": saved}
+    options = {**request["options"], **own, "checkpoints": saved, "code": dict(context.code)}
 
     def hand_on(said: Mapping[str, Any]) -> None:
         if "note" in said:
@@ -94,7 +95,8 @@ def fit_as_rank(
 ) -> None:
     """Train as one of several ranks what lies in a folder; rank 0 writes the model and the curves there."""
     saved = None if options["checkpoints"] is None else Path(options["checkpoints"])
-    context = RankContext(folder, ranks, np.random.default_rng(), options["seed"], options["threads"], saved)
+    said = options["seed"], options["threads"], saved, options["code"]
+    context = RankContext(folder, ranks, np.random.default_rng(), *said)
     context.generator.bit_generator.state = options["draws"]
     model = kinds.load("torch", folder / "model")
     with fixed_settings(options["threads"], ranks.seed, deterministic=deterministic):

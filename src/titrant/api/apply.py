@@ -1,7 +1,6 @@
 """Run one operator on live values, without a recipe: on a module, a file or arrays that somebody holds in memory."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +40,7 @@ def apply(
     What a recipe checks is checked: parameters, kinds, and what the operator needs of this machine and this model. A
     model of another kind is converted first; `converted` of the result says by which operators. A module stays as it
     is, on its device; what another operator gave and this one consumes must not be used afterwards. Files that outputs
-    refer to are in `scratch`, by default a new temporary folder that is the caller's to delete.
+    refer to are in `scratch`, by default a new temporary folder that goes when this process ends.
 
     Raises RecipeError X230 for an unknown operator, X231 for parameters and X232 for inputs that do not fit,
     InfeasibleError X373 for what is unmet, and what the operators themselves raise.
@@ -50,11 +49,12 @@ def apply(
     from titrant.api.live.values import live_values
     from titrant.compiler.machine.detect import detect
     from titrant.runtime.api import apply as apply_operator
+    from titrant.runtime.api import passing_folder
 
     declaration = declaration_of(operator)
     checked = check_params(declaration, {} if params is None else params)
     ports = _by_port(declaration, inputs)
-    folder = Path(tempfile.mkdtemp(prefix="titrant-")) if scratch is None else scratch
+    folder = passing_folder() if scratch is None else scratch
     try:
         live = live_values(declaration, ports, rows, folder)
         check_ports(declaration, live.values)

@@ -1,6 +1,6 @@
 """Run a recorded run again from its stored recipe alone, and say whether it came out the same.
 
-Rerun from a lock: the run that it names, or, where that is not here, the recipe beside it.
+Rerun from a lock: the run that it names, or, where that is not here or ran in another folder, the recipe beside it.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from titrant.schema.gate import GateResult, Judgement
 from titrant.schema.lock import LockedGate, LockEntry, read_lock, recipe_path
 from titrant.schema.plan import Decision, Plan
 from titrant.schema.record import Artifact, CandidateRecord, RunRecord, StepRecord, StepResult
+from titrant.schema.values.files import json_object
 
 if TYPE_CHECKING:
     from titrant.runtime.worker.parent import Worker
@@ -98,7 +99,8 @@ def _repeated(
 def locked_run(path: Path, *, redecide: bool, trust: bool, keep_worker: "list[Worker]") -> Repeated:
     """Return what repeats a lock's entry for this class of hardware.
 
-    Where the recipe is no longer beside the lock, the first of its runs that is in this home has it. Raises
+    Where its run was of another folder, as before a move or in another clone, the recipe beside the lock is run: its
+    code is meant. Where that is no longer there, the first of the lock's runs that is in this home has it. Raises
     RecipeError P094 where there is neither, and StaleError P093 without an entry for this class. `keep_worker` receives
     the process that what is returned was planned with.
     """
@@ -111,7 +113,7 @@ def locked_run(path: Path, *, redecide: bool, trust: bool, keep_worker: "list[Wo
         planned = plan(read(recipe), trust=trust, keep_worker=keep_worker)
         entry = entry_here(planned, path)
         folder = _folder(entry)
-        if folder is None:
+        if folder is None or not _ran_in(folder, recipe.parent):
             old = as_run(entry, planned.plan)
             return Repeated(old, planned, None, () if redecide else otherwise(old.plan, planned.plan))
         while keep_worker:
@@ -132,6 +134,12 @@ def _folder(entry: LockEntry) -> Path | None:
 
     folder = home_folder() / "runs" / entry.run
     return folder if (folder / "record.json").is_file() else None
+
+
+def _ran_in(folder: Path, place: Path) -> bool:
+    """Tell whether a run was of a recipe in a place, whose modules and files it read."""
+    then = (json_object(folder / "environment.json") or {}).get("recipe_folder")
+    return isinstance(then, str) and Path(then).resolve() == place.resolve()
 
 
 def as_run(entry: LockEntry, plan: Plan) -> RecordedRun:

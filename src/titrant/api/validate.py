@@ -108,7 +108,7 @@ def with_original(recipe: ParsedRecipe, original: str) -> ParsedRecipe:
         advice = f"name the model that was optimized, or write {RECIPE} for what the recipe's `model` says"
         raise RecipeError(Diagnostic("P142", f"there is no file {path}", help=advice))
     written = recipe_value(recipe.recipe)["model"]
-    kept = _without_nulls({name: written.get(name) for name in ("inputs", "state", "output")})
+    kept = _without_nulls({name: written.get(name) for name in ("inputs", "state", "output", "decode")})
     overrides: Sequence[str] = (*recipe.overrides, f"model={json.dumps({key: str(path), **kept}, ensure_ascii=False)}")
     if recipe.recipe.train is not None:
         overrides = (*overrides, "train=none")

@@ -19,7 +19,7 @@ from titrant.schema.contract.waivers import (
 )
 from titrant.schema.diagnostics.diagnostics import OK
 from titrant.schema.gain import gains_words
-from titrant.schema.gain_parts import fastest_words, product_words
+from titrant.schema.gain_parts import fastest_words, whole_words
 from titrant.schema.gate import GateResult, reason_words
 from titrant.schema.plan import Plan
 from titrant.schema.planned import Planned
@@ -203,8 +203,8 @@ def _figures(candidate: CandidateRecord) -> list[str]:
     if "latency_p50" in candidate.figures:
         parts.append(f"p50 {format_time(candidate.figures['latency_p50'])}")
     lines = [f"    {' · '.join(parts)}"] if parts else []
-    if candidate.parts is not None and (words := product_words(candidate.parts)):
-        said = "; ".join(filter(None, (f"faster than the original {words}", fastest_words(candidate.parts))))
+    if candidate.parts is not None and (words := whole_words(candidate.parts)):
+        said = "; ".join(filter(None, (words, fastest_words(candidate.parts))))
         lines.append(wrapped(said, "    ", " " * 8))
     return lines
 

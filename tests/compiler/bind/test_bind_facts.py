@@ -158,11 +158,38 @@ def test_takes_one_number_for_two_classes():
     assert check_facts(case.bound(), one, case.DATA) == ()
 
 
+@pytest.mark.parametrize(("scores", "line"), [
+    (("probabilities", ("batch", 2)), "model: {output: {name: probabilities, kind: probabilities}}"),
+    (("raw", ("batch", 2)), "model: {output: {name: raw}}"),
+    (("i1", ("batch",)), "model: {output: {name: i1}}"),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["int64", "bool"])
+def test_does_not_take_the_classes_that_a_file_decided_for_scores(scores, line, dtype):
+    label, named = TensorSpec("label", ("batch",), dtype), TensorSpec(*scores, "float32")
+    both = replace(case.MODEL, outputs=(label, named))
+    message = f"the first output `label` is {dtype}: classes that were decided, no scores"
+    assert [one[2:] for one in findings(model=both)] == [(message, line)]
+    assert [one[2:] for one in findings(case.RECIPE, "model.output={kind: logits}", model=both)] == [(message, line)]
+    check_facts(case.bound(case.RECIPE, f"model.output={{name: {named.name}}}"), both, case.DATA)
+    check_facts(case.bound(), replace(both, outputs=(label,)), case.DATA)
+
+
 def test_names_the_outputs_that_there_are():
     text = case.RECIPE.replace("  args:", "  output: {name: logit}\n  args:")
     (found,) = findings(text)
     assert found[0] == "R137"
     assert found[3] == "did you mean `logits`?"
+
+
+@pytest.mark.parametrize("said", ["measure: same_class", "score: {measure: same_class}"])
+def test_refuses_the_same_class_of_one_number(said):
+    text = case.UNLABELED + f"validation: {{agreement: {{{said}}}}}\n"
+    outputs = (*case.DIGITS.outputs, TensorSpec("score", ("batch", 1), "float32"))
+    found = findings(text, model=replace(case.DIGITS, outputs=outputs), data=case.RANDOM)
+    message = "`same_class` finds the largest of several numbers, and the output `score` has one: always it"
+    assert found == [("R112", "same_class", message, "write `relative`, or `absolute` with a tolerance")]
+    if "score" not in said:
+        assert check_facts(case.bound(text), case.DIGITS, case.RANDOM) == ()
 
 
 def test_refuses_gaps_that_nothing_fills():
@@ -172,7 +199,8 @@ def test_refuses_gaps_that_nothing_fills():
         "R138",
         "transform",
         "values are missing in `mean radius` (3), and nothing fills them",
-        "add `- impute` before the other transforms, or leave the columns out of `data.inputs`",
+        "add `- impute` before the other transforms (`impute: {strategy: keep}` for trees trained on gaps), "
+        "or leave the columns out of `data.inputs`",
     )
     filled = case.bound(case.RECIPE.replace("[standardize]", "[impute, standardize]"))
     assert check_facts(filled, case.MODEL, data_with(columns=columns)) == ()

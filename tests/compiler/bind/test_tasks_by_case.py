@@ -38,8 +38,9 @@ def findings(text):
 @pytest.mark.parametrize("said", ["", "validation: {agreement: {measure: same_class}}"])
 def test_compares_several_labels_as_they_are_decided(said):
     made = parse(recipe("multilabel_classification", data="label: [a, b]", more=said), "recipe.yaml", folder=CASE)
-    outputs = [TensorSpec("y", ("batch", 2), "float32")]
-    assert [compared.measure for compared in comparisons(made.recipe, outputs)] == ["same_labels"]
+    for shape in (("batch", 2), ("batch", 2, 1)):
+        outputs = [TensorSpec("y", shape, "float32")]
+        assert [compared.measure for compared in comparisons(made.recipe, outputs)] == ["same_labels"]
 
 
 GATE = "validation: {{gates: [{{metric: {}, comparison: {}, threshold: 0.5}}]}}"

@@ -46,5 +46,10 @@ def test_counts_the_rows_with_a_value_that_the_given_ones_lack():
     assert "`kind`" in warning
 
 
+def test_says_which_gaps_stay():
+    [line] = answered(TRAINED, TransformFacts("impute", "kept", columns=("age", "lab"))).decisions
+    assert (line.rule, line.chosen) == ("transforms.kept", "gaps of age, lab stay gaps")
+
+
 def test_says_nothing_of_what_has_nothing_to_learn():
     assert answered(case.RECIPE, TransformFacts("normalize", "", columns=("age",))).decisions == ()

@@ -2,6 +2,7 @@
 
 import importlib.util
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from titrant.runtime import catalog
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.values.canonical import plain, read_back
+from titrant.schema.values.dependencies import current_digest
 from titrant.schema.values.files import digest_file
 
 specification = importlib.util.spec_from_file_location("small_recipes", Path(__file__).parents[1] / "small_recipes.py")
@@ -28,10 +30,12 @@ class Child:
     def __init__(self, *paths):
         self.asked = 0
         self.paths = paths
+        self.others = ()
 
     def __call__(self, wanted):
         self.asked += 1
         dependencies = [{"path": str(path), "digest": blake3(path.read_bytes()).hexdigest()} for path in self.paths]
+        dependencies += [{"path": path, "digest": current_digest(path, Path())} for path in self.others]
         return {"model": plain(small.MODEL), "data": plain(small.DATA), "dependencies": dependencies}
 
 
@@ -129,6 +133,18 @@ def test_asks_again_when_a_file_that_the_answer_rests_on_changes(tmp_path):
     child.paths = ()
     facts(bound, child, tmp_path / "facts")
     assert child.asked == 3
+
+
+def test_asks_again_when_what_the_code_learned_otherwise_changes(tmp_path, monkeypatch):
+    child = Child()
+    child.others = (f"{tmp_path}/cases/", f"presence:{tmp_path}/flag", "variable:TOY_ROWS")
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+    changes = (tmp_path / "flag").touch, (tmp_path / "cases").mkdir, partial(monkeypatch.setenv, "TOY_ROWS", "3")
+    for change in (lambda: None, *changes):
+        change()
+        facts(bound, child, tmp_path / "facts")
+        facts(bound, child, tmp_path / "facts")
+    assert child.asked == 4
 
 
 def test_believes_an_answer_about_the_users_own_code_in_a_copy_of_its_folder(tmp_path):

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.agreement import compare
+from titrant.runtime.contract.answers import same_answers
 from titrant.runtime.contract.reading import AnswerComparison, Reading
+from titrant.runtime.values import Outputs, Rows
+from titrant.schema.diagnostics.diagnostics import StepError
 
 MEASURES = ("same_class", "cosine", "neighbor", "relative", "absolute")
 ROWS = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
@@ -66,3 +69,11 @@ def test_changes_no_parameters_where_nothing_is_said():
     assert "agreement" not in Reading(task="unlabeled").model_dump(mode="json")
     said = Reading(task="unlabeled", agreement={"y": AnswerComparison(measure="cosine", tolerance=0.9)})
     assert Reading.model_validate_json(said.model_dump_json()) == said
+
+
+def test_refuses_the_largest_of_one_number():
+    values = np.array([[0.1], [0.9]])
+    rows = Rows("evaluation", {"x": values}, None, np.arange(2), np.arange(2, dtype=np.uint64), ("a", "b"), 1)
+    reading = Reading(task="unlabeled", agreement={"y": AnswerComparison(measure="same_class")})
+    with pytest.raises(StepError, match="X420: the output 'y' has one number"):
+        same_answers(reading, rows, Outputs("", {"y": values}), Outputs("", {"y": 1 - values}))

@@ -1,6 +1,7 @@
 """Transforms that were fitted elsewhere: those of a run, and ONNX graphs that take columns."""
 
 import numpy as np
+import onnxruntime  # noqa: TID253 - graphs are its subject
 import pytest
 from onnx import TensorProto, helper  # noqa: TID253 - graphs are its subject
 
@@ -11,7 +12,7 @@ from titrant.runtime.data.transforms import apply, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform, wire
 from titrant.runtime.values import Table, Tables, Transforms
-from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError
+from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError, StepError
 
 COLUMNS = {"age": np.array([40.0, 60.0, 80.0]), "kind": np.array(["q", "p", "new"])}
 
@@ -116,6 +117,21 @@ def test_runs_a_graph_that_takes_columns_by_name_and_text_as_text(tmp_path):
     assert inputs["features"].tolist() == [[20, 0, 1], [30, 1, 0], [40, 0, 0]]
     file.unlink()  # what is kept and shipped holds the graph itself
     assert apply(fitted, COLUMNS)["features"].tolist() == inputs["features"].tolist()
+
+
+def test_takes_served_columns_of_a_graph_for_what_they_were(tmp_path):
+    _, fitted = transformed(graph(tmp_path / "pre.onnx", texts=("kind",)), COLUMNS)
+    nothing, age = np.array([np.nan]), np.array([40.0])
+    [step] = fitted.steps
+    session = onnxruntime.InferenceSession(step.arrays["graph"].tobytes())
+    untold = {"age": age[:, None].astype(np.float32), "kind": np.array([[""]], dtype=object)}
+    for kind in (nothing, np.array([""])):
+        answered = apply(fitted, {"age": age, "kind": kind})["features"]
+        np.testing.assert_array_equal(answered, session.run(None, untold)[0])
+    with pytest.raises(StepError, match="X122: kind is numbers, and was text where the graph was made"):
+        apply(fitted, {"age": age, "kind": np.array([7])})
+    with pytest.raises(StepError, match="X122: age is text, and was numbers where the graph was made"):
+        apply(fitted, {"age": np.array(["40"]), "kind": np.array(["p"])})
 
 
 def test_keeps_a_graph_with_the_transforms_of_a_run(tmp_path):

@@ -56,6 +56,27 @@ def test_takes_what_is_filled_or_encoded():
         check_gaps(columns.items(), [TransformStep(**step)], {})
 
 
+def test_leaves_gaps_to_a_model_that_was_trained_on_them(tmp_path):
+    columns = {"a": [1.0, NAN, 3.0], "s": ["p", "", "q"], "n": [7, 8, 9]}
+    transforms = fitted(columns, {"name": "impute", "strategy": "keep"}, {"name": "one_hot"})
+    made = apply(transforms, {name: np.asarray(column) for name, column in columns.items()})["features"]
+    np.testing.assert_array_equal(made, [[1, 1, 0, 7], [NAN, 0, 0, 8], [3, 0, 1, 9]])
+    check_gaps([("a", [np.array([NAN])])], [TransformStep(name="impute", strategy="keep")], {})
+    save_transforms(transforms, tmp_path)
+    served = {"a": np.array([""]), "s": np.array(["q"]), "n": np.array([NAN])}
+    np.testing.assert_array_equal(apply(load_transforms(tmp_path), served)["features"], [[NAN, 0, 1, NAN]])
+    with pytest.raises(PreconditionError, match="X120: n has missing values in 1 of 1 rows"):
+        apply(fitted(columns, {"name": "impute", "strategy": "keep", "columns": ["a"]}, {"name": "one_hot"}), served)
+
+
+def test_marks_gaps_that_it_keeps_and_keeps_none_of_text():
+    step = {"name": "impute", "strategy": "keep", "indicator": True}
+    made = apply(fitted({"a": [1.0, NAN]}, step), {"a": np.array([NAN, 2.0])})["features"]
+    np.testing.assert_array_equal(made, [[NAN, 1], [2, 0]])
+    with pytest.raises(RecipeError, match="X122: impute: s is text, and only gaps of numbers are kept"):
+        fitted({"s": ["a", ""]}, {"name": "impute", "strategy": "keep", "columns": ["s"]})
+
+
 @pytest.mark.parametrize("empty", [np.array([""]), np.array([NAN]), np.array(["", ""])])
 def test_fills_a_column_of_numbers_that_has_no_value_in_the_rows_served(empty):
     transforms = fitted({"a": [1.0, 3.0, NAN], "b": [1.0, 2.0, 3.0]}, {"name": "impute"}, {"name": "standardize"})

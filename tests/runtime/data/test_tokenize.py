@@ -180,6 +180,28 @@ def test_spreads_other_columns_over_the_windows():
     assert len(cut) == 5
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_cuts_and_fills_up_texts_as_the_library_does(tmp_path, side):
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "b": 4, "c": 5}
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(words))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    library.post_processor = tokenizers.processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    library.enable_padding(direction=side, length=4)
+    library.enable_truncation(4, direction=side)
+    library.save(str(tmp_path / "tokenizer.json"))
+    file = File(path=str(tmp_path / "tokenizer.json"), digest="")
+    texts = np.array(["a b c", "a", "", "c b"])
+    steps = fit([TransformStep(name="tokenize", tokenizer=file, length=4)], {"text": texts})
+    tokens = apply(Transforms(steps, {"text": ("text",)}, {"text": "int64"}), {"text": texts})["text"]
+    assert tokens.tolist() == [encoded.ids for encoded in library.encode_batch(texts.tolist())]
+    steps = fit([TransformStep(name="tokenize", tokenizer=file, length=1)], {"text": texts})
+    with pytest.raises(RecipeError, match=r"X628: tokenizer\.json adds 2 tokens to each text, and `length: 1`"):
+        apply(Transforms(steps, {"text": ("text",)}, {"text": "int64"}), {"text": texts})
+
+
 def test_reads_what_the_library_tokenizers_writes(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     model = tokenizers.models.WordLevel({"[UNK]": 0, "cat": 1, "sat": 2, "[PAD]": 3, "[CLS]": 4}, unk_token="[UNK]")

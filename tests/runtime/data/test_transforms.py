@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from titrant.runtime.data.parameters import TensorParams, TransformStep
-from titrant.runtime.data.transforms import apply, fit
+from titrant.runtime.data.transforms import apply, apply_standardize, fit
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform, wire
-from titrant.runtime.values import Table, Tables, Transforms
+from titrant.runtime.values import RowSplit, Table, Tables, Transforms
 from titrant.schema.diagnostics.diagnostics import PreconditionError, RecipeError, TitrantError
 
 
@@ -120,6 +122,40 @@ def test_names_inputs_as_the_recipe_does():
         wire(columns, specs[:1])
     stated = {"x": ("a",), "y": "image", "z": "tokens"}
     assert wire(columns, specs, stated)[0] == {"x": ("a",), "y": ("image",), "z": ("tokens",)}
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 60), st.sampled_from([np.float64, np.float32]))
+def test_makes_zeros_of_a_constant_column_and_no_other_value_of_it_huge(value, rows, dtype):
+    """The mean of fifty times 3.7 is not 3.7: what rounding left was taken for the deviation."""
+    [step] = fit([TransformStep(name="standardize")], {"a": np.full(rows, value, dtype)})
+    held = dtype(value)
+    served = apply_standardize(step, 0, np.array([held, held + dtype(1)]))
+    np.testing.assert_allclose(served, [0, np.float64(held + dtype(1)) - np.float64(held)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "dtype"), [
+    ({"name": "normalize", "mean": [0.5], "std": [0.5]}, "float32"), ({"name": "standardize"}, "float32"),
+    ({"name": "resize", "height": 2, "width": 2}, "float32"), (None, "int64"),
+])  # fmt: skip
+@pytest.mark.parametrize("stored", [np.int16, np.uint16, np.int64])
+def test_gives_whole_numbers_that_a_transform_takes_for_pixels_as_fractions(step, dtype, stored):
+    """As radiographs of 16 bits are stored: without a transform they may be tokens."""
+    pixels = np.arange(48, dtype=stored).reshape(3, 1, 4, 4)
+    parts = RowSplit({"train": {"a": np.arange(3)}}, {"a": np.arange(3)})
+    asked = DataTransformParams(task="unlabeled", transforms=[TransformStep(**step)] if step else [])
+    rows, transforms = transform(asked, Tables({"a": Table({"image": pixels})}), parts)
+    assert transforms.dtypes == {"image": dtype}
+    assert rows["train"].inputs["image"].dtype == dtype
+    stated = asked.model_copy(
+        update={
+            "model_inputs": (
+                TensorParams(
+                    name="image", shape=("batch", 1, *rows["train"].inputs["image"].shape[2:]), dtype="float64"
+                ),
+            )
+        }
+    )
+    assert transform(stated, Tables({"a": Table({"image": pixels})}), parts)[1].dtypes == {"image": "float64"}
 
 
 def test_refuses_to_round_what_should_be_whole():

@@ -193,6 +193,16 @@ def test_counts_an_int8_file_as_the_one_it_was_made_from(name, per_channel, expo
         found = facts_of(file)
         assert (file.stem, found.parameters, found.flops) == (file.stem, wanted.parameters, wanted.flops)
         assert found.weight_bytes < wanted.weight_bytes
+        if file.stem == "QDQ":  # what is unpacked first is the layer's
+            assert parameters_by_name(found) == parameters_by_name(wanted)
+            products = [
+                layer for layer in found.layers if layer.type in ("Conv", "MatMul", "Gemm") and layer.weight_bytes
+            ]
+            assert {layer.dtype for layer in products} == {"int8"}
+
+
+def parameters_by_name(facts):
+    return {layer.name: layer.parameters for layer in facts.layers if layer.parameters}
 
 
 def test_counts_one_case_where_a_file_insists_on_several(exported, tmp_path):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from titrant.runtime.inspect.transforms import describe_transforms, fitted_advice
+from titrant.runtime.inspect.transforms import describe_transforms, fitted_advice, pixel_notes
 from titrant.runtime.operators.data.split import DataSplitParams, split
 from titrant.runtime.operators.data.transform import DataTransformParams, transform
-from titrant.runtime.values import Table, Tables
+from titrant.runtime.values import RowSplit, Table, Tables
 from titrant.schema.diagnostics.diagnostics import RecipeError
 from titrant.schema.facts import DataFacts
 
@@ -43,6 +43,25 @@ def test_says_which_rows_a_transform_was_fitted_on_and_what_it_saw():
     advice = fitted_advice(facts(one_hot))
     assert "10 calibration rows, where kind has p, q" in advice
     assert "one_hot: {values: {kind: […]}}" in advice
+
+
+@pytest.mark.parametrize(("top", "dtype", "step", "noted"), [
+    (255, np.float32, {"mean": [0.5], "std": [0.25]}, True), (4095, np.uint16, {"mean": [0.5], "std": [0.25]}, True),
+    (255, np.float32, {"mean": [127.0], "std": [60.0], "scale": 255}, True),
+    (1, np.float32, {"mean": [0.5], "std": [0.25]}, False),
+    (255, np.uint8, {"mean": [0.5], "std": [0.25]}, False), (255, np.float32, {"mean": [127.0], "std": [60.0]}, False),
+])  # fmt: skip
+def test_notes_images_that_normalize_takes_for_fractions_and_that_are_none(top, dtype, step, noted):
+    pixels = np.linspace(0, top, 3 * 16).reshape(3, 1, 4, 4).astype(dtype)
+    params = DataTransformParams.model_validate({"task": "unlabeled", "transforms": [{"name": "normalize", **step}]})
+    loaded, roles = (
+        Tables({"a": Table({"image": pixels})}),
+        RowSplit({"train": {"a": np.arange(3)}}, {"a": np.arange(3)}),
+    )
+    notes = pixel_notes(transform(params, loaded, roles)[1], loaded)
+    assert [note.partition(": give")[0] for note in notes] == [
+        f"image has numbers up to {top:,}, which `normalize` takes for fractions"
+    ] * noted
 
 
 def test_counts_what_given_values_leave_out_and_gives_no_advice_for_them():

@@ -1,6 +1,7 @@
 """Looks at evaluation rows are numbered by what the rows hold, and noted for good."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,26 @@ def test_looks_again_from_a_tenth_of_the_rows_on_however_many_there_are(first, s
         assert again.number == 2
     if shared <= 0.03 * second:
         assert again.number == 1
+
+
+def test_looks_again_at_a_few_of_many_rows():
+    digests = np.random.default_rng(0).integers(0, 2**63, 50_000)
+
+    def drawn(places):
+        return RowSample(len(places), tuple(f"{digest:016x}" for digest in np.sort(digests[places])[:SAMPLE]))
+
+    before = [look(drawn(np.arange(len(digests))), "a", [])]
+    assert [look(drawn(np.arange(50) + begin), "b", before).number for begin in range(0, 500, 50)] == [2] * 10
+
+
+def test_knows_rows_of_which_an_older_version_kept_fewer():
+    sample = rows(range(3000))
+    sample = replace(sample, numbers=sample.ids)
+    noted = [replace(look(sample, "a", []), ids=sample.ids[:256], numbers=sample.numbers[:256])]
+    assert look(sample, "a", noted).number == 1
+    assert look(sample, "b", noted).number == 2
+    renamed = replace(rows(range(10**6, 10**6 + 3000)), numbers=sample.numbers)
+    assert look(renamed, "b", noted).number == 2
 
 
 def test_gives_a_look_one_number_above_the_highest_that_a_tenth_carry():

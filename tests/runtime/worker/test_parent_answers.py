@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from titrant.runtime.worker.child import _sender, _unexpected
+from titrant.runtime.worker.messages import exit_cause
 from titrant.runtime.worker.parent import PipeLines, alarmed
 
 # The signal is handed to another thread: as when it comes just before the main thread begins to read, nothing ends
@@ -116,3 +119,12 @@ def test_names_a_package_that_cannot_be_loaded_unless_the_users_code_says_so():
     state.user_place = lambda _: "mine.py:3"
     said = _unexpected(state, error, request)
     assert (said.code, said.message, said.said) == ("X312", "ImportError (mine.py:3)", str(error))
+
+
+@pytest.mark.parametrize(("code", "allowed"), [(-signal.SIGKILL, 3), (-signal.SIGXCPU, resource.RLIM_INFINITY)])
+def test_blames_no_memory_for_an_end_by_the_time_that_a_process_may_take(monkeypatch, code, allowed):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (allowed, allowed))
+    ended = exit_cause(code, None, "")
+    limit = "the 3 s of processor time that it may use" if allowed == 3 else "its time on the processor"
+    assert ended.cause == f"the worker was ended by the system, most likely because it used up {limit}"
+    assert (ended.out_of_memory, ended.advice[:33]) == (False, "raise the limit (ulimit -t unlimi")

@@ -214,6 +214,77 @@ def test_names_no_file_that_another_module_read(toy, make_plan):
     assert {item["path"] for item in second["dependencies"]} == {"second.py", "lonely.py"}
 
 
+# How a module learns something otherwise than by opening a file that is there, and what its result then depends on.
+LEARNED = {
+    "variable": ("import os\nos.getenv('TOY_ROWS')\ndict(os.environ)\n'HOME' in [*os.environ]", "variable:TOY_ROWS"),
+    "secret": ("import os\nos.environ.get('TOY_PASSWORD')", None),
+    "asked": ("from pathlib import Path\nPath(__file__).with_name('not_there').exists()", "presence:not_there"),
+    "joined": ("import os\nos.path.isfile(os.path.dirname(__file__) + '/no_file')", "presence:no_file"),
+    "optional": (
+        "from contextlib import suppress\nwith suppress(OSError):\n    open('HERE/gone.txt')",
+        "presence:gone.txt",
+    ),
+    "passing": (
+        "import os, tempfile\nwith tempfile.TemporaryDirectory() as folder:\n    os.path.exists(folder + '/a')",
+        None,
+    ),
+    "packaged": ("import pkgutil\npkgutil.get_data('rows', 'a.txt')", "rows/a.txt"),
+    "database": ("import sqlite3\nsqlite3.connect('HERE/a.db').close()", "a.db"),
+    "table": ("import pyarrow.parquet\npyarrow.parquet.read_table('HERE/parts')", "parts/a.parquet"),
+    "weights": ("from safetensors.numpy import load_file\nload_file('HERE/a.safetensors')", "a.safetensors"),
+    "command": ("import subprocess\nsubprocess.run('cat < HERE/a.txt', shell=True, stdout=-3)", "a.txt"),
+    "copied": (
+        "import os\nif not os.fork():\n    open('HERE/a.txt').close()\n    os._exit(0)\nos.wait()",
+        "a.txt",
+    ),
+}
+
+
+def test_depends_on_what_is_learned_otherwise_than_by_opening_a_file(toy):
+    import sqlite3
+
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from safetensors.numpy import save_file
+
+    for folder in ("rows", "parts"):
+        (toy.folder / folder).mkdir()
+    for name in ("rows/__init__.py", "rows/a.txt", "a.txt"):
+        (toy.folder / name).write_text("")
+    pq.write_table(pa.table({"a": [1]}), toy.folder / "parts" / "a.parquet")
+    save_file({"a": np.zeros(1)}, toy.folder / "a.safetensors")
+    sqlite3.connect(toy.folder / "a.db").close()
+    for name, (learns, _) in LEARNED.items():
+        (toy.folder / f"{name}.py").write_text(f"{learns.replace('HERE', str(toy.folder))}\n{PROBE}")
+    asked = {"do": "run", "step": "s", "params": {}, "inputs": {}, "seed": 7, "threads": 1, "deterministic": True}
+    with Worker(toy.home, toy.folder, 1, 7) as worker:
+        told = {name: worker.ask({**asked, "operator": f"{name}:probe"})["dependencies"] for name in LEARNED}
+    paths = {name: {item["path"] for item in told[name] if not item["path"].startswith("package:")} for name in told}
+    expected = {name: {f"{name}.py"} | ({what} if what else set()) for name, (_, what) in LEARNED.items()}
+    expected["table"].add("parts/")
+    expected["packaged"].add("rows/__init__.py")
+    assert paths == expected
+
+
+def test_tells_a_training_what_its_code_is_before_the_code_is_called(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unseen_losses.py").write_text("def mine(output, labels):\n    import unseen_parts\n")
+    (tmp_path / "unseen_parts.py").write_text("")
+    code = UserWatch(tmp_path).code_of({"loss": "unseen_losses:mine", "model": "torch.nn:Linear"}, ())
+    assert code == {name: digest_file(tmp_path / name) for name in ("unseen_losses.py", "unseen_parts.py")}
+    assert "unseen_parts" not in sys.modules
+    del sys.modules["unseen_losses"]
+
+
+def test_runs_again_where_a_variable_that_the_code_reads_has_another_value(toy, make_plan, monkeypatch):
+    (toy.folder / "toy_numbers.py").write_text("import os\nPLUS = int(os.environ.get('TOY_PLUS', 1))\n")
+    toy.run(make_plan((1,)))
+    monkeypatch.setenv("TOY_PLUS", "2")
+    assert toy.run(make_plan((1,))).executed == 8
+    assert "environment variable TOY_PLUS changed" in {event.get("because") for event in toy.events}
+
+
 def test_sees_a_module_that_is_loaded_where_another_was_taken_away(tmp_path, monkeypatch):
     for name in ("watched_gone", "watched_new"):
         (tmp_path / f"{name}.py").write_text("")

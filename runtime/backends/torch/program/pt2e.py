@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ HELD_ROWS, ROUNDING = 8, 1e-4
 # one another as from fp32. What was compiled wrongly was 25 times that off, and more.
 _PARTED = 4
 _HELP = "torch compiles this network wrongly here: use quantization.method ort.static or openvino.ptq, or another torch"
+_PRODUCTS = (torch.ops.aten.linear.default, torch.ops.aten.conv2d.default)
 _WEIGHTS = ("quantized_decomposed.dequantize_per_channel",)
 
 
@@ -75,12 +77,33 @@ def _converted(
         from torchao.quantization.pt2e import move_exported_model_to_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        prepared = prepare_pt2e(program.module(), _quantizer(params.leave))
+        module = program.module()
+        _part(module)
+        prepared = prepare_pt2e(module, _quantizer(params.leave))
         for inputs in _batches(border, calibration, params):
             prepared(*inputs)
         module = convert_pt2e(prepared)
         move_exported_model_to_eval(module)
         return torch.export.export(module, inputs, dynamic_shapes=_free(border, module))
+
+
+def _part(module: Any) -> None:
+    """Give each product that reads a weight of another one a copy: inductor multiplies int8 weights of one reader only.
+
+    Those of several it unpacks, and multiplies in fp32.
+    """
+    for node in list(module.graph.nodes):
+        products = [reader for reader in node.users if node.op == "get_attr" and reader.target in _PRODUCTS]
+        readers = [product for product in products if product.args[1] is node]
+        for place, reader in enumerate(readers[1:], 1):
+            name = f"{node.target}_{place}".replace(".", "_")
+            weight = attrgetter(node.target)(module).detach().clone()
+            module.register_parameter(name, torch.nn.Parameter(weight, requires_grad=False))
+            with module.graph.inserting_before(reader):
+                own = module.graph.get_attr(name)
+            own.meta = dict(node.meta)
+            reader.replace_input_with(node, own)
+    module.recompile()
 
 
 def _quantizer(leave: Collection[str]) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from titrant.runtime.cost.sizes import channels, exported_bytes, layers_of, missing, saved_by_int8
+from titrant.runtime.cost.sizes import channels, exported_bytes, kept_bytes, layers_of, missing, saved_by_int8
 from titrant.schema.cost import Unmet
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
 
@@ -85,6 +85,6 @@ def size_of(model: ModelFacts, leave: Collection[str], *, dynamic: bool = False)
     each, level = (DYNAMIC_LAYER_BYTES, DYNAMIC_LEVEL_BYTES) if dynamic else (LAYER_BYTES, LEVEL_BYTES)
     quantized = [layer for layer in taken.layers if layer.type == LINEAR and layer.has_weights and not layer.unread]
     graph = sum(each + level * layer.name.count(".") for layer in quantized)
-    added = graph + CHANNEL_BYTES * channels(taken, LINEAR)
+    added = graph + CHANNEL_BYTES * channels(taken, LINEAR) + kept_bytes(model, leave, LINEAR)
     # A weight that two layers share is quantized for each.
     return exported_bytes(model) - saved_by_int8(taken, LINEAR, shared=True) + added

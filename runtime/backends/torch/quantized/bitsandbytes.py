@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # How many scales of blocks share one of their own where they are quantized as well (Dettmers et al. 2023, QLoRA).
 NESTED_BLOCK = 256
+# Layers that a refusal names, at most.
+_NAMED = 3
 
 
 @cache
@@ -210,9 +212,13 @@ def quantized(
     layers = linear_layers(model.module, leave)
     taken = [layer for layer in layers if not layer.left]
     if not taken:
-        why = layers[0].left if layers else "the model has no torch.nn.Linear in fp32"
+        # Those that nobody asked to leave come first.
+        reasons = [f"{layer.name} ({layer.left})" for layer in sorted(layers, key=lambda layer: layer.name in leave)]
+        more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
+        why = ", ".join(reasons[:_NAMED]) + more or "the model has no torch.nn.Linear in fp32"
         message = f"there is nothing to quantize: {why}; embeddings and convolutions stay as they are"
-        raise PreconditionError(Diagnostic("X210", message, help="use quantization.method ort.static or none"))
+        help = f"{'leave fewer layers, or ' if leave else ''}use quantization.method ort.static or none"
+        raise PreconditionError(Diagnostic("X210", message, help=help))
     check_finite(model.module, [layer.name for layer in taken])
     made = rewritten(model, operator, {**settings, "layers": [list(layer.names) for layer in taken]})
     for count, layer in enumerate(taken, 1):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from titrant.runtime.catalog import Params
 from titrant.runtime.cost.forward import modelled
-from titrant.runtime.cost.sizes import TENSOR_BYTES, layers_of, missing, torch_bytes
+from titrant.runtime.cost.sizes import TENSOR_BYTES, kept_bytes, layers_of, missing, parted, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Arithmetic, Speedup, Unmet, Work
 from titrant.schema.facts import Hardware, Layer, ModelFacts
 from titrant.schema.plan import Prediction
@@ -71,8 +71,10 @@ def predicted(hardware: Hardware, model: ModelFacts, form: WeightForm, leave: tu
         if layer.type == "Linear" and layer.name not in leave
         if layer.weight_bytes >= 4 * math.prod(layer.weight_shape) > 0
     ]
+    quantized, kept = parted(model, leave, "Linear")
     saved = sum(4 * math.prod(layer.weight_shape) - form.bytes(layer) for layer in taken)
-    more = len(taken) * TENSOR_BYTES * (3 if form.nested else 1)
+    saved -= sum(form.bytes(layer) for layer in quantized) + kept_bytes(model, leave, "Linear")
+    more = (len(taken) + len(quantized)) * TENSOR_BYTES * (3 if form.nested else 1) + len(kept) * TENSOR_BYTES
     seconds = _SECONDS + _LAYER_SECONDS * len(model.layers) + model.weight_bytes / _BYTES_PER_SECOND
     return modelled(hardware, seconds, 2 * model.weight_bytes, torch_bytes(model) - saved + more)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class LinearLayer:
     """A linear layer in fp32: its first name, and every name that the same module, or another of the same weight, has.
 
-    `left` says why it keeps its weight; "" where it can be replaced.
+    `left` says why it keeps its weight; "" where it can be replaced. Of one weight's layers those to leave stand apart.
     """
 
     name: str
@@ -31,7 +31,8 @@ def linear_layers(module: "torch.nn.Module", leave: Collection[str] = ()) -> tup
     import torch
 
     inside = {id(child) for layer in module.modules() if _is_attention(layer) for child in layer.modules()}
-    of_weight: dict[int, list[str]] = {}
+    kept = {id(layer) for name, layer in module.named_modules(remove_duplicate=False) if name in leave}
+    of_weight: dict[tuple[int, bool], list[str]] = {}
     elsewhere: dict[int, str] = {}
     for name, layer in module.named_modules(remove_duplicate=False):
         plain = type(layer) is torch.nn.Linear and id(layer) not in inside
@@ -39,10 +40,10 @@ def linear_layers(module: "torch.nn.Module", leave: Collection[str] = ()) -> tup
             if not plain or own != "weight":
                 elsewhere.setdefault(id(parameter), name)
             elif parameter.dtype == torch.float32:
-                of_weight.setdefault(id(parameter), []).append(name)
+                of_weight.setdefault((id(parameter), id(layer) in kept), []).append(name)
     return tuple(
-        LinearLayer(names[0], tuple(names), _left(names, elsewhere.get(weight), leave))
-        for weight, names in of_weight.items()
+        LinearLayer(names[0], tuple(names), _left(elsewhere.get(weight), is_kept=is_kept))
+        for (weight, is_kept), names in of_weight.items()
     )
 
 
@@ -52,9 +53,9 @@ def _is_attention(layer: "torch.nn.Module") -> bool:
     return isinstance(layer, torch.nn.MultiheadAttention)
 
 
-def _left(names: Collection[str], elsewhere: str | None, leave: Collection[str]) -> str:
-    if named := next((name for name in names if name in leave), None):
-        return f"{named} is to keep its precision"
+def _left(elsewhere: str | None, *, is_kept: bool) -> str:
+    if is_kept:
+        return "it is to keep its precision"
     return "" if elsewhere is None else f"its weight is also that of {elsewhere}, which needs it in fp32"
 
 

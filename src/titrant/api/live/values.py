@@ -266,6 +266,9 @@ def plain_array(place: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"{place}: a {type(value).__name__} is no array of numbers: {first_line(error)}"
         raise RecipeError(Diagnostic("X232", message, help="give a dense array, one row a case")) from None
+    if isinstance(value, np.ma.MaskedArray) and (hidden := int(np.ma.count_masked(value))):
+        message = f"{place}: {hidden:,} of {value.size:,} values are masked"
+        raise RecipeError(Diagnostic("X232", message, help="fill them as the model expects: array.filled(…)"))
     return array
 
 

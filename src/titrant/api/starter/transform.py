@@ -7,6 +7,7 @@ from titrant.api.starter.inputs import kept_columns
 from titrant.api.starter.lines import FREE_PIXELS, Starter, refuse
 from titrant.api.starter.questions import AnswerChoice, OpenQuestion
 from titrant.schema.language.write import flow
+from titrant.schema.recipe.transform import KEEP
 from titrant.schema.values.frozen import dataclass
 
 TransformEntry = str | Mapping[str, Any]
@@ -70,7 +71,7 @@ def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> TransformProp
     gaps = [column["name"] for column in kept if column["missing"]]
     fractions = [column["standard"] for column in kept if column["standard"] is not None]
     single = [column for column in kept if not column["shape"]]
-    if (starter.hints or {}).get("prepares") and not texts:
+    if (starter.hints or {}).get("prepares") and not texts and not gaps:
         return TransformProposal(note="the model's file prepares its columns itself, so they go in as they are")
     if not texts and not gaps:
         if fractions and all(fractions):
@@ -80,7 +81,9 @@ def _table(starter: Starter, kept: Sequence[Mapping[str, Any]]) -> TransformProp
     fitted = list(_fitted(kept))
     choices = [AnswerChoice(fitted, "fitted here, on the train rows")]
     if not texts:
-        choices.insert(0, AnswerChoice([], "as they are"))
+        # A file that fills gaps itself, and trees that were trained on them, take them as they are.
+        kept_gaps: list[TransformEntry] = [{"impute": {"strategy": KEEP}}] if gaps else []
+        choices.insert(0, AnswerChoice(kept_gaps, f"as they are{', gaps too' if gaps else ''}"))
         if gaps:
             choices.insert(1, AnswerChoice(fitted[:-1], "gaps filled, numbers as they are"))
     problem = "is text" if texts else "has gaps" if gaps else ""

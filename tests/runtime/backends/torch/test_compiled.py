@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 FEATURES = 120
-NAMES = ("1", "3", "6", "8")
+NAMES = ("1", "3", "6", "7", "8")
 needs_compiler = pytest.mark.skipif(not cpp_compiler(), reason="there is no C++ compiler")
 
 
@@ -29,14 +29,17 @@ needs_compiler = pytest.mark.skipif(not cpp_compiler(), reason="there is no C++ 
 def compiled(tmp_path_factory):
     """Convolutions of a one-channel image and products, quantized by PT2E but for the last: model, package, rows.
 
-    Inductor takes the first convolution's output for channels-first, and its kernel writes channels-last.
+    The last three products share a weight. Inductor takes the first convolution's output for channels-first, and its
+    kernel writes channels-last.
     """
     import torch
     from torch import nn
 
     torch.manual_seed(3)
-    image = (nn.Unflatten(1, (1, 10, 12)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
-    module = nn.Sequential(*image, nn.Flatten(), nn.Linear(768, 40), nn.ReLU(), nn.Linear(40, 2))
+    image = (nn.Unflatten(1, (1, 10, 12)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 2, 3), nn.ReLU())
+    alike = [nn.Linear(96, 96) for _ in range(3)]
+    alike[1].weight = alike[2].weight = alike[0].weight
+    module = nn.Sequential(*image, nn.Flatten(), *alike)
     specs = (("x", ("batch", FEATURES), "float32"),)
     model = TorchModel(module.eval(), "m:Images", {}, "", specs, ("logits",))
     x = np.random.default_rng(2).normal(size=(70, FEATURES)).astype(np.float32)
@@ -45,7 +48,7 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp
     exported = apply_operator("export.exported", {"model": model, "example": rows}, scratch=folder("e"))
     given = {"model": exported.outputs["model"], "calibration": rows}
-    params = {"batch": 16, "leave": NAMES[3:]}
+    params = {"batch": 16, "leave": NAMES[4:]}
     done = apply_operator("quantize.torchao_pt2e", given, params, scratch=folder("q"))
     return model, done.outputs["model"], done.measurements, x
 
@@ -55,10 +58,10 @@ def test_runs_int8_kernels_for_the_layers_that_it_quantizes_and_says_so(compiled
     _, package, measurements, _ = compiled
     executed = backend.get("torch").executed(package, layers=NAMES)
     assert [(layer.name, layer.precision) for layer in executed] == [
-        (NAMES[0], "int8"), (NAMES[1], "int8"), (NAMES[2], "int8"), (NAMES[3], "fp32"),
+        *((name, "int8") for name in NAMES[:4]), (NAMES[4], "fp32"),
     ]  # fmt: skip
     assert [layer.engine_op[:6] for layer in executed[:3]] == ["_qconv", "_qconv", "_qline"]
-    assert measurements["quantized_layers"] == 3
+    assert measurements["quantized_layers"] == 4
 
 
 @needs_compiler
@@ -116,7 +119,7 @@ def test_predicts_the_size_of_a_package(compiled):
     model, package, _, _ = compiled
     facts = describe_live(model.module, (TensorSpec("x", ("batch", FEATURES), "float32"),))
     declaration = catalog.get("quantize.torchao_pt2e")
-    predicted = declaration.predict(declaration.params(leave=NAMES[3:]), machine(), facts).output_bytes
+    predicted = declaration.predict(declaration.params(leave=NAMES[4:]), machine(), facts).output_bytes
     assert predicted == pytest.approx(package.path.stat().st_size, rel=0.03)
 
 

@@ -1,6 +1,7 @@
 """Factories: what they build, what they raise, and the digest of the source that defines them."""
 
 import sys
+import zipfile
 
 import pytest
 import torch  # noqa: TID253 - the tests compare weights
@@ -55,6 +56,29 @@ def test_digests_the_factorys_module_and_what_it_imports_of_the_user(user):
     before = source_digest("user_net:net")
     (user / "user_part.py").write_text("import torch\nWIDTH = 5\n")
     assert source_digest("user_net:net") != before
+
+
+def test_digests_what_a_function_of_the_module_is_going_to_import_before_it_did(user):
+    """Else the digest would depend on whether a forward had been called in this process."""
+    (user / "user_parts").mkdir()
+    for name in ("user_parts/__init__.py", "user_parts/late.py", "user_later.py"):
+        (user / name).write_text("")
+    (user / "user_parts" / "late.py").write_text("from ..user_gone import x\nimport user_later\nimport numpy.gone\n")
+    (user / "user_net.py").write_text("def net():\n    from user_parts import late\n    import user_gone\n")
+    before = source_digest("user_net:net")
+    assert list(source_files("user_net:net")) == ["user_later", "user_net", "user_parts", "user_parts.late"]
+    assert "user_later" not in sys.modules
+    __import__("user_later")
+    assert source_digest("user_net:net") == before
+
+
+def test_takes_a_module_in_an_archive_for_the_archive(user, monkeypatch):
+    archive = user / "parts.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("user_zipped.py", "WIDTH = 4\n")
+    monkeypatch.syspath_prepend(archive)
+    (user / "user_net.py").write_text("import user_zipped\ndef net(): return user_zipped.WIDTH\n")
+    assert source_files("user_net:net") == {"user_net": user / "user_net.py", "user_zipped": archive}
 
 
 def test_draws_initial_weights_from_the_seed_and_leaves_the_generators_alone():

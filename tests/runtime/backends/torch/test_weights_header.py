@@ -52,6 +52,13 @@ def test_reads_no_value_of_a_file_larger_than_memory(tmp_path):
         ({"w": {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}}, 8, "not known"),
         ({"w": 3}, 8, "not known"),
         ([], 0, "is not a mapping"),
+        ({"w": {"dtype": "F32", "shape": [1 << 60], "data_offsets": [0, 4]}}, 4, "gives w 4 bytes from 0, not 4611686"),
+        ({"w": {"dtype": "BOOL", "shape": [4], "data_offsets": [4, 8]}}, 8, "gives w 4 bytes from 4, not 4 from 0"),
+        (
+            {name: {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]} for name in "ab"},
+            4,
+            "gives b 4 bytes from 0, not 4 from 4",
+        ),
     ],
 )
 def test_refuses_a_header_that_is_wrong(tmp_path, entries, size, problem):

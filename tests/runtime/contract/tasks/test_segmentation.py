@@ -12,9 +12,9 @@ from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.metrics import slice_metrics
 from titrant.runtime.contract.reading import AnswerComparison, Reading
 from titrant.runtime.contract.tasks import segmentation
-from titrant.runtime.contract.tasks.masks import mean_dice, outline_distances
+from titrant.runtime.contract.tasks.masks import counted_classes, mean_dice, outline_distances
 from titrant.runtime.contract.tasks.scores import CaseClaims, CaseScores, Unassessable
-from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers, counted_classes
+from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers
 from titrant.runtime.report.slices import slice_table
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import StepError
@@ -132,6 +132,9 @@ def test_images_without_any_object_are_not_assessable():
         (("background", "organ"), [False, True]),
         (("organ", "background"), [True, False]),
         (("road", "sky"), [True, True]),
+        (("0", "255"), [False, True]),
+        (("255", "0", "128"), [True, False, True]),
+        (("1", "2"), [True, True]),
     ],
 )
 def test_the_background_is_no_object(names, counted):
@@ -263,6 +266,24 @@ def test_masks_agree_by_dice_with_and_without_labels(discs):
     stated = {"mask": AnswerComparison(measure="dice", tolerance=0.0)}
     lenient = Reading(task="unlabeled", kinds={"mask": "mask"}, agreement=stated)
     assert same_answers(lenient, rows_of(masks), *[Outputs("", {"mask": part}) for part in (masks, moved)]).all()
+
+
+@pytest.mark.parametrize(("names", "lesion"), [
+    (("lesion", "background"), 0), (("255", "0"), 0), (("0", "255"), 1), (("lesion", "background", "organ"), 0),
+    (("road", "sky"), 0), (("road", "sky"), 1),
+])  # fmt: skip
+def test_masks_do_not_agree_where_an_object_is_lost_wherever_its_class_stands(names, lesion):
+    ground = 1 - lesion
+    masks = np.full((4, 12, 12), ground)
+    masks[:, 2:5, 2:5] = lesion
+    lost = np.full_like(masks, ground)
+    reading = Reading(task="segmentation", output="mask", kinds={"mask": "mask"})
+    both = [Outputs("evaluation", {"mask": part}) for part in (masks, lost)]
+    assert not same_answers(reading, rows_of(masks, names), *both).any()
+    assert same_answers(reading, rows_of(masks, names), both[0], both[0]).all()
+    beyond = Outputs("evaluation", {"mask": masks + 5})
+    with pytest.raises(StepError, match="X420: the output 'mask' holds class"):
+        same_answers(reading, rows_of(masks, names), both[0], beyond)
 
 
 @pytest.mark.parametrize("count", [60, 400])

@@ -50,6 +50,17 @@ def test_numbers_are_those_of_the_file_and_no_color(folders, mode):
     assert read(folders).columns["mask"][1].tolist() == expected.astype(int).tolist()
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_turns_a_mask_upright_with_its_image(folders, ending):
+    """A tool that paints on a photo keeps what its file says of the camera."""
+    side = Image.Exif()
+    side[0x112] = 6  # the right side is up: a quarter turn to the left was stored
+    Image.fromarray(np.zeros((3, 2, 3), np.uint8)).save(folders / "scans" / "a.jpg", exif=side)
+    (folders / "masks" / "a.png").unlink()
+    save(folders, f"a.{ending}", np.rot90(NUMBERS).copy(), exif=side)
+    assert read(folders).columns["mask"][0].tolist() == NUMBERS.tolist()
+
+
 def test_masks_of_several_sizes_wait_for_a_transform(folders):
     Image.new("RGB", (5, 4)).save(folders / "scans" / "b.jpg")
     save(folders, "b.png", np.ones((4, 5), np.uint8))

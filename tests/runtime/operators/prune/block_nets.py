@@ -48,12 +48,12 @@ class Mixed(nn.Module):
         super().__init__()
         strengths = strengths or [0.5] * len(kinds)
         made = [(Lone if kind == "lone" else Block)(kind, power) for kind, power in zip(kinds, strengths, strict=True)]
+        self.kinds = kinds
         self.stem, self.blocks, self.head = nn.Linear(5, WIDTH), nn.ModuleList(made), nn.Linear(WIDTH, 3)
 
     def forward(self, x):
         x = self.stem(x)
-        for block in self.blocks:
-            kind = block.kind if isinstance(block, Block) else ""
+        for kind, block in zip(self.kinds, self.blocks, strict=True):
             x = self._called(block, kind, x)
         return self.head(x)
 

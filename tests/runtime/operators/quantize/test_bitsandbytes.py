@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from titrant.compiler.bind.layers import without
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend, kinds
 from titrant.schema.diagnostics.diagnostics import PreconditionError
@@ -18,6 +19,7 @@ from titrant.schema.facts import Hardware, HardwareIdentity, Layer, ModelFacts
 # It is looked for and not imported: how it is imported is part of what is tested.
 pytestmark = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 
+NAMES = ("first", "second", "head")
 BITS = {"quantize.bnb_int8": 8, "quantize.bnb_nf4": 4, "quantize.bnb_fp4": 4}
 # Relative error of the answers of normally distributed weights, at most.
 ERRORS = {"quantize.bnb_int8": 0.03, "quantize.bnb_nf4": 0.2, "quantize.bnb_fp4": 0.25}
@@ -96,6 +98,23 @@ def test_quantizes_a_shared_weight_once_and_keeps_it_shared(torch_model, rows, a
     np.testing.assert_array_equal(answers(loaded, x), answers(done.outputs["model"], x))
 
 
+@pytest.mark.parametrize(("leave", "taken"), [("first", "second"), ("second", "first")])
+def test_leaves_either_of_layers_that_share_a_weight(*, leave, taken, torch_model, rows, apply, answers, file_of):
+    model, operator = torch_model("SharedSquare", 256), "quantize.bnb_int8"
+    made = apply(operator, {"model": model}, {"leave": (leave,)}).outputs["model"]
+    file, loaded = file_of(made)
+    ran = {layer.name: layer.precision for layer in backend.get("torch").executed(loaded, layers=NAMES)}
+    assert ran == {leave: "fp32", taken: "int8", "head": "int8"}
+    x = rows(256).inputs["x"]
+    np.testing.assert_array_equal(answers(loaded, x), answers(made, x))
+    declaration = catalog.get(operator)
+    machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (), "3.11", {}))
+    params = declaration.params(leave=(leave,))
+    for facts in (facts_of(model), without(facts_of(model), params)):  # alone, and as a plan is priced
+        predicted = declaration.predict(params, machine, facts).output_bytes
+        assert abs(predicted - file.stat().st_size) < 0.01 * predicted
+
+
 def test_quantizes_a_layer_that_stands_in_two_places_in_both(torch_model, rows, apply, file_of):
     import torch
 
@@ -146,6 +165,16 @@ def test_refuses_what_has_nothing_left_to_quantize(torch_model, apply):
     for model in (torch_model("Gridded", 1, 6, 6), done.outputs["model"]):
         with pytest.raises(PreconditionError, match=r"X210: there is nothing to quantize: the model has no"):
             apply("quantize.bnb_nf4", {"model": model})
+
+
+def test_says_of_each_layer_why_it_is_left_where_none_is_taken(torch_model, apply):
+    with pytest.raises(PreconditionError) as refused:
+        apply("quantize.bnb_nf4", {"model": torch_model("TiedLookup", 7)}, {"leave": ("inner",)})
+    assert str(refused.value) == (
+        "X210: there is nothing to quantize: head (its weight is also that of table, which needs it in fp32), inner "
+        "(it is to keep its precision); embeddings and convolutions stay as they are (leave fewer layers, or use "
+        "quantization.method ort.static or none)"
+    )
 
 
 @given(

@@ -124,6 +124,21 @@ def test_goes_on_after_the_epoch_that_was_saved(tmp_path):
     assert "the training goes on after epoch 2" in notes
 
 
+def test_begins_anew_where_the_code_that_it_rests_on_has_changed(tmp_path):
+    """A loss of the recipe's own stands in no key, and weights of two losses are those of neither."""
+    before, since = {"losses.py": "a", "f00d": "c"}, "changed since checkpoint-0000000002.safetensors was saved"
+    for code, told in (
+        ({"losses.py": "a", "read_since.py": "d"}, "the training goes on after epoch 2"),
+        ({"losses.py": "x", "f00d": "x"}, f"losses.py {since}"),
+        ({"losses.py": "a", "f00d": "x"}, f"a file that its code read {since}"),
+    ):
+        folder, notes = tmp_path / code["losses.py"] / str(len(code)) / told[:3], []
+        with pytest.raises(Killed):
+            trained(folder, kill=11, code=before)
+        trained(folder, notes=notes, code=code)
+        assert [note for note in notes if note.startswith(told)]
+
+
 def test_begins_anew_where_that_is_asked_for(tmp_path):
     with pytest.raises(Killed):
         trained(tmp_path, kill=11)
