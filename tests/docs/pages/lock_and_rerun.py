@@ -3,6 +3,5 @@
 import subprocess
 import sys
 
-short = ("quantization.method=none", "train.epochs=5", "profile.batches=[1]", "profile.iterations=20")
-command = ("run", "-q", "recipes/breast_cancer.yaml", *(part for change in short for part in ("--set", change)))
+command = ("run", "-q", "recipes/breast_cancer.yaml", "--set", "quantization.method=none")
 subprocess.run([sys.executable, "-m", "titrant", *command], check=True)
