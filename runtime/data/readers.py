@@ -43,8 +43,11 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(unreadable(file, error, "parquet")) from None
-    # An index with a name is a column of the file, which pandas alone takes for something else.
-    return frame_columns(frame.reset_index(level=[name for name in frame.index.names if name]), file.name)
+    try:
+        # An index with a name is a column of the file, which pandas alone takes for something else.
+        return frame_columns(frame.reset_index(level=[name for name in frame.index.names if name]), file.name)
+    except pa.ArrowException as error:  # text is decoded where it is looked at
+        raise StepError(unreadable(file, error, "parquet")) from None
 
 
 def _refuse_names(file: Path) -> None:
@@ -81,11 +84,15 @@ def _measure_parquet(file: Path) -> None:
     import pyarrow.parquet
 
     footer = pyarrow.parquet.ParquetFile(file).metadata
+    columns = [footer.schema.column(index) for index in range(footer.num_columns)]
+    widths = [_WIDTHS.get(column.physical_type, 8) for column in columns]
+    # To ask of a column in a row group ends the process where it is damaged (pyarrow 26): done of series alone.
+    series = [index for index, column in enumerate(columns) if column.max_repetition_level]
     size = 0
     for place in range(footer.num_row_groups):
         group = footer.row_group(place)
-        for column in (group.column(index) for index in range(group.num_columns)):
-            size += max(column.total_uncompressed_size, column.num_values * _WIDTHS.get(column.physical_type, 8))
+        further = sum((group.column(index).num_values - group.num_rows) * widths[index] for index in series)
+        size += max(group.total_byte_size, group.num_rows * sum(widths) + further)
     help = "if it really holds so much, write it plain: to_parquet(…, compression=None, use_dictionary=False)"
     refuse_too_large(file, Unpacked(file.stat().st_size, size), help)
 

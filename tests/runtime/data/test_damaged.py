@@ -70,6 +70,22 @@ def test_reads_a_damaged_file_or_refuses_it(tmp_path, ending, drawn):
         read(str(file))
 
 
+@pytest.mark.parametrize(
+    ("whole", "part", "damaged"),
+    [
+        # The footer says that a column has no gaps, and counts some: asked for, that ends the process.
+        (COLUMNS, b"%\x02\x18\x01a", b"%\x00\x18\x01a"),
+        ({"b": ["zebra"] * 40}, b"zebra", b"z\xc8bra"),  # text that is no UTF-8
+    ],
+)
+def test_reads_or_refuses_what_libraries_notice_late(tmp_path, whole, part, damaged):
+    held = written(lambda held: pd.DataFrame(whole).to_parquet(held, compression=None))
+    assert part in held
+    (tmp_path / "file.parquet").write_bytes(held.replace(part, damaged))
+    with suppress(StepError):
+        read_parquet(str(tmp_path / "file.parquet"))
+
+
 @pytest.mark.parametrize("text", [b"hello", b"", b"\x00", b"\xff" * 9, b"<html>"])
 @pytest.mark.parametrize("values", [False, True])
 def test_says_of_what_is_no_checkpoint_that_it_is_none(tmp_path, text, values):
