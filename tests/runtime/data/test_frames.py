@@ -107,8 +107,10 @@ def test_reads_series_and_the_named_index_of_a_parquet_file(tmp_path):
     served = pd.read_parquet(file)
     for rows in (served, served.iloc[0], [served.iloc[0].to_dict(), served.iloc[1].to_dict()]):
         assert columns_of(rows, ("leads",))["leads"][0].tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    pd.DataFrame({"y": [0, 1]}, index=[7, 3]).to_parquet(file)
-    assert list(read_parquet(str(file))) == ["y"]
+    for other in ([7, 3], pd.RangeIndex(2, name="row"), pd.Index([7, 3], name="y")):
+        pd.DataFrame({"y": [0, 1]}, index=other).to_parquet(file)
+        assert read_parquet(str(file))["y"].tolist() == [0, 1]
+        assert list(read_parquet(str(file))) == ["y"]
 
 
 def test_names_a_column_that_stands_twice_in_a_parquet_file(tmp_path):
