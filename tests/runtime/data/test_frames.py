@@ -65,6 +65,10 @@ def test_refuses_rows_of_different_lengths():
 def test_takes_tensors_that_have_a_gradient_or_a_type_that_numpy_does_not_know():
     assert array_column(torch.ones(2, 2, requires_grad=True), "x", "q").dtype == np.float32
     assert array_column(torch.full((2,), 1.5).bfloat16(), "x", "q").tolist() == [1.5, 1.5]
+    several = [torch.ones(2, requires_grad=True), torch.zeros(2).bfloat16()]
+    assert array_column(several, "x", "q").tolist() == [[1, 1], [0, 0]]
+    with pytest.raises(StepError, match="X109: q: x holds rows of 1 to 2 values"):
+        array_column([torch.ones(2), torch.ones(1)], "x", "q")
 
 
 def test_reads_numbers_of_a_category_with_gaps():
