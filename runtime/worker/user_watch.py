@@ -142,9 +142,14 @@ class UserWatch:
         """Digest the user's modules that a step names or was given, also those yet to be imported: path → digest.
 
         And what they read in this process until now; a path that may be a patient's name stands there as a digest.
+        Modules that the parameters name are imported for that, as the step is about to do.
         """
+        referred = _referred(params)
+        for module in referred:
+            with contextlib.suppress(Exception):  # the step says it in its own words
+                importlib.import_module(module)
         self._settle_readings()
-        modules, _ = closure({*carried, *_referred(params)}, self._territory, unloaded=True)
+        modules, _ = closure({*carried, *referred}, self._territory, unloaded=True)
         digests = self._readings.of(modules) | {str(path): self._source(path) for path in modules.values()}
         rested_on = [Dependency(self._relative(path), digest) for path, digest in digests.items()]
         return {

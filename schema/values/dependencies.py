@@ -19,8 +19,8 @@ MISSING = "missing"
 def current_digest(path: str, folder: Path, of: Callable[[Path], str] = digest_file) -> str:
     """Return what stands for a dependency now; "missing" if it is not there.
 
-    Of a file its digest, by `of`; of a path that ends in a slash one of the sorted names in that folder. Paths within
-    the recipe's folder are relative to it.
+    Of a file its digest, by `of`; of a path that ends in a slash one of the sorted names in that folder. A module that
+    a package of its name now stands before is another one. Paths within the recipe's folder are relative to it.
     """
     if path.startswith(PACKAGE):
         return installed_version(path.removeprefix(PACKAGE)) or MISSING
@@ -30,7 +30,9 @@ def current_digest(path: str, folder: Path, of: Callable[[Path], str] = digest_f
         return presence(folder / path.removeprefix(PRESENCE))
     place = folder / path
     try:
-        return listing_digest(place) if path.endswith("/") else of(place)
+        digest = listing_digest(place) if path.endswith("/") else of(place)
+        shadowed = path.endswith(".py") and (place.with_suffix("") / "__init__.py").is_file()
+        return f"shadowed {digest}" if shadowed else digest
     except OSError:
         return MISSING
 

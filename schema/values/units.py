@@ -74,7 +74,8 @@ def parse_time(text: str) -> float:
 
 
 def _quantity(text: str, units: Mapping[str, object], what: str, example: str) -> tuple[Decimal, str]:
-    match = _QUANTITY.fullmatch(text.strip())
+    # The sign for micro and the Greek letter, which normalizing a text makes of it, look the same.
+    match = _QUANTITY.fullmatch(text.strip().replace("\u03bc", "\u00b5"))
     if match and match[2] in units:
         return Decimal(match[1]), match[2]
     if comma := _COMMA.fullmatch(text.strip()):

@@ -34,7 +34,8 @@ def test_reads_sizes(text, size):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("250 ms", 0.25), ("1.1 ms", 0.0011), ("5us", 5e-6), ("2 min", 120.0), ("1.5 h", 5400.0)]
+    ("text", "seconds"),
+    [("250 ms", 0.25), ("1.1 ms", 0.0011), ("5us", 5e-6), ("5 \u03bcs", 5e-6), ("2 min", 120.0), ("1.5 h", 5400.0)],
 )
 def test_reads_times_to_the_nearest_number(text, seconds):
     assert parse_time(text) == seconds
