@@ -59,6 +59,8 @@ def filled_array(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+    if isinstance(values, (list, tuple)) and values and all(hasattr(each, "detach") for each in values):
+        return np.stack([filled_array(each) for each in values])
     if not isinstance(values, np.ma.MaskedArray) or not values.mask.any():
         return np.asarray(values)
     if values.dtype.kind in "SU":

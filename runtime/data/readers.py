@@ -43,9 +43,11 @@ def read_parquet(path: str) -> dict[str, np.ndarray]:
         frame = pd.read_parquet(file, engine="pyarrow")
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StepError(unreadable(file, error, "parquet")) from None
+    # An index with a name is a column of the file, which pandas alone takes for something else; a count is none.
+    named = () if isinstance(frame.index, pd.RangeIndex) else frame.index.names
+    kept = [name for name in named if name is not None and name not in frame.columns]
     try:
-        # An index with a name is a column of the file, which pandas alone takes for something else.
-        return frame_columns(frame.reset_index(level=[name for name in frame.index.names if name]), file.name)
+        return frame_columns(frame.reset_index(level=kept) if kept else frame, file.name)
     except pa.ArrowException as error:  # text is decoded where it is looked at
         raise StepError(unreadable(file, error, "parquet")) from None
 

@@ -65,6 +65,10 @@ def test_refuses_rows_of_different_lengths():
 def test_takes_tensors_that_have_a_gradient_or_a_type_that_numpy_does_not_know():
     assert array_column(torch.ones(2, 2, requires_grad=True), "x", "q").dtype == np.float32
     assert array_column(torch.full((2,), 1.5).bfloat16(), "x", "q").tolist() == [1.5, 1.5]
+    several = [torch.ones(2, requires_grad=True), torch.zeros(2).bfloat16()]
+    assert array_column(several, "x", "q").tolist() == [[1, 1], [0, 0]]
+    with pytest.raises(StepError, match="X109: q: x holds rows of 1 to 2 values"):
+        array_column([torch.ones(2), torch.ones(1)], "x", "q")
 
 
 def test_reads_numbers_of_a_category_with_gaps():
@@ -107,8 +111,10 @@ def test_reads_series_and_the_named_index_of_a_parquet_file(tmp_path):
     served = pd.read_parquet(file)
     for rows in (served, served.iloc[0], [served.iloc[0].to_dict(), served.iloc[1].to_dict()]):
         assert columns_of(rows, ("leads",))["leads"][0].tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    pd.DataFrame({"y": [0, 1]}, index=[7, 3]).to_parquet(file)
-    assert list(read_parquet(str(file))) == ["y"]
+    for other in ([7, 3], pd.RangeIndex(2, name="row"), pd.Index([7, 3], name="y")):
+        pd.DataFrame({"y": [0, 1]}, index=other).to_parquet(file)
+        assert read_parquet(str(file))["y"].tolist() == [0, 1]
+        assert list(read_parquet(str(file))) == ["y"]
 
 
 def test_names_a_column_that_stands_twice_in_a_parquet_file(tmp_path):
