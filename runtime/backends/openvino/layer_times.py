@@ -80,9 +80,7 @@ def profile_operations(
     names = ComputedOperations.of(counting.get_runtime_model(), graph, layers, about(graph).weights)
     every = _since_warm(said_after[WARM], said_after[count], count, kept)
     # Nothing is told of what takes less than a microsecond by the mean, nor of what does not run; layers do.
-    listed = {each.name for each in every if said_after[count][each.key]} | names.products
-    listed |= set(names.missing_from(listed))
-    operations = tuple(each for each in every if each.name in listed)
+    operations = tuple(each for each in every if said_after[count][each.key] or each.name in names.products)
     by_cpu = threads == 1 and device == "cpu"
     whole = undisturbed(turns.cpu if by_cpu else turns.plain)
     taken = {str(place): (each.seconds, 1) for place, each in enumerate(operations)}
@@ -143,13 +141,6 @@ class ComputedOperations:
     precisions: Mapping[str, str]
     products: frozenset[str]  # operations of the compiled graph with weights
     order: Mapping[str, int]  # of the file's operations
-
-    def missing_from(self, listed: Collection[str]) -> Iterator[str]:
-        """Yield the operations of layers that multiply, and of which none is listed: their weights show nowhere."""
-        layers = {self.layers[name] for name in listed if name in self.layers}
-        for name, layer in self.layers.items():
-            if layer not in layers and self.kinds.get(layer) in _MULTIPLY:
-                yield name
 
     @classmethod
     def of(

@@ -89,8 +89,7 @@ def test_counts_parameters_and_flops_exactly_in_every_engine(engine, tiny, profi
     assert rows["conv"].kind == "Conv2d"
 
 
-@pytest.mark.parametrize("with_weights", [True, False])
-def test_lists_a_layer_that_takes_less_than_a_microsecond(tiny, image, monkeypatch, with_weights):
+def test_lists_a_layer_that_takes_less_than_a_microsecond(tiny, image, monkeypatch):
     from titrant.runtime.backends.openvino import layer_times
 
     counted = layer_times._counted
@@ -99,14 +98,6 @@ def test_lists_a_layer_that_takes_less_than_a_microsecond(tiny, image, monkeypat
         return {key: 0.0 if "head" in key[0] else seconds for key, seconds in counted(request).items()}
 
     monkeypatch.setattr(layer_times, "_counted", quick_head)
-    if not with_weights:  # as where the compiled graph does not show that they are constant
-        computed = layer_times.ComputedOperations.of
-
-        def unseen(*given):
-            made = computed(*given)
-            return replace(made, products=frozenset(name for name in made.products if "head" not in name))
-
-        monkeypatch.setattr(layer_times.ComputedOperations, "of", unseen)
     layers = {layer.name: layer for layer in titrant.layers(tiny, image, engine="openvino", seconds=SHORT).layers}
     assert (layers["head"].parameters, layers["head"].seconds) == (10, 0.0)
     assert layers["conv"].seconds > 0
