@@ -18,11 +18,6 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "docs" / "examples").glob("*/m
 HARMED = ROOT / "docs" / "examples" / "harmed_subgroup"
 
 
-# What a run of an example takes longest for, and says nothing more of the example: batches that nobody judges, and
-# the candidates behind the plain conversions and the first that a method makes.
-SHORT = ("--set", "profile.batches=[1]", "--set", "search.budget.evaluations=1")
-
-
 def made_and_run(example, warm, folder):
     """Return the exit code of an example's run, what it printed, and the folder of the run."""
     import jsonschema
@@ -30,7 +25,7 @@ def made_and_run(example, warm, folder):
     copied = shutil.copytree(example, folder / example.name)
     made = warm("make.py", cwd=copied, env={}, starts=0)
     assert made.returncode == 0, made.stdout + made.stderr
-    code, out, err = called_here(copied, folder / "home", "run", "-q", "recipe.yaml", *SHORT)
+    code, out, err = called_here(copied, folder / "home", "run", "-q", "recipe.yaml", "--set", "profile.batches=[1]")
     (record,) = (folder / "home" / "runs").glob("*/record.json")
     schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads((record.parent / "report.json").read_text("utf-8")))
