@@ -11,7 +11,6 @@ FOREIGN = {
     "compiler/bind/check_references.py": "Python's path files",
     "compiler/machine/processor.py": "files of the kernel",
     "runtime/backends/onnxruntime/session.py": "onnxruntime's messages",
-    "runtime/machine/peak_memory.py": "files of the kernel",
     "runtime/operators/export/onnx.py": "torch's messages",
     "runtime/worker/messages.py": "files of the kernel",
     "runtime/worker/user_watch.py": "names of Python's own modules",

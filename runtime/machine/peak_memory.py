@@ -5,6 +5,7 @@ import ctypes
 import gc
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -23,6 +24,8 @@ _MMAP_THRESHOLD, _LARGE = -3, 128 << 10
 # The bit of a piece's size that says that it came from the system by itself; and pieces that are taken at most.
 _IS_MAPPED, _MOST_PIECES = 2, 4096
 _STATUS = Path("/proc/self/status")
+# A size as Linux writes it under /proc.
+_SIZE = re.compile(r"^(\w+):\s+(\d+) kB$", re.M)
 _CLEAR = Path("/proc/self/clear_refs")
 
 
@@ -113,14 +116,13 @@ def _forget_peak() -> None:
 
 def _own_bytes() -> int:
     """Return the resident memory that is this process's alone."""
-    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+    sizes = _SIZE.findall(Path("/proc/self/smaps_rollup").read_text("ascii"))
+    return sum(int(size) * 1024 for name, size in sizes if name.startswith("Private_"))
 
 
 def _status() -> dict[str, int]:
     """Return the sizes in /proc/self/status, in bytes."""
-    lines = _STATUS.read_text("utf-8").splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
+    return {name: int(size) * 1024 for name, size in _SIZE.findall(_STATUS.read_text("utf-8"))}
 
 
 class PeakMemory:
