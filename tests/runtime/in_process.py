@@ -1,7 +1,7 @@
 """A worker without a process: the same work, in the caller's, so that a run takes milliseconds and any write can fail.
 
 The user's modules stay loaded from one run to the next, as they do in a worker. Only the last folder's code is watched:
-what one adds to the process stays, and is asked at every `id` and `open`: a hundred made a small run ten times as slow.
+what one adds to the process is asked at every `id`, `open` and variable: a hundred made a small run ten times as slow.
 """
 
 import importlib
@@ -13,20 +13,31 @@ from types import SimpleNamespace
 from unittest import mock
 
 from titrant.runtime.seed import Seeding
+from titrant.runtime.worker import user_watch
 from titrant.runtime.worker.child import _answer
 from titrant.runtime.worker.messages import WorkerDiedError, WorkerExit, raise_answer
 from titrant.runtime.worker.step_context import at_work
 from titrant.runtime.worker.tasks import WorkerState
 from titrant.runtime.worker.user_watch import UserWatch
 
+_ASKING = ((Path, ("exists", "is_file", "is_dir")), (os.path, ("exists", "isfile", "isdir", "lexists")))
+# What a watch puts something else in place of, as it was.
+_UNWATCHED = [(owner, name, getattr(owner, name)) for owner, names in _ASKING for name in names]
+_UNWATCHED += [(os.environ, "__class__", type(os.environ)), (importlib, "import_module", importlib.import_module)]
 # Of the process, though each file of tests loads this one for itself.
-_WATCHING = sys.modules.setdefault("watching_in_process", SimpleNamespace(folder="", watches={}, hear=None))
+_WATCHING = sys.modules.setdefault(
+    "watching_in_process", SimpleNamespace(folder="", watches={}, hear=None, read=None, unwatched=_UNWATCHED)
+)
 # What a user's operators were described as: each of hundreds of new homes asks for all of them, an eighth of a run.
 _DESCRIBED = sys.modules.setdefault("described_in_process", SimpleNamespace(by_text={})).by_text
 
 
 def _hear(event, arguments):
     _WATCHING.hear(event, arguments)
+
+
+def _read(path):
+    _WATCHING.read(path)
 
 
 def _watch(home, folder):
@@ -36,15 +47,20 @@ def _watch(home, folder):
         if now.folder:
             sys.path[:] = [place for place in sys.path if place != now.folder]
             sys.path_hooks.remove(now.path_hook)
-            importlib.import_module = now.import_module
+            for owner, name, plain in now.unwatched:
+                setattr(owner, name, plain)
         if folder not in now.watches:
             now.watches[folder] = UserWatch(Path(folder), ignored=(home.path,))
-        hooked, now.import_module = now.hear is not None, importlib.import_module
+        hooked = now.hear is not None
         sys.path.insert(0, folder)
-        with mock.patch.object(sys, "addaudithook", lambda hear: setattr(now, "hear", hear)):
+        with (
+            mock.patch.object(sys, "addaudithook", lambda hear: setattr(now, "hear", hear)),
+            mock.patch.object(user_watch, "watch_native_readers", lambda read: setattr(now, "read", read)),
+        ):
             now.watches[folder].install()
         if not hooked:  # an audit hook stays for good
             sys.addaudithook(_hear)
+            user_watch.watch_native_readers(_read)
         now.folder, now.path_hook = folder, sys.path_hooks[0]
     return now.watches[folder]
 

@@ -1,33 +1,47 @@
 """What a process and the machine use, read from the kernel's files and, elsewhere, through psutil."""
 
-import os
 import subprocess
 import sys
 
+import psutil  # noqa: F401 - as what this platform is, before a test calls it another
 import pytest
 
 from titrant.runtime.instruments.hardware.process import ProcessTree, machine_bytes, machine_use
 from titrant.runtime.machine import peak_memory
 
 CHILD = "import time; held = bytearray(40 << 20); print(flush=True); time.sleep(60)"
+# Starts a process like it once a line is read, and ends it once another is: it has no other children, as this one may.
+PARENT = f"""import subprocess, sys
+print(flush=True)
+sys.stdin.readline()
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+sys.stdin.readline()
+child.kill()
+child.wait()
+print(flush=True)
+sys.stdin.readline()
+"""
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
 def test_counts_a_process_and_its_children(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)
-    alone = ProcessTree(os.getpid()).read()
-    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
-    try:
-        child.stdout.readline()
-        together = ProcessTree(os.getpid()).read()
-        of_child = ProcessTree(child.pid).read()
-    finally:
-        child.kill()
-        child.communicate()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", PARENT], bufsize=0, **pipes) as parent:
+        parent.stdout.readline()
+        alone = ProcessTree(parent.pid).read()
+        parent.stdin.write(b"\n")
+        child = ProcessTree(int(parent.stdout.readline()))
+        together, of_child = ProcessTree(parent.pid).read(), child.read()
+        parent.stdin.write(b"\n")
+        parent.stdout.readline()
+        ended = child.read()
     assert of_child.resident_bytes > 40 << 20
-    assert together.resident_bytes - alone.resident_bytes == pytest.approx(of_child.resident_bytes, rel=0.5)
+    assert together.resident_bytes - alone.resident_bytes == pytest.approx(of_child.resident_bytes, rel=0.1)
     assert together.cpu_seconds >= alone.cpu_seconds > 0
-    assert ProcessTree(child.pid).read() is None  # it has ended
+    assert ended is None
 
 
 def test_reads_a_process_whose_name_has_spaces_and_parentheses(tmp_path):
