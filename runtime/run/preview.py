@@ -19,7 +19,7 @@ from titrant.runtime.store.home import Home
 from titrant.runtime.store.results import Results
 from titrant.runtime.store.run_folder import last_run
 from titrant.schema.diagnostics.diagnostics import Diagnostic, TitrantError
-from titrant.schema.language.spans import dotted
+from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.plan import ASKED, Step, StepPreview
 from titrant.schema.planned import Planned
 from titrant.schema.record import Artifact, EvaluationRows, Look, LookSubject, RunRecord, StepRecord
@@ -185,7 +185,19 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         return f"its input {dotted(path[1:])} changed"
     if path[-1] == "digest":
         return f"the file {dotted(path[:-1]).removeprefix('params.')} changed"
+    if path[:2] == ("params", "gates") and len(path) > 2:
+        return _of_gate(path, short(str(before), 40), short(str(after), 40))
     return _entries(where, before, after) or f"{where} changed from {short(str(before), 40)} to {short(str(after), 40)}"
+
+
+def _of_gate(path: KeyPath, before: str, after: str) -> str:
+    """Tell what of a gate in a step's parameters is another."""
+    name, *inner = map(str, path[2:])
+    if not inner:
+        return f"the contract has the gate {name} now" if before == "None" else f"the contract has no gate {name} now"
+    if inner == ["supplied"]:
+        return f"{'the level supplies' if after == 'True' else 'the recipe writes'} the gate {name} now"
+    return f"the {' '.join(inner)} of the gate {name} changed from {before} to {after}"
 
 
 def _entries(where: str, before: Any, after: Any) -> str:

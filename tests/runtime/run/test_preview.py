@@ -42,12 +42,16 @@ def test_names_the_changed_module_of_a_user(toy, ran, make_plan):
 
 
 def test_names_the_gate_and_the_number_that_changed_in_it():
-    def parts(threshold):
-        gates = [{"id": "size", "threshold": 9}, {"id": "retention", "threshold": threshold}]
-        return {"params": {"candidate": "c1", "gates": gates}}
+    def parts(threshold, supplied=False, **more):
+        gates = [{"id": "size", "threshold": 9}, {"id": "retention", "threshold": threshold, "supplied": supplied}]
+        return {"params": {"candidate": "c1", "gates": gates + [{"id": name} for name in more]}}
 
-    told = "params.gates.retention.threshold changed from 0.9 to 0.91"
+    told = "the threshold of the gate retention changed from 0.9 to 0.91"
     assert difference(parts(0.9), parts(0.91)) == told
+    assert difference(parts(0.9), parts(0.95, supplied=True)) == "the level supplies the gate retention now"
+    assert difference(parts(0.9, supplied=True), parts(0.9)) == "the recipe writes the gate retention now"
+    assert difference(parts(0.9), parts(0.9, safety=True)) == "the contract has the gate safety now"
+    assert difference(parts(0.9, safety=True), parts(0.9)) == "the contract has no gate safety now"
     assert difference({"params": {"batches": [1, 8]}}, {"params": {"batches": [1]}}) == (
         "params.batches changed from [1, 8] to [1]"
     )
