@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 # The operators that a class is decided from → what their numbers are. Those of ai.onnx.ml answer (label, scores).
 _KINDS = {"Softmax": "probabilities", "Sigmoid": "probabilities", "LogSoftmax": "log_probabilities"}
 _CLASSIFIERS = ("LinearClassifier", "SVMClassifier", "TreeEnsembleClassifier")
+# What they make of their scores at the end → what those are then.
+_AFTER = {b"LOGISTIC": "probabilities", b"SOFTMAX": "probabilities", b"SOFTMAX_ZERO": "probabilities"}
 # What a file prepares its own columns with: a fitted pipeline stands in it.
 _PREPARING = ("Scaler", "Imputer", "OneHotEncoder", "LabelEncoder", "CategoryMapper", "Normalizer", "DictVectorizer")
 # What changes the form of an answer and not what it is.
-_MOVES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "ZipMap")
+_MOVES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Slice", "ZipMap")
 # `Image.NominalPixelRange` of Windows ML → how pixels in 0..1 get there.
 _RANGES: Mapping[str, Mapping[str, Any]] = {
     "NominalRange_0_255": {"mean": 0, "std": 1, "scale": 255},
@@ -96,13 +98,20 @@ def _kinds(model: "onnx.ModelProto") -> Iterator[tuple[str, str]]:
             continue
         if node.op_type in _KINDS:
             yield value.name, _KINDS[node.op_type]
-        elif node.domain == "ai.onnx.ml" and (node.op_type == "Normalizer" or _is_score(node, name)):
-            yield value.name, "logits" if _adds_margins(node) else "probabilities"
+        elif node.domain == "ai.onnx.ml" and node.op_type == "Normalizer":
+            yield value.name, "probabilities"
+        elif node.domain == "ai.onnx.ml" and _score_kind(node, name):
+            yield value.name, _score_kind(node, name)
 
 
-def _is_score(node: "onnx.NodeProto", name: str) -> bool:
-    """Whether a tensor is what the trees of a forest voted; the other output is the class that they chose."""
-    return bool(node.op_type == "TreeEnsembleClassifier" and name == node.output[1])
+def _score_kind(node: "onnx.NodeProto", name: str) -> str:
+    """Say what a classifier's scores are, which stand beside the class that it chose; "" where it does not say."""
+    if node.op_type not in _CLASSIFIERS or name != node.output[1]:
+        return ""
+    after = next((item.s for item in node.attribute if item.name == "post_transform"), b"NONE")
+    if node.op_type == "TreeEnsembleClassifier":  # votes of a forest
+        return "logits" if _adds_margins(node) else "probabilities"
+    return _AFTER.get(after, "")
 
 
 def _adds_margins(node: "onnx.NodeProto") -> bool:

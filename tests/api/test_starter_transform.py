@@ -196,6 +196,22 @@ def test_reads_classes_and_a_preparation_from_a_pipeline_of_scikit_learn(tmp_pat
     assert (read["classes"], read["prepares"]) == (["sick", "well"], True)
 
 
+@pytest.mark.parametrize(("after", "kind"), [("LOGISTIC", "probabilities"), ("SOFTMAX", "probabilities"), ("NONE", "")])
+def test_reads_what_a_linear_classifier_makes_of_its_scores_also_where_they_are_parted(tmp_path, after, kind):
+    classifier = helper.make_node(
+        "LinearClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml", post_transform=after,
+        coefficients=[1.0] * 6, classlabels_ints=[0, 1],
+    )  # fmt: skip
+    ends = [numpy_helper.from_array(np.array([value]), name) for value, name in ((0, "zero"), (1, "one"), (2, "two"))]
+    parts = [
+        helper.make_node("Slice", ["p", begin, end, "one"], [name])
+        for name, begin, end in (("i0", "zero", "one"), ("i1", "one", "two"))
+    ]
+    made = model([classifier, *parts], outputs=("i0", "i1"))
+    made.graph.initializer.extend(ends)
+    assert hints(made, tmp_path)["kinds"] == ({"i0": kind, "i1": kind} if kind else {})
+
+
 def test_reads_pixels_from_the_file_and_from_what_lies_beside_it(tmp_path):
     ranged = hints(model([product("y")], Image_NominalPixelRange="NominalRange_0_255"), tmp_path)
     assert ranged["pixels"]["normalize"] == {"mean": 0, "std": 1, "scale": 255}

@@ -263,6 +263,25 @@ def test_asks_which_of_several_outputs_is_judged():
     assert "  output: {name: other, kind: logits}\n" in text
 
 
+def test_asks_which_of_the_outputs_that_are_about_one_class_each_is_about_the_positive_one():
+    onnx = answering(("i0", "batch", 1), ("i1", "batch", 1))
+    onnx["outputs"].insert(0, {"name": "chosen", "shape": ["batch"], "dtype": "int64"})
+    hints = {"classes": ["well", "sick"], "kinds": {"i0": "probabilities", "i1": "probabilities"}, "prepares": True}
+    given = {"model": "m.onnx", "onnx": onnx, "source": ("npz", "t.npz"), "hints": hints | {"pixels": None}}
+    with pytest.raises(UnansweredError) as caught:
+        recipe_text(starter(**given, answer=label({"0": 60, "1": 40})))
+    (question,) = caught.value.questions
+    assert question.asks == "which output is about the positive class?"
+    assert question.because == "m.onnx answers with i0, i1, each with one number a case."
+    assert [(choice.value["name"], choice.value["kind"], choice.means) for choice in question.choices] == [
+        ("i0", "probabilities", "class well"),
+        ("i1", "probabilities", "class sick"),
+    ]
+    onnx["outputs"].append({"name": "i2", "shape": ["batch", 1], "dtype": "float32"})
+    with pytest.raises(RecipeError, match="zipmap=False"):
+        recipe_text(starter(**given, answer=label({"0": 60, "1": 40, "2": 30})))
+
+
 def test_asks_for_sizes_that_a_graph_leaves_free_where_no_data_says_them(tmp_path):
     graph = {
         "parameters": 3, "layers": [], "notes": ["opset 17"], "outputs": [],

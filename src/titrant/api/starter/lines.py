@@ -21,6 +21,8 @@ MOST_CLASSES = 100
 FREE_PIXELS, _FREE_PLACES = 224, 128
 # How the outputs of language models and embeddings are called, and how many sizes they have with the batch.
 _LOGITS, _POSITIONS, _EMBEDDED, _VECTORS = "logits", 3, "embed", 2
+# What each of several outputs has, where it is a single number and where it is not.
+_EACH = {True: "one number a case", False: "a number for every class"}
 # A model that is trained where none is given: a small one for tables.
 TABULAR = "titrant.recipes.models:TabularNet"
 
@@ -272,9 +274,11 @@ def classifying(starter: Starter) -> list[tuple[str, int]]:
     """List the outputs (batch, numbers of a case) that classes can be decided from: name and numbers.
 
     One number a case may also be (batch). Where some of them have a number for each class, the others are none:
-    features, or another head.
+    features, or another head. Whole numbers beside others are the class that was chosen.
     """
-    outputs = [(output["name"], list(output["shape"])) for output in (starter.onnx or {}).get("outputs", ())]
+    given = (starter.onnx or {}).get("outputs", ())
+    scores = [output for output in given if not output["dtype"].startswith(("int", "uint"))] or given
+    outputs = [(output["name"], list(output["shape"])) for output in scores]
     wide = [(name, shape[1]) for name, shape in outputs if len(shape) == 2 and isinstance(shape[1], int)]
     wide = wide or [(name, 1) for name, shape in outputs if len(shape) == 1]
     classes = starter.label["distinct"] if starter.label is not None else None
@@ -300,13 +304,28 @@ def output_question(starter: Starter) -> Iterator[OpenQuestion]:
         return
     if sorted(output_kind(starter, name) for name, _ in wide) == ["logits", "probabilities"]:
         return
-    choices = tuple(AnswerChoice({"name": name, "kind": output_kind(starter, name)}) for name, _ in wide)
-    yield OpenQuestion(
-        "model.output",
-        "which output are classes decided from?",
-        f"{starter.model} answers with {', '.join(name for name, _ in wide)}, each with a number for every class.",
-        choices,
+    names = [name for name, _ in wide]
+    single = all(size == 1 for _, size in wide)
+    answered = f"{starter.model} answers with {', '.join(names)}, each with {_EACH[single]}."
+    if single and starter.label["distinct"] > 2:
+        refuse(
+            f"{answered[:-1]}: classes are decided from one output that has all of them",
+            "export it with one output (batch, classes); skl2onnx: zipmap=False",
+        )
+    about = _class_of(starter, names) if single else {}
+    asks = "which output is about the positive class?" if about else "which output are classes decided from?"
+    choices = tuple(
+        AnswerChoice({"name": name, "kind": output_kind(starter, name)}, about.get(name, "")) for name in names
     )
+    yield OpenQuestion("model.output", asks, answered, choices)
+
+
+def _class_of(starter: Starter, names: Sequence[str]) -> Mapping[str, str]:
+    """Say which class each of as many outputs as there are classes is about; {} where the file names no classes."""
+    classes = (starter.hints or {}).get("classes") or ()
+    if len(names) != len(classes):
+        return {}
+    return {name: f"class {label}" for name, label in zip(names, classes, strict=True)}
 
 
 def size_question(starter: Starter) -> Iterator[OpenQuestion]:
