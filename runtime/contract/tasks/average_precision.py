@@ -19,6 +19,8 @@ _MOST_OF_A_CLASS = 100
 _WHOLE = [0.0, 1e10]
 # By how much pycocotools lets an overlap of one be less.
 _ROUNDING = 1e-10
+# Boxes of all samples that are looked at together.
+_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -127,19 +129,37 @@ def average_precision(matches: Sequence[ClassMatches], weights: np.ndarray, *, a
 def _precision(matched: ClassMatches, weights: np.ndarray, labels: np.ndarray, overlaps: int) -> np.ndarray:
     """Return the mean precision of one class over overlaps and recalls: (samples,).
 
-    Recall rises, and precision is highest, only where a box is right: nothing else is looked at.
+    Recall rises, and precision is highest, only where a box is right: nothing else is looked at. So many samples are
+    taken at once as fit a processor's cache.
     """
+    needed = _needed_hits(labels)
+    at_once = max(_AT_ONCE // max(len(matched.images), 1), 1)
+    parts = (slice(start, start + at_once) for start in range(0, len(weights), at_once))
+    return np.concatenate([_precision_of(matched, weights[part], needed[part], overlaps) for part in parts])
+
+
+def _needed_hits(labels: np.ndarray) -> np.ndarray:
+    """Return how many right boxes reach each recall: (samples,) labels → (samples, recalls)."""
+    counts, places = np.unique(labels, return_inverse=True)
+    return np.stack([np.searchsorted(np.arange(count + 1) / count, _RECALLS) for count in counts])[places]
+
+
+def _precision_of(matched: ClassMatches, weights: np.ndarray, needed: np.ndarray, overlaps: int) -> np.ndarray:
     times = weights[:, matched.images].astype(np.float64)
     boxes = np.cumsum(times, axis=1) + np.spacing(1)
     means = np.zeros(len(weights))
     for right in matched.right[:overlaps]:
-        if not right.any():
+        count = int(right.sum())
+        if not count:
             continue
         hits = np.cumsum(times[:, right], axis=1)
         best = np.maximum.accumulate((hits / boxes[:, right])[:, ::-1], axis=1)[:, ::-1]
-        # How many of the recalls are reached at each hit, and how many at it first.
-        reached = np.searchsorted(_RECALLS, hits / labels[:, None], side="right")
-        means += (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
+        # Where each recall is reached first: all rows are searched as one that rises from each to the next.
+        rise = np.arange(len(weights))[:, None] * (max(hits.max(), needed.max()) + 1)
+        first = np.searchsorted((hits + rise).ravel(), needed + rise)
+        reached = first < (np.arange(len(weights))[:, None] + 1) * count
+        recalls = np.bincount(first[reached], minlength=best.size).reshape(best.shape)
+        means += (best * recalls).sum(axis=1) / len(_RECALLS)
     return means / overlaps
 
 

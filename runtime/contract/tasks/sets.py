@@ -14,8 +14,6 @@ from titrant.schema.gate import SMALLER_IS_BETTER
 
 # Where images enough changed to be resampled, so many more are taken to fail whole (benchmarks/contract_simulation.py).
 UNSEEN = 5
-# Weights that are held at once: resamples times boxes.
-_AT_ONCE = 4_000_000
 
 Bounds = tuple[float | None, float | None]
 
@@ -43,13 +41,8 @@ class ImageSet:
 
     def values(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return both models' metric with each image so many times: (samples, images) → two of (samples,)."""
-        boxes = max((len(matched.scores) for matched in (*self.original, *self.candidate)), default=1)
-        step = max(_AT_ONCE // max(boxes, 1), 1)
-        parts = [counts[start : start + step] for start in range(0, len(counts), step)]
-        old, new = (
-            np.concatenate([average_precision(matches, part, at_half=self.at_half) for part in parts])
-            for matches in (self.original, self.candidate)
-        )
+        models = self.original, self.candidate
+        old, new = (average_precision(matches, counts, at_half=self.at_half) for matches in models)
         return old, new
 
     def once(self) -> tuple[float, float, float]:

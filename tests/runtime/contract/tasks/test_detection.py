@@ -10,6 +10,7 @@ from titrant.runtime.contract.case_answers import case_answers, case_quality, co
 from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judge, judgement
 from titrant.runtime.contract.reading import Reading
+from titrant.runtime.contract.tasks import average_precision as rules
 from titrant.runtime.contract.tasks.average_precision import average_precision, match_boxes
 from titrant.runtime.contract.tasks.boxes import overlap, same_boxes
 from titrant.runtime.contract.tasks.detection import DetectionAnswers
@@ -113,6 +114,16 @@ def test_resampled_images_are_those_that_stand_several_times(seed):
     matches = match_boxes(labels, answers, 2)
     whole, half = (average_precision(matches, counts[None], at_half=at_half)[0] for at_half in (False, True))
     assert (whole, half) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 1000])
+def test_average_precision_is_that_of_each_sample_however_many_are_taken_together(monkeypatch, at_once):
+    labels, answers = scene(7, images=30, shift=2)
+    matches = match_boxes(labels, answers, 2)
+    samples = np.random.default_rng(1).multinomial(len(labels), [1 / len(labels)] * len(labels), size=40)
+    alone = [average_precision(matches, sample[None])[0] for sample in samples]
+    monkeypatch.setattr(rules, "_AT_ONCE", at_once)
+    assert average_precision(matches, samples).tolist() == alone
 
 
 @settings(max_examples=30, deadline=None)
