@@ -9,6 +9,7 @@ from typing import Any
 
 from titrant.schema.compare.difference import Difference, differences, named_differences, places, same
 from titrant.schema.compare.steps import cause
+from titrant.schema.gate import criteria
 from titrant.schema.language.parse import ParsedRecipe
 from titrant.schema.language.spans import KeyPath, dotted
 from titrant.schema.plan import FIGURES, Decision, Plan, without_paths
@@ -19,6 +20,9 @@ from titrant.schema.values.frozen import dataclass
 # What goes into a plan, and what comes of it; differences are listed in this order.
 INPUTS = ("recipe", "inputs", "hardware")
 LAYERS = (*INPUTS, "settings", "decisions", "contract", "candidates", "steps", "predictions", "warnings")
+
+# What most plans leave empty.
+_SELDOM_SET = ("fitness", "original_judgement", "original_limits", "search_minutes", "mended_at_most", "profiled")
 
 PlanTable = dict[str, Any]
 
@@ -120,9 +124,9 @@ def decisions(plan: Plan) -> dict[str, Decision]:
 
 
 def settled(decision: Decision) -> PlanTable:
-    """Return what a decision settles: asked, chosen, and what was rejected; the text itself of one that only notes."""
+    """Return what a decision settles: asked, chosen, by which rule, and what was rejected; the text of a mere note."""
     rejected = [alternative.value for alternative in decision.rejected]
-    value = {"asked": decision.asked, "chosen": decision.chosen, "rejected": rejected}
+    value = {"asked": decision.asked, "chosen": decision.chosen, "rule": decision.rule, "rejected": rejected}
     return value | {"noted": decision.because} if decision.rule.endswith(".noted") else value
 
 
@@ -133,15 +137,27 @@ def gates(plan: Plan) -> PlanTable:
         for words in ("id", "origin", "assumption", "needed_cases", "available_cases"):
             del row[words]
     waivers: PlanTable = {f"waiver of {waiver.gate}": plain(waiver) for waiver in plan.contract.waivers}
-    return {"confidence": plan.contract.confidence, "require": plan.contract.require, **rows, **waivers}
+    strictness = {
+        "confidence": plan.contract.confidence,
+        "require": plan.contract.require,
+        "looks": plan.contract.looks,
+    }
+    return {**strictness, **rows, **waivers}
 
 
 def steps(plan: Plan) -> PlanTable:
-    """Return the steps by id: what each does, to what. The gates that a step judges are left to `gates`."""
+    """Return the steps by id: what each does, to what.
+
+    Of the gates that a step judges those of the contract are left to `gates`; named are those of its own.
+    """
+    contract = [{"assumption": "", **plain(criteria(gate))} for gate in plan.contract.gates]
     rows: PlanTable = {step.id: plain(step) for step in plan.steps}
     for row in rows.values():
         del row["id"], row["because"], row["prediction"], row["frees"]
-        row["params"] = {name: value for name, value in without_paths(row["params"]).items() if name != "gates"}
+        row["params"] = params = dict(without_paths(row["params"]))
+        own = {gate["id"]: gate for gate in params.pop("gates", ()) if not any(same(gate, row) for row in contract)}
+        if own:
+            params["gates"] = own
     return rows
 
 
@@ -166,6 +182,7 @@ def settings(plan: Plan) -> PlanTable:
     return {name: getattr(plan, name) for name in names} | {
         "searches": plain(plan.searches),
         "shipped": plain(plan.shipped),
+        **{name: plain(getattr(plan, name)) or None for name in _SELDOM_SET},
     }
 
 

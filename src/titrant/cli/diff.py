@@ -175,7 +175,10 @@ def _decision(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> s
     if old["asked"] != new["asked"]:
         return f"{new['chosen']}, asked as {old['asked']} → {new['asked']}"
     before, after = ([rejected["value"] for rejected in value.get("rejected", ())] for value in (old, new))
-    return f"{new['chosen']}, rejected {_listed(before, after)}" if before != after else new["chosen"]
+    if before != after:
+        return f"{new['chosen']}, rejected {_listed(before, after)}"
+    by_another_rule = old["rule"] != new["rule"]
+    return f"{new['chosen']}, by {old['rule']} → {new['rule']}" if by_another_rule else new["chosen"]
 
 
 def _listed(old: list[Any], new: list[Any]) -> str:

@@ -4,12 +4,17 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from titrant.compiler.bind.bind import bind
 from titrant.compiler.compile import compile_plan
-from titrant.schema.compare.plans import LAYERS, MadePlan, compare_plans
+from titrant.schema.compare.plans import LAYERS, MadePlan, compare_plans, steps
 from titrant.schema.facts import Gpu
 from titrant.schema.language.parse import parse
-from titrant.schema.plan import Step
+from titrant.schema.plan import Plan, Step, identity
+from titrant.schema.values.canonical import WrongValueError, plain, read_back
 
 specification = importlib.util.spec_from_file_location(
     "small_recipes", Path(__file__).parents[2] / "compiler" / "small_recipes.py"
@@ -103,3 +108,60 @@ def test_takes_new_predictions_alone_for_no_other_plan():
     learned = tuple(replace(one, prediction=replace(one.prediction, seconds=9.0)) for one in plan.steps)
     found = compare_plans(MadePlan(plan), MadePlan(replace(plan, steps=learned)))
     assert {(one.layer, one.measured) for one in found} == {("predictions", True)}
+
+
+PLAN = made("search.budget={minutes: 9}", "validation.baseline={metric: accuracy, at_least: 0.9}").plan
+
+
+def changed(value, draw):
+    """Return a value of JSON types of which one part is another one, or gone."""
+    if isinstance(value, (dict, list)) and value:
+        key = draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        other = dict(value) if isinstance(value, dict) else list(value)
+        if isinstance(value, list) and draw(st.integers(0, 9)) == 0:
+            del other[key]
+        else:
+            other[key] = changed(value[key], draw)
+        return other
+    if isinstance(value, bool):
+        return not value
+    return {int: lambda: value + 1, float: lambda: value / 2, str: lambda: f"{value}x"}.get(type(value), lambda: 7)()
+
+
+@given(st.data())
+def test_never_calls_plans_the_same_whose_identity_differs(data):
+    try:
+        other = read_back(Plan, changed(plain(PLAN), data.draw))
+    except WrongValueError:
+        assume(False)
+    if identity(other) != identity(PLAN):
+        assert compare_plans(MadePlan(PLAN), MadePlan(other))
+
+
+@pytest.mark.parametrize(
+    ("part", "path"),
+    [
+        ({"search_minutes": 5.0}, "search_minutes"),
+        ({"mended_at_most": 4}, "mended_at_most"),
+        ({"fitness": ()}, "fitness"),
+        ({"original_judgement": ""}, "original_judgement"),
+        ({"original_limits": "limits.judgement"}, "original_limits"),
+        ({"profiled": ("memory",)}, "profiled"),
+        ({"contract": replace(PLAN.contract, looks="open")}, "looks"),
+        ({"decisions": (replace(PLAN.decisions[0], rule="another"), *PLAN.decisions[1:])}, PLAN.decisions[0].subject),
+    ],
+)
+def test_names_what_holds_for_the_whole_plan(part, path):
+    assert [one.path for one in compare_plans(MadePlan(PLAN), MadePlan(replace(PLAN, **part)))] == [path]
+
+
+def test_names_the_gates_that_a_step_judges_otherwise_than_the_contract_says():
+    place = next(place for place, step in enumerate(PLAN.steps) if step.id == "original.contract")
+    step = PLAN.steps[place]
+    baseline = next(gate for gate in step.params["gates"] if gate["id"] == "baseline")
+    assert all(not path.endswith("gates") for path in steps(PLAN)[step.id]["params"])
+    looser = replace(step, params={**step.params, "gates": [{**baseline, "threshold": 0.4}]})
+    other = replace(PLAN, steps=(*PLAN.steps[:place], looser, *PLAN.steps[place + 1 :]))
+    differences = compare_plans(MadePlan(PLAN), MadePlan(other))
+    assert [one.path for one in differences] == ["original.contract.params.gates"]
+    assert differences[0].new["baseline"]["threshold"] == 0.4
