@@ -90,7 +90,7 @@ def predict(
 
 @operator(
     "export.onnx",
-    version=5,
+    version=6,
     family="export",
     params=ExportOnnxParams,
     inputs={"model": ("torch", "torchscript", "exported"), "example": "rows"},

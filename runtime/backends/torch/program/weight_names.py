@@ -4,7 +4,7 @@ A script that was frozen has its weights as constants of its code, and so has th
 among the initializers, and the names of nodes and weights are all that tells which layer a node computes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,8 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
     """Make weights of a graph's constants, in place, and call those that layers hold after them: layer.weight.
 
     `tensors` are {layer: {name: tensor}}. A tensor is alike by its numbers, in whatever order: exporters transpose
-    weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one.
+    weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one; where they
+    share a tensor, as equal constants of a script do, it is called after the first, and nodes after the others.
     """
     _hold(model.graph)
     owners = {f"{layer}.{name}" for layer, own in tensors.items() for name in own}
@@ -35,14 +36,32 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
         for name, tensor in own.items():
             if tensor.ndim and tensor.is_floating_point():
                 names.setdefault(_numbers(tensor.detach().float().numpy()), []).append(f"{layer}.{name}")
-    renamed: dict[str, str] = {}
+    held: dict[tuple[int, int], list[str]] = {}
     for tensor in _initializers(model.graph):
         if tensor.name not in owners and tensor.dims and tensor.data_type == onnx.TensorProto.FLOAT:
             array = numpy_helper.to_array(tensor)
-            alike = names.get(_numbers(array)) or names.get(_numbers(array[0]))
-            if alike:
-                renamed[tensor.name] = alike.pop(0) if len(alike) > 1 else alike[0]
+            alike = next((numbers for numbers in map(_numbers, (array, array[0])) if numbers in names), None)
+            if alike is not None:
+                held.setdefault(alike, []).append(tensor.name)
+    renamed: dict[str, str] = {}
+    for numbers, alike_tensors in held.items():
+        renamed |= _named(names[numbers], alike_tensors, model.graph)
     _rename(model.graph, _apart(renamed, {tensor.name for tensor in _initializers(model.graph)}))
+
+
+def _named(names: Sequence[str], tensors: Sequence[str], graph: onnx.GraphProto) -> dict[str, str]:
+    """Return {tensor: name} of tensors that hold the same numbers; name nodes, in place, that share one of them.
+
+    A script calls its layers in the order in which the graph reads them. The last name counts for all that are left.
+    """
+    read = [(name, node) for node in _nodes(graph) for name in node.input if name in tensors]
+    if len(read) == len(tensors) or len(read) != len(names):
+        return {tensor: names[min(place, len(names) - 1)] for place, tensor in enumerate(tensors)}
+    renamed: dict[str, str] = {}
+    for name, (tensor, node) in zip(names, read, strict=True):
+        if renamed.setdefault(tensor, name) != name and node.name.rfind("/") == 0:  # it says no module
+            node.name = f"/{name.rpartition('.')[0]}{node.name}"
+    return renamed
 
 
 def unwrap_names(model: onnx.ModelProto) -> None:
@@ -143,6 +162,13 @@ def _read(graph: onnx.GraphProto) -> Iterator[str]:
 
 def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [graph for item in node.attribute for graph in (*item.graphs, *([item.g] if item.HasField("g") else []))]
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for inner in _graphs(node):
+            yield from _nodes(inner)
 
 
 def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -222,3 +222,20 @@ def test_names_each_layer_once_whatever_their_number_and_numbers(widths, equal, 
     exported, _, _ = export_file(model, rows(), ExportOnnxParams(), SimpleNamespace(scratch=scratch, threads=1, seed=0))
     ran = backend.get("onnxruntime").executed(exported, layers=names)
     assert sorted(layer.name for layer in ran) == sorted(names)
+
+
+@pytest.mark.parametrize("left", [(), ("linear_1",), ("linear_0",), ("linear_1", "linear_2")])
+def test_tells_layers_apart_that_share_one_constant(left, tmp_path, apply):
+    """Freezing makes one constant of weights that are equal, and each layer that reads it stays as it was asked to."""
+    first = nn.Linear(FEATURES, FEATURES)
+    layers = [nn.Linear(FEATURES, FEATURES) for _ in range(3)]
+    for layer in layers:
+        layer.load_state_dict(first.state_dict())
+    model = kept(nn.Sequential(*layers).eval(), "frozen", tmp_path)
+    names = _called(model)
+    made = apply("export.onnx", {"model": model, "example": rows()}).outputs["model"]
+    quantized = apply("quantize.ort_static", {"model": made, "calibration": rows()}, {"leave": list(left)})
+    ran = backend.get("onnxruntime").executed(quantized.outputs["model"], layers=names)
+    assert {layer.name: layer.precision for layer in ran} == {
+        name: "fp32" if name in left else "int8" for name in ("linear_0", "linear_1", "linear_2")
+    }
