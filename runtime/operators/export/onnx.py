@@ -182,6 +182,7 @@ def export_file(
     from titrant.runtime.backends.torch import BACKEND
     from titrant.runtime.backends.torch.call import example_arrays
     from titrant.runtime.backends.torch.determinism import fixed_settings, tensor_of
+    from titrant.runtime.backends.torch.program.scope_names import name_scopes
     from titrant.runtime.backends.torch.program.traceable import traceable
     from titrant.runtime.backends.torch.program.weight_names import name_weights
     from titrant.runtime.backends.torch.script import TRACED_ROWS, compared
@@ -197,6 +198,7 @@ def export_file(
     graph = read(raw)
     fold_sizes(graph)
     name_weights(graph, ready.tensors)
+    name_scopes(graph, ready.tensors)
     if ready.recurrence is not None:
         note_recurrence(graph, ready.recurrence)
     exported = write(graph, context.scratch / "model.onnx")

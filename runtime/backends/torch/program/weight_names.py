@@ -54,7 +54,7 @@ def _named(names: Sequence[str], tensors: Sequence[str], graph: onnx.GraphProto)
 
     A script calls its layers in the order in which the graph reads them. The last name counts for all that are left.
     """
-    read = [(name, node) for node in _nodes(graph) for name in node.input if name in tensors]
+    read = [(name, node) for node in nodes_of(graph) for name in node.input if name in tensors]
     if len(read) == len(tensors) or len(read) != len(names):
         return {tensor: names[min(place, len(names) - 1)] for place, tensor in enumerate(tensors)}
     renamed: dict[str, str] = {}
@@ -164,11 +164,12 @@ def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [graph for item in node.attribute for graph in (*item.graphs, *([item.g] if item.HasField("g") else []))]
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node, and what stands in its branches behind it."""
     for node in graph.node:
         yield node
         for inner in _graphs(node):
-            yield from _nodes(inner)
+            yield from nodes_of(inner)
 
 
 def _initializers(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

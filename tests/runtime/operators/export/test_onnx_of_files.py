@@ -74,6 +74,20 @@ class Deciding(nn.Module):
         return self.low(hidden)
 
 
+class Stacked(nn.Module):
+    """Layers in a list in a list, of which a trace says nothing: (batch, 12) → (batch, 3)."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleList(nn.Linear(FEATURES, FEATURES) for _ in range(2)) for _ in range(2))
+        self.head = nn.Linear(FEATURES, 3)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = torch.relu(block[1](torch.relu(block[0](x))))
+        return self.head(x)
+
+
 class Choosing(nn.Module):
     """One of two ways by torch.cond, which torch.export keeps."""
 
@@ -239,3 +253,19 @@ def test_tells_layers_apart_that_share_one_constant(left, tmp_path, apply):
     assert {layer.name: layer.precision for layer in ran} == {
         name: "fp32" if name in left else "int8" for name in ("linear_0", "linear_1", "linear_2")
     }
+
+
+@pytest.mark.parametrize("left", ["blocks.0.0", "blocks.1.0", "head"])
+def test_finds_layers_in_lists_of_a_trace_by_their_names(left, tmp_path, apply):
+    net = Stacked().eval()
+    with torch.no_grad():  # names of classes that were traced before are other ones
+        torch.jit.trace(net, torch.zeros(2, FEATURES))
+    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    made = apply("export.onnx", {"model": kept(net, "traced", tmp_path), "example": rows()}).outputs["model"]
+    quantized = apply("quantize.ort_static", {"model": made, "calibration": rows()}, {"leave": [left]})
+    ran = backend.get("onnxruntime").executed(quantized.outputs["model"], layers=names)
+    assert {layer.name: layer.precision for layer in ran} == {
+        name: "fp32" if name == left else "int8" for name in names
+    }
+    converted = apply("export.openvino", {"model": made, "example": rows()}).outputs["model"]
+    assert {layer.name for layer in backend.get("openvino").executed(converted, layers=names)} == set(names)
