@@ -153,8 +153,11 @@ def apply_resize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     from PIL import Image
 
-    planes = image.reshape(-1, *image.shape[-2:]).astype(np.float32)
-    scaled = [np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)) for plane in planes]
+    # One after the other: at once Pillow begins with either by their sizes, and what it rounds between is another number.
+    scaled = []
+    for plane in image.reshape(-1, *image.shape[-2:]).astype(np.float32):
+        wide = Image.fromarray(plane).resize((width, plane.shape[0]), Image.Resampling.BILINEAR)
+        scaled.append(np.asarray(wide.resize((width, height), Image.Resampling.BILINEAR)))
     resized = np.stack(scaled).reshape(*image.shape[:-2], height, width)
     return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized
 

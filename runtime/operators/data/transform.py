@@ -102,7 +102,7 @@ def predict(
 
 @operator(
     "data.transform",
-    version=4,
+    version=5,
     family="data",
     params=DataTransformParams,
     inputs={"tables": "tables", "split": "split"},

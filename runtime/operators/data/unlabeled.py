@@ -53,7 +53,7 @@ def predict(
 
 @operator(
     "data.unlabeled",
-    version=4,
+    version=5,
     family="data",
     params=DataUnlabeledParams,
     inputs={"tables": "tables", "split": "split", "transforms": "transforms", "rows": "rows"},

@@ -4,7 +4,7 @@ import numpy as np
 import onnx  # noqa: TID253 - graphs are its subject
 import onnxruntime  # noqa: TID253 - what is joined runs in it alone
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253 - graphs are its subject
 from PIL import Image
@@ -109,6 +109,7 @@ def test_computes_what_the_transforms_compute(table):
 
 @settings(max_examples=24, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["uint8", "float32"]))
+@example(35, 22, "uint8")  # one pixel lies so near to a half that the order of both directions decides
 def test_resizes_as_the_transform_does(given_size, made_size, dtype):
     generator = np.random.default_rng(given_size)
     image = generator.integers(0, 256, (2, 3, given_size, 8)).astype(np.uint8)
