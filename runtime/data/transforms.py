@@ -153,7 +153,7 @@ def apply_resize(fitted: Fitted, place: int, column: np.ndarray) -> np.ndarray:
 def _resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     from PIL import Image
 
-    # One after the other: at once Pillow begins with either by their sizes, and what it rounds between is another number.
+    # One after the other: at once Pillow begins with either by their sizes, and rounds other numbers in between.
     scaled = []
     for plane in image.reshape(-1, *image.shape[-2:]).astype(np.float32):
         wide = Image.fromarray(plane).resize((width, plane.shape[0]), Image.Resampling.BILINEAR)

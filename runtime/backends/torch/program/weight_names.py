@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOVES = ("Cast", "Concat", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 # What a wrapper puts before the names of weights, and before those of nodes.
 _HELD, _CALLED = "module.", "/module/"
+_WIDE = 2  # dimensions of a matrix
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 
@@ -26,8 +27,8 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
     """Make weights of a graph's constants, in place, and call those that layers hold after them: layer.weight.
 
     `tensors` are {layer: {name: tensor}}. A tensor is alike by its numbers, in whatever order: exporters transpose
-    weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one; where they
-    share a tensor, as equal constants of a script do, it is called after the first, and nodes after the others.
+    weights, and sort those of recurrent layers by gate. Of layers that hold the same numbers each names one, and, where
+    they share a tensor, as equal constants of a script do, nodes.
     """
     _hold(model.graph)
     owners = {f"{layer}.{name}" for layer, own in tensors.items() for name in own}
@@ -50,16 +51,20 @@ def name_weights(model: onnx.ModelProto, tensors: "Mapping[str, Mapping[str, tor
 
 
 def _named(names: Sequence[str], tensors: Sequence[str], graph: onnx.GraphProto) -> dict[str, str]:
-    """Return {tensor: name} of tensors that hold the same numbers; name nodes, in place, that share one of them.
+    """Return {tensor: name} of tensors that hold the same numbers; name nodes, in place, that such weights leave alike.
 
-    A script calls its layers in the order in which the graph reads them. The last name counts for all that are left.
+    A script that was frozen calls its layers in the order in which the graph reads them. Of equal weights a tool makes
+    one, too, and then only a node's own name tells its layer. The last name counts for all that are left.
     """
+    wide = all(len(tensor.dims) >= _WIDE for tensor in _initializers(graph) if tensor.name in tensors)
     read = [(name, node) for node in nodes_of(graph) for name in node.input if name in tensors]
-    if len(read) == len(tensors) or len(read) != len(names):
+    says_no_module = all(node.name.rfind("/") == 0 for _, node in read)
+    if not (wide and says_no_module and 1 < len(names) == len(read)):
         return {tensor: names[min(place, len(names) - 1)] for place, tensor in enumerate(tensors)}
     renamed: dict[str, str] = {}
     for name, (tensor, node) in zip(names, read, strict=True):
-        if renamed.setdefault(tensor, name) != name and node.name.rfind("/") == 0:  # it says no module
+        renamed.setdefault(tensor, name)
+        if node.name.rfind("/") == 0:  # else it reads two of its layer
             node.name = f"/{name.rpartition('.')[0]}{node.name}"
     return renamed
 

@@ -238,21 +238,29 @@ def test_names_each_layer_once_whatever_their_number_and_numbers(widths, equal, 
     assert sorted(layer.name for layer in ran) == sorted(names)
 
 
-@pytest.mark.parametrize("left", [(), ("linear_1",), ("linear_0",), ("linear_1", "linear_2")])
-def test_tells_layers_apart_that_share_one_constant(left, tmp_path, apply):
+EQUAL = {
+    "linear": lambda: nn.Linear(FEATURES, FEATURES),
+    "convolution": lambda: nn.Conv1d(2, 2, 3, padding=1),  # whose weights alone are one constant after quantizing
+}
+
+
+@pytest.mark.parametrize("left", [(), (1,), (0,), (1, 2)])
+@pytest.mark.parametrize("kind", EQUAL)
+def test_tells_layers_apart_that_share_one_constant(kind, left, tmp_path, apply):
     """Freezing makes one constant of weights that are equal, and each layer that reads it stays as it was asked to."""
-    first = nn.Linear(FEATURES, FEATURES)
-    layers = [nn.Linear(FEATURES, FEATURES) for _ in range(3)]
+    layers = [EQUAL[kind]() for _ in range(3)]
     for layer in layers:
-        layer.load_state_dict(first.state_dict())
-    model = kept(nn.Sequential(*layers).eval(), "frozen", tmp_path)
-    names = _called(model)
+        layer.load_state_dict(layers[0].state_dict())
+    around = (nn.Identity(), nn.Identity()) if kind == "linear" else (nn.Unflatten(1, (2, FEATURES // 2)), nn.Flatten())
+    model = kept(nn.Sequential(around[0], *layers, around[1]).eval(), "frozen", tmp_path)
+    names = [f"{kind}_{place}" for place in range(3)]
     made = apply("export.onnx", {"model": model, "example": rows()}).outputs["model"]
-    quantized = apply("quantize.ort_static", {"model": made, "calibration": rows()}, {"leave": list(left)})
-    ran = backend.get("onnxruntime").executed(quantized.outputs["model"], layers=names)
-    assert {layer.name: layer.precision for layer in ran} == {
-        name: "fp32" if name in left else "int8" for name in ("linear_0", "linear_1", "linear_2")
-    }
+    skipped = [names[place] for place in left]
+    quantized = apply("quantize.ort_static", {"model": made, "calibration": rows()}, {"leave": skipped})
+    ran = backend.get("onnxruntime").executed(quantized.outputs["model"], layers=_called(model))
+    assert sorted((layer.name, layer.precision) for layer in ran) == [
+        (name, "fp32" if name in skipped else "int8") for name in names
+    ]
 
 
 @pytest.mark.parametrize("left", ["blocks.0.0", "blocks.1.0", "head"])
