@@ -145,12 +145,24 @@ def in_branches(script: Any) -> dict[str, str]:
 
 
 def _frozen(script: Any) -> Any:
-    """Return a script whose weights are constants of its code, and lie where they lay."""
+    """Return a script whose weights are constants of its code, and lie where they lay.
+
+    Freezing makes one constant of equal ones, whose layers could not be told apart: each has a number of its own
+    meanwhile.
+    """
     import torch
 
-    with warnings.catch_warnings():
+    weights = [tensor for tensor in script.parameters() if tensor.numel() and tensor.is_floating_point()]
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers its .pt2 archives by now
-        return torch.jit.freeze(script, optimize_numerics=False)
+        firsts = [tensor[(0,) * tensor.ndim].clone() for tensor in weights]
+        try:
+            for place, tensor in enumerate(weights):
+                tensor[(0,) * tensor.ndim] = place
+            return torch.jit.freeze(script, optimize_numerics=False)
+        finally:
+            for first, tensor in zip(firsts, weights, strict=True):
+                tensor[(0,) * tensor.ndim] = first
 
 
 def _operation(node: Any) -> str:

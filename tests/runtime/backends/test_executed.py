@@ -101,6 +101,23 @@ def test_names_the_layers_of_a_script_although_the_file_forgets_them(tmp_path):
     assert [layer.name for layer in ran].count("shared") == 2
 
 
+def test_names_each_layer_of_a_trace_whose_weights_are_equal(tmp_path):
+    import torch
+
+    from titrant.runtime.backends.torch.program.original import kept_script
+    from titrant.runtime.backends.torch.session import Border
+
+    net = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(3)))
+    for layer in net:
+        torch.nn.init.eye_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    torch.jit.save(torch.jit.trace(net.eval(), torch.zeros(2, 3)), tmp_path / "net.pt")
+    border = Border((("x", ("batch", 3), "float32"),), ("out",))
+    model = kept_script(tmp_path / "net.pt", border, tmp_path)
+    ran = backend.get("torch").executed(model, layers=("0", "1", "2"))
+    assert [layer.name for layer in ran] == ["0", "1", "2"]
+
+
 def test_names_the_layers_that_dynamic_quantization_takes_and_leaves(rows, apply):
     net, layers = torch_net()
     example = rows(x=np.zeros((4, 5), np.int64))
