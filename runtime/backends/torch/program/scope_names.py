@@ -15,7 +15,7 @@ from titrant.runtime.backends.torch.program.weight_names import nodes_of
 _AGAIN = re.compile(r"_\d+$")
 
 # The modules in a node's name, one in the other.
-Scope = tuple[str, ...]
+ModulePath = tuple[str, ...]
 
 
 def name_scopes(model: onnx.ModelProto, layers: Collection[str]) -> None:
@@ -25,8 +25,8 @@ def name_scopes(model: onnx.ModelProto, layers: Collection[str]) -> None:
     one has the same modules around it as those have, where all agree.
     """
     nodes = [node for node in nodes_of(model.graph) if _scope(node.name)]
-    whole: dict[str, Scope] = {}
-    around: dict[Scope, set[Scope]] = {}
+    whole: dict[str, ModulePath] = {}
+    around: dict[ModulePath, set[ModulePath]] = {}
     for node in nodes:
         layer = next((owner for name in node.input if (owner := name.rpartition(".")[0]) in layers), "")
         scope = _scope(node.name)
@@ -49,7 +49,7 @@ def name_scopes(model: onnx.ModelProto, layers: Collection[str]) -> None:
             node.name = free
 
 
-def _scope(node: str) -> Scope:
+def _scope(node: str) -> ModulePath:
     """Return the modules in a node's name; a sequence, whose name stands in that of what it holds too, once."""
     way = node.split("/")[1:-1] if node.startswith("/") else []
     return tuple(
@@ -57,7 +57,7 @@ def _scope(node: str) -> Scope:
     )
 
 
-def _written_out(scope: Scope, layer: str, called: str) -> Scope:
+def _written_out(scope: ModulePath, layer: str, called: str) -> ModulePath:
     """Return the modules with what holds them, one by one, as a layer's name has them; () where it has others."""
     if f"{layer}.".startswith(f"{called}."):
         return scope
@@ -95,7 +95,7 @@ def _places(called: Sequence[str], parts: Sequence[str]) -> list[int] | None:
     return [len(parts) - 1 - place for place in reversed(places)] if turned else places
 
 
-def _as_others(scope: Scope, around: Mapping[Scope, set[Scope]]) -> Scope:
+def _as_others(scope: ModulePath, around: Mapping[ModulePath, set[ModulePath]]) -> ModulePath:
     """Return the modules with what holds the outer ones, as far as all that lie in them agree."""
     for depth in range(len(scope), 0, -1):
         others = around.get(scope[:depth], set())
