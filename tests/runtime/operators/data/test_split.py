@@ -1,7 +1,11 @@
 """Splitting: exact counts, whole groups, no dependence on order, and no row in two roles."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from titrant.runtime.operators.data.load import DataLoadParams, load
 from titrant.runtime.operators.data.split import ROLES, DataSplitParams, split
@@ -242,3 +246,54 @@ def test_keeps_copies_together_where_a_column_has_a_value_of_its_own_in_every_ro
         "number has a value of its own in each of 100 rows and keeps none together: rows with equal inputs are one "
         "unit, as with `split.by: row`"
     )
+
+
+@st.composite
+def drawn_tables(draw):
+    """Draw one source or two, many of whose rows and patients are the same, and their roles."""
+    sources, roles = {}, {}
+    for name in draw(st.sampled_from([("s",), ("s", "t")])):
+        generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        count, spread = draw(st.integers(2, 12)), draw(st.sampled_from([2, 6, 100]))
+        given_as = draw(st.sampled_from(["f8", "f4", "i8"]))
+        sources[name] = Table(
+            {
+                "a": (generator.integers(0, spread, count) / draw(st.sampled_from([1, 3]))).astype(given_as),
+                "b": generator.integers(0, 2, count).astype(draw(st.sampled_from(["f8", "i4", "?"]))),
+                "p": generator.integers(0, draw(st.sampled_from([3, 9])), count).astype(str),
+            }
+        )
+        drawn = draw(st.lists(st.sampled_from(ROLES), min_size=1, unique=True))
+        for role in drawn:
+            roles.setdefault(role, {})[name] = draw(st.sampled_from([0.2, 1.0])) / len(drawn)
+    return Tables(sources), roles
+
+
+@settings(max_examples=60)
+@given(drawn_tables(), st.sampled_from(["row", "p"]), st.integers(0, 3))
+def test_lets_no_two_roles_share_inputs_or_patients(drawn, by, seed):
+    tables, roles = drawn
+    params = DataSplitParams(roles=roles, by=by, overlap="drop", inputs=["a", "b"], stratify=False)
+    try:
+        result = split(params, tables, seed=seed)
+    except PreconditionError:
+        assume(False)
+    columns = {name: table.columns for name, table in tables.sources.items()}
+    short = any(one["a"].dtype == np.float32 for one in columns.values())
+    dealt = [(role, name, row) for role, by_name in result.roles.items() for name in by_name for row in by_name[name]]
+    assert len({each[1:] for each in dealt}) == len(dealt)
+
+    def of(name, row):
+        number = columns[name]["a"][row]
+        inputs = float(np.float32(number) if short else number), float(columns[name]["b"][row])
+        return inputs, columns[name]["p"][row]
+
+    patients = [patient for one in columns.values() for patient in one["p"]]
+    kept_together = by == "p" and len(set(patients)) < len(patients)
+    for (role, name, row), (other_role, other, other_row) in combinations(dealt, 2):
+        (inputs, patient), (other_inputs, other_patient) = of(name, row), of(other, other_row)
+        alike = patient == other_patient if kept_together else inputs == other_inputs
+        assert (result.units[name][row] == result.units[other][other_row]) == alike
+        if role != other_role:
+            assert not alike
+            assert name == other or inputs != other_inputs
