@@ -92,8 +92,11 @@ class Gate:
 NOT_SHOWN = "not shown"
 # The method of a result of a candidate that a step of its own kept from being judged.
 NOT_JUDGED = "not judged"
-# Answers that a gate must refuse: the original's in another order, and with more of its cases broken than is allowed.
-PERMUTED, BROKEN, MISCALIBRATED = "permuted", "broken", "miscalibrated"
+# Answers that a gate must refuse: the original's in another order, with more of its cases broken than is allowed, and
+# without the objects that the gate is about.
+PERMUTED, BROKEN, MISCALIBRATED, WITHOUT = "permuted", "broken", "miscalibrated", "without"
+# An image without an object scores by whether one is made up there, so that who finds none anywhere may score best.
+_OF_OBJECTS = ("dice", "iou", "surface_distance", "hausdorff_95", "box_f1")
 # Net benefit of a decision curve at the operating point; slope of the logistic recalibration, and its intercept given
 # that the slope is 1.
 NET_BENEFIT, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT = "net_benefit", "calibration_slope", "calibration_intercept"
@@ -114,6 +117,7 @@ CONTROLS: Mapping[str, tuple[str, ...]] = {
     "sensitivity": (PERMUTED, BROKEN),
     "specificity": (PERMUTED, BROKEN),
     **dict.fromkeys((*CASE_METRICS, *SET_METRICS), (PERMUTED, BROKEN)),
+    **dict.fromkeys(_OF_OBJECTS, (PERMUTED, BROKEN, WITHOUT)),
 }
 
 
@@ -319,6 +323,7 @@ CONTROL_WORDS: Mapping[str, str] = {
     PERMUTED: "the original’s answers in another order",
     BROKEN: "the original with more cases broken than is allowed",
     MISCALIBRATED: "the original with scores further off than is allowed",
+    WITHOUT: "the original without what it found",
 }
 
 

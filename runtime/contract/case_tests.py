@@ -60,8 +60,8 @@ def judge_cases(gate: Gate, evidence: Evidence) -> GateEstimate:
     """Bound what a gate compares of the mean of what cases score."""
     scores = slice_scores(gate.metric, slice_of(gate), evidence)
     estimate = compared(scores, gate.comparison)
-    if estimate is None:
-        raise Unassessable(_undefined(gate, scores))
+    if estimate is None or scores.unseen:
+        raise Unassessable(scores.unseen or _undefined(gate, scores))
     if evidence.always_valid and gate.test == "case_quantiles":
         raise Unassessable("no bound of it holds at any number of looks (validation.looks: open)")
     claims = _claims(scores, gate.comparison, evidence.confidence, always_valid=evidence.always_valid)
@@ -109,6 +109,8 @@ def judge_case_groups(gate: Gate, evidence: Evidence) -> GateEstimate:
     claims = [_claims(side, "at_least", halved) for side in (over, under)]
     bounds = [side.bounds() for side in claims]
     numerator, denominator = over.after, under.after
+    if first.unseen or second.unseen:
+        raise Unassessable(first.unseen or second.unseen)
     if numerator is None or not denominator:
         raise Unassessable(f"{gate.metric} is not defined for these cases")
     observed = (
@@ -134,6 +136,8 @@ def judge_set(gate: Gate, evidence: Evidence) -> GateEstimate:
     before, after, estimate = images.once()
     if not np.isfinite((before, after, estimate)).all():
         raise Unassessable(f"{gate.metric} is not defined for these cases: no label is there, or the original has 0")
+    if images.unseen:
+        raise Unassessable(images.unseen)
     lower, upper = images.bounds(evidence.confidence, evidence.seed)
     words, count = _WORDS[among.kind].format(among=among), int(inside.sum())
     observed = f"{gate.metric.replace('_', ' ')}{words} {before:.4f} → {after:.4f} over {count:,} images"

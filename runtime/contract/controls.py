@@ -4,7 +4,6 @@ The controls are made of the original's own answers. A comparison that could not
 equivalence (ICH E10, "assay sensitivity").
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +30,7 @@ from titrant.runtime.contract.evidence import (
 from titrant.runtime.contract.metrics import METRICS, hits
 from titrant.runtime.contract.paired_tests import compared
 from titrant.runtime.contract.statistics.recalibration import FITS, distorted, logits
-from titrant.runtime.contract.statistics.units import distinct_units, unit_count
+from titrant.runtime.contract.statistics.units import distinct_units, grouped
 from titrant.runtime.contract.tasks.scores import Unassessable
 from titrant.runtime.contract.verdict import meets, tolerable
 from titrant.schema.gate import (
@@ -40,6 +39,7 @@ from titrant.schema.gate import (
     NET_BENEFIT,
     PERMUTED,
     SHARES,
+    WITHOUT,
     Contract,
     Gate,
     GateResult,
@@ -144,6 +144,8 @@ def controls(gate: Gate, evidence: Evidence) -> Iterator[Control]:
 def _made(name: str, gate: Gate, evidence: Evidence) -> Control | None:
     if name == PERMUTED:
         return _permuted(evidence)
+    if name == WITHOUT:
+        return _without(gate, evidence)
     return _broken(gate, evidence) if name == BROKEN else _miscalibrated(gate, evidence)
 
 
@@ -165,6 +167,19 @@ def _miscalibrated(gate: Gate, evidence: Evidence) -> Control | None:
     answers = replace(evidence.original, probabilities=scores)
     words = "the original with scores further off than is allowed"
     return Control(MISCALIBRATED, replace(evidence, candidate=answers), words)
+
+
+def _without(gate: Gate, evidence: Evidence) -> Control | None:
+    """Take the original's answers without the objects that the gate is about."""
+    name = slice_of(gate).class_name
+    try:
+        cases = None if evidence.cases is None else evidence.cases.without(name)
+    except Unassessable:
+        return None  # the gate itself says what is missing
+    if cases is None:
+        return None
+    words = f"the original without {f'the class {name}' if name else 'any object'}"
+    return Control(WITHOUT, replace(evidence, cases=cases), words)
 
 
 def _missed(gate: Gate, value: float) -> float:
@@ -278,9 +293,12 @@ def _counted(metric: str, cases: SliceAnswers, evidence: Evidence, among: Slice)
 
 
 def _units_of(units: np.ndarray, base: np.ndarray, breakable: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose units with something to break, as many as are a share of those in `base`; returns their rows."""
-    count = math.ceil(share * unit_count(units[base]) - 1e-9)
-    some = np.random.default_rng(seed).permutation(distinct_units(units[breakable]))[:count]
+    """Choose units with something to break until that is a share of the rows in `base`, or all; returns those rows."""
+    names, sizes = distinct_units(units[breakable]), grouped(units[breakable])[1]
+    order = np.random.default_rng(seed).permutation(len(names))
+    # Of a unit some rows may have nothing to break, so that a share of the units is a smaller one of the rows.
+    enough = np.searchsorted(np.cumsum(sizes[order]), share * np.count_nonzero(base) - 1e-9) + 1
+    some = names[order][:enough]
     rows: np.ndarray = np.isin(units, some, kind="table" if np.ptp(units) <= 8 * len(units) else None) & breakable
     return rows
 

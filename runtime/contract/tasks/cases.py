@@ -1,16 +1,19 @@
 """Both models' answers to the cases of a task, as scores: of all of them, of a slice, and of answers to be refused."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from titrant.runtime.contract.statistics.special import binomial_above
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.recipe.tasks import CASE_METRICS, TASKS, OutputKind
+
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ class CaseAnswers(ABC):
     def constant(self) -> "tuple[CaseAnswers, str] | None":
         """Return these answers with the best constant one as the candidate's, and it in words; None where none is."""
 
+    def without(self, class_name: str = "") -> "CaseAnswers | None":  # noqa: ARG002 - of tasks that find objects
+        """Return these answers with the original's as the candidate's, but without objects, or those of one class.
+
+        None where answers have no objects, or every class is one. Unassessable where there is no such class.
+        """
+        return None
+
     @property
     @abstractmethod
     def identical(self) -> bool:
@@ -94,6 +104,21 @@ class CaseAnswers(ABC):
                 continue
             before[metric], after[metric] = scores.before, scores.after
         return before, after
+
+
+def made_up(names: Sequence[str], original: np.ndarray, candidate: np.ndarray) -> str:
+    """Say which classes, of those that no case has, the candidate gives to more cases than the original; "" for none.
+
+    A metric that is a mean over the classes that are there leaves them out, so that all cases may be given one. Counts
+    are (cases, classes); an exact sign test each, at 5 % over all of them (Bonferroni).
+    """
+    rises, falls = (candidate > original).sum(axis=0), (candidate < original).sum(axis=0)
+    for place, name in enumerate(names):
+        more, changed = int(rises[place]), int(rises[place] + falls[place])
+        if more and binomial_above(more - 1, changed, 0.5) <= _CHANCE / len(names):
+            before, after = (int((counts[:, place] > 0).sum()) for counts in (original, candidate))
+            return f"no case has {name}, which is left out here, and {after:,} are given it, by the original {before:,}"
+    return ""
 
 
 def misfit(

@@ -13,7 +13,7 @@ from titrant.runtime.contract.tasks.average_precision import (
     matched_counts,
 )
 from titrant.runtime.contract.tasks.boxes import BOX_NUMBERS, CLASS, FILLING, SCORE, for_every_row, widened
-from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, made_up, misfit
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 from titrant.schema.recipe.tasks import SET_METRICS, TASKS
@@ -82,6 +82,15 @@ class DetectionAnswers(CaseAnswers):
             raise Unassessable(f"there is no class {name}")
         return self.rows.classes.index(name)
 
+    def unseen(self, inside: np.ndarray) -> str:
+        """Say which class that none of some images (images,) bool has is found in more of them than by the original."""
+        (_, before, labeled), (_, after, _) = (
+            matched_counts(matches, self._score) for matches in (self.before, self.after)
+        )
+        gone = ~labeled[inside].any(axis=0)
+        names = [name for name, nowhere in zip(self.rows.classes, gone, strict=True) if nowhere]
+        return made_up(names, before[inside][:, gone], after[inside][:, gone])
+
     def _over_constant(self, chosen: np.ndarray) -> CaseScores:
         constant, _ = self.constant()
         beside = constant.scores("box_f1", chosen)
@@ -120,6 +129,11 @@ class DetectionAnswers(CaseAnswers):
         about = self._labels[..., -1] == place if class_name else ~np.isnan(self._labels[..., 0])
         worst[rows & ~about.any(axis=1), 0] = (0.0, 0.0, 1.0, 1.0, 1.0, place)
         return self._with(worst)
+
+    def without(self, class_name: str = "") -> "DetectionAnswers":
+        """Leave all boxes out, or those of one class."""
+        gone = self._original[..., CLASS] == self.class_place(class_name) if class_name else True
+        return self._with(np.where(np.broadcast_to(gone, self._original.shape[:2])[..., None], FILLING, self._original))
 
     def constant(self) -> "tuple[DetectionAnswers, str]":
         """Answer every image with the labels of the one image that fit all of them best."""

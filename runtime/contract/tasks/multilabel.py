@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, misfit
+from titrant.runtime.contract.tasks.cases import CaseAnswers, JudgedOutput, made_up, misfit
 from titrant.runtime.contract.tasks.scores import CaseScores, Unassessable
 from titrant.runtime.values import Rows
 
@@ -42,11 +42,14 @@ class MultilabelAnswers(CaseAnswers):
             raise Unassessable(f"{metric} is about all labels")
         has = self._has[chosen]
         decisions = [values[chosen] >= THRESHOLD for values in (self._original, self._candidate)]
-        low, high = 0.0, 1.0
+        low, high, unseen = 0.0, 1.0, ""
         if metric == "macro_f1":
             parts = [_F1Parts(has, decided) for decided in decisions]
             old, new = (part.scores for part in parts)
             low, high = min(part.low for part in parts), max(part.high for part in parts)
+            gone = ~has.any(axis=0)
+            names = [name for name, nowhere in zip(self.rows.classes, gone, strict=True) if nowhere]
+            unseen = made_up(names, decisions[0][:, gone], decisions[1][:, gone])
         elif metric == "gain_over_constant":
             constant = has == (has.mean(axis=0) >= THRESHOLD)
             old, new = (_share_right(decided == has) - _share_right(constant) for decided in decisions)
@@ -55,7 +58,7 @@ class MultilabelAnswers(CaseAnswers):
             of_case: Callable[[np.ndarray], np.ndarray] = _all_right if metric == "exact_match" else _share_right
             old, new = (of_case(decided == has) for decided in decisions)
         changed = np.asarray((decisions[0] != decisions[1]).any(axis=1))
-        return CaseScores(metric, old, new, self.rows.units[chosen], low, high, changed=changed)
+        return CaseScores(metric, old, new, self.rows.units[chosen], low, high, changed=changed, unseen=unseen)
 
     def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return which labels each case has, 0 or 1, and both models' probabilities of each; (rows, labels) float64."""
@@ -92,8 +95,9 @@ class MultilabelAnswers(CaseAnswers):
         return MultilabelAnswers(self.rows, self._original, np.where(rows[:, None], wrong, self._original))
 
     def constant(self) -> "tuple[MultilabelAnswers, str]":
-        """Answer that every label is there, of which no constant has a better mean F1."""
-        return MultilabelAnswers(self.rows, self._original, np.ones_like(self._original)), "every label"
+        """Answer that every label is there that any case has, of which no constant has a better mean F1."""
+        there = np.broadcast_to(self._has.any(axis=0), self._original.shape)
+        return MultilabelAnswers(self.rows, self._original, there.astype(np.float64)), "every label"
 
     @property
     def identical(self) -> bool:

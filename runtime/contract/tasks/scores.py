@@ -34,7 +34,8 @@ class CaseScores:
     `weights` (cases,), 0 or more, say how much of the mean a case is (None: all the same): the tokens of a document.
     `spread` (cases,) is the squared distance of a label from the mean label, for what is explained of it.
     `changed` (cases,) bool says which are answered otherwise, where other scores do not tell it.
-    `words` names the slice, "" for all cases.
+    `words` names the slice, "" for all cases. `unseen` says what the metric leaves out that the candidate does more
+    often, "" for nothing: a gate on it is open then.
     """
 
     metric: str
@@ -47,6 +48,7 @@ class CaseScores:
     weights: np.ndarray | None = None
     spread: np.ndarray | None = None
     changed: np.ndarray | None = None
+    unseen: str = ""
 
     @property
     def rule(self) -> CaseMetric:

@@ -63,9 +63,7 @@ class SegmentationAnswers(CaseAnswers):
         old, new = self._by_class(metric, candidate=False), self._by_class(metric, candidate=True)
         classes = self._counted
         if class_name:
-            if class_name not in self.rows.classes:
-                raise Unassessable(f"there is no class {class_name}")
-            classes = np.arange(self._classes) == self.rows.classes.index(class_name)
+            classes = np.arange(self._classes) == self._place(class_name)
         counted = ((old.present | new.present) & classes)[chosen]
         weights = counted.any(axis=1)
         if not weights.any():
@@ -146,6 +144,18 @@ class SegmentationAnswers(CaseAnswers):
         right = np.where(self._counted, sizes, np.where(without_objects[:, None], self._labels[0].size, 0))
         worst = np.broadcast_to(right.argmin(axis=1)[:, None, None], self._original.shape)
         return self._with(np.where(rows[:, None, None], worst, self._original))
+
+    def without(self, class_name: str = "") -> "SegmentationAnswers | None":
+        """Take objects, or one class, for the first of the other classes; None where every class is an object."""
+        gone = self._counted if not class_name else np.arange(self._classes) == self._place(class_name)
+        if gone.all():
+            return None
+        return self._with(np.where(gone[self._original], gone.argmin(), self._original))
+
+    def _place(self, name: str) -> int:
+        if name not in self.rows.classes:
+            raise Unassessable(f"there is no class {name}")
+        return self.rows.classes.index(name)
 
     def _worst_of(self, class_name: str) -> np.ndarray:
         """Return masks without a class where the label has it, and of nothing else where it does not."""

@@ -23,7 +23,8 @@ class ImageSet:
     """Both models' matches by class, the unit of each image (images,), and which of them are looked at (images,) bool.
 
     `differing` (images,) bool are those that decide a comparison: in which the candidate's boxes are not the
-    original's, or, where it is compared with a number, not the labels.
+    original's, or, where it is compared with a number, not the labels. `unseen` says of which class that no image has
+    the candidate gives boxes to more of them, "" for none: the metric leaves it out, and a gate on it is open.
     """
 
     original: tuple[ClassMatches, ...]
@@ -33,6 +34,7 @@ class ImageSet:
     differing: np.ndarray
     at_half: bool
     comparison: str
+    unseen: str = ""
 
     @property
     def changed(self) -> int:
@@ -127,7 +129,8 @@ def image_set(
     original, candidate = cases.before[places], cases.after[places]
     absolute = comparison in ("at_least", "at_most")
     differing = _wrong(candidate, len(inside)) if absolute else cases.differing
-    return ImageSet(original, candidate, cases.rows.units, inside, differing, metric.endswith("_50"), comparison)
+    at_half, unseen = metric.endswith("_50"), "" if class_name else cases.unseen(inside)
+    return ImageSet(original, candidate, cases.rows.units, inside, differing, at_half, comparison, unseen)
 
 
 def _wrong(candidate: tuple[ClassMatches, ...], images: int) -> np.ndarray:

@@ -116,7 +116,7 @@ def predict(
 
 @operator(
     "validate.contract",
-    version=11,
+    version=12,
     family="validate",
     params=ContractParams,
     inputs={

@@ -14,7 +14,7 @@ from titrant.runtime.contract.evidence import Evidence
 from titrant.runtime.contract.judge import judgement
 from titrant.runtime.contract.measures.judging import judge_every as judge
 from titrant.runtime.values import Rows
-from titrant.schema.gate import Contract, Gate
+from titrant.schema.gate import BROKEN, Contract, Gate
 
 
 def scored(labels, *scores, threshold=0.5, groups=None, positive=1, units=None):
@@ -66,6 +66,17 @@ def test_recalibration_is_the_maximum_of_the_likelihood(gate, metric, cases, str
     slope = metric == "calibration_slope"
     assert found.original == pytest.approx(reference(places, labels, slope=slope), abs=1e-9)
     assert found.candidate == pytest.approx(reference(moved, labels, slope=slope), abs=1e-9)
+
+
+@pytest.mark.parametrize("rows_each", [1, 4, 15])
+def test_a_net_benefit_of_patients_with_many_rows_refuses_answers_that_lose_twice_what_it_allows(gate, rows_each):
+    places, labels = drawn(6000)
+    row = gate("bounded_mean", "net_benefit", "drop_at_most", 0.06)
+    units = np.arange(6000) // rows_each
+    made = scored(labels, sigmoid(places), sigmoid(places), units=units)
+    broken = next(control for control in controls(row, made) if control.name == BROKEN).evidence
+    assert judge(row, broken).estimate == pytest.approx(0.12, abs=0.005)
+    assert judged_by(Contract((row,), 0.95, "evidence"), "c", made).results[0].verdict == "PASS"
 
 
 def test_scores_that_are_stretched_have_a_slope_that_is_so_much_smaller(gate):

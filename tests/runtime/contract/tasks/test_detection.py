@@ -17,7 +17,7 @@ from titrant.runtime.contract.tasks.detection import DetectionAnswers
 from titrant.runtime.contract.tasks.sets import image_set
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import StepError
-from titrant.schema.gate import BROKEN, PERMUTED, Contract, Gate, gate_test
+from titrant.schema.gate import BROKEN, PERMUTED, WITHOUT, Contract, Gate, gate_test
 
 
 def rows_of(labels, classes=("car", "man"), units=None):
@@ -89,7 +89,8 @@ def evidence(labels, original, candidate, units=None, classes=("car", "man")):
 
 
 def gate(metric, comparison, threshold, slice_="all"):
-    return Gate("g", "gates", metric, slice_, comparison, threshold, gate_test(metric, comparison), "here")
+    name = f"{metric} {slice_}"
+    return Gate(name, "gates", metric, slice_, comparison, threshold, gate_test(metric, comparison), "here")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -175,7 +176,32 @@ def test_a_faithful_candidate_passes_and_refuses_what_it_must():
     )  # fmt: skip
     judged = judgement(Contract(gates, 0.95, "proof"), "c", found)
     assert [result.verdict for result in judged.results] == ["PASS"] * 5
-    assert all(result.refused == (PERMUTED, BROKEN) for result in judged.results)
+    of_sets, of_images = (PERMUTED, BROKEN), (PERMUTED, BROKEN, WITHOUT)
+    assert [result.refused for result in judged.results] == [of_sets, of_sets, of_images, of_images, of_sets]
+
+
+def test_a_model_that_finds_no_man_passes_by_the_false_alarms_of_the_original_and_proves_nothing():
+    labels, answers = scene(5, images=300, classes=1)
+    labels[::10, 0] = (1, 1, 20, 20, 1)
+    alarms = answers.copy()
+    alarms[1::2, 0] = alarms[::10, 0] = (1, 1, 20, 20, 0.9, 1)
+    blind = np.where(alarms[..., 5:] == 1, -1.0, alarms)
+    judged = judgement(
+        Contract((gate("box_f1", "retention", 0.9, "class man"),), 0.95, "proof"), "c", evidence(labels, alarms, blind)
+    )
+    assert judged.results[0].let_through == "the original without the class man"
+
+
+@pytest.mark.parametrize("metric", ["average_precision", "average_precision_50"])
+def test_boxes_of_a_class_that_no_image_has_are_not_left_out_without_a_word(metric):
+    labels, answers = scene(1, images=320, classes=1)
+    made_up = np.concatenate([answers, np.full((320, 1, 6), -1.0)], axis=1)
+    made_up[::3, -1] = (5, 5, 20, 20, 0.9, 1)
+    open_gate = judge(gate(metric, "retention", 0.8), evidence(labels, answers, made_up))
+    assert open_gate.verdict == "INCONCLUSIVE"
+    assert open_gate.reason == "no case has man, which is left out here, and 107 are given it, by the original 0"
+    alike = judge(gate(metric, "retention", 0.8), evidence(labels, made_up, made_up))
+    assert alike.verdict == "PASS"
 
 
 def test_a_candidate_that_loses_boxes_fails():

@@ -97,6 +97,27 @@ def test_a_label_that_no_case_has_is_left_out_of_the_mean():
         evidence(marks & False, answers, answers).cases.scores("macro_f1", np.arange(200))
 
 
+@pytest.mark.parametrize(("comparison", "threshold"), [("retention", 0.9), ("at_least", 0.7)])
+def test_a_label_that_no_case_has_is_not_given_to_more_of_them_without_a_word(comparison, threshold):
+    marks, answers = drawn(1000)
+    marks[:, 2] = answers[:, 2] = False
+    answers[:5, 2] = True
+    everywhere = answers.copy()
+    everywhere[:, 2] = True
+    result = judge(gate("macro_f1", comparison, threshold), evidence(marks, answers, everywhere))
+    assert (result.verdict, result.assessable) == ("INCONCLUSIVE", False)
+    assert result.reason == "no case has effusion, which is left out here, and 1,000 are given it, by the original 5"
+    by_chance = answers.copy()
+    by_chance[5:9, 2] = True
+    assert judge(gate("macro_f1", comparison, threshold), evidence(marks, answers, by_chance)).verdict == "PASS"
+
+
+def test_a_constant_answer_gives_no_label_that_no_case_has():
+    marks, answers = drawn(50)
+    marks[:, 2] = False
+    assert evidence(marks, answers, answers).cases.constant()[0].shown()[2].tolist() == [[1, 1, 0]] * 50
+
+
 def test_outputs_are_one_number_a_label():
     marks, _ = drawn(4)
     wide, logits = np.zeros((4, 4)), np.array([[0.0, 20.0, -20.0]] * 4)

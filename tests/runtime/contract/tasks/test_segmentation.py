@@ -18,7 +18,7 @@ from titrant.runtime.contract.tasks.segmentation import SegmentationAnswers
 from titrant.runtime.report.slices import slice_table
 from titrant.runtime.values import Outputs, Rows
 from titrant.schema.diagnostics.diagnostics import StepError
-from titrant.schema.gate import BROKEN, PERMUTED, Contract, Gate, gate_test
+from titrant.schema.gate import BROKEN, PERMUTED, WITHOUT, Contract, Gate, gate_test
 
 NAMES = ("background", "organ", "lesion")
 
@@ -42,7 +42,8 @@ def evidence(masks, original, candidate, classes=NAMES):
 
 
 def gate(metric, comparison, threshold, slice_="all"):
-    return Gate("g", "gates", metric, slice_, comparison, threshold, gate_test(metric, comparison), "here")
+    name = f"{metric} {slice_}"
+    return Gate(name, "gates", metric, slice_, comparison, threshold, gate_test(metric, comparison), "here")
 
 
 def with_noise(masks, share, seed, classes=3):
@@ -178,7 +179,29 @@ def test_a_faithful_candidate_passes_and_refuses_what_it_must(discs):
     )
     judged = judgement(Contract(gates, 0.95, "proof"), "c", made)
     assert [result.verdict for result in judged.results] == ["PASS"] * 4
-    assert all(result.refused == (PERMUTED, BROKEN) for result in judged.results)
+    assert all(result.refused == (PERMUTED, BROKEN, WITHOUT) for result in judged.results)
+
+
+@pytest.mark.parametrize(
+    "asked", [("dice", "retention", 0.9), ("iou", "drop_at_most", 0.1), ("surface_distance", "rise_at_most", 1)]
+)
+def test_a_model_that_finds_no_lesion_passes_by_the_false_alarms_of_the_original_and_proves_nothing(discs, asked):
+    rare = np.where((discs == 2) & (np.arange(len(discs)) % 10 > 1)[:, None, None], 1, discs)
+    original = rare.copy()
+    original[::2, 0, 0] = 2  # a lesion is made up in every image without one
+    blind = evidence(rare, original, np.where(original == 2, 0, original))
+    gates = (gate(*asked, "class lesion"), gate("dice", "retention", 0.5, "class organ"))
+    judged = judgement(Contract(gates, 0.95, "evidence"), "c", blind)
+    assert [result.verdict for result in judged.results] == ["INCONCLUSIVE", "PASS"]
+    assert judged.results[0].let_through == "the original without the class lesion"
+    assert not judged.released
+
+
+def test_answers_without_objects_are_background_wherever_it_stands(discs):
+    names = ("lesion", "background", "organ")
+    assert (answers_of(discs, discs, discs, names).without().shown()[2] == 1).all()
+    assert np.unique(answers_of(discs, discs, discs, names).without("lesion").shown()[2]).tolist() == [1, 2]
+    assert answers_of(discs, discs, discs, ("organ", "gland", "lesion")).without() is None
 
 
 def test_a_candidate_that_loses_one_class_fails_there(discs):
