@@ -69,14 +69,18 @@ def read(path: Path) -> onnx.ModelProto:
     return model
 
 
+def dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    """Write a sparse tensor out, whose values and places stand in the file itself."""
+    values, places = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    whole = np.zeros(sparse.dims, values.dtype)
+    whole[tuple(places.T) if places.ndim > 1 else np.unravel_index(places, whole.shape)] = values
+    return numpy_helper.from_array(whole, sparse.values.name)
+
+
 def _write_out(graph: onnx.GraphProto) -> None:
     """Make dense initializers of sparse ones, which no tool here takes, also in the graphs inside."""
     for sparse in graph.sparse_initializer:
-        values = numpy_helper.to_array(sparse.values)
-        indices = numpy_helper.to_array(sparse.indices)
-        whole = np.zeros(sparse.dims, values.dtype)
-        whole[tuple(indices.T) if indices.ndim > 1 else np.unravel_index(indices, whole.shape)] = values
-        graph.initializer.append(numpy_helper.from_array(whole, sparse.values.name))
+        graph.initializer.append(dense(sparse))
     del graph.sparse_initializer[:]
     for node in graph.node:
         for attribute in node.attribute:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from titrant.runtime.backends.onnxruntime.graph import STANDARD
+from titrant.runtime.backends.onnxruntime.graph import STANDARD, dense
 
 if TYPE_CHECKING:
     import onnx
@@ -102,8 +102,12 @@ def constants(graph: "onnx.GraphProto") -> dict[str, Constant]:
 
     by_name = {tensor.name: Constant(tensor, initializer=True) for tensor in graph.initializer}
     for sparse in graph.sparse_initializer:
-        whole = onnx.TensorProto(name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims)
-        by_name[whole.name] = Constant(whole, initializer=True)
+        outside = onnx.TensorProto.EXTERNAL in (sparse.values.data_location, sparse.indices.data_location)
+        whole = onnx.TensorProto(
+            name=sparse.values.name, data_type=sparse.values.data_type, dims=sparse.dims,
+            data_location=onnx.TensorProto.EXTERNAL,
+        )  # fmt: skip
+        by_name[whole.name] = Constant(whole if outside else dense(sparse), initializer=True)
     for node in graph.node:
         for item in node.attribute if node.op_type == "Constant" else ():
             if item.name == "value":

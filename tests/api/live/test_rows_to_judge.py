@@ -110,3 +110,12 @@ def test_takes_one_class_a_row_in_a_column_for_one_class_a_row(tmp_path):
     assert made.split.stratify
     with pytest.raises(TitrantError, match="label holds mixed int, str"):
         recipe_of(replace(ROWS, labels=np.array(["a", 1] * 750, object)), {"onnx": "net.onnx"}, tmp_path)
+
+
+def test_tokens_and_embeddings_need_no_labels(tmp_path):
+    tokens = DRAWN.integers(0, 9, (64, 6))
+    for task, rows in (("language_modeling", {"tokens": tokens}), ("embedding", {"x": X[:64]})):
+        judged = recipe_of(Rows(task, rows), {"onnx": "net.onnx"}, tmp_path).recipe
+        assert (judged.task, judged.data.label) == (task, None)
+    with pytest.raises(RecipeError, match="X623: segmentation is judged by labels"):
+        recipe_of(Rows("segmentation", {"x": X}), {"onnx": "net.onnx"}, tmp_path)

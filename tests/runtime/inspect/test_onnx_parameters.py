@@ -229,3 +229,22 @@ def test_counts_what_a_file_holds_beside_its_weights(constant_nodes, tmp_path):
     facts = saved(path, made)
     assert facts.weight_bytes == 4 * (60 * 50 + 50)
     assert abs(facts.weight_bytes + facts.graph_bytes - path.stat().st_size) <= 16  # lengths of what is dropped
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("ranks", [1, 2], ids=["by number", "by place"])
+def test_looks_at_sparse_weights_as_at_those_written_out(tmp_path, ranks, broken):
+    weight = np.zeros((6, 5), F32)
+    weight[[0, 2, 5], [1, 0, 4]] = 1.0, -2.0, np.nan if broken else 3.0
+    places = np.argwhere(weight) if ranks == 2 else np.flatnonzero(weight)
+    values = numpy_helper.from_array(weight[weight != 0], "w")
+    made = graph(node("MatMul", "x w"))
+    made.sparse_initializer.append(
+        helper.make_sparse_tensor(values, numpy_helper.from_array(places, "places"), weight.shape)
+    )
+    if broken:
+        with pytest.raises(StepError, match=r"X155: m.onnx: NaN in w"):
+            saved(tmp_path / "m.onnx", made, data=DATA)
+        return
+    assert saved(tmp_path / "m.onnx", made, data=DATA).parameters == 30
+    assert not constants(made)["w"].uniform()

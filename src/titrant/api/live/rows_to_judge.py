@@ -13,6 +13,7 @@ from titrant.api.sections.recipe import recipe
 from titrant.runtime.data.columns import array_column, missing
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.language.nearest import nearest
+from titrant.schema.language.rules_data import OPTIONAL
 from titrant.schema.recipe.level import Level
 from titrant.schema.recipe.recipe import Task
 from titrant.schema.recipe.tasks import TASKS
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _LABEL, _UNIT = "label", "unit"
 # Tasks whose rows need no label.
-_UNLABELED: tuple[Task, ...] = ("unlabeled",)
+_UNLABELED = ("unlabeled", *OPTIONAL)
 
 
 @dataclass(frozen=True)
