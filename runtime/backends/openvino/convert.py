@@ -22,9 +22,13 @@ def converted(path: Path) -> "tuple[openvino.Model, onnx.ModelProto]":
 
     Raises StepError X209 for a file that is no ONNX, X250 for a graph that OpenVINO cannot take over.
     """
+    from onnx.inliner import inline_local_functions
+
     from titrant.runtime.backends.onnxruntime.graph import read
 
     source = read(path)
+    if source.functions:
+        source = inline_local_functions(source)
     try:
         graph = _read_graph(path, source)
         # The converter itself would write the file's path into the graph.
@@ -41,8 +45,9 @@ def _read_graph(path: Path, source: "onnx.ModelProto") -> "openvino.Model":
 
     try:
         return read_graph(path)
-    except RuntimeError:  # it takes no sparse weights, and `source` has them written out
-        if not onnx.load(path, load_external_data=False).graph.sparse_initializer:
+    except RuntimeError:  # it takes no sparse weights and no functions of the file's own, which `source` has written out
+        file = onnx.load(path, load_external_data=False)
+        if not file.graph.sparse_initializer and not file.functions:
             raise
         return read_graph(source.SerializeToString())
 

@@ -359,3 +359,23 @@ def test_takes_over_a_file_with_sparse_weights(tmp_path):
     made = write_ir(*converted(tmp_path / "net.onnx"), tmp_path / "ir")
     answer = open_session(made, threads=1).run({"x": np.arange(8, dtype=np.float32).reshape(2, 4)})["y"]
     np.testing.assert_allclose(answer[:, 0], [2 - 6, 10 - 18])
+
+
+def test_takes_over_a_file_with_functions_of_its_own(tmp_path):
+    weight = onnx.numpy_helper.from_array(np.array([[2.0], [-3.0]], np.float32), "w")
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in (("x", 2), ("y", 1))
+    ]
+    standard, own = helper.make_opsetid("", 17), helper.make_opsetid("own", 1)
+    product = helper.make_node("MatMul", ["a", "b"], ["c"])
+    twice = helper.make_node("Add", ["c", "c"], ["d"])
+    doubled = helper.make_function("own", "Doubled", ["a", "b"], ["d"], [product, twice], [standard])
+    net = helper.make_graph(
+        [helper.make_node("Doubled", ["x", "w"], ["y"], domain="own")], "net", values[:1], values[1:], [weight]
+    )
+    made = helper.make_model(net, opset_imports=[standard, own], functions=[doubled])
+    onnx.save(made, tmp_path / "net.onnx")
+    graph, source = converted(tmp_path / "net.onnx")
+    assert [node.op_type for node in source.graph.node] == ["MatMul", "Add"]
+    answer = open_session(write_ir(graph, source, tmp_path / "ir"), threads=1).run({"x": np.ones((3, 2), np.float32)})
+    np.testing.assert_allclose(answer["y"], [[-2.0]] * 3)
