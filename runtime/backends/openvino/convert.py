@@ -45,7 +45,7 @@ def _read_graph(path: Path, source: "onnx.ModelProto") -> "openvino.Model":
 
     try:
         return read_graph(path)
-    except RuntimeError:  # it takes no sparse weights and no functions of the file's own, which `source` has written out
+    except RuntimeError:  # it takes no sparse weights and none of a file's own functions: `source` has them written out
         file = onnx.load(path, load_external_data=False)
         if not file.graph.sparse_initializer and not file.functions:
             raise
