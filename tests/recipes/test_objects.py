@@ -42,7 +42,7 @@ def test_releases_the_network_that_finds_digits_and_lines(shipped_masks):
     assert {name: results[name]["verdict"] for name in ("retention", "reference", "bias.side.left")} == {
         "retention": "PASS", "reference": "PASS", "bias.side.left": "PASS",
     }  # fmt: skip
-    assert results["retention"]["refused"] == ["permuted", "broken"]
+    assert results["retention"]["refused"] == ["permuted", "broken", "without"]
     # A line is in every other image.
     assert results["dice.class_line.retention"]["cases"] < 0.75 * results["retention"]["cases"]
     assert "dice" in (folder / "report.md").read_text("utf-8")
