@@ -253,6 +253,10 @@ def _scope(names: Collection[str], graph: "openvino.Model") -> Any:
     return nncf.IgnoredScope(names=kept) if kept else None
 
 
+# Operations that hold graphs of their own.
+_WITH_GRAPHS_INSIDE = {"If", "Loop", "TensorIterator"}
+
+
 def _applied(make: Any, graph: "openvino.Model", threads: int, *, sees_rows: bool = False) -> Any:
     if not weighted(graph):
         message = "the graph has no convolution and no matrix product with constant fp32 weights"
@@ -264,7 +268,10 @@ def _applied(make: Any, graph: "openvino.Model", threads: int, *, sees_rows: boo
         # What NNCF itself says names no values of rows; what it calls may.
         is_own = not sees_rows or type(error).__module__.partition(".")[0] == nncf.__name__
         why = first_line(error) if is_own else f"{type(error).__name__} in {_raising_file(error)}"
+        inner = sorted({operation.get_type_name() for operation in graph.get_ordered_ops()} & _WITH_GRAPHS_INSIDE)
         advice = "leave the layer out by quantization.skip, or use another method"
+        if inner:
+            advice = f"the graph holds {' and '.join(inner)}, which NNCF may not follow: use a method of onnxruntime"
         said = "" if is_own else first_line(error)
         raise StepError(
             Diagnostic("X252", f"NNCF cannot quantize this graph: {why}", help=advice, said=said)

@@ -278,6 +278,33 @@ def test_says_what_nncf_says_and_only_where_what_it_calls_fails(case, source, tm
     assert (diagnostic.message, diagnostic.said) == (f"NNCF cannot quantize this graph: {message}", said)
 
 
+def test_names_the_branch_that_nncf_does_not_follow(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def product(name):
+        weight = numpy_helper.from_array(np.eye(64, 3, dtype=np.float32), f"{name}.weight")
+        answer = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3])
+        return helper.make_graph([helper.make_node("MatMul", ["h", weight.name], [name])], name, [], [answer], [weight])
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["asked"]),
+        helper.make_node("If", ["asked"], ["y"], then_branch=product("then"), else_branch=product("else")),
+    ]  # fmt: skip
+    held = [numpy_helper.from_array(np.eye(64, dtype=np.float32), "w"), numpy_helper.from_array(np.float32(0), "zero")]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in (("x", 64), ("y", 3))
+    )
+    net = helper.make_graph(nodes, "net", [x], [y], held)
+    onnx.save(helper.make_model(net, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "net.onnx")
+    given = {"model": OnnxModel(tmp_path / "net.onnx"), "calibration": rows(np.zeros((64, 64), np.float32))}
+    with pytest.raises(StepError) as caught:
+        apply("quantize.openvino_ptq", given, scratch=tmp_path / "made")
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.help == "the graph holds If, which NNCF may not follow: use a method of onnxruntime"
+
+
 def test_lets_the_engine_choose_for_depthwise_layers(module):
     chooses = {name: catalog.get(f"quantize.openvino_{name}").method.chooses for name in ("ptq", "weights", "bf16")}
     layers = {layer.name: layer for layer in facts(module).layers if layer.weight_bytes}
