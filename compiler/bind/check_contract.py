@@ -183,7 +183,7 @@ def _metric(given: CheckInput, metric: str, path: KeyPath, *, of_class: bool = F
     elif metric == "recall_at_1" and not given.labels_named:
         message = "`recall_at_1` asks which rows belong together, and `data.label` does not say it"
         yield given.finding("R110", path, message, "add `label: …` under `data`, or write `neighbor`")
-    elif of_class and metric in OF_ONE_LABEL:
+    elif of_class and metric in (*OF_ONE_LABEL, CALIBRATION_SLOPE, CALIBRATION_INTERCEPT):
         return
     elif given.classifying and metric in OF_POSITIVE and given.data.positive is None:
         message = f"`{metric}` is about the positive class, and `data.positive` does not name it"

@@ -250,14 +250,14 @@ def _broken(gate: Gate, evidence: Evidence) -> Control | None:
     rows = _units_of(evidence.rows.units, base, right, share, evidence.seed)
     if not rows.any():
         return None
-    answers = _spoiled(evidence, evidence.original, rows)
-    alike = evidence.original.decisions == answers.decisions
     positive = slice_answers(evidence, gate.metric, among).positive
+    answers = _spoiled(evidence.original, rows, positive)
+    alike = evidence.original.decisions == answers.decisions
 
     def spoiled(further: Unlabeled) -> Answers:
         breakable = _breakable(gate.metric, further, positive)
         chosen = _units_of(further.rows.units, breakable, breakable, share, evidence.seed)
-        return _spoiled(evidence, further.original, chosen)
+        return _spoiled(further.original, chosen, positive)
 
     further = _unlabeled(evidence, spoiled)
     return Control(BROKEN, replace(evidence, candidate=answers, alike=alike, unlabeled=further), words)
@@ -303,12 +303,12 @@ def _units_of(units: np.ndarray, base: np.ndarray, breakable: np.ndarray, share:
     return rows
 
 
-def _spoiled(evidence: Evidence, original: Answers, rows: np.ndarray) -> Answers:
+def _spoiled(original: Answers, rows: np.ndarray, positive: int | None) -> Answers:
     """Answer some rows wrongly, as surely as the original answered: its probabilities of two classes change places."""
     probabilities, decisions = original.probabilities.copy(), original.decisions.copy()
     places = np.flatnonzero(rows)
     before = decisions[places]
-    wrong = _another(evidence, before)
+    wrong = _another(before, probabilities.shape[1], positive)
     decisions[places] = wrong
     probabilities[places, before], probabilities[places, wrong] = (
         probabilities[places, wrong],
@@ -317,9 +317,8 @@ def _spoiled(evidence: Evidence, original: Answers, rows: np.ndarray) -> Answers
     return replace(original, probabilities=probabilities, decisions=decisions)
 
 
-def _another(evidence: Evidence, decisions: np.ndarray) -> np.ndarray:
-    """Return another class for each decision: the critical one for every other, where there is one."""
-    count, positive = len(evidence.rows.classes), evidence.rows.positive
+def _another(decisions: np.ndarray, count: int, positive: int | None) -> np.ndarray:
+    """Return another of so many classes for each decision: the one that a gate is about for every other, if any."""
     following = (decisions + 1) % count
     if positive is None:
         return following

@@ -61,6 +61,8 @@ OWN = 'search: {objective: ["scores:harm", size]}'
         ("embedding", {"more": "validation: {agreement: {measure: neighbor}}"}),
         ("multiclass_classification", {"data": "label: a\nclasses: [x, y, z]", "more": GATE.format("sensitivity",
          "retention").replace("comparison", "slice: class y, comparison")}),
+        ("multiclass_classification", {"data": "label: a\nclasses: [x, y, z]", "more": GATE.format("calibration_slope",
+         "drop_at_most").replace("comparison", "slice: class y, comparison")}),
         ("embedding", {"data": "label: group", "more": "validation: {baseline: {metric: recall_at_1, at_least: 0.5}}"}),
         ("embedding", {"data": "label: group", "more": "train: {loss: 'nets:Near'}", "weights": ""}),
     ],

@@ -98,6 +98,19 @@ def test_breaks_a_subgroup_for_a_row_of_bias(gate, evidence):
     assert judge(row, control.evidence).verdict != "PASS"
 
 
+@pytest.mark.parametrize("metric", ["auroc", "f1", "precision"])
+@pytest.mark.parametrize("positive", [None, 0])
+def test_breaks_the_class_that_a_gate_names_rather_than_any(gate, evidence, metric, positive):
+    labels = np.arange(3000) % 5
+    test = "delong" if metric == "auroc" else "bootstrap"
+    row = gate(test, metric, "drop_at_most", 0.1, where="class c", preset="gates")
+    made = evidence(labels, labels, labels, classes=tuple("abcde"), positive=positive)
+    broken = next(control for control in controls(row, made) if control.name == BROKEN)
+    changed = broken.evidence.candidate.decisions
+    assert (changed[(changed != labels) & (labels != 2)] == 2).all()
+    assert judge(row, broken.evidence).verdict != "PASS"
+
+
 def test_knows_of_every_metric_of_answers_what_it_must_refuse():
     later = {
         "average_precision",
