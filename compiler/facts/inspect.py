@@ -23,12 +23,12 @@ from titrant.compiler.facts.load_steps import (
 from titrant.compiler.facts.transform_steps import data_transform
 from titrant.compiler.facts.user_operators import Ask, enter_user_operators
 from titrant.compiler.machine.detect import installed
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StaleError, TitrantError
 from titrant.schema.facts import DataFacts, ModelFacts
-from titrant.schema.plan import without_paths
+from titrant.schema.plan import files_in, without_paths
 from titrant.schema.values.canonical import read_back, sha256
 from titrant.schema.values.dependencies import current_digest
-from titrant.schema.values.files import remember, remembered
+from titrant.schema.values.files import remember, remembered, state_of
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
@@ -189,7 +189,7 @@ def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, que
         remember(place, carried)
         answer = _remembered(place, digests, whole=whole)
     if answer is None:
-        asked = located(bound, lambda: ask({"do": "inspect", **question}))
+        asked = located(bound, lambda: _asked(ask, question, digests))
         # As it will be read back: the order of keys must not depend on whether the answer was remembered.
         parts = {part: asked[part] for part in ("model", "data", "dependencies")} | {"parts": asked.get("parts", [])}
         parts |= {part: asked[part] for part in ("others", "architecture") if part in asked}
@@ -198,6 +198,36 @@ def _answer(bound: BoundRecipe, ask: Ask, cache: Path, digests: FileDigests, que
             remember(copied, movable(kept, bound.folder))
         answer = read_back(_Answer, kept)
     return answer
+
+
+def _asked(ask: Ask, question: dict[str, Any], digests: FileDigests) -> Mapping[str, Any]:
+    """Return the child's answer; StaleError X350 where a file that it is about was another one meanwhile.
+
+    The answer is kept under the digests in the question, and the data that the child loaded go into the run.
+    """
+    given = [(Path(file["path"]), file["digest"]) for _, file in files_in(question)]
+    states = [state_of(path) for path, _ in given]
+
+    def refuse_changed() -> None:
+        for (path, digest), state in zip(given, states, strict=True):
+            if state_of(path) != state or _digest_now(path, digest, digests) != digest:
+                advice = "plan again, and let the file be while titrant looks at it"
+                raise StaleError(Diagnostic("X350", f"{path} changed while titrant looked at it", help=advice))
+
+    try:
+        answer = ask({"do": "inspect", **question})
+    except TitrantError:
+        refuse_changed()  # what is wrong with a half of it says nothing
+        raise
+    refuse_changed()
+    return answer
+
+
+def _digest_now(path: Path, digest: str, digests: FileDigests) -> str | None:
+    try:
+        return header_digest(path) if digest.startswith(PREFIX) else digests.of(path)
+    except OSError:
+        return None
 
 
 def _contents(

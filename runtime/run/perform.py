@@ -16,9 +16,9 @@ from titrant.runtime.store.journal import Journal
 from titrant.runtime.store.locks import computing
 from titrant.runtime.store.results import Refusal, Results, result_from
 from titrant.runtime.store.run_folder import RunFolder
+from titrant.runtime.worker.given_files import GivenFiles
 from titrant.runtime.worker.messages import raise_answer
 from titrant.runtime.worker.parent import Worker
-from titrant.runtime.worker.user_watch import GivenFiles
 from titrant.schema.planned import Planned
 from titrant.schema.record import (
     Artifact,
@@ -113,12 +113,13 @@ class WorkerPerformer:
         if earlier is not None:
             self._journal.add("reused", step=step.id, key=key, because="another run computed it meanwhile")
             return Performed(earlier, ran=False)
-        self._given.check(step.params)
+        states = self._given.check(step.params)
         if self._begins_anew:  # also a training that was killed
             shutil.rmtree(self._results.home.training / key, ignore_errors=True)
         self._journal.add("started", step=step.id, key=key, because=task.because)
         place = folder.step(self._places[step.id], step.id)
         message = self._message(task, place / "log.txt")
+        self._given.check_still(step.params, states)
         if message["event"] == "error":
             self._keep_refusal(task, message)
         raise_answer(message)

@@ -29,7 +29,6 @@ from titrant.runtime.worker.unaudited import (
     watch_variables,
 )
 from titrant.schema.config.secrets import names_a_secret
-from titrant.schema.diagnostics.diagnostics import Diagnostic, StaleError
 from titrant.schema.plan import files_in
 from titrant.schema.record import Dependency, is_named
 from titrant.schema.values.dependencies import (
@@ -44,7 +43,7 @@ from titrant.schema.values.dependencies import (
 )
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import by_group
-from titrant.schema.values.files import digest_bytes, digest_file
+from titrant.schema.values.files import digest_bytes
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
 _IMPORTLIB = str(Path(importlib.__file__ or "importlib").parent)
@@ -330,42 +329,3 @@ def _versions(packages: Iterable[str]) -> dict[str, str]:
         for distribution in distributions(name):
             versions[PACKAGE + distribution] = installed_version(distribution) or MISSING
     return versions
-
-
-class GivenFiles:
-    """Digests files and folders named in parameters, once while they stay as they are."""
-
-    def __init__(self) -> None:
-        self._by_file: dict[tuple[Any, ...], str] = {}
-
-    def check(self, params: Any) -> None:
-        """Raise StaleError X350 for the first file or folder whose content is not what was planned with."""
-        for _, file in files_in(params):
-            path = Path(file["path"])
-            if self._digest(path) != file["digest"]:
-                raise StaleError(
-                    Diagnostic(
-                        "X350",
-                        f"{path} changed after the plan was made",
-                        help="plan and run again, and let the file be while titrant runs",
-                    )
-                )
-
-    def _digest(self, path: Path) -> str:
-        if path.is_dir():
-            return _folder_digest(path, self._file)
-        return self._file(path) if path.exists() else ""
-
-    def _file(self, path: Path) -> str:
-        state = path.stat()
-        key = (path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-        if key not in self._by_file:
-            self._by_file[key] = digest_file(path)
-        return self._by_file[key]
-
-
-def _folder_digest(folder: Path, digest: Callable[[Path], str]) -> str:
-    """Digest a folder as planning does: its sorted relative names, each with the digest of its file."""
-    files = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    lines = (f"{file.relative_to(folder).as_posix()}\0{digest(file)}\n" for file in files)
-    return digest_bytes("".join(sorted(lines)).encode("utf-8", "surrogateescape"))

@@ -24,6 +24,9 @@ YAML_SUFFIXES = (".yaml", ".yml")
 # How a lock's name ends, the one that is written first.
 LOCK_SUFFIXES = tuple(f".lock{suffix}" for suffix in YAML_SUFFIXES)
 
+# Device, inode, size and time of change of a file; of a folder those of every file below it; () of nothing.
+FileState = tuple[Any, ...]
+
 
 def digest_bytes(data: bytes) -> str:
     """Digest bytes, as 64 hexadecimal digits."""
@@ -61,6 +64,20 @@ def files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
             yield entry
         elif not entry.is_symlink() or entry.resolve() not in way:
             yield from files_below(entry, way)
+
+
+def state_of(path: Path) -> FileState:
+    """Return what changes where somebody writes to a file or puts another in its place; of a folder, of all below it.
+
+    () where nothing is there.
+    """
+    try:
+        if path.is_dir():
+            return tuple((str(file), *state_of(file)) for file in files_below(path))
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:

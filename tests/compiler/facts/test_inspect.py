@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from titrant.compiler.facts.inspect import digest_files, facts, request
 from titrant.runtime import catalog
-from titrant.schema.diagnostics.diagnostics import RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StaleError
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.values.canonical import plain, read_back
 from titrant.schema.values.dependencies import current_digest
@@ -250,3 +250,40 @@ def test_asks_again_where_a_remembered_answer_has_another_form(tmp_path):
         asked = child.asked
         assert facts(bound, child, tmp_path / "facts") == first
         assert child.asked == asked + 1
+
+
+def put(file, text):
+    """Put another file in the place of one."""
+    beside = file.with_name("beside")
+    beside.write_text(text)
+    beside.replace(file)
+
+
+@pytest.mark.parametrize("texts", [["b"], ["b", "a.csv"]], ids=["another file", "back again"])
+def test_keeps_no_answer_about_a_file_that_changed_while_it_was_asked_for(tmp_path, texts):
+    """It would be believed of the content that the file had before, whichever of the two it is about."""
+    bound, cache = small.bind(small.PARTS, tmp_path, **PARTS_FILES), tmp_path / "facts"
+    child = Child()
+
+    def changing(question):
+        for text in texts:
+            put(tmp_path / "a.csv", text)
+        return child(question)
+
+    assert (tmp_path / "a.csv").read_text() == "a.csv"
+    with pytest.raises(StaleError, match=r"a\.csv changed while titrant looked at it"):
+        facts(bound, changing, cache)
+    put(tmp_path / "a.csv", "a.csv")
+    facts(bound, child, cache)
+    assert child.asked == 2
+
+
+def test_says_that_a_file_changed_rather_than_what_is_wrong_with_half_of_it(tmp_path):
+    bound = small.bind(small.PARTS, tmp_path, **PARTS_FILES)
+
+    def fails(question):
+        (tmp_path / "a.csv").write_text("")
+        raise RecipeError(Diagnostic("R140", "a.csv has no rows"))
+
+    with pytest.raises(StaleError, match=r"a\.csv changed while titrant looked at it"):
+        facts(bound, fails, tmp_path / "facts")

@@ -225,6 +225,24 @@ def test_refuses_a_file_that_changed_after_the_plan_was_made(toy, here, make_pla
     assert toy.run(make_plan((1,), load={"file": given})).exit == 0
 
 
+def test_keeps_no_result_of_a_file_that_changed_while_the_step_read_it(toy, here, make_plan, tmp_path):
+    """It would be found again for the planned content, once that is back."""
+    file = tmp_path / "weights.bin"
+    file.write_bytes(b"one")
+    plan = make_plan((1,), load={"file": {"path": str(file), "digest": digest_file(file)}})
+
+    def rewrite(event):
+        if event["event"] == "started" and event["step"] == "load":
+            file.write_bytes(b"two")
+
+    with pytest.raises(StaleError, match=r"weights\.bin changed while a step read it"):
+        toy.run(plan, hear=rewrite)
+    file.write_bytes(b"one")
+    toy.ran()
+    assert toy.run(plan).exit == 0
+    assert "load" in toy.ran()
+
+
 def test_names_the_run_that_gave_the_same_and_not_the_newest_of_this_plan(toy, make_plan):
     """A file of the user's changed and changed back: the plan is one, the results are two."""
     plan = make_plan()
