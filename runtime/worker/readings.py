@@ -3,10 +3,47 @@
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from titrant.schema.values.dependencies import MISSING, PRESENCE, VARIABLE
+from titrant.schema.values.dependencies import CHANGED, MISSING, PRESENCE, VARIABLE
+from titrant.schema.values.files import FileState
+
+
+class ReadStates:
+    """In what state each file was whenever this process read it: one that changed meanwhile was read in either.
+
+    Its digest afterwards is of what may never have been read.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, FileState] = {}
+        self._changed: set[str] = set()
+
+    def see(self, path: str, state: FileState) -> None:
+        """Note in what state a file is that is about to be read."""
+        if self._first.setdefault(path, state) != state:
+            self._changed.add(path)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Leave out what the user's own code writes."""
+        for path in paths:
+            self._first.pop(path, None)
+            self._changed.discard(path)
+
+    def changed(self, path: str) -> bool:
+        """Tell whether a file was read in two states, or is in another one than it was read in."""
+        return path in self._changed or (path in self._first and self._first[path] != file_state(path))
+
+
+def file_state(path: str) -> FileState:
+    """Return what changes where a file is written or another put in its place; () of what is no file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a question of Path is one that the user's code asks
+    except OSError:
+        return ()
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else ()
 
 
 class ModuleReadings:
@@ -25,17 +62,26 @@ class ModuleReadings:
         """Note that some modules were at work when a path was read."""
         self._unsettled.setdefault(path, set()).update(modules)
 
-    def settle(self, written: set[str], digest: Callable[[str], str], is_passing: Callable[[str], bool]) -> None:
+    def settle(
+        self,
+        written: set[str],
+        digest: Callable[[str], str],
+        is_passing: Callable[[str], bool],
+        changed: Callable[[str], bool],
+    ) -> None:
         """Digest what was noted, leaving out what was written too.
 
         A file that is not there counts by that, unless `is_passing` says of its path that nobody keeps files there.
+        One that `changed` since it was read counts by that alone.
         """
         noted, self._unsettled = self._unsettled, {}
         for noticed, modules in noted.items():
             if noticed.removeprefix(PRESENCE) in written:
                 continue
             path = noticed
-            if path not in self._digests:
+            if changed(path):
+                self._digests[path] = CHANGED
+            elif path not in self._digests:
                 state = digest(path)
                 if state == MISSING and not path.startswith((PRESENCE, VARIABLE)):
                     if is_passing(path):

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from titrant.runtime.worker.user_watch import UserWatch
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.record import Artifact, Dependency, StepMemory
 from titrant.schema.values.canonical import plain, sha256
-from titrant.schema.values.dependencies import PACKAGE, relocated
+from titrant.schema.values.dependencies import CHANGED, PACKAGE, relocated
 
 
 class WorkerState:
@@ -127,7 +127,7 @@ class WorkerState:
             "memory": plain(StepMemory(held, held - before, device_bytes())),
             "loads": loaded,
             "dependencies": self.dependencies(),
-            "not_reused": context.not_reused,
+            "not_reused": context.not_reused or _changed_meanwhile(self._depends),
             **({LOADED: True} if kept is not None else {}),
         }
 
@@ -282,6 +282,10 @@ class WorkerState:
             modules = self._watch.roots() | carried if _runs_user_code(artifact) else frozenset()
             self._live.keep(artifact, values[port], frozenset(modules))
         return outputs
+
+
+def _changed_meanwhile(depends: Iterable[Dependency]) -> str:
+    return "a file changed while your code read it" if any(item.digest == CHANGED for item in depends) else ""
 
 
 def _runs_user_code(artifact: Artifact) -> bool:

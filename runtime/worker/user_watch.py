@@ -19,7 +19,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from titrant.runtime.user_code import Territory, closure, distributions, install_loader
-from titrant.runtime.worker.readings import Copies, ModuleReadings
+from titrant.runtime.worker.readings import Copies, ModuleReadings, ReadStates, file_state
 from titrant.runtime.worker.unaudited import (
     COMMANDS,
     asking_line,
@@ -32,6 +32,7 @@ from titrant.schema.config.secrets import names_a_secret
 from titrant.schema.plan import files_in
 from titrant.schema.record import Dependency, is_named
 from titrant.schema.values.dependencies import (
+    CHANGED,
     MISSING,
     PACKAGE,
     PRESENCE,
@@ -43,11 +44,11 @@ from titrant.schema.values.dependencies import (
 )
 from titrant.schema.values.distributions import installed_version
 from titrant.schema.values.extensions import by_group
-from titrant.schema.values.files import digest_bytes
+from titrant.schema.values.files import FileState, digest_bytes
 
 _REFERENCE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
 _IMPORTLIB = str(Path(importlib.__file__ or "importlib").parent)
-_EVENTS = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
+_EVENTS = ("open", "os.listdir", "os.scandir", "os.rename", "sqlite3.connect")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -71,6 +72,7 @@ class UserWatch:
         self._listed: set[str] = set()
         self._given: set[str] = set()
         self._readings = ModuleReadings()
+        self._states = ReadStates()
         self._roots: set[str] = set()
         self._before: list[str] = []  # modules loaded when watching began
         self._active = False
@@ -165,9 +167,10 @@ class UserWatch:
 
     def _settle_readings(self) -> None:
         """Digest what modules read, but for what is written as well: that is the user's own cache."""
-        for kind, place, readers in self._copies.handed_on():
-            self._note(kind, place, readers)
-        self._readings.settle(self._written, self._digest, self._is_passing)
+        for kind, place, readers, state in self._copies.handed_on():
+            self._note(kind, place, readers, tuple(state))
+        self._states.forget(self._written)
+        self._readings.settle(self._written, self._digest, self._is_passing, self._states.changed)
 
     def _digest(self, dependency: str) -> str:
         if dependency.startswith(VARIABLE):
@@ -179,7 +182,8 @@ class UserWatch:
         files = [path for path in self._read - self._written if Path(path).is_file()]
         seen = files + [f"{path}/" for path in self._listed]
         mine = [path for path in seen if not _below(path.rstrip("/"), given) and self._territory.owns(path)]
-        return {path: current_digest(path, self._folder) for path in mine}
+        changed = self._states.changed
+        return {path: CHANGED if changed(path) else current_digest(path, self._folder) for path in mine}
 
     def user_file(self, path: str) -> bool:
         """Tell whether a file is the user's own."""
@@ -247,11 +251,16 @@ class UserWatch:
         if self._territory.owns(place) and not _below(place, self._given):
             self._note("used", place + "/" * path.endswith("/"), readers)
 
-    def _note(self, kind: str, place: str, readers: Iterable[str] = ()) -> None:
-        """Collect a path; a copy of the process hands it on."""
+    def _note(self, kind: str, place: str, readers: Iterable[str] = (), state: FileState | None = None) -> None:
+        """Collect a path, and of a file that is read its `state`, now unless it is given; a copy hands both on."""
+        if state is None:
+            state = file_state(place) if kind in ("read", "used") else ()
         if self._copies.in_child:
-            self._copies.hand_on([kind, place, sorted(readers)])
-        elif kind == "used":
+            self._copies.hand_on([kind, place, sorted(readers), state])
+            return
+        if state:
+            self._states.see(place, state)
+        if kind == "used":
             self._readings.add(place, readers)
         else:
             {"read": self._read, "listed": self._listed, "written": self._written}[kind].add(place)
@@ -263,8 +272,11 @@ class UserWatch:
             for path in paths_of_command(event, arguments):
                 self._read_elsewhere(path)
             return
-        path = arguments[0]
+        path = arguments[event == "os.rename"]
         if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        if event == "os.rename":  # the user's own code puts the file there
+            self._states.forget([_absolute(os.fsdecode(path))])
             return
         if event == "sqlite3.connect":
             self._read_elsewhere(os.fsdecode(path))

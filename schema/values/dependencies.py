@@ -14,6 +14,8 @@ VARIABLE = "variable:"
 # `presence:PATH` is a path of which a line of the user's asked whether it is there.
 PRESENCE = "presence:"
 MISSING = "missing"
+# The digest of a file that was written or replaced while it was read: no content has it.
+CHANGED = "changed"
 
 
 def current_digest(path: str, folder: Path, of: Callable[[Path], str] = digest_file) -> str:

@@ -24,6 +24,7 @@ class LoadParams(Params):
     number: int = 1
     file: dict | None = None
     opens: str | None = None
+    until: str = ""  # wait for this file once `opens` was read
     lists: str | None = None
 
 
@@ -35,6 +36,9 @@ def load(params, context):
     number = params.number
     if params.opens:
         number += int(Path(params.opens).read_text())
+        context.measure("read", number)
+    while params.until and not Path(params.until).exists():
+        time.sleep(0.02)
     if params.lists:
         number += len(list(Path(params.lists).iterdir()))
     context.measure("number", number)

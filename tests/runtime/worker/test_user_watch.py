@@ -100,6 +100,27 @@ def test_depends_on_a_file_that_user_code_opens(toy, make_plan, tmp_path):
     assert dependencies(again, "load")[READ] != dependencies(record, "load")[READ]
 
 
+def test_believes_no_result_of_a_file_that_was_replaced_while_user_code_read_it(toy, make_plan, tmp_path):
+    """The rows are the old ones, and a digest afterwards is of the new ones."""
+    file, go = tmp_path / "number.txt", tmp_path / "go"
+    file.write_text("5")
+    plan = make_plan((1,), load={"opens": str(file), "until": str(go)})
+
+    def replace(event):
+        if event["event"] == "measured" and event["name"] == "read":
+            (tmp_path / "beside").write_text("6")
+            (tmp_path / "beside").replace(file)
+            go.touch()
+
+    first = toy.run(plan, hear=replace)
+    assert any("a file changed while your code read it" in event.get("text", "") for event in toy.events)
+    toy.ran()
+    again = toy.run(plan)
+    assert "load" in toy.ran()
+    assert again.steps[0].result.outputs["rows"] != first.steps[0].result.outputs["rows"]
+    assert toy.run(plan).executed == 0
+
+
 def test_tells_no_name_of_a_file_that_user_code_opens(toy, make_plan, tmp_path):
     """A file may be called by a patient's name; only the home's own results hold it."""
     file = tmp_path / "jane-doe.txt"
