@@ -191,3 +191,39 @@ def test_refuses_a_run_that_did_not_end(done):
     shutil.rmtree(broken)
     assert answer.code == 2
     assert "did not come to its end" in answer.err
+
+
+@pytest.fixture
+def copied(done):
+    """The run once more in its home, as another one, to change files of."""
+    folder = done.place.home / "runs" / "20000102T000000Z-small-00000000"
+    shutil.copytree(done.folder, folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_is_different_where_the_recorded_recipe_was_changed(done, copied):
+    """The steps give the same bytes, and are asked something else."""
+    recipe = copied / "recipe.yaml"
+    text = recipe.read_text()
+    assert "retention: 0.9" in text
+    recipe.write_text(text.replace("retention: 0.9", "retention: 0.1"))
+    answer = done.place.titrant("rerun", copied.name)
+    assert answer.code == 7, answer.all
+    assert "recipe.yaml of the recorded run changed after it had ended" in answer.out
+
+
+def test_neither_confirms_nor_locks_a_record_that_was_changed(done, copied):
+    record = copied / "record.json"
+    figures = json.loads(record.read_text())
+    for candidate in figures["candidates"]:
+        candidate["figures"]["latency_p50"] = 1e-9
+    record.write_text(json.dumps(figures))
+    before = done.lock.read_text()
+    answer = done.place.titrant("lock", done.recipe, copied.name)
+    assert answer.code == 4, answer.all
+    assert "error[X589]" in answer.err
+    assert done.lock.read_text() == before
+    answer = done.place.titrant("rerun", copied.name)
+    assert answer.code == 7, answer.all
+    assert "record.json of the recorded run changed after it had ended" in answer.out

@@ -59,7 +59,7 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     With `exact` an equivalent result is exit 7 as well.
     """
     from titrant.api.diff import run_of
-    from titrant.runtime.rerun.check import claims_of, restore, tampered
+    from titrant.runtime.rerun.check import claims_of, restore
     from titrant.runtime.rerun.verdict import EQUIVALENT, IDENTICAL, said, verdict
     from titrant.runtime.store.declarations import Declarations
     from titrant.runtime.store.home import open_home
@@ -68,8 +68,7 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
     old = what.old if what.folder is not None else _on_this_system(what.old, new)
     claims = claims_of(Declarations(open_home(), Path(what.planned.folder), worker.ask))
     differences = compare_runs(old, new, measures=lambda operator: claims(operator) == "measured")
-    place = "outputs" if old.record.released else "quarantine"
-    changed = [] if what.folder is None or old.record.missed else tampered(what.folder / place, run / place)
+    changed = [] if what.folder is None else _changed_since(what, what.folder, new, run)
     judged = verdict(old, new, differences, claims, tampered=changed)
     good = judged.verdict == IDENTICAL or (judged.verdict == EQUIVALENT and not exact)
     return Rerun(
@@ -86,6 +85,23 @@ def compare_rerun(what: Repeated, run: Path, worker: "Worker", *, exact: bool, w
         would_now=would_now,
         restore=restore(old.environment, new.environment),
     )
+
+
+def _changed_since(what: Repeated, folder: Path, new: RecordedRun, run: Path) -> list[str]:
+    """Name the files of a recorded run that are not what it wrote: what it put out, its record, its recipe."""
+    from titrant.runtime.rerun.check import tampered
+    from titrant.runtime.store.placed import forged
+
+    record = what.old.record
+    place = "outputs" if record.released else "quarantine"
+    changed = set() if record.missed else set(tampered(folder / place, run / place))
+    if (wrong := forged(folder)) is not None:
+        changed.add(wrong.path.name)
+    # Another version may fill in other defaults.
+    same_version = record.environment.get("titrant") == new.record.environment.get("titrant")
+    if same_version and what.old.plan.recipe_digest != what.planned.plan.recipe_digest:
+        changed.add("recipe.yaml")
+    return sorted(changed)
 
 
 def largest(rerun: Rerun) -> Mapping[str, Any] | None:

@@ -54,7 +54,7 @@ def lock(recipe: ParsedRecipe, run: str | None = None, *, trust: bool = False) -
     """Write a recipe's lock from a run of it that released a model: `run`, or the newest one of this home.
 
     The entry is for the machine that the run was on; entries for other classes of hardware stay. Raises RecipeError
-    P094 without such a run, P091 for a lock that cannot be read.
+    P094 without such a run, P091 for a lock that cannot be read, StepError X589 where the run was changed since.
     """
     from titrant.api.plan import plan
 
@@ -128,6 +128,7 @@ def _enter(plan: Plan, record: RunRecord, recipe: Path, path: Path) -> Locked:
 
 def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
     from titrant.api.diff import run_folder, run_of
+    from titrant.api.runs import refuse_changed
     from titrant.runtime.store.home import home_folder, newest_first
     from titrant.runtime.store.run_folder import read_record
 
@@ -141,6 +142,7 @@ def _run_of(planned: Planned, name: str | None) -> tuple[Plan, RunRecord]:
         of_recipe = (run.plan.recipe_digest, run.plan.model_digest, run.plan.data_digest) == digests
         # What was optimized elsewhere the recipe does not make.
         if of_recipe and not any(candidate.method == GIVEN for candidate in run.plan.candidates):
+            refuse_changed(folder)
             return run.plan, run.record
     which = f"{name} is not a run" if name else "there is no run"
     message = f"{which} of {planned.recipe_file} as it is now that released a model"

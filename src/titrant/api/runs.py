@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from titrant.schema.contract.earlier import ANCHOR, FIRST, PREVIOUS, REGRESSION, EarlierRelease
-from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError, StepError
 from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.units import SIZES, parse_size, parse_time
 
@@ -252,6 +252,15 @@ def _metrics(folder: Path) -> dict[str, str]:
     """Return the metric of every gate that is asked of all evaluation rows."""
     gates = json.loads((folder / "plan.json").read_bytes())["contract"]["gates"]
     return {gate["id"]: gate["metric"] for gate in gates if gate["slice"] == "all"}
+
+
+def refuse_changed(folder: Path) -> None:
+    """Raise StepError X589 where a file that a run put out, or its record, is no longer what the run wrote."""
+    from titrant.runtime.store.placed import forged
+
+    if (wrong := forged(folder)) is not None:
+        message = f"{wrong.path.name} of the run {folder.name} is not what the run put out: {wrong.why}"
+        raise StepError(Diagnostic("X589", message, help="run the recipe again: what is stored is verified and reused"))
 
 
 _AGAINST, _ANCHOR = ("validation", "regression", "against"), ("validation", "anchor")
