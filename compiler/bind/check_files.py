@@ -208,7 +208,9 @@ def _folder(given: CheckInput, path: KeyPath, folder: File) -> Iterator[Finding]
 
 
 def _near(file: File) -> str:
-    """Word a hint: the most similar name in the deepest folder of the path that is there."""
+    """Word a hint: where a link leads, or the most similar name in the deepest folder of the path that is there."""
+    if file.is_symlink():
+        return f"it is a link to {file.readlink()}, which leads to nothing"
     folder = file.parent
     if not folder.is_dir():
         there = next(parent for parent in folder.parents if parent.is_dir())

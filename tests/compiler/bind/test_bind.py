@@ -50,6 +50,16 @@ def test_gives_every_named_file_its_absolute_path(folder):
     assert bound(BASE, folder).files == {"model.onnx": folder / "net.onnx"}
 
 
+def test_says_where_a_link_leads_that_leads_to_nothing(folder):
+    """Its own name was the nearest that there is: "there is no file net.onnx; did you mean `net.onnx`?"."""
+    (folder / "net.onnx").unlink()
+    (folder / "net.onnx").symlink_to("gone.onnx")
+    with pytest.raises(RecipeError) as caught:
+        bound(BASE, folder)
+    (problem,) = caught.value.diagnostics
+    assert (problem.code, problem.help) == ("R102", "it is a link to gone.onnx, which leads to nothing")
+
+
 def test_keeps_paths_of_a_base_relative_to_the_base(tmp_path):
     base = tmp_path / "shared"
     base.mkdir()
