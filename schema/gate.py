@@ -233,6 +233,12 @@ def asked_of_original(contract: Contract) -> str:
     return " and ".join(dict.fromkeys(asked))
 
 
+def of_subgroups(contract: Contract) -> tuple[Gate, ...]:
+    """Return the gates on a subgroup's cases that ask of a candidate beside the original: tuning rows tell of them."""
+    asked = (gate for gate in contract.gates if gate.preset in ("bias", "gates") and gate.test != "not_assessable")
+    return tuple(gate for gate in asked if slice_of(gate).kind == "subgroup")
+
+
 # The share of cases that are answered alike alone, in the judged batch and in any other company.
 BATCH_INVARIANCE = "batch_invariance"
 # Proportions of cases: what is counted over what.

@@ -21,7 +21,15 @@ from titrant.compiler.lower.earlier import earlier_answers, earlier_inputs, earl
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker, split_reference
 from titrant.runtime import catalog
 from titrant.runtime.catalog import method_operator
-from titrant.schema.gate import BATCH_INVARIANCE, FINE_TUNED, Gate, asked_of_original, criteria, kept_at_least
+from titrant.schema.gate import (
+    BATCH_INVARIANCE,
+    FINE_TUNED,
+    Gate,
+    asked_of_original,
+    criteria,
+    kept_at_least,
+    of_subgroups,
+)
 from titrant.schema.plan import GIVEN, MENDING_STAGE, Candidate, Step
 from titrant.schema.values.frozen import dataclass
 
@@ -126,7 +134,7 @@ class Answering:
             self.maker.make(
                 f"{name}.quality",
                 "validate.measure",
-                {**self.reading, **self._beyond_chance(candidate), **self._own},
+                {**self.reading, **self._beyond_chance(candidate), **self._own, **self._groups},
                 {
                     "rows": TUNING,
                     "original": "baseline.tuning.outputs",
@@ -145,6 +153,16 @@ class Answering:
         """The metrics of the user's own that the search is after, with what they declare."""
         own = self.decisions.settled.objective.own
         return {"own": {name: vars(each) for name, each in own.items()}} if own else {}
+
+    @property
+    def _groups(self) -> dict[str, Any]:
+        """The gates on subgroups, with the fewest cases that they conclude from and a report may tell of."""
+        of_bias, shown = self.decisions.settled.presets.bias_min_cases, self.bound.recipe.report.min_cell
+        groups = [
+            criteria(gate) | {"min_cases": max(gate.min_cases or of_bias, shown)}
+            for gate in of_subgroups(self.decisions.settled.contract)
+        ]
+        return {"groups": groups} if groups else {}
 
     def _beyond_chance(self, candidate: Candidate) -> dict[str, Any]:
         """Say what a mixture must keep beyond chance on tuning rows, on which it was searched for."""

@@ -107,11 +107,16 @@ def predict(
 ) -> Prediction:
     """Some milliseconds a gate, more where whole samples are drawn again."""
     rows = work.rows.get("rows", ASSUMED_ROWS)
-    drawn = sum(gate.test in _DRAWN for gate in params.gates)
-    seconds = _SECONDS + _GATE_SECONDS * len(params.gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
+    seconds = judging_seconds(params.gates, rows)
     size = _SIZE + _GATE_BYTES * len(params.gates)
     peak = 2 * (work.bytes.get("original", 0) + work.bytes.get("candidate", 0)) + (1 << 20)
     return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware))
+
+
+def judging_seconds(gates: tuple[GateParams, ...], rows: int) -> float:
+    """Return about how many seconds judging gates on so many rows takes."""
+    drawn = sum(gate.test in _DRAWN for gate in gates)
+    return _SECONDS + _GATE_SECONDS * len(gates) + rows * (_ROW_SECONDS + drawn * _DRAW_SECONDS)
 
 
 @operator(

@@ -207,6 +207,20 @@ _OWN = {
 }
 
 
+# What gates on subgroups answered on tuning rows; `spent`: the share lost of what they allow.
+_GROUPS = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {
+            **{name: {"type": "number"} for name in ("estimate", "spent")},
+            "verdict": {"enum": ["PASS", "FAIL", "INCONCLUSIVE"]},
+        },
+        "additionalProperties": False,
+    },
+}
+
+
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of report.json: every object closed, but for what a user names."""
     schema = closed_schema(_File, SCHEMA_ID, "report.json of a titrant run")
@@ -218,6 +232,7 @@ def report_schema() -> dict[str, Any]:
         "metric": {"type": "string"},
         "kept_at_least": {"type": ["number", "null"]},
         "own": _OWN,
+        "groups": _GROUPS,
     }
     required = [name for name in definitions["RunRecord"]["required"] if name not in VOLATILE]
     definitions["RunRecord"]["required"] = required

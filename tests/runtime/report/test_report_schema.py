@@ -47,6 +47,7 @@ def test_fits_a_record_with_everything_in_it(records, schema, tmp_path):
     made["values"]["quality"]["onnx"] |= {"pairs": {"both": 57}, "metric": "accuracy", "kept_at_least": None}
     own = {"better": "lower", "low": 0, "high": 5, "original": 0.2, "candidate": 0.25, "error": None}
     made["values"]["quality"]["onnx"]["own"] = {"scores:harm": own}
+    made["values"]["quality"]["onnx"]["groups"] = {"bias.site.b": {"estimate": 0.9, "spent": 0.7, "verdict": "PASS"}}
     made["run"]["ladder"] = [{"rung": "none", "candidate": "onnx"}]
     made["look"] = {"number": 1, "spent": 0.05, "judged": {"recipe": "a", "files": "b"}, "rows": 3, "ids": ["x"]}
     schema.validate(written(made, tmp_path))
