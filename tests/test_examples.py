@@ -18,14 +18,15 @@ EXAMPLES = sorted(path.parent for path in (ROOT / "docs" / "examples").glob("*/m
 HARMED = ROOT / "docs" / "examples" / "harmed_subgroup"
 
 
-def made_and_run(example, warm, folder):
+def made_and_run(example, warm, folder, *changed):
     """Return the exit code of an example's run, what it printed, and the folder of the run."""
     import jsonschema
 
     copied = shutil.copytree(example, folder / example.name)
     made = warm("make.py", cwd=copied, env={}, starts=0)
     assert made.returncode == 0, made.stdout + made.stderr
-    code, out, err = called_here(copied, folder / "home", "run", "-q", "recipe.yaml", "--set", "profile.batches=[1]")
+    changes = [part for change in ("profile.batches=[1]", *changed) for part in ("--set", change)]
+    code, out, err = called_here(copied, folder / "home", "run", "-q", "recipe.yaml", *changes)
     (record,) = (folder / "home" / "runs").glob("*/record.json")
     schema = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads((record.parent / "report.json").read_text("utf-8")))
@@ -57,6 +58,22 @@ def test_catches_a_harmed_subgroup_and_says_on_the_first_screen_whom(warm, tmp_p
     words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", first)).split())
     assert f"“ort.nbits” harms site B: sensitivity {harm['before']} → {harm['after']}" in words
     assert "All cases together: accuracy 0.9" in words
+
+
+@pytest.mark.slow
+def test_sees_on_tuning_rows_whom_a_method_harms_and_judges_another(warm, tmp_path):
+    """By size alone four bits are the best; as long as no subgroup was asked of on tuning rows they were judged."""
+    asked = ("level=aggressive", "quantization={method: auto}", "search={objective: [size], mix_layers: false}")
+    bias = "validation.bias={at_least: 0.85, min_cases: 20}"
+    code, printed, run = made_and_run(HARMED, warm, tmp_path, *asked, bias)
+    assert code == 0, printed
+    record = json.loads((run / "record.json").read_text("utf-8"))
+    became = {candidate["candidate"]: candidate for candidate in record["candidates"]}
+    assert record["released"] == ["ort.nbits-8bit"]
+    for name in ("ort.nbits-4bit", "ort.nbits-4bit.rounded"):
+        assert became[name]["status"] == "measured"
+        assert "sensitivity on subgroup site.B" in became[name]["because"]
+        assert "on tuning rows, beyond chance" in became[name]["because"]
 
 
 def test_lists_every_example():

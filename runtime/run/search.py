@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from titrant.runtime.run.choice.figures import Figures, figures, lost_on_tuning, tuning_quality
+from titrant.runtime.run.choice.figures import Figures, figures, harmed, lost_on_tuning, tuning_quality
 from titrant.runtime.run.replay import Replay
 from titrant.runtime.run.search_end import making_references
 from titrant.runtime.run.walk import StoppedError, UnperformedError, Walk, needed
@@ -57,7 +57,10 @@ def measured(walk: Walk, search: CandidateSearch, candidate: Candidate, timings:
     size = walk.artifacts[candidate.model].size
     of_candidate = figures(candidate, search, size, quality, timings, invariance=invariance)
     as_planned = share_as_planned(layers_of(walk.value_if_there(candidate.executed)))
-    return replace(of_candidate, tuning=replace(of_candidate.tuning, as_planned=as_planned))
+    tuning = replace(of_candidate.tuning, as_planned=as_planned)
+    # A mixture was searched for on these rows: what it was seen to miss is not explained by chance.
+    harms = harmed(walk.plan.contract, tuning, beyond_chance=not candidate.allocation)
+    return replace(of_candidate, tuning=tuning, harms=harms)
 
 
 def mend(walk: Walk, replay: Replay) -> dict[str, str]:

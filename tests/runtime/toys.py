@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import toy_numbers
 from pydantic import Field
@@ -131,6 +132,7 @@ def answer(params, context, *, model, rows):
 class MeasureParams(Params):
     quality: float = 1.0
     lower: float | None = None
+    groups: dict[str, Any] = Field(default_factory=dict)
 
 
 @operator("toy.measure", version=1, family="toy", params=MeasureParams, inputs={"outputs": "value"},
@@ -140,7 +142,7 @@ def measure(params, context, *, outputs):
     ran(f"measure {outputs['level']}")
     metrics = {"accuracy": 0.9}
     return {"quality": {"rows": 1000, "original": metrics, "candidate": metrics, "agreement": params.quality,
-                        "retention": params.quality,
+                        "retention": params.quality, "groups": params.groups,
                         "lower": params.quality - 0.01 if params.lower is None else params.lower}}  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 from titrant.runtime.contract.statistics.paired_runs import TimedRuns, timed_runs
 from titrant.runtime.run.choice.own_figure import OwnFigure, own_figures
-from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, FINE_TUNED, Contract
+from titrant.schema.gate import AS_PLANNED, BATCH_INVARIANCE, FINE_TUNED, Contract, threshold_words
 from titrant.schema.plan import Candidate, CandidateSearch
 from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass
@@ -43,7 +44,8 @@ class TuningQuality:
     the original after the training that the candidate had, `agreement` the share
     of equal decisions, `original` the original's own metric. `lower` bounds from below what a mixture kept.
     `as_planned` is the share of the layers, of those that were found, that gave these answers in the precision that was
-    planned. `bounded` bounds `kept` from below where each case has a score.
+    planned. `bounded` bounds `kept` from below where each case has a score. `groups` are what gates on subgroups
+    answered: {gate: {"estimate", "spent", "verdict"}}, as `validate.measure` says.
     """
 
     kept: float | None = None
@@ -54,6 +56,7 @@ class TuningQuality:
     lower: float | None = None
     fine_tuned: float | None = None
     bounded: float | None = None
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def least(self) -> float | None:
@@ -78,6 +81,8 @@ class Figures:
     batch_invariance: float | None = None
     # Metrics of the user's own that the search is after.
     own: tuple[OwnFigure, ...] = ()
+    # Which subgroup it fails on tuning rows, so that it is ruled out.
+    harms: str = ""
 
     def own_figure(self, metric: str) -> OwnFigure | None:
         """Return the figure of a metric of the user's own; None of any other, and where it was not measured."""
@@ -187,6 +192,7 @@ def tuning_quality(quality: Mapping[str, Any]) -> TuningQuality:
         lower=quality.get("lower"),
         fine_tuned=quality.get("fine_tuned"),
         bounded=quality.get("kept_at_least"),
+        groups=quality.get("groups", {}),
     )
 
 
@@ -203,7 +209,7 @@ def limits(contract: Contract) -> tuple[Limit, ...]:
 def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
     """Say by how much a candidate misses on tuning rows what the contract asks of answers; "" where it does not.
 
-    What is asked are retention and clinical relevance, where they can be assessed.
+    What is asked are retention, clinical relevance and what gates ask of subgroups, where they can be assessed.
     """
     by_metric = {
         "accuracy": ("keeps {:.4f} of the original's quality", tuning.kept),
@@ -217,7 +223,25 @@ def lost_on_tuning(contract: Contract, tuning: TuningQuality) -> str:
             text, value = beside if gate.preset == FINE_TUNED else by_metric.get(gate.metric, of_quality)
             if value is not None and value < gate.threshold:
                 return f"it {text.format(value)} on {tuning.rows:,} tuning rows, and {gate.threshold:g} is asked"
-    return ""
+    return harmed(contract, tuning)
+
+
+def harmed(contract: Contract, tuning: TuningQuality, *, beyond_chance: bool = False) -> str:
+    """Say of which subgroup a gate is missed on tuning rows, the worst one; "" where none is.
+
+    By what was seen; `beyond_chance` by the one-sided bound of the gate's own test, of which a few rows of a subgroup
+    that lost little cannot make more than chance.
+    """
+    missed = {
+        gate: seen["spent"]
+        for gate in contract.gates
+        if (seen := tuning.groups.get(gate.id)) and (seen["verdict"] == "FAIL" if beyond_chance else seen["spent"] > 1)
+    }
+    if not missed:
+        return ""
+    worst = max(missed, key=lambda gate: missed[gate])
+    text = f"{worst.metric} on {worst.slice} comes to {tuning.groups[worst.id]['estimate']:.4f} on tuning rows"
+    return f"{text}{', beyond chance' if beyond_chance else ''}, and {threshold_words(worst)} is asked"
 
 
 def shown(item: Figures) -> dict[str, float]:

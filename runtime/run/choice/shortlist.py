@@ -49,7 +49,8 @@ def shortlist(
     `figures` stand in catalog order. Judging stops at the first candidate that does not keep the contract, so one that
     is bound to fail must not stand before one that may pass. Left out are, in this order: candidates beyond a target
     limit, which the same figures would fail; candidates whose quality on tuning rows is below `retention` by more than
-    chance; mixtures, which were searched for on these rows, that do not keep it beyond chance; candidates no better
+    chance; those that harm a subgroup there; mixtures, which were searched for on these rows, that do not keep what is
+    asked beyond chance; candidates no better
     than a gentler one in the first objective on which they differ (3 % of its time where the interval of the paired
     ratio leaves 1 out, 10 % of another figure, 5 % of a mixture's), or of which the runs do not tell whether they are:
     no later objective decides that. All plain conversions but the best are left out first: none of them is the gentler.
@@ -78,7 +79,10 @@ def shortlist(
 def ruled_out(figures: Sequence[Figures], limits: Sequence[Limit], retention: float | None) -> dict[str, str]:
     """Return the candidates that cannot keep the contract by what is known of them, timed or not, and why not."""
     reasons = {
-        item.candidate: next(_beyond(item, limits), "") or _hopeless(item, retention) or _unsure(item, retention)
+        item.candidate: next(_beyond(item, limits), "")
+        or _hopeless(item, retention)
+        or item.harms
+        or _unsure(item, retention)
         for item in figures
     }
     return {name: reason for name, reason in reasons.items() if reason}
@@ -289,6 +293,7 @@ def _nearest(
 
     def missed(item: Figures) -> float:
         total = 0.0 if not _hopeless(item, retention) else (retention or 0.0) - (item.tuning.least or 0.0)
+        total += max(seen["spent"] for seen in item.tuning.groups.values()) - 1 if item.harms else 0.0
         for limit in limits:
             value = item.value(limit.metric)
             if value is not None and next(_beyond(item, (limit,)), ""):

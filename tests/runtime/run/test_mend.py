@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from titrant.runtime.rerun.check import one_sided
-from titrant.runtime.run.choice.figures import TuningQuality, lost_on_tuning
+from titrant.runtime.run.choice.figures import TuningQuality, harmed, lost_on_tuning
 from titrant.runtime.run.replay import Replay, recorded_choices, recorded_search
 from titrant.runtime.store.home import open_home
 from titrant.schema.compare.runs import RecordedRun
@@ -77,6 +77,28 @@ def test_mends_by_what_the_contract_asks_of_answers_and_tuning_rows_can_show(gat
     assert lost == (said and f"{said} on 1,000 tuning rows, and 0.95 is asked")
 
 
+def in_group(place, threshold=0.85, comparison="retention"):
+    return Gate(
+        f"bias.site.{place}", "bias", "accuracy", f"subgroup site.{place}", comparison, threshold, "x", "recipe"
+    )
+
+
+def seen(estimate, verdict="INCONCLUSIVE"):
+    return {"estimate": estimate, "spent": round((1 - estimate) / 0.15, 9), "verdict": verdict}
+
+
+def test_mends_by_what_the_worst_subgroup_is_seen_to_lose_and_rules_out_by_what_chance_does_not_explain():
+    contract = Contract((gate("retention", "accuracy", 0.95), *map(in_group, "abc")), 0.95, "proof")
+    tuning = TuningQuality(kept=0.99, rows=1000, groups={"bias.site.a": seen(0.84), "bias.site.b": seen(0.5, "FAIL")})
+    said = "accuracy on subgroup site.b comes to 0.5000 on tuning rows, {}and ≥ 0.85 of the original’s is asked"
+    assert lost_on_tuning(contract, tuning) == said.format("")
+    assert harmed(contract, tuning, beyond_chance=True) == said.format("beyond chance, ")
+    doubtful = replace(tuning, groups={"bias.site.a": seen(0.84), "bias.site.b": seen(0.86)})
+    assert "site.a comes to 0.8400" in lost_on_tuning(contract, doubtful)
+    assert harmed(contract, doubtful, beyond_chance=True) == ""
+    assert lost_on_tuning(contract, replace(tuning, groups={"bias.site.c": seen(0.85)})) == ""
+
+
 def became(record):
     return {candidate.candidate: candidate.status for candidate in record.candidates}
 
@@ -122,6 +144,25 @@ def test_judges_no_mixture_that_keeps_what_is_asked_by_luck_alone(toy, mended):
     assert because(record, "c2") == (
         "it keeps 0.9510 on 1000 tuning rows, and at least 0.9410 beyond chance: 0.95 is asked"
     )
+
+
+def test_mends_what_harms_a_subgroup_and_judges_no_mixture_that_was_seen_to_harm_it(toy, mended):
+    """All cases together keep .99 with all of them; of site b c4 keeps half, c3 .84, c2 .84 and c1 .86."""
+    plan = mended(c4=0.99, c3=0.99, c2=0.99, c1=0.99)
+    of_b = {"c4": seen(0.5, "FAIL"), "c3": seen(0.84), "c2": seen(0.84), "c1": seen(0.86)}
+    steps = [
+        replace(step, params={**step.params, "groups": {"bias.site.b": of_b[step.candidate]}})
+        if step.operator == "toys:measure"
+        else step
+        for step in plan.steps
+    ]
+    gates = (*plan.contract.gates, in_group("b"))
+    record = toy.run(replace(plan, steps=tuple(steps), contract=replace(plan.contract, gates=gates)))
+    assert made(toy) == ["make 1", "make 2", "make 3", "make 4"]
+    assert became(record)["c4"] == became(record)["c2"] == "measured"
+    assert "accuracy on subgroup site.b comes to 0.5000 on tuning rows, beyond chance" in because(record, "c4")
+    assert "accuracy on subgroup site.b comes to 0.8400 on tuning rows, and" in because(record, "c2")
+    assert became(record)["c3"] in {"judged", "released"}
 
 
 def test_ends_where_the_allocation_has_nothing_left(toy, mended):

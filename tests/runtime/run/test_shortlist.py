@@ -378,3 +378,19 @@ def test_a_gap_of_it_is_a_share_of_what_is_left_to_lose_or_to_gain():
     unknown = replace(high, own=())
     assert better(unknown, low, ("m:f",)) == 0
     assert sort_key(unknown, low, ("m:f",))[0] == math.inf
+
+
+def test_leaves_out_who_harms_a_subgroup_and_of_nothing_but_those_takes_who_harms_least():
+    plain, static = one("plain", 0, 1.0, 400, kept=1.0), one("static", 2, 0.3, 100, kept=0.99)
+    dynamic = replace(one("dynamic", 1, 0.6, 200, kept=0.99), harms="accuracy on subgroup site.b comes to 0.5000")
+    choices = shortlist([plain, dynamic, static], OBJECTIVE, (), 0.95, 4)
+    assert names(choices) == ["plain", "static"]
+    assert choices[-1].because == dynamic.harms
+    spent = {"plain": 2.0, "static": 3.0}
+    harming = [
+        replace(each, harms="b", tuning=replace(each.tuning, groups={"b": {"spent": spent[each.candidate]}}))
+        for each in (plain, static)
+    ]
+    (chosen, _) = shortlist(harming, OBJECTIVE, (), 0.95, 4)
+    assert chosen.candidate == "plain"
+    assert chosen.because == "nothing looks able to keep the contract; this comes nearest: b"
