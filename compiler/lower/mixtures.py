@@ -11,7 +11,7 @@ from titrant.compiler.lower.judge import TUNING, Answering
 from titrant.compiler.lower.plan_graph import PortSource
 from titrant.runtime.catalog import method_operator
 from titrant.runtime.method import Mixing
-from titrant.schema.gate import kept_at_least
+from titrant.schema.gate import kept_at_least, of_subgroups, slice_of
 from titrant.schema.plan import Step
 
 
@@ -45,6 +45,8 @@ def mixed_steps(entry: RequestedCandidate, steps: Sequence[Step], answering: Ans
         "threads": answering.decisions.settled.threads.timing,
         "check": answering.bound.recipe.search.check_sensitivity,
     }
+    if groups := [*dict.fromkeys(slice_of(gate).group for gate in of_subgroups(answering.decisions.settled.contract))]:
+        given["subgroups"] = groups
     for local, name in (("sensitivity", sensitivity), ("prices", method.mixing.prices)):
         yield _step((f"{entry.id}.{local}", name), given, takes, entry, answering)
     yield _allocation(entry, method.mixing, answering)

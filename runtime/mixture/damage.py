@@ -70,6 +70,20 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.arange(count) if count <= most else np.arange(most) * count // most
 
 
+def spread_over(rows: Rows, most: int, subgroups: Sequence[str]) -> np.ndarray:
+    """Return places of at most about `most` rows as `spread` does, as many of every value of these subgroups.
+
+    Of a value that has fewer all are taken, so that what a region does to the few shows as what it does to the many.
+    """
+    places = [
+        np.flatnonzero(rows.subgroups[name] == value) for name in subgroups for value in np.unique(rows.subgroups[name])
+    ]
+    if not places:
+        return spread(len(rows), most)
+    share = max(min(most, len(rows)) // len(places), 1)
+    return np.unique(np.concatenate([those[spread(len(those), share)] for those in places]))
+
+
 def rank_correlation(estimated: Sequence[float], measured: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation, ties at their mean rank; None for fewer than three or equal values."""
     if len(estimated) < _LEAST_RANKED or len(set(estimated)) == 1 or len(set(measured)) == 1:

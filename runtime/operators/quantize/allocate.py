@@ -88,7 +88,7 @@ def quantize_allocate(
     priced, layers = _priced(sensitivity, prices)
     swept = _swept(priced, prices)
     attempts = _tried(params, params.retention, priced, tried or {}, proposals or {})
-    mixes = [TriedMix(each["int8"], each["kept"], 1 - each["lower"]) for each in attempts]
+    mixes = [TriedMix(each["int8"], each["kept"], each["loss"]) for each in attempts]
     done = {each["name"] for each in attempts}
     refused = {frozenset(mix) for mix in prices.get("refused", ())}
     refused |= {frozenset(made["int8"]) for name, made in (proposals or {}).items() if name not in done}
@@ -152,7 +152,11 @@ def _tried(
     tried: Mapping[str, Any],
     proposals: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """List what was measured of those tried, the uniform one first: of several the one most like a mixture."""
+    """List what was measured of those tried, the uniform one first: of several the one most like a mixture.
+
+    One is kept where its bound keeps what is asked of all cases and no subgroup was seen to lose more than it may. What
+    it lost is the larger share of what may be lost, of all cases or of the worst subgroup.
+    """
     from titrant.runtime.contract.statistics.tuning_bound import tuning_bound
 
     uniform = [name for name in params.uniform if name in tried][-1:]
@@ -162,8 +166,11 @@ def _tried(
         int8 = frozenset(priced.names if name in uniform else proposals[name]["int8"])
         bound = tuning_bound(tried[name], retention, params.confidence)
         if bound is not None:
+            spent = max((seen["spent"] for seen in tried[name].get("groups", {}).values()), default=0.0)
             figures = {"retention": bound.kept, "lower": bound.lower, "rows": bound.rows}
-            attempts.append({"name": name, "int8": int8, "kept": bound.lower >= retention, **figures})
+            figures |= {"kept": bound.lower >= retention and spent <= 1}
+            loss = max(1 - bound.lower, (1 - retention) * spent)
+            attempts.append({"name": name, "int8": int8, "loss": loss, **figures})
     return attempts
 
 

@@ -92,12 +92,12 @@ def sensitivity_fisher(
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
     from titrant.runtime.backends.onnxruntime.titration.regions import regions
     from titrant.runtime.backends.torch.determinism import fixed_settings
-    from titrant.runtime.mixture.damage import spread
+    from titrant.runtime.mixture.damage import spread, spread_over
 
     mixtures = Mixtures(model, calibration, ort_static.int8(params.options), context)
     left = set(params.options.leave)
     parts = regions(mixtures.graph, [layer for layer in params.layers if layer not in left])
-    sample = spread(len(tuning), params.rows)
+    sample = spread_over(tuning, params.rows, params.subgroups)
     everything = spread(len(tuning), len(tuning))
     judge = Judge(model, tuning, (sample, everything) if params.check else (sample,), params, context.threads)
     with fixed_settings(context.threads, deterministic=False):

@@ -34,6 +34,9 @@ class RegionsParams(Reading):
     )
     layers: tuple[str, ...] = Field(description="the original's layers, by name")
     rows: int = Field(256, ge=1, description="tuning rows that are answered, at most")
+    subgroups: tuple[str, ...] = Field(
+        (), exclude_if=lambda value: not value, description="of whose values as many rows each are answered"
+    )
     check: bool = Field(
         False, exclude_if=lambda value: not value, description="measure on all tuning rows too, and compare"
     )
@@ -91,7 +94,8 @@ def sensitivity_regions(
                 change together, such as residual blocks, and nothing is modelled: the engine rounds what it will round
                 in the released file, sums of residual blocks included.
     Inputs:     model - an fp32 ONNX file; calibration - rows for the ranges of activations, as for
-                quantize.ort_static; tuning - rows that are answered, `rows` of them at even distances
+                quantize.ort_static; tuning - rows that are answered, `rows` of them at even distances,
+                as many of each value of `subgroups`
     Outputs:    sensitivity - {"regions": [{"name", "layers", "kl"}], "whole", "rows"}; `kl` is the mean
                 Kullback-Leibler divergence KL(float || int8) of class probabilities in nats with that region alone in
                 int8, `whole` with all of them. Outputs of an unlabeled task that are no logits or probabilities have
@@ -107,12 +111,12 @@ def sensitivity_regions(
     from titrant.runtime.backends.onnxruntime.titration.damages import Judge, measured
     from titrant.runtime.backends.onnxruntime.titration.mixture import Mixtures
     from titrant.runtime.backends.onnxruntime.titration.regions import regions
-    from titrant.runtime.mixture.damage import spread
+    from titrant.runtime.mixture.damage import spread, spread_over
 
     mixtures = Mixtures(model, calibration, ort_static.int8(params.options), context)
     left = set(params.options.leave)
     parts = regions(mixtures.graph, [layer for layer in params.layers if layer not in left])
-    sample = spread(len(tuning), params.rows)
+    sample = spread_over(tuning, params.rows, params.subgroups)
     samples = (sample, spread(len(tuning), len(tuning))) if params.check else (sample,)
     judge = Judge(model, tuning, samples, params, context.threads)
     damages = measured(mixtures, parts, judge, params.options.leave, context)

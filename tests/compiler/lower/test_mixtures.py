@@ -16,7 +16,8 @@ small = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(small)
 
 # Enough rows that a mixture can show that it keeps what is asked.
-ROLES = {name: replace(role, rows=900, units=900) for name, role in small.JUDGED.roles.items()}
+SIZES = {"size": {"[-inf, 12)": 300, "[12, 16)": 300, "[16, inf)": 300}}
+ROLES = {name: replace(role, rows=900, units=900, subgroups=SIZES) for name, role in small.JUDGED.roles.items()}
 ASKED = ("quantization.method=ort.static", "validation.retention=0.97")
 
 
@@ -66,6 +67,34 @@ def test_checks_sensitivities_where_the_recipe_asks_for_it(layers, tmp_path):
     assert "check" not in plain.params
     assert step.params == {**plain.params, "check": True}
     assert chosen(plan, "search.check_sensitivity") == ["on all 900 tuning rows"]
+
+
+def test_asks_on_tuning_rows_what_gates_ask_of_subgroups(tmp_path):
+    free = (
+        "validation.gates=[{metric: accuracy, slice: 'subgroup size.[12, 16)', comparison: at_least, threshold: 0.7}]"
+    )
+    plan = compiled(tmp_path, 6, "validation.bias={at_least: 0.85, min_cases: 30}", free)
+    qualities = [step for step in plan.steps if step.operator == "validate.measure"]
+    assert len(qualities) == len(plan.candidates)
+    for step in qualities:
+        groups = {gate["id"]: gate for gate in step.params["groups"]}
+        assert {*groups} == {gate.id for gate in plan.contract.gates if gate.slice.startswith("subgroup")}
+        assert {gate["min_cases"] for gate in groups.values()} == {30}
+    (step,) = sensitivity_steps(plan)
+    assert step.params["subgroups"] == ["size"]
+
+
+def test_asks_nothing_of_subgroups_where_no_gate_does(tmp_path):
+    plan = compiled(tmp_path, 6, "validation.bias=none")
+    asked = [step.params for step in plan.steps if step.operator.startswith(("validate.measure", "sensitivity."))]
+    assert len(asked) > 2
+    assert not any({"groups", "subgroups"} & {*params} for params in asked)
+
+
+def test_tells_of_no_subgroup_that_a_report_would_not_show(tmp_path):
+    plan = compiled(tmp_path, 6, "validation.bias={at_least: 0.85, min_cases: 3}", "report.min_cell=8")
+    step = next(step for step in plan.steps if step.operator == "validate.measure")
+    assert {gate["min_cases"] for gate in step.params["groups"]} == {8}
 
 
 def test_mixes_a_method_in_the_form_that_the_recipe_writes_and_no_variant_beside_it(tmp_path):

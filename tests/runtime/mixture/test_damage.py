@@ -1,12 +1,14 @@
 """Damage is 0 where nothing moved, grows with what moved, and does not depend on what is no answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from titrant.runtime.contract.reading import Reading
-from titrant.runtime.mixture.damage import damage, divergence, rank_correlation, silenced, spread
+from titrant.runtime.mixture.damage import damage, divergence, rank_correlation, silenced, spread, spread_over
 from titrant.runtime.values import Outputs, Rows
 
 
@@ -70,3 +72,16 @@ def test_correlates_ranks():
     assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     assert rank_correlation([1, 2], [1, 2]) is None
     assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_spreads_rows_over_the_values_of_subgroups_alike():
+    """One row in forty is of site b, and would be 5 of 200 at even distances."""
+    sites, ages = (np.arange(2000) % 40 == 0).astype(np.int64), np.arange(2000) % 3 - 1
+    rows = replace(rows_of(2000), subgroups={"site": sites, "age": ages})
+    places = spread_over(rows, 200, ["site"])
+    assert (len(places), sites[places].sum()) == (150, 50)
+    both = spread_over(rows, 200, ["site", "age"])
+    assert len(both) <= 200
+    assert min(np.unique(ages[both], return_counts=True)[1]) >= 40
+    assert min(np.unique(sites[both], return_counts=True)[1]) >= 40
+    assert spread_over(rows, 200, []).tolist() == spread(2000, 200).tolist()

@@ -93,6 +93,26 @@ def test_keeps_a_mixture_by_the_bound_of_what_it_kept_and_not_by_what_was_seen()
     assert sure["lower"] >= RETENTION
 
 
+def harming(spent):
+    return quality(4) | {"groups": {"a": {"spent": 0.2}, "b": {"spent": spent}}}
+
+
+def test_keeps_no_mixture_that_was_seen_to_harm_a_subgroup_and_goes_on_to_a_gentler_one():
+    first = allocate(FAILED)["proposal"]
+    harmful, harmless = (
+        allocate({**FAILED, "mix1": harming(spent)}, {"mix1": first}, mix=2)["proposal"] for spent in (1.1, 0.5)
+    )
+    assert [each["tried"][1]["kept"] for each in (harmful, harmless)] == [False, True]
+    assert harmful["tried"][1]["lower"] >= RETENTION
+    assert harmful["predicted"]["damage"] < first["predicted"]["damage"]
+    assert harmless["predicted"]["seconds"] < first["predicted"]["seconds"]
+
+
+def test_leaves_the_more_in_float_the_more_the_worst_subgroup_lost():
+    left = [allocate({"static": harming(spent)})["proposal"]["leave"] for spent in (1.5, 5, 100)]
+    assert left == [["stem"], ["stem", "block1"], ["stem", "block1", "block2", "block3"]]
+
+
 def test_does_not_propose_again_what_could_not_be_made():
     first = allocate(FAILED)["proposal"]
     second = allocate(FAILED, {"mix1": first}, mix=2)["proposal"]

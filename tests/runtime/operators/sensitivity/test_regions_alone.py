@@ -60,6 +60,17 @@ def test_finds_the_region_that_does_the_damage(spoiled, tmp_path):
     assert value["rows"] == 64
 
 
+def test_answers_as_many_rows_of_each_value_of_a_subgroup(tmp_path):
+    model, layers = net_of(tmp_path)
+    tuning = tuning_rows(64)
+    few = (np.arange(64) % 8 == 0).astype(np.int64)
+    grouped = dataclasses.replace(tuning, subgroups={"site": few}, subgroup_values={"site": ("a", "b")})
+    value = sensitivity(model, layers, tuning=grouped, rows=32, subgroups=("site",))
+    assert value["rows"] == 24
+    alone = tuning.some(np.unique([*np.flatnonzero(few), *np.flatnonzero(few == 0)[np.arange(16) * 56 // 16]]))
+    assert value["regions"] == sensitivity(model, layers, tuning=alone)["regions"]
+
+
 def test_takes_rows_at_even_distances_and_says_how_many(tmp_path):
     """Rows that are sorted, so that the first ones alone would show no damage, show it."""
     model, layers = net_of(tmp_path, "blocks.1")
