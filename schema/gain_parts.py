@@ -1,14 +1,19 @@
-"""What of a candidate's gain the conversion, the engine and the precision gave: a product, from file to file."""
+"""What of a candidate's gain conversion, engine and precision gave, from file to file, and a reduction by itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from titrant.schema.gain import Gain, factor_words, gain_words, speed_words
-from titrant.schema.plan import Candidate, CandidateSearch, Plan, Step
+from titrant.schema.plan import GIVEN, Candidate, CandidateSearch, Plan, Step
 from titrant.schema.values.frozen import dataclass
 
 ORIGINAL = "original"
 CONVERSION, ENGINE, PRECISION, REDUCTION = "conversion", "engine", "precision", "reduction"
+BOTH = f"{REDUCTION} and {PRECISION}"
+# What a network is called that takes the original's place.
+STUDENT = "student"
+# Families of operators: those that reduce, and those that train what is left.
+_REDUCING, _TRAINING = ("prune", "factorize"), ("train", "distill")
 # name of a file in the timings → seconds of a batch, or bytes; None where it is not known
 FigureOf = Callable[[str], float | None]
 
@@ -18,9 +23,9 @@ class GainPart:
     """What going from one file to another gave; factors above 1 are better.
 
     `part` is conversion (another file in the original's own engine), engine (another one, with the conversion that it
-    takes), precision or reduction (what was done to the weights in one engine), "" for the whole. `before` and `after`
-    are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired; of what is
-    predicted it has none, and no verdict.
+    takes), precision, reduction or BOTH (what was done to the weights in one engine), "" for the whole. `before` and
+    `after` are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired; of
+    what is predicted it has none, and no verdict.
     """
 
     part: str
@@ -108,13 +113,54 @@ def halfway(plan: Plan, candidate: Candidate) -> Halfway | None:
     )
 
 
+@dataclass(frozen=True)
+class ReducedNetwork:
+    """One reduction on the way to a candidate: its operator (STUDENT for a network in the original's place), its step.
+
+    `model` is the "step.port" of what it left: after the training that follows it, where it is `trained`.
+    """
+
+    operator: str
+    step: str
+    model: str
+    trained: bool = False
+
+
+def reduced_networks(steps: Iterable[Step], original: str, candidate: Candidate) -> tuple[ReducedNetwork, ...]:
+    """Return every reduction between the original, by its "step.port", and a candidate, the first one first."""
+    by_id, way, reference = {step.id: step for step in steps}, list[Step](), candidate.model
+    while reference != original and (step := by_id.get(reference.rpartition(".")[0])) is not None:
+        way.insert(0, step)
+        reference = str(step.inputs.get("model", ""))
+    networks: list[ReducedNetwork] = []
+    for step in way:
+        family, model = step.operator.partition(".")[0], f"{step.id}.model"
+        if "model" not in step.inputs and candidate.method != GIVEN:
+            networks.append(ReducedNetwork(STUDENT, step.id, model))
+        elif family in _REDUCING:
+            networks.append(ReducedNetwork(step.operator, step.id, model))
+        elif family in _TRAINING and networks:
+            networks[-1] = ReducedNetwork(networks[-1].operator, networks[-1].step, model, trained=True)
+    return tuple(networks)
+
+
+def is_reduced(plan: Plan, candidate: Candidate) -> bool:
+    """Whether a candidate is of another network than the original: a part of it, or a student."""
+    return bool(reduced_networks(plan.steps, plan.original, candidate))
+
+
 def links(
-    candidate: Candidate, files: Mapping[str, str], seconds: FigureOf, between: Halfway | None = None
+    candidate: Candidate,
+    files: Mapping[str, str],
+    seconds: FigureOf,
+    between: Halfway | None = None,
+    *,
+    reduced: bool = False,
 ) -> tuple[GainPart, ...]:
     """Return the way from the original to a candidate, without factors; () where its steps cannot be told apart.
 
     It goes over the fastest fp32 file of the original's engine, and then of the candidate's, and over what is `between`
-    where that was timed.
+    where that was timed. Where nothing was, a `reduced` candidate has its reduction and its precision in one part.
     """
     own = files.get(ORIGINAL)
     start = None if own is None else fastest(files, seconds, own)
@@ -127,7 +173,7 @@ def links(
         return ()
     way = [GainPart(CONVERSION, ORIGINAL, start, own)] if start != ORIGINAL else []
     way += [GainPart(ENGINE, start, base, candidate.engine)] if candidate.engine != own else []
-    kind = REDUCTION if candidate.method == "none" else PRECISION
+    kind = REDUCTION if candidate.method == "none" else BOTH if reduced else PRECISION
     if between is not None and seconds(between.candidate) is not None and between.candidate != base:
         way.append(GainPart(between.part, base, between.candidate, candidate.engine))
         base, kind = between.candidate, PRECISION if between.part == REDUCTION else REDUCTION
@@ -143,10 +189,11 @@ def gain_parts(
     *,
     speed: Callable[[str, str], Gain | None],
     between: Halfway | None = None,
+    reduced: bool = False,
     basis: str = "measured",
 ) -> GainParts | None:
     """Tell a candidate's gain apart; None where its steps cannot be. `speed` compares two files by name."""
-    way = links(candidate, files, seconds, between)
+    way = links(candidate, files, seconds, between, reduced=reduced)
     if not way:
         return None
 
@@ -186,8 +233,10 @@ def predicted_parts(plan: Plan, candidate: Candidate) -> GainParts | None:
         return None if factor is None else Gain("latency", True, before, before, before in files, factor, "")
 
     files = fp32_files(plan, search)
-    basis = costs[candidate.id].basis if candidate.id in costs else ""
-    return gain_parts(candidate, files, seconds, size, speed=speed, between=halfway(plan, candidate), basis=basis)
+    return gain_parts(
+        candidate, files, seconds, size, speed=speed, between=halfway(plan, candidate),
+        reduced=is_reduced(plan, candidate), basis=costs[candidate.id].basis if candidate.id in costs else "",
+    )  # fmt: skip
 
 
 def product_words(parts: GainParts) -> str:
@@ -217,3 +266,46 @@ def fastest_words(parts: GainParts) -> str:
         return ""
     said = speed_words(over.speed) if over.speed.verdict else f"{factor_words(over.speed.factor)} the speed"
     return f"against {over.before}, the fastest fp32 file: {said}"
+
+
+@dataclass(frozen=True)
+class ReductionGain:
+    """What one reduction gave: how many times less there is of what `of` names (parameters, bytes), and what it keeps.
+
+    `masked` is the share of the weights, 0..1, that are 0 and still there. `kept` is the share of the original's
+    `metric` that the network has before it is quantized, or, `beside` the original, that metric itself; `lower` is its
+    one-sided bound at `confidence`, on so many evaluation `rows`. None where that was not measured, `because` of what.
+    """
+
+    operator: str
+    ratio: float
+    of: str
+    masked: float = 0.0
+    trained: bool = False
+    metric: str = ""
+    beside: bool = False
+    kept: float | None = None
+    lower: float | None = None
+    confidence: float = 0.0
+    rows: int | None = None
+    because: str = ""
+
+    @property
+    def size_words(self) -> str:
+        """Say how much smaller: "prune.structured: compressed 1.42 times, 0.2940 of the parameters are gone"."""
+        parts = [f"compressed {self.ratio:.2f} times"]
+        parts += [f"{1 - 1 / self.ratio:.4f} of the {self.of} are gone"] * (self.ratio > 1)
+        parts += [f"{self.masked:.4f} of the weights are 0 and still there"] * bool(self.masked)
+        return f"{self.operator}: {', '.join(parts)}"
+
+    @property
+    def words(self) -> str:
+        """Say how much smaller, and what it keeps by itself."""
+        if self.kept is None:
+            return f"{self.size_words}; what that keeps was not measured: {self.because}"
+        metric = self.metric.replace("_", " ")
+        kept = f"has {metric} {self.kept:.4f}" if self.beside else f"keeps {self.kept:.4f} of the original's {metric}"
+        bound = "" if self.lower is None else f", at least {self.lower:.4f} at {self.confidence:g} confidence"
+        left = "what is left, trained again," if self.trained else "what is left"
+        on = f"on {self.rows:,} evaluation rows, before any quantization"
+        return f"{self.size_words}; {left} {kept}{bound}, {on}; no gate asks it"

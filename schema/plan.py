@@ -158,6 +158,7 @@ class Candidate:
     mends: str = ""  # the candidate that must lose too much on tuning rows before this one is made; "" for any other
     allocation: str = ""  # "step.port" of the layers that a mixture leaves in higher precision; "" for any other
     grows: str = ""  # the candidate that must keep enough on tuning rows before this smaller network is made; "": other
+    reduced: tuple[str, ...] = ()  # "step.port" of what each reduction keeps by itself, the first one first
 
     @property
     def waits_for(self) -> str:
@@ -244,7 +245,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation", "grows"):
+        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation", "grows", "reduced"):
             if not candidate[key]:
                 del candidate[key]
     for search in value["searches"]:

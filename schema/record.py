@@ -6,7 +6,7 @@ from typing import Any
 
 from titrant.schema.contract.waivers import WaivedGate
 from titrant.schema.gain import Gain, speed_words
-from titrant.schema.gain_parts import GainParts
+from titrant.schema.gain_parts import GainParts, ReductionGain
 from titrant.schema.gate import Judgement
 from titrant.schema.plan import Prediction
 from titrant.schema.values.canonical import sha256
@@ -157,8 +157,8 @@ class CandidateRecord:
     (nobody asked for it) or not made.
 
     `gains` compare one that was judged with the original and with the plain conversion in the same engine; `parts` tell
-    its gain over the original apart. `layers` are as its engine runs them; `left` are those that a mixture leaves in
-    higher precision.
+    its gain over the original apart, and `reductions` say what each gave by itself. `layers` are as its engine runs
+    them; `left` are those that a mixture leaves in higher precision.
     """
 
     candidate: str
@@ -172,6 +172,7 @@ class CandidateRecord:
     parts: GainParts | None = None
     left: tuple[str, ...] = ()
     waived: tuple[WaivedGate, ...] = ()  # the gates that did not pass and that waivers let through
+    reductions: tuple[ReductionGain, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -104,11 +104,9 @@ def overall(question: Question, presets: Presets) -> Iterator[Gate]:
     task = TASKS[question.recipe.task]
     asked = presets.thresholds
     if (preset := asked.get("retention")) is not None:
-        alone = task.label == "none" or task.main in BESIDE_ORIGINAL
-        metric, comparison = (task.main, "at_least" if alone else "retention")
-        yield _row("retention", "retention", (metric, "all", comparison), preset)
+        yield kept_row(question.recipe.task, preset)
         if question.settled.fine_tuning is not None:
-            yield _row(FINE_TUNED, FINE_TUNED, (metric, "all", comparison), preset)
+            yield replace(kept_row(question.recipe.task, preset), id=FINE_TUNED, preset=FINE_TUNED)
     for name, metric, comparison in (
         ("calibration", "brier", "rise_at_most"),
         ("clinical_relevance", "same_decision", "at_least"),
@@ -283,6 +281,13 @@ def unknown_slice(question: Question, cases: Slice) -> str:
     if cases.kind == "subgroup" and not evaluation.subgroups.get(cases.group, {}).get(cases.value):
         return f"no evaluation row is in subgroup {cases.subgroup}"
     return ""
+
+
+def kept_row(task: str, asked: Preset) -> Gate:
+    """Make the row of what all cases together keep of a task's main metric."""
+    rules = TASKS[task]
+    alone = rules.label == "none" or rules.main in BESIDE_ORIGINAL
+    return _row("retention", "retention", (rules.main, "all", "at_least" if alone else "retention"), asked)
 
 
 def _row(identifier: str, preset: str, compared: tuple[str, str, str], asked: Preset, *, min_cases: int = 0) -> Gate:

@@ -66,7 +66,7 @@ class Answering:
         """How the outputs of the original and of every candidate are read."""
         return reading(self.bound.recipe, self.maker.model.outputs)
 
-    def _answering(self, engine: str) -> dict[str, Any]:
+    def runs_in(self, engine: str) -> dict[str, Any]:
         """Say where a model answers rows, and what is kept of its answers."""
         return predict(engine, self.decisions) | kept_tokens(self.bound.recipe, self.maker.model.outputs)
 
@@ -121,7 +121,7 @@ class Answering:
 
     def fitness(self, original: Original) -> tuple[Step, ...]:
         """See whether the original is fit to be compared with, before anything is made of it or learned from it."""
-        params = self._answering(self.decisions.settled.original_engine)
+        params = self.runs_in(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": TUNING}
         because = "what answers at random proves nothing"
         return (self.maker.make(REPEATS, "validate.repeats", params, inputs, stage="prepare", because=because),)
@@ -211,7 +211,7 @@ class Answering:
 
     def _asked_again(self, candidate: Candidate) -> tuple[Step, ...]:
         """Ask whether a candidate's answers to tuning rows hold: what is not worth judging is not asked."""
-        params = self._answering(candidate.engine)
+        params = self.runs_in(candidate.engine)
         inputs = {"model": candidate.model, "rows": self.taken(candidate, TUNING)}
         because = "if shortlisted: what answers at random proves nothing"
         about = {"stage": "judge", "candidate": candidate.id, "because": because}
@@ -293,7 +293,7 @@ class Answering:
         """Answer evaluation rows with every earlier release whose answers a row compares with."""
         about = {"stage": "judge", "because": "the same rows as the original and the candidate"}
         answered = (
-            self._answered(name, self._answering(engine), {"model": model, "rows": EVALUATION}, EVALUATION, **about)
+            self.answered(name, self.runs_in(engine), {"model": model, "rows": EVALUATION}, EVALUATION, **about)
             for name, engine, model in earlier_answers(self.decisions)
         )
         return tuple(step for steps in answered for step in steps)
@@ -345,7 +345,7 @@ class Answering:
     def _other_company(self, candidate: Candidate, identifier: str, rows: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
-        params = {**self.reading, **self._answering(candidate.engine), "rows": self._tried(candidate, rows)}
+        params = {**self.reading, **self.runs_in(candidate.engine), "rows": self._tried(candidate, rows)}
         if (decode := self.bound.recipe.model.decode) is not None:
             params["decode"] = decode
             answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
@@ -364,19 +364,17 @@ class Answering:
         return _TRIED_WITH_SCALES if method is not None and method.dynamic_activations else _TRIED
 
     def _original(self, identifier: str, original: Original, rows: str, stage: str) -> tuple[Step, ...]:
-        params = self._answering(self.decisions.settled.original_engine)
+        params = self.runs_in(self.decisions.settled.original_engine)
         inputs = {"model": original.reference, "rows": rows}
-        return self._answered(
-            identifier, params, inputs, rows, stage=stage, because="what candidates are compared with"
-        )
+        return self.answered(identifier, params, inputs, rows, stage=stage, because="what candidates are compared with")
 
     def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
-        params = self._answering(candidate.engine)
+        params = self.runs_in(candidate.engine)
         inputs = {"model": candidate.model, "rows": self.taken(candidate, rows)}
         about = {"stage": stage, "candidate": candidate.id, "because": because}
-        return self._answered(identifier, params, inputs, rows, **about)
+        return self.answered(identifier, params, inputs, rows, **about)
 
-    def _answered(
+    def answered(
         self, identifier: str, params: Mapping[str, Any], inputs: Mapping[str, PortSource], rows: str, **about: str
     ) -> tuple[Step, ...]:
         """Answer rows, and make boxes of the raw outputs where the recipe says how."""

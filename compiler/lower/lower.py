@@ -34,10 +34,11 @@ from titrant.compiler.lower.chains import (
 from titrant.compiler.lower.earlier import earlier_loads
 from titrant.compiler.lower.judge import CONTROL, REFERENCE, REPEATS, TIMINGS, Answering
 from titrant.compiler.lower.mixtures import allocation_step, mixed_steps
-from titrant.compiler.lower.observe import observations, unobserved
+from titrant.compiler.lower.observe import kept_alone, kept_of, observations, unobserved
 from titrant.compiler.lower.plan_graph import Declare, StepMaker
 from titrant.runtime import catalog
 from titrant.schema.facts import DataFacts, Hardware, ModelFacts
+from titrant.schema.gain_parts import reduced_networks
 from titrant.schema.gate import criteria
 from titrant.schema.min_cell import REPORT
 from titrant.schema.open_looks import OPEN
@@ -272,8 +273,10 @@ def _candidate(
         allocation=allocation,
         grows=entry.grows,
     )
+    networks = reduced_networks(steps, original.reference, candidate)
     asked = _executed(entry, candidate, steps, answering)
-    return candidate, (*steps, asked, *answering.compare(candidate, entry.stage))
+    compared = (*answering.compare(candidate, entry.stage), *kept_alone(answering, entry.id, networks))
+    return replace(candidate, reduced=tuple(map(kept_of, networks))), (*steps, asked, *compared)
 
 
 def _file_steps(

@@ -1,17 +1,23 @@
-"""The steps that look inside the original and every candidate, where the recipe asks for it."""
+"""The steps by which nothing is chosen or judged: a look inside models, and what each reduction keeps by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from titrant.compiler.lower.answering import timing_batch
+from titrant.compiler.decide.contract import kept_row
+from titrant.compiler.decide.rule import Preset
+from titrant.compiler.lower.answering import contract, timing_batch
 from titrant.compiler.lower.chains import Original
-from titrant.compiler.lower.judge import TUNING, Answering
+from titrant.compiler.lower.judge import EVALUATION, POINT, TUNING, Answering
 from titrant.compiler.lower.plan_graph import given_kinds, split_reference, takes
 from titrant.runtime.backends import backend
+from titrant.schema.gain_parts import ReducedNetwork
+from titrant.schema.gate import criteria
 from titrant.schema.plan import OBSERVING_STAGE, Candidate, Step
 from titrant.schema.recipe.recipe import Recipe
 from titrant.schema.values.frozen import dataclass
 
+# What a reduction is asked to keep where the contract asks for no retention: only rows of one unit are weighed by it.
+_USUALLY_KEPT = 0.95
 # What the steps that look at the original are called after.
 ORIGINAL = "original"
 # The ports and parameters that an operator which looks inside a model may have besides.
@@ -122,3 +128,29 @@ def _step(observed: Observed, subject: str, inputs: tuple[str, str], engine: str
         candidate="" if subject == ORIGINAL else subject,
         because=observed.key,
     )
+
+
+def kept_of(network: ReducedNetwork) -> str:
+    """Return the "step.port" of what says how much a reduction keeps by itself."""
+    return f"{network.step}.kept.judgement"
+
+
+def kept_alone(answering: Answering, candidate: str, networks: Sequence[ReducedNetwork]) -> Iterator[Step]:
+    """Compare every reduced network with the original on evaluation rows, as it is before it is quantized.
+
+    By the test of the contract's retention; nothing is released or held back by it, so that no look is charged.
+    """
+    settled, maker = answering.decisions.settled, answering.maker
+    asked = (gate for gate in settled.contract.gates if gate.preset == "retention")
+    gate = next(asked, None) or kept_row(answering.bound.recipe.task, Preset(_USUALLY_KEPT, "", written=False))
+    judged = contract(answering.bound, answering.decisions, maker.model.outputs, "reduced")
+    params = {**judged, "gates": [criteria(gate)]}
+    about = {"stage": OBSERVING_STAGE, "candidate": candidate, "because": "what the reduction keeps by itself"}
+    for network in networks:
+        answers = f"{network.step}.answers"
+        inputs = {"model": network.model, "rows": EVALUATION}
+        runs = answering.runs_in(settled.original_engine)
+        yield from answering.answered(answers, runs, inputs, EVALUATION, **about)
+        compared = {"rows": EVALUATION, "original": "baseline.evaluation.outputs", "candidate": f"{answers}.outputs"}
+        compared |= {"point": POINT, "model": network.model}
+        yield maker.make(split_reference(kept_of(network))[0], "validate.contract", params, compared, **about)

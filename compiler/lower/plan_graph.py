@@ -99,6 +99,8 @@ def plan_references(plan: Plan) -> Iterator[tuple[str, str]]:
         for part in ("model", "answers", "quality", "judgement", "repeats", "invariance", "executed", "allocation"):
             if getattr(candidate, part):
                 yield f"{candidate.id}'s {part}", getattr(candidate, part)
+        for reference in candidate.reduced:
+            yield f"what a reduction of {candidate.id} keeps", reference
     for search in plan.searches:
         yield f"the timings of search {search.name}", search.timings
     for name, reference in plan.shipped.items():
@@ -125,6 +127,7 @@ def rewire(plan: Plan, names: Mapping[str, str]) -> Plan:
                 invariance=renamed(candidate.invariance, names) if candidate.invariance else "",
                 executed=renamed(candidate.executed, names) if candidate.executed else "",
                 allocation=renamed(candidate.allocation, names) if candidate.allocation else "",
+                reduced=tuple(renamed(reference, names) for reference in candidate.reduced),
             )
             for candidate in plan.candidates
         ),

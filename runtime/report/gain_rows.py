@@ -1,25 +1,25 @@
 """Where a candidate's gain comes from, a row for conversion, engine and precision, and which fp32 files are fastest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from titrant.runtime.report.record_view import NONE, ModelTimings, Record, fraction
+from titrant.runtime.report.record_view import NONE, ModelTimings, Record
 from titrant.schema.gain import speed_words
 from titrant.schema.gain_parts import (
+    BOTH,
     CONVERSION,
     ENGINE,
     ORIGINAL,
     PRECISION,
     GainPart,
     GainParts,
+    ReductionGain,
     fastest,
     fp32_files,
     timing_step,
 )
-from titrant.schema.plan import Candidate, CandidateSearch, Step
+from titrant.schema.plan import CandidateSearch
 
-# What operators that reduce measure, each a share of all parameters.
-REMOVED, MASKED = "parameters_removed", "weights_masked"
 _TONES = {"better": "good", "worse": "bad"}
 
 
@@ -38,14 +38,14 @@ class GainRow:
     tone: str
 
 
-def gain_rows(parts: GainParts | None, method: str, reduced: str = "") -> tuple[GainRow, ...]:
+def gain_rows(parts: GainParts | None, method: str, reductions: Sequence[ReductionGain] = ()) -> tuple[GainRow, ...]:
     """Lay a gain's parts out: each part, then the whole, then the comparison with the fastest fp32 file of any engine.
 
-    `method` is what made the candidate's precision, `reduced` says what is gone or zero. () where its parts cannot be
-    told.
+    `method` is what made the candidate's precision. () where its parts cannot be told.
     """
     if parts is None:
         return ()
+    reduced = "; ".join(each.size_words for each in reductions)
     rows = [_row(part.part, part, _what(part, method, reduced)) for part in parts.parts]
     rows.append(_row("all together", parts.whole, "about their product"))
     if parts.over_fastest is not None:
@@ -59,6 +59,7 @@ def _what(part: GainPart, method: str, reduced: str) -> str:
     if part.part == ENGINE:
         return f"another engine, {part.engine}, and a file for it"
     what = method if part.part == PRECISION else reduced or "fewer weights"
+    what = f"{what}; then {method}" if part.part == BOTH else what
     return f"{what}, in the same engine"
 
 
@@ -100,33 +101,3 @@ def beside(record: Record, search: CandidateSearch) -> Iterator[tuple[str, str, 
         result = done.get(step)
         size = result.outputs[port].size if result is not None and port in result.outputs else None
         yield name, engine, size
-
-
-def reduced_words(record: Record, candidate: Candidate) -> str:
-    """Say of each reduction what share of the parameters that it was given is gone, or zero and still there.
-
-    What is gone is also told as the ratio of before to after; "" where nothing is gone or zero.
-    """
-    results = {step.step: step.result for step in record.run.steps}
-    parts = []
-    for step in _made_by(record, candidate.model):
-        result = results.get(step.id)
-        measured = {item.name: item.value for item in result.measurements} if result is not None else {}
-        gone, zero = measured.get(REMOVED, 0.0), measured.get(MASKED, 0.0)
-        if gone:
-            ratio = 1 / (1 - gone)
-            parts.append(f"{step.operator}: {fraction(gone)} of the parameters are gone, compressed {ratio:.2f} times")
-        if zero:
-            parts.append(f"{step.operator}: {fraction(zero)} of the weights are 0 and still there")
-    return "; ".join(parts)
-
-
-def _made_by(record: Record, reference: str) -> Iterator[Step]:
-    """Yield the steps from model to model that made one, the first of them first."""
-    steps = {step.id: step for step in record.plan.steps}
-    step = steps.get(reference.rpartition(".")[0])
-    if step is not None:
-        before = step.inputs.get("model")
-        if isinstance(before, str):
-            yield from _made_by(record, before)
-        yield step

@@ -66,7 +66,8 @@ def _columns(plan: Plan, record: RunRecord, home: Home) -> dict[str, np.ndarray]
     judged = [
         step
         for step in plan.steps
-        if step.operator == _CONTRACT and step.inputs["rows"] == _EVALUATION and step.id in done
+        if step.operator == _CONTRACT and step.stage == "judge" and step.inputs["rows"] == _EVALUATION
+        if step.id in done
     ]
     if not judged:
         raise _missing("the run judged nothing on evaluation rows")

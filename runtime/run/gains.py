@@ -1,4 +1,4 @@
-"""Compare a candidate that was judged with the original and with the plain conversion, from recorded measurements."""
+"""What a candidate that was judged gains, and what each of its reductions gave by itself, as it was measured."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,12 +7,27 @@ from titrant.runtime.backends import backend
 from titrant.runtime.contract.statistics.paired_runs import GAP, compare_runs, timed_runs
 from titrant.runtime.run.walk import Walk
 from titrant.schema.gain import Gain
-from titrant.schema.gain_parts import GainParts, fastest, fp32_files, gain_parts, halfway
+from titrant.schema.gain_parts import (
+    STUDENT,
+    GainParts,
+    ReducedNetwork,
+    ReductionGain,
+    fastest,
+    fp32_files,
+    gain_parts,
+    halfway,
+    is_reduced,
+    reduced_networks,
+)
+from titrant.schema.min_cell import min_cell
 from titrant.schema.plan import Candidate, CandidateSearch, Plan
 from titrant.schema.recipe.own_metric import is_own
 from titrant.schema.values.frozen import dataclass, replace
+from titrant.schema.values.units import is_small
 
 _TIMED = ("latency", "throughput")
+# What operators that reduce measure, each a share of what they were given.
+REMOVED, MASKED = "parameters_removed", "weights_masked"
 
 
 @dataclass(frozen=True)
@@ -69,8 +84,50 @@ def parts(walk: Walk, candidate: Candidate) -> GainParts | None:
     def speed(before: str, after: str) -> Gain | None:
         return _timed(measured, after, Gain("latency", True, before, before, before in files, 1.0, "alike"))
 
-    between = halfway(walk.plan, candidate)
-    return gain_parts(candidate, files, _medians(walk, search), measured.sizes.get, speed=speed, between=between)
+    return gain_parts(
+        candidate, files, _medians(walk, search), measured.sizes.get, speed=speed,
+        between=halfway(walk.plan, candidate), reduced=is_reduced(walk.plan, candidate),
+    )  # fmt: skip
+
+
+def reductions(walk: Walk, candidate: Candidate) -> tuple[ReductionGain, ...]:
+    """Say of every reduction how much smaller it made the network, and what that keeps before it is quantized."""
+    networks = reduced_networks(walk.plan.steps, walk.plan.original, candidate)
+    return tuple(
+        _with_kept(walk, _smaller(walk, network), reference)
+        # A plan of an earlier version asks nothing of them.
+        for network, reference in zip(networks, candidate.reduced, strict=False)
+    )
+
+
+def _smaller(walk: Walk, network: ReducedNetwork) -> ReductionGain:
+    """Return what a step measured of its parameters, and of a student the bytes of its file beside the original's."""
+    if network.operator == STUDENT:
+        before, after = (walk.artifacts[reference].size for reference in (walk.plan.original, network.model))
+        return ReductionGain(STUDENT, before / after, "bytes", trained=network.trained)
+    result = walk.records[network.step].result
+    measured = {each.name: each.value for each in result.measurements} if result is not None else {}
+    ratio = 1 / (1 - measured.get(REMOVED, 0.0))
+    return ReductionGain(network.operator, ratio, "parameters", measured.get(MASKED, 0.0), network.trained)
+
+
+def _with_kept(walk: Walk, reduction: ReductionGain, reference: str) -> ReductionGain:
+    """Add what a network keeps on evaluation rows, where that was asked, and is about no small group."""
+    name = reference.rpartition(".")[0]
+    if (value := walk.value_if_there(reference)) is None:
+        return replace(reduction, because=walk.reason(name))
+    (result,) = value["results"]
+    counts = [result[name] for name in ("cases", "units") if result[name] is not None]
+    if any(is_small(count, min_cell(walk.plan)) for count in counts):
+        return replace(reduction, because="there are too few evaluation rows to show it (report.min_cell)")
+    if result["estimate"] is None:
+        return replace(reduction, because=result["reason"])
+    step = next(step for step in walk.plan.steps if step.id == name)
+    (gate,) = step.params["gates"]
+    return replace(
+        reduction, metric=gate["metric"], beside=gate["comparison"] != "retention", kept=result["estimate"],
+        lower=result["lower"], confidence=step.params["confidence"], rows=result["cases"],
+    )  # fmt: skip
 
 
 def latency_gain(walk: Walk, candidate: Candidate) -> Gain | None:

@@ -9,7 +9,7 @@ from typing import Any
 from titrant.runtime.contract.verdict import blockers, meets, original_misses
 from titrant.runtime.run.choice.figures import Figures, shown
 from titrant.runtime.run.choice.shortlist import Choice
-from titrant.runtime.run.gains import gains, latency_gain, parts
+from titrant.runtime.run.gains import gains, latency_gain, parts, reductions
 from titrant.runtime.run.replay import judged as chosen_to_judge
 from titrant.runtime.run.walk import Walk, needed
 from titrant.runtime.store.run_folder import released_path
@@ -190,6 +190,7 @@ def _record(walk: Walk, outcome: Outcome, candidate: Candidate) -> CandidateReco
     return CandidateRecord(
         name, "released" if released else "judged", because, size, figures, judgement,
         gains=gains(walk, candidate), parts=parts(walk, candidate), waived=waived,
+        reductions=reductions(walk, candidate),
     )  # fmt: skip
 
 

@@ -59,11 +59,18 @@ def walk_through(walk: Walk, planned: Planned, replay: Replay) -> Outcome:
 def _observe(walk: Walk, outcome: Outcome) -> None:
     """Settle the steps that look inside the original, and inside each candidate that a search ended with.
 
-    One that fails is recorded and told of, and changes nothing of what was judged.
+    What reductions keep by themselves is seen of each candidate that was judged. A step that fails is recorded and told
+    of, and changes nothing of what was judged.
     """
     shown = {"", *outcome.judged.released.values(), *outcome.judged.best.values()}
+    of_judged, of_others = set[str](), set[str]()
+    for candidate in walk.plan.candidates:
+        steps = (needed(walk.plan, reference, (OBSERVING_STAGE,)) for reference in candidate.reduced)
+        about = of_judged if candidate.id in outcome.judged.judgements else of_others
+        about.update(step.id for each in steps for step in each)
     for step in walk.plan.steps:
-        if step.stage != OBSERVING_STAGE or step.candidate not in shown or walk.settle(step):
+        asked = step.id in of_judged or (step.candidate in shown and step.id not in of_others)
+        if step.stage != OBSERVING_STAGE or not asked or walk.settle(step):
             continue
         if step.id in walk.errors and not isinstance(walk.errors[step.id], StoppedError):
             walk.tell("note", text=f"{step.id} saw nothing: {walk.reason(step.id)}", step=step.id)

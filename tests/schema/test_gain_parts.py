@@ -18,6 +18,7 @@ from titrant.schema.gain_parts import (
     fp32_files,
     gain_parts,
     halfway,
+    is_reduced,
     predicted_parts,
     product_words,
     whole_words,
@@ -40,11 +41,11 @@ SECONDS = {"original": 12.0, "script-fp32": 8.0, "onnx-fp32": 4.0, "other-fp32":
 BYTES = {"original": 400, "script-fp32": 410, "onnx-fp32": 420, "other-fp32": 430, "int8": 105}
 
 
-def told(one, seconds=SECONDS, files=FILES, between=None):
+def told(one, seconds=SECONDS, files=FILES, between=None, reduced=False):
     def speed(before, after):
         return Gain("latency", True, before, before, False, seconds[before] / seconds[after], "better")
 
-    return gain_parts(one, files, seconds.get, BYTES.get, speed=speed, between=between)
+    return gain_parts(one, files, seconds.get, BYTES.get, speed=speed, between=between, reduced=reduced)
 
 
 def way(parts):
@@ -211,3 +212,24 @@ def test_goes_over_the_reduced_network_in_fp32_where_all_candidates_are_reduced(
         ("reduction", "onnx-fp32", "smaller+onnx-fp32", 2.0),
         ("precision", "smaller+onnx-fp32", "smaller+int8", 4.0),
     ]
+
+
+def test_calls_no_reduction_precision_where_nothing_was_timed_between_them():
+    """A named pruning and a named method: of the pruned network in fp32 there is no file."""
+    parts = told(candidate("int8"), reduced=True)
+    assert way(parts)[-1] == ("reduction and precision", "onnx-fp32", "int8", 4.0)
+    assert product_words(parts) == "12.0× = 1.50× conversion × 2.0× engine × 4.0× reduction and precision"
+    unmade = told(candidate("smaller+int8"), SECONDS | {"smaller+int8": 2.0},
+                  between=Halfway("smaller+onnx-fp32", "reduction"), reduced=True)  # fmt: skip
+    assert way(unmade)[-1] == ("reduction and precision", "onnx-fp32", "smaller+int8", 2.0)
+    assert way(told(candidate("int8", method="none"), reduced=True))[-1][0] == "reduction"
+
+
+def test_knows_a_reduced_candidate_by_the_steps_that_make_it():
+    plan = plans.whole_plan(("ort-static",))
+    made = next(step for step in plan.steps if step.id == plan.candidates[0].model.rpartition(".")[0])
+    cut = Step("cut", "prune.blocks", 1, {}, {"model": plan.original}, 7, "make")
+    after = replace(made, inputs={**made.inputs, "model": "cut.model"})
+    steps = tuple(after if step.id == made.id else step for step in plan.steps)
+    assert not is_reduced(plan, plan.candidates[0])
+    assert is_reduced(replace(plan, steps=(*steps, cut)), plan.candidates[0])

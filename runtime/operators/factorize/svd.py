@@ -130,7 +130,7 @@ def rewrite(module: "torch.nn.Module", record: Mapping[str, Any]) -> "torch.nn.M
 
 @operator(
     "factorize.svd",
-    version=1,
+    version=2,
     family="factorize",
     params=SvdParams,
     inputs={"model": "torch", "calibration": Port(("rows",), optional=True)},
@@ -155,8 +155,8 @@ def factorize_svd(params: SvdParams, context: Context, *, model: Any, calibratio
     Inputs:     model - with linear layers or convolutions in fp32; calibration - rows like those to come
     Outputs:    model - each layer that pays is a torch.nn.Sequential of two; factors - {"layers": [{"name", "rank",
                 "full", "most", "energy"}], "left": {layer: why it stays whole}, "whitened", "parameters_before",
-                "parameters_after"}. The measurements factorized_layers, left_layers and parameters_removed count, and
-                rank.LAYER is what a layer got. Where no layer pays at its rank the model stays as it is
+                "parameters_after"}. The measurements factorized_layers and left_layers count, parameters_removed is a
+                share, and rank.LAYER is what a layer got. Where no layer pays at its rank the model stays as it is
     Fails:      PreconditionError when a weight is NaN or infinite; StepError when the model reads the weights of a
                 layer itself
     Cost:       a forward pass over `rows` rows, and the singular values of each weight; memory is the Gram matrices of
@@ -180,7 +180,7 @@ def factorize_svd(params: SvdParams, context: Context, *, model: Any, calibratio
     before, after = (sum(value.numel() for value in item.module.parameters()) for item in (model, made))
     context.measure("factorized_layers", len(done.factors))
     context.measure("left_layers", len(done.left))
-    context.measure("parameters_removed", before - after)
+    context.measure("parameters_removed", 1 - after / before)
     layers = []
     for name, kept in done.factors.items():
         context.measure(f"rank.{name}", len(kept.first))

@@ -17,7 +17,7 @@ from titrant.runtime.report.candidates import (
     shown_candidates,
 )
 from titrant.runtime.report.contract import Judged, judged, predicted_sentence
-from titrant.runtime.report.gain_rows import GainRow, gain_rows, reduced_words
+from titrant.runtime.report.gain_rows import GainRow, gain_rows
 from titrant.runtime.report.headline import Headline, headline, looks_sentence
 from titrant.runtime.report.memory import memory_section
 from titrant.runtime.report.observed import sections
@@ -145,7 +145,7 @@ def _story(record: Record, search: CandidateSearch, lead: Shown, least: int) -> 
         lead=lead,
         title=title,
         savings=savings(record, search, lead),
-        gains=gain_rows(lead.record.parts, lead.planned.method, reduced_words(record, lead.planned)),
+        gains=gain_rows(lead.record.parts, lead.planned.method, lead.record.reductions),
         ablation=ablation(record, search, lead, shown_candidates(record)),
         contract=contract,
         predicted=predicted_sentence(record, contract),

@@ -141,6 +141,8 @@ def _gained(story: "Story") -> Iterator[Passage]:
     layers = [f"Planned {each.planned} and runs in {each.executed}: {inline(each.names)}." for each in unlike]
     notes = [f"Latency: {inline(each.note)}." for each in story.savings if each.pace]
     foot = [" ".join([*notes, *layers])] if notes or layers else []
+    reduced = [f"- {inline(each.words)}." for each in story.lead.record.reductions]
+    foot += [""] * bool(foot and reduced) + reduced
     yield Passage(head, rows, 3, "and {} more.", ["", *foot] if foot else [])
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from titrant.runtime.report.headline import Headline
 from titrant.runtime.report.record_view import VOLATILE, Record
+from titrant.schema.gain_parts import ReductionGain
 from titrant.schema.values.canonical import canonical_json, plain
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class SearchValue:
     predicted: str
     weakest: str | None
     ablation: tuple[Mapping[str, str], ...] = ()
+    reductions: tuple[ReductionGain, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def _search(story: "Story") -> SearchValue:
         predicted=story.predicted,
         weakest=contract.weakest.gate if contract and contract.weakest else None,
         ablation=tuple(asdict(row) for row in story.ablation),
+        reductions=story.lead.record.reductions,
     )
 
 

@@ -206,7 +206,7 @@ def _figures(candidate: CandidateRecord) -> list[str]:
     if candidate.parts is not None and (words := whole_words(candidate.parts)):
         said = "; ".join(filter(None, (words, fastest_words(candidate.parts))))
         lines.append(wrapped(said, "    ", " " * 8))
-    return lines
+    return [*lines, *(wrapped(each.words, "    ", " " * 8) for each in candidate.reductions)]
 
 
 def _rung(rung: LadderRung) -> str:

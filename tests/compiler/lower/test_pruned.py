@@ -97,3 +97,34 @@ def test_refuses_more_blocks_than_the_model_has():
     with pytest.raises(InfeasibleError, match=r"P061: .*4 blocks are to be removed, and 3 can be") as refused:
         planned("{method: blocks, blocks: 4}")
     assert refused.value.diagnostics[0].help == "write reduction.pruning.blocks: 3 or less"
+
+
+def test_compares_what_is_left_with_the_original_on_evaluation_rows_before_it_is_quantized():
+    """A figure: no gate reads it, nothing is chosen by it, and it is asked once for all candidates of one network."""
+    plan = planned("{method: blocks, blocks: 2}", "quantization.method=ort.static")
+    steps = {step.id: step for step in plan.steps}
+    references = {candidate.reduced for candidate in plan.candidates}
+    assert (len(plan.candidates) > 1, references) == (True, {("prune.blocks.kept.judgement",)})
+    kept, answers = steps["prune.blocks.kept"], steps["prune.blocks.answers"]
+    assert (kept.operator, kept.stage, answers.stage) == ("validate.contract", "observe", "observe")
+    assert answers.inputs == {"model": "recovery.model", "rows": "transform.evaluation"}
+    assert kept.inputs["original"] == "baseline.evaluation.outputs"
+    assert kept.inputs["candidate"] == "prune.blocks.answers.outputs"
+    (gate,) = kept.params["gates"]
+    asked = next(each for each in plan.contract.gates if each.preset == "retention")
+    assert (gate["metric"], gate["threshold"], gate["test"]) == (asked.metric, asked.threshold, asked.test)
+    assert not [step.id for step in plan.steps if "prune.blocks.kept.judgement" in step.inputs.values()]
+
+
+def test_compares_each_reduction_by_itself_and_where_no_retention_is_asked_as_well():
+    plan = planned("{method: magnitude, sparsity: 0.5}", "validation.retention=none", "validation.safety=none")
+    assert not [gate for gate in plan.contract.gates if gate.preset == "retention"]
+    (kept,) = [step for step in plan.steps if step.id.endswith(".kept")]
+    assert (kept.params["gates"][0]["metric"], kept.params["gates"][0]["threshold"]) == ("accuracy", 0.95)
+
+
+def test_asks_nothing_of_the_kind_where_no_network_is_reduced():
+    bound = bind(parse(small.TABULAR, "x.yaml", folder=Path(), overrides=("quantization.method=none",)))
+    plan = compile_plan(bound, small.HARDWARE, MODEL, small.JUDGED)
+    assert [candidate.reduced for candidate in plan.candidates] == [()] * len(plan.candidates)
+    assert not [step for step in plan.steps if step.stage == "observe"]

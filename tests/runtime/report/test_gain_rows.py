@@ -4,15 +4,14 @@ import copy
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
-from titrant.runtime.report.gain_rows import reduced_words
+from titrant.runtime.report.gain_rows import gain_rows
 from titrant.runtime.report.page import html_text, page
+from titrant.runtime.report.page.markdown import markdown_text
 from titrant.runtime.report.page.summary import summary
 from titrant.runtime.report.record_view import read_record
 from titrant.schema.gain import Gain
-from titrant.schema.gain_parts import GainPart, GainParts
-from titrant.schema.record import Measurement
+from titrant.schema.gain_parts import GainPart, GainParts, ReductionGain
 from titrant.schema.values.canonical import plain
 
 SPEED = Gain("latency", True, "original", "original", False, 4.1, "better", 3.9, 4.3, "wall")
@@ -112,27 +111,27 @@ def test_marks_the_fastest_fp32_file_of_each_engine_also_where_it_is_no_candidat
     assert "plain conversion, in torch; fastest fp32 file of torch, and of all" in html_text(shown)
 
 
-class Made:
-    """A step of a run: what it read, and what it measured."""
-
-    def __init__(self, name, operator, before, **measured):
-        self.id = self.step = name
-        self.operator, self.inputs, self.result = operator, {"model": before}, self
-        self.measurements = [Measurement(key, value) for key, value in measured.items()]
-
-
-def test_tells_what_is_gone_from_what_is_zero_and_each_reduction_by_itself():
-    steps = [
-        Made("load", "model.load", None),
-        Made("cut", "prune.structured", "load.model", parameters_removed=0.2, weights_masked=0.0),
-        Made("thin", "factorize.svd", "cut.model", parameters_removed=0.5),
-        Made("zero", "prune.magnitude", "thin.model", weights_masked=0.3),
-    ]
-    record = SimpleNamespace(plan=SimpleNamespace(steps=steps), run=SimpleNamespace(steps=steps))
-    words = reduced_words(record, SimpleNamespace(model="zero.model"))
-    assert words == (
-        "prune.structured: 0.2000 of the parameters are gone, compressed 1.25 times; "
-        "factorize.svd: 0.5000 of the parameters are gone, compressed 2.00 times; "
-        "prune.magnitude: 0.3000 of the weights are 0 and still there"
+def test_calls_a_reduction_that_was_not_timed_by_itself_part_of_the_precision_and_no_less():
+    both = replace(PARTS, parts=(*PARTS.parts[:2], replace(PARTS.parts[2], part="reduction and precision")))
+    cut = ReductionGain("prune.structured", 1.25, "parameters")
+    rows = gain_rows(both, "ort.static", (cut, ReductionGain("prune.magnitude", 1.0, "parameters", 0.3)))
+    assert (rows[2].name, rows[2].what) == (
+        "reduction and precision",
+        "prune.structured: compressed 1.25 times, 0.2000 of the parameters are gone; prune.magnitude: compressed 1.00 "
+        "times, 0.3000 of the weights are 0 and still there; then ort.static, in the same engine",
     )
-    assert reduced_words(record, SimpleNamespace(model="load.model")) == ""
+
+
+def test_says_of_each_reduction_what_it_gave_by_itself_on_every_page(records):
+    made = with_parts(records.released())
+    kept = {"metric": "accuracy", "kept": 0.9912, "lower": 0.9833, "confidence": 0.95, "rows": 171}
+    reductions = (ReductionGain("prune.structured", 1.25, "parameters", trained=True, **kept),)
+    for candidate in made["run"]["candidates"]:
+        candidate["reductions"] = plain(reductions if candidate["status"] == "released" else ())
+    shown = page(read_record(made))
+    assert "What each reduction gave by itself" in html_text(shown)
+    words = reductions[0].words
+    assert words.replace("'", "&#39;") in html_text(shown)
+    assert words in markdown_text(shown).replace("\\", "")
+    assert summary(shown).searches[0].reductions == reductions
+    assert "gave by itself" not in html_text(page(read_record(with_parts(records.released()))))

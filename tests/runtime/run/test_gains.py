@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from titrant.runtime.run.gains import gains, timed_anew
+from titrant.runtime.run.gains import gains, reductions, timed_anew
 from titrant.schema.diagnostics.diagnostics import TitrantError
 from titrant.schema.plan import Step
+from titrant.schema.record import Measurement
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -102,3 +103,53 @@ def test_tells_how_fast_a_file_is_where_the_search_is_after_its_answers(toy, mak
     plan = replace(plan, searches=tuple(replace(search, objective=("quality", "m:f")) for search in plan.searches))
     (candidate,) = toy.run(plan).candidates
     assert [(gain.objective, gain.first) for gain in candidate.gains] == [("latency", True)] * 2
+
+
+KEPT = {"estimate": 0.99, "lower": 0.98, "cases": 200, "units": None, "reason": "no label"}
+
+
+def reduced(make_plan, result=None, *, student=False, **measured):
+    """Return what is recorded of a candidate that is made of a reduced network, of which `result` is what it keeps."""
+    plan = make_plan((1,))
+    inputs = {} if student else {"model": plan.original}
+    cut = Step("cut", "model.load" if student else "prune.toy", 1, {}, inputs, 7, "make")
+    gate = {"metric": "accuracy", "comparison": "retention"}
+    kept = Step("cut.kept", "toys:judge", 1, {"gates": [gate], "confidence": 0.9}, {}, 7, "observe")
+    made = [replace(each, inputs={"model": "cut.model"}) if each.id == "c1" else each for each in plan.steps]
+    candidate = replace(plan.candidates[0], reduced=("cut.kept.judgement",))
+    values = {} if result is None else {"cut.kept.judgement": {"results": [result]}}
+    settled = walk(replace(plan, steps=(*made, cut, kept)), values)
+    settled.artifacts |= {"cut.model": SimpleNamespace(size=40)}
+    done = tuple(Measurement(name, value) for name, value in measured.items())
+    settled.records = {"cut": SimpleNamespace(result=SimpleNamespace(measurements=done))}
+    settled.reason = lambda name: f"{name} broke"
+    (reduction,) = reductions(settled, candidate)
+    return reduction
+
+
+def test_records_how_much_smaller_a_reduction_made_the_network_and_what_that_keeps(make_plan):
+    reduction = reduced(make_plan, KEPT, parameters_removed=0.2)
+    assert (reduction.operator, reduction.ratio, reduction.of) == ("prune.toy", 1.25, "parameters")
+    assert (reduction.kept, reduction.lower, reduction.rows, reduction.confidence) == (0.99, 0.98, 200, 0.9)
+    assert (reduction.metric, reduction.beside, reduction.because) == ("accuracy", False, "")
+    masked = reduced(make_plan, KEPT, weights_masked=0.5)
+    assert (masked.ratio, masked.masked) == (1.0, 0.5)
+
+
+def test_compares_a_student_by_the_bytes_of_its_file(make_plan):
+    reduction = reduced(make_plan, KEPT, student=True)
+    assert (reduction.operator, reduction.ratio, reduction.of) == ("student", 2.5, "bytes")
+
+
+@pytest.mark.parametrize(
+    ("result", "because"),
+    [
+        (None, "cut.kept broke"),
+        ({**KEPT, "estimate": None}, "no label"),
+        ({**KEPT, "cases": 4}, "there are too few evaluation rows to show it (report.min_cell)"),
+        ({**KEPT, "units": 3}, "there are too few evaluation rows to show it (report.min_cell)"),
+    ],
+)
+def test_says_why_it_does_not_tell_what_a_network_keeps(make_plan, result, because):
+    reduction = reduced(make_plan, result)
+    assert (reduction.kept, reduction.lower, reduction.because) == (None, None, because)

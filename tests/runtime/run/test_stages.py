@@ -199,3 +199,16 @@ def test_gives_nothing_more_arguments_than_six():
         if arguments(node) > MOST_ARGUMENTS or (isinstance(node, ast.FunctionDef) and node.args.kwarg)
     ]
     assert wrong == []
+
+
+@pytest.mark.usefixtures("here")
+def test_asks_what_a_reduction_keeps_only_of_what_was_judged(toy, make_plan):
+    """Also where several candidates share the network, so that the step belongs to none of them."""
+    plan = make_plan((1, 2), verdicts={1: "FAIL"})
+    asked = Step("cut.kept", "toys:look", 1, {"fails": False}, {"model": "c2.model"}, 7, "observe")
+    candidates = tuple(
+        replace(each, reduced=("cut.kept.seen",)) if each.id == "c2" else each for each in plan.candidates
+    )
+    record = toy.run(replace(plan, steps=(*plan.steps[:-1], asked, plan.steps[-1]), candidates=candidates))
+    assert [candidate.status for candidate in record.candidates] == ["judged", "shortlisted"]
+    assert {step.step: step.status for step in record.steps}["cut.kept"] == "unused"
