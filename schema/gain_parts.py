@@ -10,6 +10,7 @@ from titrant.schema.values.frozen import dataclass
 ORIGINAL = "original"
 CONVERSION, ENGINE, PRECISION, REDUCTION = "conversion", "engine", "precision", "reduction"
 BOTH = f"{REDUCTION} and {PRECISION}"
+LAYOUT = "layout"
 # What a network is called that takes the original's place.
 STUDENT = "student"
 # Families of operators: those that reduce, and those that train what is left.
@@ -23,9 +24,9 @@ class GainPart:
     """What going from one file to another gave; factors above 1 are better.
 
     `part` is conversion (another file in the original's own engine), engine (another one, with the conversion that it
-    takes), precision, reduction or BOTH (what was done to the weights in one engine), "" for the whole. `before` and
-    `after` are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired; of
-    what is predicted it has none, and no verdict.
+    takes), precision, reduction, BOTH or layout (what was done to weights in one engine), "" for the whole. `before`
+    and `after` are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired;
+    of what is predicted it has none, and no verdict.
     """
 
     part: str
@@ -161,11 +162,16 @@ def links(
 
     It goes over the fastest fp32 file of the original's engine, and then of the candidate's, and over what is `between`
     where that was timed. Where nothing was, a `reduced` candidate has its reduction and its precision in one part.
+    One that only lies otherwise in memory is compared with its own format.
     """
     own = files.get(ORIGINAL)
     start = None if own is None else fastest(files, seconds, own)
     if own is None or start is None or seconds(candidate.id) is None:
         return ()
+    if candidate.method == "none" and candidate.layout and not reduced and candidate.plain in files:
+        laid_out = GainPart(LAYOUT, candidate.plain, candidate.id, own)
+        converted = GainPart(CONVERSION, ORIGINAL, candidate.plain, own)
+        return (laid_out,) if candidate.plain == ORIGINAL else (converted, laid_out)
     if candidate.id in files and candidate.engine == own:
         return () if candidate.id == ORIGINAL else (GainPart(CONVERSION, ORIGINAL, candidate.id, own),)
     base = candidate.id if candidate.id in files else fastest(files, seconds, candidate.engine)

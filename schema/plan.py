@@ -133,6 +133,8 @@ class Step:
     frees: tuple[str, ...] = ()
 
 
+# How convolutions may lie in memory, besides contiguous: a place's channels side by side.
+CHANNELS_LAST = "channels_last"
 # The method of a file that was optimized elsewhere and is judged as it is.
 GIVEN = "given"
 
@@ -159,6 +161,7 @@ class Candidate:
     allocation: str = ""  # "step.port" of the layers that a mixture leaves in higher precision; "" for any other
     grows: str = ""  # the candidate that must keep enough on tuning rows before this smaller network is made; "": other
     reduced: tuple[str, ...] = ()  # "step.port" of what each reduction keeps by itself, the first one first
+    layout: str = ""  # how its convolutions lie in memory; "" as they do by themselves
 
     @property
     def waits_for(self) -> str:
@@ -245,7 +248,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in ("repeats", "invariance", "plain", "executed", "mends", "allocation", "grows", "reduced"):
+        for key in "repeats invariance plain executed mends allocation grows reduced layout".split():
             if not candidate[key]:
                 del candidate[key]
     for search in value["searches"]:

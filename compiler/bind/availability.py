@@ -23,7 +23,6 @@ LATER_KEYS: Mapping[tuple[str, ...], tuple[Any, ...]] = {
     ("search", "space"): ("none",),
     ("search", "sampler"): (),
     ("memory", "guard"): (),
-    ("memory", "layout"): ("auto", "contiguous"),
     ("batching",): ("none",),
 }
 

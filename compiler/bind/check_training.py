@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from titrant.compiler.bind.bound_recipe import CheckInput, Finding, meant
 from titrant.compiler.bind.check_vision import learns_objects
 from titrant.runtime import catalog
+from titrant.runtime.backends import backend
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
+from titrant.schema.plan import CHANNELS_LAST
 from titrant.schema.recipe.tasks import OutputKind
 from titrant.schema.recipe.train import Train
 
@@ -91,6 +93,23 @@ def offload_fits(given: CheckInput) -> Iterator[Finding]:
     elif train.distributed is not None:
         message = "activations go to the disk where one process trains"
         yield given.finding("R254", path, message, "take it out, or `train.distributed`", part="key")
+
+
+def layout_fits(given: CheckInput) -> Iterator[Finding]:
+    """Refuse a layout in memory for a model whose file says it: torch lays out modules that it builds."""
+    source, path = given.recipe.model.source, ("memory", "layout")
+    kinds = [kind for kind in backend.kinds().values() if source in kind.sources]
+    if given.written(*path) and kinds and not any(kind.layout for kind in kinds):
+        message = f"how weights lie in memory is chosen for a torch module, and the model is {kinds[0].title}"
+        yield given.finding("R237", path, message, "take it out, or give the module as `model.factory`", part="key")
+
+
+def convolutions_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
+    """Refuse channels last where no convolution has them."""
+    asked, path = given.recipe.memory.layout, ("memory", "layout")
+    if asked == CHANNELS_LAST and not any(layer.is_convolution for layer in model.layers):
+        message = "no layer is a convolution over two or three dimensions, whose weights could lie channels last"
+        yield given.finding("R238", path, message, "take it out")
 
 
 def processes_fit(given: CheckInput) -> Iterator[Finding]:

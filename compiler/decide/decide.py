@@ -126,6 +126,7 @@ RULES: tuple[tuple[str, str | None, DecisionRule], ...] = (
     ("fine_tuning", "fine_tuning", recovery.fine_tuning),
     ("check", "check", recovery.check),
     ("methods", "chains", ladder.chains),
+    ("layout", None, target.layout),
     ("number_format", "chains", number_format.number_format),
     ("layers", None, number_format.layers),
     ("budget", "budget", measuring.budget),

@@ -51,8 +51,8 @@ def _named(name: str, candidates: Iterable[Chain]) -> tuple[str, ...]:
 
 
 def _own(chain: Chain) -> str:
-    """Return a chain's id without the reductions that every candidate begins with."""
-    return chain.id.rpartition("+")[2]
+    """Return a chain's id without the reductions that every candidate begins with, and without its layout."""
+    return chain.id.rpartition("+")[2].removesuffix(f".{chain.layout}")
 
 
 def _of_rung(question: Question, place: int, offers: tuple[Offer, ...]) -> tuple[Offer, ...]:

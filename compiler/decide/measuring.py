@@ -312,8 +312,8 @@ def plain(question: Question) -> RuleAnswer:
 
 
 def is_plain(chain: Chain) -> bool:
-    """Whether a chain is the original as it is: neither quantized nor reduced."""
-    return chain.method == "none" and not chain.before
+    """Whether a chain is the original as it is: neither quantized nor reduced, nor laid out otherwise."""
+    return chain.method == "none" and not chain.before and not chain.layout
 
 
 def same_place(chain: Chain, other: Chain) -> bool:

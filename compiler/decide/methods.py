@@ -19,7 +19,7 @@ from titrant.compiler.decide.levels import (
 from titrant.compiler.decide.number_format import cannot_leave, with_left_alone
 from titrant.compiler.decide.reductions import UNCHANGED, named_by, reduced_facts, reduced_kind
 from titrant.compiler.decide.rule import Chain, Question, RuleAnswer, decision
-from titrant.compiler.decide.target import at_device, engine_of, find_gpu, original_kind, too_old
+from titrant.compiler.decide.target import at_device, engine_of, find_gpu, layout_of, original_kind, too_old
 from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
@@ -211,7 +211,8 @@ def _conversions(question: Question) -> Iterator[Offer]:
                 plain = UNCHANGED if kind == given else f"{form}-fp32"
                 identifier = plain if engine_of(kind) == engine else f"{plain}-{engine}"
                 before, begun = question.settled.before, question.settled.student
-                chain = Chain(identifier, "none", None, engine, form, 0, before=before, student=begun)
+                layout = layout_of(question, form, given.name)
+                chain = Chain(identifier, "none", None, engine, form, 0, before=before, student=begun, layout=layout)
                 hard = (*_unfit(question, engine, form), *_unquantized(question))
                 yield Offer(named_by(chain), hard, tuple(_unasked(question, kind)))
 
@@ -246,8 +247,9 @@ def _offer(question: Question, name: str, width: int | None = None, variant: Var
     before = question.settled.before
     identifier = f"{name}-{width}bit" if width else name
     identifier = f"{identifier}.{variant.suffix}" if variant else identifier
-    begun = question.settled.student
-    chain = named_by(Chain(identifier, name, bits, method.engine, method.format, 0, options, before, student=begun))
+    begun, layout = question.settled.student, layout_of(question, method.format, declaration.outputs["model"])
+    chain = Chain(identifier, name, bits, method.engine, method.format, 0, options, before, student=begun)
+    chain = named_by(replace(chain, layout=layout))
     device = question.settled.device
     if not method.runs_on(device):
         # Neither another engine nor another width would help it.

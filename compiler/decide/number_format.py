@@ -173,19 +173,21 @@ class PlannedLayers:
     """The layers of a model with a precision of their own, in order, and the one in which each shall run.
 
     `planned` is a number format, or ENGINES_CHOICE where nothing is asked of the engine. What is `custom`, made of
-    weights of the user's own module, may be no layer at all in a file.
+    weights of the user's own module, may be no layer at all in a file. `laid_out` shall lie channels last in memory.
     """
 
     layers: tuple[str, ...]
     planned: tuple[str, ...]
     custom: tuple[str, ...]
+    laid_out: tuple[str, ...] = ()
 
 
 def planned_layers(chain: Chain, hardware: Hardware, model: ModelFacts, quantization: Quantization) -> PlannedLayers:
     """Say in which precision each layer of a candidate shall run; `model` is what its method is given."""
     precisions = dict(_planned(chain, hardware, model, quantization))
     custom = tuple(layer.name for layer in model.layers if layer.name in precisions and _is_custom(layer))
-    return PlannedLayers(tuple(precisions), tuple(precisions.values()), custom)
+    laid_out = tuple(layer.name for layer in model.layers if chain.layout and layer.is_convolution)
+    return PlannedLayers(tuple(precisions), tuple(precisions.values()), custom, laid_out)
 
 
 def _planned(

@@ -153,12 +153,13 @@ def reduced_facts(question: Question) -> ModelFacts:
 def named_by(chain: Chain, stage: str = "") -> Chain:
     """Put what a chain is made of before the method in front of its id; its training and check go without saying.
 
-    A `stage` of a reduction that is found out by trying is called by its own name.
+    A `stage` of a reduction that is found out by trying is called by its own name. A layout is named at the end.
     """
     before = [stage] if stage else [step.operator for step in chain.before if step.name not in (RECOVERY, CHECK)]
     before = before if chain.student is None else ["student", *before]
     own = [] if before and chain.id == UNCHANGED else [chain.id]
-    return replace(chain, id="+".join([*before, *own]))
+    suffix = f".{chain.layout}" if chain.layout else ""
+    return replace(chain, id="+".join([*before, *own]).removesuffix(suffix) + suffix)
 
 
 def _part(question: Question, part: ReductionPart) -> tuple[ReductionStep, Decision]:

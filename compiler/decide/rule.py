@@ -61,7 +61,8 @@ class Chain:
     is made only where that one loses too much: with operators `first` and `last` around the method, or as the mixture
     number `mix`, 0 for none. One that `grows` from another, by its id, reduces the network further, and is made only
     where that one keeps enough. `load` is all that there is of a file that was optimized elsewhere (method GIVEN). One
-    with a `student` begins with that in place of the original.
+    with a `student` begins with that in place of the original. `layout` is how its convolutions lie in memory, "" as
+    they do by themselves.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Chain:
     grows: str = ""
     load: LoadStep | None = None
     student: LoadStep | None = None
+    layout: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Settle the device, the threads, the engine of the original and the files to release."""
+"""Settle the device, the threads, the engine of the original, the files to release and how weights lie in memory."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,9 +9,9 @@ from titrant.runtime.backends import backend
 from titrant.runtime.backends.model_kind import ModelKind
 from titrant.runtime.catalog import Declaration, Params
 from titrant.schema.cost import ModelUse, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError
+from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
-from titrant.schema.plan import Decision, ModelCost, Rejected
+from titrant.schema.plan import CHANNELS_LAST, Decision, ModelCost, Rejected
 from titrant.schema.values.units import format_size, format_time
 
 DEFAULT_NAME = "model"
@@ -210,6 +210,53 @@ def exports(question: Question) -> RuleAnswer:
             _check_opset(question, place, request)
         _check_limits(question, place, request)
     return RuleAnswer(requests, tuple(_line(question, place, request) for place, request in enumerate(requests)))
+
+
+def layout_of(question: Question, form: str, given: str) -> str:
+    """Return how the weights of a candidate's convolutions lie in memory, "" as they do by themselves.
+
+    `given` is the kind of model that its file is made of: whatever comes in any other way keeps its own.
+    """
+    kept = backend.kind_of_format(form).keeps_layout and backend.kinds()[given].layout
+    return CHANNELS_LAST if kept and question.recipe.memory.layout == CHANNELS_LAST else ""
+
+
+def layout(question: Question) -> RuleAnswer:
+    """Say where weights lie as the recipe asks, and what lays them out itself; nothing where it does not ask.
+
+    Raises RecipeError R239 where torch neither trains nor runs anything.
+    """
+    asked, path = question.recipe.memory.layout, ("memory", "layout")
+    if not question.bound.written(*path):
+        return RuleAnswer(None)
+    if asked == "auto":
+        because = "which is faster follows from the network and the machine, and another layout rounds otherwise"
+        rejected = (Rejected(CHANNELS_LAST, "it is taken where it is written, and timed beside the other"),)
+        line = decision(
+            question, ".".join(path), "layout.auto", asked=asked, chosen="contiguous", because=because, path=path,
+            rejected=rejected,
+        )  # fmt: skip
+        return RuleAnswer(None, (line,))
+    chains, trained = question.settled.chains, question.recipe.train is not None
+    last = asked == CHANNELS_LAST
+    laid = [chain for chain in chains if (chain.layout if last else backend.kind_of_format(chain.format).keeps_layout)]
+    if not laid and not trained and not question.left_out:
+        where = question.bound.parsed.source.place(path, "value")
+        message = f"nothing is trained, and {', '.join(chain.id for chain in chains)} lay out weights themselves"
+        advice = "take it out, or ask for a file that torch runs, such as `export: [{format: torchscript}]`"
+        raise RecipeError(Diagnostic("R239", message, where, advice))
+    line = decision(
+        question,
+        ".".join(path),
+        "layout.written",
+        asked=asked,
+        chosen=f"{asked} in {', '.join([chain.id for chain in laid] + ['training'] * trained)}",
+        because="the recipe says so; "
+        + ("what is contiguous is timed beside" if last else "each weight in a memory of its own, tied ones in one"),
+        path=path,
+        rejected=tuple(Rejected(chain.id, "it lays out weights itself") for chain in chains if chain not in laid),
+    )
+    return RuleAnswer(None, (line,))
 
 
 def _default_name(question: Question, form: str) -> str:

@@ -7,7 +7,7 @@ from titrant.compiler.bind.check_reduction import reduces
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
-from titrant.schema.plan import Decision, Rejected
+from titrant.schema.plan import CHANNELS_LAST, Decision, Rejected
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.recipe.train import Distributed, Train
 from titrant.schema.values.units import format_size
@@ -78,6 +78,7 @@ def fit_params(question: Question) -> tuple[dict[str, Any], tuple[Decision, ...]
         "batch_size": train.batch_size,
         "optimizer": train.optimizer,
         **({"find_learning_rate": True} if rate is None else {"learning_rate": rate}),
+        **({"layout": CHANNELS_LAST} if question.recipe.memory.layout == CHANNELS_LAST else {}),
         "weight_decay": train.weight_decay,
         "loss": loss,
         "early_stop": stop is not None,

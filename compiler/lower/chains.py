@@ -163,6 +163,9 @@ def links(entry: RequestedCandidate, original: Original, maker: StepMaker) -> tu
         chained += more
     if chain.method != "none":
         chained[-1] = replace(chained[-1], local="")
+    if chain.layout:
+        because = f"memory.layout: {chain.layout}"
+        chained.append(Link(backend.kinds()[kind].layout, "layout", {"layout": chain.layout}, because))
     chained += _convert(kind, needed_kind, entry, maker)
     if entry.request.transforms == "inside":
         chained.append(Link(INSIDE, "inside", {}, "raw columns go in"))

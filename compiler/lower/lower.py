@@ -269,6 +269,7 @@ def _candidate(
         executed=f"{entry.id}.executed.executed",
         predicted_bytes=steps[-1].prediction.output_bytes if steps else answering.maker.model.weight_bytes,
         plain=plain,
+        layout=chain.layout,
         mends=entry.mends,
         allocation=allocation,
         grows=entry.grows,
@@ -311,6 +312,7 @@ def _executed(entry: RequestedCandidate, candidate: Candidate, steps: Sequence[S
         "layers": planned.layers,
         "planned": planned.planned,
         "custom": planned.custom,
+        **({"laid_out": planned.laid_out} if planned.laid_out else {}),
     }
     because = "an engine may run something else than its file says"
     about = {"stage": entry.stage, "candidate": entry.id, "because": because}

@@ -83,6 +83,7 @@ class ExecutedLayer:
     node: str  # the engine's own name of it
     precision: str
     engine_op: str  # as the engine calls it: QLinearConv, FullyConnected, Linear
+    layout: str = ""  # of weights that lie otherwise than contiguous in memory: channels_last
 
 
 class Executed(Protocol):

@@ -75,6 +75,8 @@ class ModelKind:
     snippet: str = ""  # Python that loads the file without titrant, of {file}, {batch}, {output} and {decide}
     columns_snippet: str = ""  # the same for a file that takes raw columns
     outside: str = ""  # the operator that puts a file's weights into another beside it; "" where there is none
+    layout: str = ""  # the operator that says how weights lie in memory; "" where there is none
+    keeps_layout: bool = False  # weights lie in memory as they did when it was made, also once it is loaded
     # Of a file of weights alone: a live model, copied, with the file's weights in it.
     weights_into: Callable[[Path, Any], Any] | None = None
     weights_for: str = ""  # whose code runs it, where titrant has none: its answers are judged, no time of it is

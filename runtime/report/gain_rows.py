@@ -10,6 +10,7 @@ from titrant.schema.gain_parts import (
     CONVERSION,
     ENGINE,
     ORIGINAL,
+    LAYOUT,
     PRECISION,
     GainPart,
     GainParts,
@@ -58,7 +59,7 @@ def _what(part: GainPart, method: str, reduced: str) -> str:
         return f"another file, still in {part.engine}"
     if part.part == ENGINE:
         return f"another engine, {part.engine}, and a file for it"
-    what = method if part.part == PRECISION else reduced or "fewer weights"
+    what = {PRECISION: method, LAYOUT: "another layout of the weights"}.get(part.part, reduced or "fewer weights")
     what = f"{what}; then {method}" if part.part == BOTH else what
     return f"{what}, in the same engine"
 

@@ -10,7 +10,7 @@ from titrant.schema.record import StepRecord
 
 # Measurements of runtime/training/trial.py and of several processes.
 _SPEEDUP, _PEAK, _EFFICIENCY = "precision_speedup", "activation_bytes", "scaling_efficiency"
-_OFFLOADED = "offload_peak_bytes"
+_OFFLOADED, _LAYOUT = "offload_peak_bytes", "layout_speedup"
 # status → symbol, words, tone
 STATUSES = {
     "finished": ("✓", "ran", "plain"),
@@ -140,6 +140,12 @@ def _rows(step: str, measured: Mapping[str, float]) -> Iterator[TrainingRow]:
         yield TrainingRow(
             step, "disk: written in a step", NONE, quantity(written, "B"), quantity(expected, "B"), words,
         )  # fmt: skip
+    if _LAYOUT in measured:
+        before, after = (quantity(measured[f"layout_seconds{end}"], "s") for end in ("_contiguous", ""))
+        words = f"{measured[_LAYOUT]:.2f}× as fast as contiguous"
+        yield TrainingRow(step, "channels last: time of a step", before, after, NONE, words)
+        before, after = (quantity(measured[f"layout_bytes{end}"], "B") for end in ("_contiguous", ""))
+        yield TrainingRow(step, "channels last: activations at the peak", before, after, NONE, NONE)
     if _EFFICIENCY in measured:
         before, after = quantity(measured["one_process_seconds"], "s"), quantity(measured["processes_seconds"], "s")
         words = f"{measured[_EFFICIENCY]:.0%} of {measured['processes']:.0f} times as fast"

@@ -1,4 +1,4 @@
-"""Take a few steps before a training: what its precision gains, what recomputing layers and the disk save and cost."""
+"""Take a few steps before a training: what its precision gains, what recomputing layers, the disk and a layout save and cost."""
 
 import statistics
 import time
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch  # noqa: TID253 - its very subject
 from torch import nn  # noqa: TID253
 
+from titrant.runtime.backends.torch.determinism import lay_out
 from titrant.runtime.training.loop import offloading
 from titrant.runtime.training.memory.activation_memory import (
     measured_step,
@@ -24,7 +25,9 @@ MeasureFunction = Callable[[str, float, str], None]
 _TURNS = 5
 
 
-def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+def trial_steps(
+    task: TrainingTask, batch: Batch, measure: MeasureFunction, *, channels_last: bool = False
+) -> None:
     """Measure what the settings of a training do to a step with one batch; nothing where they are the usual ones.
 
     Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
@@ -32,11 +35,14 @@ def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> N
     activation_bytes_all and activation_bytes (the peaks without and with recomputing), each with _predicted, and
     recompute_seconds (what a step takes longer) with _predicted; offload_all_bytes_predicted and offload_peak_bytes
     (the peaks with all in memory, which need not fit, and with the disk), offload_disk_bytes (what a step keeps there),
-    the two with _predicted, and offload_seconds (of a step's writing and reading).
+    the two with _predicted, and offload_seconds (of a step's writing and reading). Of a module that lies
+    `channels_last` layout_seconds and layout_bytes (of a step, and the peak of its activations), the two with
+    _contiguous as well, and layout_speedup.
     """
     settings = task.settings
     offloads = settings.offload_above_bytes is not None
-    if settings.precision == "fp32" and not settings.gradient_checkpointing and not offloads:
+    usual = settings.precision == "fp32" and not settings.gradient_checkpointing and not offloads
+    if usual and not channels_last:
         return
     mode = task.module.training
     task.module.train()
@@ -47,6 +53,8 @@ def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> N
             _offloading(task, batch, measure)
         if settings.precision != "fp32":
             _precision(task, batch, measure)
+        if channels_last:
+            _layout(task, batch, measure)
     finally:
         task.module.train(mode)
 
@@ -95,6 +103,28 @@ def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> No
     measure("step_seconds_fp32", plain, "s")
     measure("step_seconds", chosen, "s")
     measure("precision_speedup", plain / chosen, "x")
+
+
+def _layout(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    model = task.module
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    with untouched(model), _recomputed(model, task.settings.gradient_checkpointing):
+        for turn in range(_TURNS + 1):
+            for last, timed in seconds.items():
+                model.zero_grad()  # a gradient lies as its weight did
+                lay_out(model, channels_last=last)
+                began = _clock(batch[1].device)
+                _loss(task, batch, task.settings.precision).backward()  # type: ignore[no-untyped-call]
+                if turn:  # the first chooses kernels
+                    timed.append(_clock(batch[1].device) - began)
+    contiguous, last = map(statistics.median, seconds.values())
+    measure("layout_seconds_contiguous", contiguous, "s")
+    measure("layout_seconds", last, "s")
+    measure("layout_speedup", contiguous / last, "x")
+    for name, is_last in (("layout_bytes_contiguous", False), ("layout_bytes", True)):
+        lay_out(model, channels_last=is_last)
+        with _recomputed(model, task.settings.gradient_checkpointing):
+            measure(name, measured_step(model, _step(task, batch), batch).peak_bytes, "B")
 
 
 def _step(task: TrainingTask, batch: Batch) -> Callable[[], torch.Tensor]:

@@ -88,7 +88,7 @@ class Memory(Section):
     offload_from: Fraction = Field(0.8, description="share of the memory up to which a training keeps all in it")
     guard: Guard = Field(default_factory=Guard.model_construct, description="pressure levels and what they allow")
     layout: Literal["auto", "contiguous", "channels_last"] = Field(
-        "auto", description="order of the dimensions in memory"
+        "auto", description="how weights of convolutions lie in memory where torch trains or runs them"
     )
 
 

@@ -15,10 +15,13 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.seed import seed_torch
+from titrant.schema.plan import CHANNELS_LAST
 
 # Where torch's own allocator begins every tensor. A matrix product of equal numbers that begin elsewhere rounds
 # differently: one Linear(784, 10) gave four results over the sixteen offsets of a float32 in 64 bytes.
 BOUNDARY_BYTES = 64
+_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_CONVOLUTIONS = (torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
 
 
 def tensor_of(array: np.ndarray, *, copy: bool = False) -> torch.Tensor:
@@ -31,17 +34,39 @@ def tensor_of(array: np.ndarray, *, copy: bool = False) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-def standard(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in C order, with its shape's strides, on the allocator's boundary; itself if it already is."""
-    if tensor.data_ptr() % BOUNDARY_BYTES == 0 and tensor.stride() == _strides(tensor.shape):
+def standard(tensor: torch.Tensor, *, channels_last: bool = False) -> torch.Tensor:
+    """Return a tensor in C order, with its shape's strides, on the allocator's boundary; itself if it already is.
+
+    With `channels_last` that of a convolution, (out, in, height, width) or with a depth before them, has its second
+    dimension innermost.
+    """
+    order = _LAST[tensor.ndim] if channels_last else torch.contiguous_format
+    strides = _strides_last(tensor.shape) if channels_last else _strides(tensor.shape)
+    if tensor.data_ptr() % BOUNDARY_BYTES == 0 and tensor.stride() == strides:
         return tensor
-    return tensor.clone(memory_format=torch.contiguous_format)
+    return tensor.clone(memory_format=order)
 
 
-def lay_out(module: torch.nn.Module) -> None:
-    """Give the parameters and buffers of a module, in place, the layout that loading would give them."""
+def lay_out(module: torch.nn.Module, *, channels_last: bool = False) -> None:
+    """Give the parameters and buffers of a module, in place, the layout that loading would give them.
+
+    With `channels_last` the weights of its convolutions over two or three dimensions lie so.
+    """
+    last = {id(weight) for weight in convolutions(module)} if channels_last else set()
     for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = standard(tensor.data)
+        tensor.data = standard(tensor.data, channels_last=id(tensor) in last)
+
+
+def convolutions(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """List the weights of a module's convolutions over two or three dimensions; weights that are computed are none."""
+    parts = (part for part in module.modules() if isinstance(part, _CONVOLUTIONS))
+    weights = (part._parameters.get("weight") for part in parts)
+    return [weight for weight in weights if weight is not None]
+
+
+def layout_name(tensor: torch.Tensor) -> str:
+    """Return "channels_last" for a convolution's weight that lies so, "" for any other tensor."""
+    return CHANNELS_LAST if tensor.ndim in _LAST and tensor.stride() == _strides_last(tensor.shape) else ""
 
 
 def _copied(array: np.ndarray) -> np.ndarray:
@@ -55,6 +80,12 @@ def _copied(array: np.ndarray) -> np.ndarray:
 
 def _in_order(array: np.ndarray) -> bool:
     return array.strides == tuple(array.itemsize * step for step in _strides(array.shape))
+
+
+def _strides_last(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides of (out, in, …) with `in` innermost."""
+    out, *others, inner = _strides((shape[0], *shape[2:], shape[1]))
+    return (out, inner, *others)
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def executed(model: "TorchModel | TorchScriptModel", *, layers: Collection[str] 
     of_file = border.layers if len(border.layers) == len(calls) else ("",) * len(calls)
     held = {_answer(node): _owners(tensors, owners) or (name,) for name, node, tensors in calls_with_constants(graph)}
     return tuple(
-        ExecutedLayer(name if name in layers else "", node, precision, kind)
+        ExecutedLayer(name if name in layers else "", node, precision, kind, _layout(place))
         for of_call, (node, kind, precision, place) in zip(of_file, calls, strict=True)
         for name in _named(own_layer(of_call, layers), held.get(_answer(place), ("",)))
     )
@@ -225,6 +225,14 @@ def _of_constants(node: Any) -> str:
     return format_of(weights[0]) if weights else ""
 
 
+def _layout(node: Any) -> str:
+    """Name how the weights of a call lie in memory, where that is not contiguous."""
+    from titrant.runtime.backends.torch.determinism import layout_name
+
+    constants = (constant for value in node.inputs() for constant in _constants(value))
+    return next((layout_name(value) for value in constants if getattr(value, "ndim", 0) >= _LEAST_DIMENSIONS), "")
+
+
 def _constants(value: Any) -> Iterator[Any]:
     """Yield the constants that an input holds: recurrent layers are given theirs in a list."""
     node = value.node()
@@ -242,6 +250,8 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
     Attention multiplies by the weights of its projection itself, so that this is not called.
     """
     import torch
+
+    from titrant.runtime.backends.torch.determinism import layout_name
 
     ran: dict[str, str] = {}
 
@@ -265,7 +275,8 @@ def _of_module(model: "TorchModel", layers: Collection[str]) -> Iterator[Execute
         read = name in ran or isinstance(above, torch.nn.MultiheadAttention)
         if weight is not None and read:
             kind = type(part).__name__
-            yield ExecutedLayer(own_layer(name, layers), name or kind, precision_in(part, ran.get(name, "")), kind)
+            precision = precision_in(part, ran.get(name, ""))
+            yield ExecutedLayer(own_layer(name, layers), name or kind, precision, kind, layout_name(weight))
 
 
 def answer_zeros(model: "TorchModel") -> None:

@@ -20,11 +20,13 @@ from titrant.runtime.backends.torch.factory import build, source_digest
 from titrant.runtime.user_code import describe
 from titrant.runtime.values import Rewrite, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
+from titrant.schema.plan import CHANNELS_LAST
 from titrant.schema.values.canonical import canonical_json
 
 TENSORS = "model.safetensors"
 # The file's one metadata key: of several the order, and so the bytes, would not be certain.
 DESCRIPTION = "titrant"
+_LAYOUT = "model.layout"
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -100,6 +102,8 @@ def built(said: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> TorchMod
     with torch.random.fork_rng(devices=[]):  # initial values are drawn and thrown away
         module = replay(build(said["factory"], said["args"]).eval(), rewrites)
     _give(module, {**_counts(module), **tensors}, said["tied"], said["factory"])
+    if _lies_last(rewrites):
+        lay_out(module, channels_last=True)
     return TorchModel(
         module=module.eval(),
         factory=said["factory"],
@@ -116,6 +120,8 @@ def with_tensors(live: TorchModel, tensors: dict[str, torch.Tensor], tied: Mappi
     """Return a live model whose module, a copy, has other tensors; StepError X214 where they do not fit."""
     module = copy.deepcopy(live.module)
     _give(module, {**_counts(module), **tensors}, tied, live.factory)
+    if _lies_last(live.rewrites):
+        lay_out(module, channels_last=True)
     return replace(live, module=module.eval())
 
 
@@ -126,8 +132,13 @@ def _counts(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def torch_as_loaded(value: TorchModel) -> TorchModel:
     """Return the model, its tensors as loading would lay them out; they are moved in place."""
-    lay_out(value.module)
+    lay_out(value.module, channels_last=_lies_last(value.rewrites))
     return value
+
+
+def _lies_last(rewrites: tuple[Rewrite, ...]) -> bool:
+    """Whether a model's convolutions lie channels last, which no file of tensors says."""
+    return any(step.operator == _LAYOUT and step.record["layout"] == CHANNELS_LAST for step in rewrites)
 
 
 def _untied(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -23,7 +23,7 @@ from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Bench, Hardware, ModelFacts
-from titrant.schema.plan import Prediction
+from titrant.schema.plan import CHANNELS_LAST, Prediction
 from titrant.schema.recipe.terms import Ref, Watched
 from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
@@ -93,6 +93,11 @@ class FitParams(Params):
         ge=0,
         exclude_if=lambda value: value is None,
         description="activations that a step keeps in memory before it keeps others on the disk; none: all are kept",
+    )
+    layout: Literal["contiguous", "channels_last"] = Field(
+        "contiguous",
+        exclude_if=lambda value: value == "contiguous",
+        description="how weights of convolutions lie in memory while they are fitted",
     )
     processes: int = Field(1, ge=1, description="processes that share each batch, each with a copy of the model")
     early_stop: bool = Field(True, description="stop when tuning rows no longer improve")
@@ -243,7 +248,7 @@ def fit(
     with fixed_settings(context.threads, seed, deterministic=params.deterministic):
         try:
             with ready(params, (model, train, tuning), context, taught) as (task, batch, watching):
-                trial_steps(task, batch, context.measure)
+                trial_steps(task, batch, context.measure, channels_last=params.layout == CHANNELS_LAST)
                 course = train_module(task, (*watchers, *watching))
                 task.module.load_state_dict(course.best_weights)
         except RuntimeError as error:
@@ -312,6 +317,7 @@ def ready(
     """Give what is trained, checked, its first rows as a batch, and who watches, for as long as it is entered."""
     import torch
 
+    from titrant.runtime.backends.torch.determinism import lay_out
     from titrant.runtime.training.role_batches import batches_of
     from titrant.runtime.training.task import TaughtInputs
     from titrant.runtime.training.watchers import CurveTeller, watchers_of
@@ -319,6 +325,8 @@ def ready(
     model, train, tuning = given
     rows, judged = batches_of(model, train), batches_of(model, tuning)
     _try(model, rows, params)
+    if params.layout == CHANNELS_LAST:
+        lay_out(model.module, channels_last=True)
     task = _task(model, rows, judged, params, context)
     inputs, labels = rows.take(slice(0, params.batch_size))
     batch = (inputs if taught is None else TaughtInputs(inputs, torch.arange(len(labels))), labels)

@@ -13,7 +13,7 @@ from titrant.runtime.operators.validate.predict import PredictParams, loads, req
 from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.plan import Prediction
+from titrant.schema.plan import CHANNELS_LAST, Prediction
 from titrant.schema.record import ENGINES_CHOICE, UNKNOWN, LayerPrecision, is_unlike
 
 _LAYER_BYTES, _FIXED_BYTES = 90, 60
@@ -27,6 +27,9 @@ class ExecutedParams(Params):
     layers: tuple[str, ...] = Field((), description="the original's layers with a precision of their own, by name")
     planned: tuple[str, ...] = Field((), description="the precision planned for each of them, in their order")
     custom: tuple[str, ...] = Field((), description="those that a file need not have: weights of the user's own module")
+    laid_out: tuple[str, ...] = Field(
+        (), exclude_if=lambda value: not value, description="those whose weights shall lie channels last in memory"
+    )
 
 
 def _needs(params: ExecutedParams, hardware: Hardware, model: ModelFacts | None) -> Any:
@@ -79,7 +82,7 @@ def validate_executed(
     allocation: Mapping[str, Any] | None = None,
     removed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Ask the engine in which precision it runs each layer of a file, and set that beside the plan.
+    """Ask the engine in which precision it runs each layer of a file, and how it lies, and set that beside the plan.
 
     Helps when: always; an engine may quantize again what a file leaves in float, or compute "fp32" in fewer bits.
     Inputs:     model - a file or live module that the engine loads; allocation - the layers that a mixture leaves in
@@ -118,11 +121,14 @@ def beside(
 ) -> Iterator[LayerPrecision]:
     """Set what ran beside what was planned: every layer in the original's order, then what is none of them."""
     planned = dict(zip(params.layers, params.planned, strict=True))
+    laid_out = {name for name in params.laid_out if planned.get(name) != ENGINES_CHOICE}
     by_name: dict[str, dict[tuple[str, str], None]] = {}
     for layer in ran:
-        by_name.setdefault(layer.name, {})[layer.precision, layer.engine_op] = None
+        lies = f"{layer.precision}, {layer.layout or 'contiguous'}" if layer.name in laid_out else layer.precision
+        by_name.setdefault(layer.name, {})[lies, layer.engine_op] = None
     for name, asked in planned.items():
         precision = "fp32" if name in left else asked
+        precision = f"{precision}, {CHANNELS_LAST}" if name in laid_out else precision
         for executed, engine_op in by_name.get(name, {}):
             yield LayerPrecision(name, precision, executed, engine_op)
         if name not in by_name and name not in params.custom:

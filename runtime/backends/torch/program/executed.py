@@ -66,6 +66,8 @@ def _fixed(program: "torch.export.ExportedProgram", weights: Mapping[str, Any]) 
 def _layers(
     program: "torch.export.ExportedProgram", weights: Mapping[str, Any], fixed: Collection[str]
 ) -> Iterator[ExecutedLayer]:
+    from titrant.runtime.backends.torch.determinism import layout_name
+
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
@@ -82,7 +84,8 @@ def _layers(
         unpacked = f"{operation} of {stored} weights, unpacked to {computed} on each call"
         engine_op = operation if stored == computed else unpacked
         precision = stored if stored in _PACKED else computed
-        yield ExecutedLayer(_module(node, names.get(source, "")), node.name, precision, engine_op)
+        layout = layout_name(weights[source])
+        yield ExecutedLayer(_module(node, names.get(source, "")), node.name, precision, engine_op, layout)
 
 
 def _operation(node: Any) -> str:
