@@ -99,7 +99,7 @@ def layout_fits(given: CheckInput) -> Iterator[Finding]:
     """Refuse a layout in memory for a model whose file says it: torch lays out modules that it builds."""
     source, path = given.recipe.model.source, ("memory", "layout")
     kinds = [kind for kind in backend.kinds().values() if source in kind.sources]
-    if given.written(*path) and kinds and not any(kind.layout for kind in kinds):
+    if given.recipe.memory.layout != "auto" and kinds and not any(kind.layout for kind in kinds):
         message = f"how weights lie in memory is chosen for a torch module, and the model is {kinds[0].title}"
         yield given.finding("R237", path, message, "take it out, or give the module as `model.factory`", part="key")
 

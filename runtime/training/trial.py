@@ -25,9 +25,7 @@ MeasureFunction = Callable[[str, float, str], None]
 _TURNS = 5
 
 
-def trial_steps(
-    task: TrainingTask, batch: Batch, measure: MeasureFunction, *, channels_last: bool = False
-) -> None:
+def trial_steps(task: TrainingTask, batch: Batch, measure: MeasureFunction, *, channels_last: bool = False) -> None:
     """Measure what the settings of a training do to a step with one batch; nothing where they are the usual ones.
 
     Weights, gradients, buffers and random states stay as they were. The names: step_seconds_fp32 and step_seconds (a
@@ -117,10 +115,10 @@ def _layout(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
                 _loss(task, batch, task.settings.precision).backward()  # type: ignore[no-untyped-call]
                 if turn:  # the first chooses kernels
                     timed.append(_clock(batch[1].device) - began)
-    contiguous, last = map(statistics.median, seconds.values())
+    contiguous, chosen = map(statistics.median, seconds.values())
     measure("layout_seconds_contiguous", contiguous, "s")
-    measure("layout_seconds", last, "s")
-    measure("layout_speedup", contiguous / last, "x")
+    measure("layout_seconds", chosen, "s")
+    measure("layout_speedup", contiguous / chosen, "x")
     for name, is_last in (("layout_bytes_contiguous", False), ("layout_bytes", True)):
         lay_out(model, channels_last=is_last)
         with _recomputed(model, task.settings.gradient_checkpointing):

@@ -24,7 +24,7 @@ def at(path):
     return node
 
 
-@pytest.mark.parametrize("path", ["search.sampler", "memory.layout"])
+@pytest.mark.parametrize("path", ["search.sampler"])
 def test_says_that_an_active_default_does_nothing_yet(path):
     said = at(path.split("."))
     assert said["description"].endswith(f"({LATER})")
@@ -34,6 +34,8 @@ def test_says_that_an_active_default_does_nothing_yet(path):
 def test_leaves_a_key_that_works_as_it_is():
     said = at(("reproducibility", "deterministic"))
     assert (said["default"], LATER in said["description"]) == (True, False)
+    layout = at(("memory", "layout"))
+    assert (layout["default"], LATER in layout["description"]) == ("auto", False)
     assert at(("train", "accumulate"))["default"] == 1  # later, and what its default says is so
 
 

@@ -84,11 +84,11 @@ train: {"epochs": 5, "batch_size": 32}
     train.epochs: 5  [child.yaml:3:9]
     train.batch_size: 32  [base.yaml:13:20]"""
 LATER = """\
-memory.layout: later (its default, auto, does nothing in this version)
+batching.strategy: later (its default, timeout, does nothing in this version)
   not written in child.yaml or its base
-  meaning: order of the dimensions in memory
-  takes: `auto`, `contiguous` or `channels_last`
-  `memory.layout` is not available in this version, other than `auto` or `contiguous`"""
+  meaning: when a batch is closed
+  takes: `timeout`, `latency_aware` or `memory_aware`
+  `batching` is not available in this version, other than `none`"""
 ACTIVE = """\
 memory.guard.high: later (its default, 0.85, does nothing in this version)
   not written in child.yaml or its base
@@ -100,7 +100,7 @@ PLAIN = {
     ("train.batch_size",): INHERITED,
     ("target.latency.p95", "target.latency.p95=4 ms"): FLAG,
     ("train.weight_decay",): DEFAULT,
-    ("memory.layout",): LATER,
+    ("batching.strategy",): LATER,
     ("memory.guard.high",): ACTIVE,
 }
 

@@ -56,7 +56,7 @@ def test_finds_the_field_of_keys_and_of_no_entry():
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        (("memory", "layout"), "`memory.layout` is not available in this version, other than `auto` or `contiguous`"),
+        (("search", "space"), "`search.space` is not available in this version, other than `none`"),
         (("target", "engine"), "this version has `auto`, `torch`, `onnxruntime`, `openvino`"),
         (("export", 3, "format"), ""),
         (("train", "epochs"), ""),

@@ -233,3 +233,12 @@ def test_knows_a_reduced_candidate_by_the_steps_that_make_it():
     steps = tuple(after if step.id == made.id else step for step in plan.steps)
     assert not is_reduced(plan, plan.candidates[0])
     assert is_reduced(replace(plan, steps=(*steps, cut)), plan.candidates[0])
+
+
+@pytest.mark.parametrize("plain", ["script-fp32", "original"])
+def test_compares_another_layout_with_its_own_format(plain):
+    one = replace(candidate("script-last", "none", "torch", plain), layout="channels_last")
+    parts = told(one, {**SECONDS, "script-last": 5.0})
+    converted = [("conversion", "original", "script-fp32", 1.5)] * (plain != "original")
+    assert way(parts) == [*converted, ("layout", plain, "script-last", SECONDS[plain] / 5)]
+    assert product_words(parts) in ("2.4× = 1.50× conversion × 1.60× layout", "2.4×, all by layout")

@@ -50,11 +50,30 @@ def standard(tensor: torch.Tensor, *, channels_last: bool = False) -> torch.Tens
 def lay_out(module: torch.nn.Module, *, channels_last: bool = False) -> None:
     """Give the parameters and buffers of a module, in place, the layout that loading would give them.
 
-    With `channels_last` the weights of its convolutions over two or three dimensions lie so.
+    Each gets a memory of its own, but for those that are the same numbers of one memory: a part of a larger one lets
+    that go. With `channels_last` the weights of its convolutions over two or three dimensions lie so.
     """
     last = {id(weight) for weight in convolutions(module)} if channels_last else set()
+    moved: dict[tuple[Any, ...], torch.Tensor] = {}
     for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = standard(tensor.data, channels_last=id(tensor) in last)
+        data, is_last = tensor.data, id(tensor) in last
+        key = (data.data_ptr(), data.shape, data.stride(), data.dtype, is_last)
+        if key not in moved:
+            laid_out = standard(data, channels_last=is_last)
+            moved[key] = laid_out.clone() if _is_part(laid_out) else laid_out
+        tensor.data = moved[key]
+
+
+def _is_part(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds on to a memory that is larger than it."""
+    plain = type(tensor) is torch.Tensor and tensor.layout == torch.strided and not tensor.is_meta
+    return plain and tensor.untyped_storage().nbytes() > tensor.nbytes
+
+
+def storage_bytes(module: torch.nn.Module) -> int:
+    """Count the memory that the parameters and buffers of a module hold on to, what several share once, in bytes."""
+    storages = (tensor.untyped_storage() for tensor in (*module.parameters(), *module.buffers()))
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def convolutions(module: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -12,6 +12,7 @@ from titrant.runtime.data.parameters import File, Files, InputSpecs, StateParams
 from titrant.schema.cost import NOTHING_KNOWN, Work
 from titrant.schema.facts import Hardware, ModelFacts
 from titrant.schema.plan import Prediction
+from titrant.schema.values.units import format_size
 
 if TYPE_CHECKING:
     from titrant.runtime.backends.torch.weights import WeightsChoice
@@ -102,12 +103,22 @@ def model_load(params: ModelLoadParams, context: Context) -> Mapping[str, Any]:
 
     Helps when: the model is Python code with or without trained weights.
     Inputs:     none
-    Outputs:    model - in eval mode, on the CPU, weights as the file has them
+    Outputs:    model - in eval mode, on the CPU, weights as the file has them, each contiguous in a memory of its own,
+                tied ones in one; where that is not as the factory built it, the measurements storage_bytes_built and
+                storage_bytes count what memory was held before and after
     Fails:      StepError when the module or name cannot be imported, the factory raises or returns no module, the file
                 cannot be read with weights only, names or shapes do not match, or several sets of weights fit
     Cost:       the weights once in the file's format and once in the model
     """
+    from titrant.runtime.backends.torch.determinism import lay_out, storage_bytes
+
     model, loaded = load_torch(params, seed=context.seed)
+    built = storage_bytes(model.module)
+    lay_out(model.module)
+    if (held := storage_bytes(model.module)) != built:
+        context.measure("storage_bytes_built", built, "B")
+        context.measure("storage_bytes", held, "B")
+        context.note(f"its weights held {format_size(built)} of memory as built, and {format_size(held)} laid out")
     if loaded is not None:
         context.progress(1, 1, f"{loaded.tensors} tensors of {loaded.file}")
     return {"model": model}

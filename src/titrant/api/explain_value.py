@@ -17,7 +17,7 @@ DECIDED: tuple[KeyPath, ...] = (
     ("level",), ("target", "device"), ("target", "threads"), ("target", "engine"), ("reproducibility", "threads"),
     ("model", "weights"), ("model", "factory"), ("model", "onnx"), ("model", "args"), ("data", "source"),
     ("data", "subgroups"), ("data", "split"), ("train", "learning_rate"), ("train", "loss"), ("train", "early_stop"),
-    ("export",), ("quantization",), ("search",), ("validation",), ("profile", "batches"),
+    ("memory", "layout"), ("export",), ("quantization",), ("search",), ("validation",), ("profile", "batches"),
     ("profile", "iterations"), ("profile", "warmup"), ("report", "evidence"),
 )  # fmt: skip
 # Subjects of decisions that are not paths of the recipe → the paths that they are about.

@@ -148,7 +148,7 @@ search: {mix_layers: false}
 quantization: {skip: [], only: []}
 validation: {batch_invariance: none, accept: [], preset: none}
 profile: {trace: false}
-memory: {layout: contiguous}
+memory: {layout: auto}
 """
     assert bound(BASE + asks_nothing, folder)
 

@@ -198,6 +198,7 @@ CASES = {
         {"sparsity": 0.6, "round_to": 2}, {"model": "model.load:model", "tuning": "data.transform:tuning"}
     ),
     "model.fuse": Case({}, {"model": "model.load:model"}),
+    "model.layout": Case({}, {"model": "model.load:model"}),
     "model.fold": Case({}, {"model": "model.load:model"}),
     "model.cast": Case({"emulated": True}, {"model": "model.load:model"}),
     "export.onnx": Case({}, {"model": "model.load:model", "example": "data.transform:tuning"}),

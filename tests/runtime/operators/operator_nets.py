@@ -8,11 +8,11 @@ from torch import nn  # noqa: TID253
 
 
 class TinyNet(nn.Module):
-    """Convolution, normalization and a linear layer: (batch, 1, 6, 6) → logits (batch, classes)."""
+    """Convolution, normalization and a linear layer: (batch, inputs, 6, 6) → logits (batch, classes)."""
 
-    def __init__(self, classes=2, channels=4):
+    def __init__(self, classes=2, channels=4, inputs=1):
         super().__init__()
-        self.convolution = nn.Conv2d(1, channels, 3, bias=False)
+        self.convolution = nn.Conv2d(inputs, channels, 3, bias=False)
         self.normalization = nn.BatchNorm2d(channels)
         self.linear = nn.Linear(channels, classes)
 
@@ -612,3 +612,42 @@ def one_box(outputs):
 def largest(cases):
     """A probe of a user's own."""
     return {name: values.max() for name, values in cases.outputs.items()}
+
+
+class Filters(nn.Module):
+    """A convolution, one of single pixels and one channel by channel, beside a table that is none: to (batch, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.narrow = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+        self.apart = nn.Conv2d(8, 8, 3, groups=8)
+        self.register_buffer("table", torch.ones(2, 4, 2, 2))
+
+    def forward(self, x):
+        return self.apart(self.narrow(torch.relu(self.first(x)))).mean((2, 3)) * self.table.mean()
+
+
+class Normalized(nn.Module):
+    """A convolution whose weight is computed before each call: (batch, 3, 6, 6) → (batch, 4)."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+
+    def forward(self, x):
+        return self.convolution(x).mean((2, 3))
+
+
+class Parts(nn.Module):
+    """Two layers whose weights are parts of one memory of a thousand numbers, and a third that is one of them again."""
+
+    def __init__(self):
+        super().__init__()
+        memory = torch.arange(1000.0) / 1000
+        self.first, self.second, self.third = (nn.Linear(8, 8, bias=False) for _ in range(3))
+        self.first.weight.data = memory[:64].reshape(8, 8)
+        self.second.weight.data = memory[64:128].reshape(8, 8).t()
+        self.third.weight.data = memory[:64].reshape(8, 8)
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x)))

@@ -15,6 +15,8 @@ MEASURED = {
     "offload_all_bytes_predicted": 52 * 2**20, "offload_peak_bytes_predicted": 12 * 2**20,
     "offload_peak_bytes": 13 * 2**20, "offload_disk_bytes_predicted": 40 * 2**20, "offload_disk_bytes": 39 * 2**20,
     "offload_seconds": 0.05,
+    "layout_seconds_contiguous": 0.2, "layout_seconds": 0.16, "layout_speedup": 1.25,
+    "layout_bytes_contiguous": 9 * 2**20, "layout_bytes": 8 * 2**20,
 }  # fmt: skip
 
 
@@ -34,6 +36,8 @@ def test_says_what_was_gained_and_what_it_cost(records):
         ("–", "–", "20 ms lost", "30 ms lost"),
         ("–", "13.0 MiB", "12.0 MiB", "75% less than predicted without"),
         ("–", "39.0 MiB", "40.0 MiB", "50 ms lost to writing and reading"),
+        ("200 ms", "160 ms", "–", "1.25× as fast as contiguous"),
+        ("9.0 MiB", "8.0 MiB", "–", "–"),
     ]
     made = page(record)
     assert "1.60× as fast as fp32" in html_text(made)

@@ -5,7 +5,7 @@ import pytest
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.backends.torch.call import call
-from titrant.runtime.backends.torch.determinism import lay_out, standard, tensor_of
+from titrant.runtime.backends.torch.determinism import lay_out, layout_name, standard, tensor_of
 
 
 def places(array):
@@ -66,3 +66,17 @@ def test_moves_the_weights_of_a_module_and_keeps_them_tied():
     assert module.one.weight.is_contiguous()
     assert torch.equal(module.one.weight, before)
     assert standard(module.one.weight) is module.one.weight
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 4, 3, 3), (8, 1, 3, 3), (8, 4, 1, 1), (1, 4, 1, 1), (1, 1, 1, 1), (4, 3, 2, 2, 2)]
+)
+def test_lays_a_weight_out_as_torch_does_and_once(shape):
+    order = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    weight = torch.randn(shape)
+    last = standard(weight, channels_last=True)
+    assert last.stride() == torch.empty(shape, memory_format=order).stride()
+    assert torch.equal(last, weight)
+    assert standard(last, channels_last=True) is last
+    assert layout_name(last) == "channels_last"
+    assert standard(last).stride() == torch.empty(shape).stride()
