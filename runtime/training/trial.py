@@ -1,4 +1,4 @@
-"""Take a few steps before a training: what its precision gains, what recomputing layers, the disk and a layout save and cost."""
+"""Take a few steps before a training: what its precision and a layout gain, what recomputing and the disk cost."""
 
 import statistics
 import time
