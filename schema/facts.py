@@ -136,11 +136,6 @@ class Layer:
         """Whether it holds weights, or multiplies by those that an earlier layer counts as its own (tied)."""
         return self.weight_bytes > 0 or len(self.weight_shape) > 1
 
-    @property
-    def is_convolution(self) -> bool:
-        """Whether it is a torch convolution over two or three dimensions, whose weights may lie channels last."""
-        return self.type in ("Conv2d", "Conv3d", "ConvTranspose2d", "ConvTranspose3d")
-
 
 @dataclass(frozen=True)
 class LoadedWeights:

@@ -6,7 +6,7 @@ A file in a step's parameters is a mapping of a path and the digest that the fil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from titrant.schema.facts import HardwareIdentity
 from titrant.schema.gate import Contract
@@ -133,8 +133,6 @@ class Step:
     frees: tuple[str, ...] = ()
 
 
-# How convolutions may lie in memory, besides contiguous: a place's channels side by side.
-CHANNELS_LAST: Final = "channels_last"
 # The method of a file that was optimized elsewhere and is judged as it is.
 GIVEN = "given"
 

@@ -29,7 +29,7 @@ from titrant.schema.values.frozen import dataclass
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = (
-    HERE / "augmented.py", HERE / "channels_last.py",
+    HERE / "augmented.py",
     ROOT / "tests" / "models" / "resnet20.py", ROOT / "tests" / "real" / "modules" / "cifar.py",
 )  # fmt: skip
 RECIPE = """\
@@ -37,7 +37,10 @@ titrant: 1
 name: resnet20-reduced
 seed: {seed}
 task: multiclass_classification
-model: {{factory: "channels_last:resnet20", weights: {data}/resnet20_cifar10/resnet20-12fca82f.th}}
+model:
+  factory: "resnet20:ResNet20"
+  args: {{classes: 10}}
+  weights: {data}/resnet20_cifar10/resnet20-12fca82f.th
 data:
   source: {{factory: "augmented:sources", args: {{folder: {data}/cifar10_jpeg, copies: {copies}}}}}
   inputs: [image]
@@ -60,6 +63,7 @@ train:
   schedule: one_cycle
   precision: {precision}
   early_stop: none
+memory: {{layout: channels_last}}
 reduction:
   pruning: {{method: blocks}}
   distillation: {{teacher: fine_tuned, temperature: 4, weight: 0.9, layers: [layer3]}}

@@ -8,9 +8,9 @@ from titrant.runtime import catalog
 from titrant.runtime.backends import backend
 from titrant.schema.facts import DataFacts, ModelFacts
 from titrant.schema.language.spans import KeyPath
-from titrant.schema.plan import CHANNELS_LAST
 from titrant.schema.recipe.tasks import OutputKind
 from titrant.schema.recipe.train import Train
+from titrant.schema.values.layout import CHANNELS_LAST, CONVOLUTIONS
 
 ONE_LOGIT = "binary_cross_entropy_with_logits"
 _OF_PROBABILITIES: tuple[OutputKind, ...] = ("probabilities",)
@@ -107,7 +107,7 @@ def layout_fits(given: CheckInput) -> Iterator[Finding]:
 def convolutions_exist(given: CheckInput, model: ModelFacts, data: DataFacts) -> Iterator[Finding]:
     """Refuse channels last where no convolution has them."""
     asked, path = given.recipe.memory.layout, ("memory", "layout")
-    if asked == CHANNELS_LAST and not any(layer.is_convolution for layer in model.layers):
+    if asked == CHANNELS_LAST and not any(layer.type in CONVOLUTIONS for layer in model.layers):
         message = "no layer is a convolution over two or three dimensions, whose weights could lie channels last"
         yield given.finding("R238", path, message, "take it out")
 

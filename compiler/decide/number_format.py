@@ -16,6 +16,7 @@ from titrant.schema.plan import GIVEN, Decision, Rejected
 from titrant.schema.recipe.reduce import Quantization
 from titrant.schema.record import ENGINES_CHOICE
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.layout import CONVOLUTIONS
 from titrant.schema.values.units import counted
 
 # The types of layers that multiply by weights or look rows up in them, as torch modules and ONNX nodes are called:
@@ -186,7 +187,7 @@ def planned_layers(chain: Chain, hardware: Hardware, model: ModelFacts, quantiza
     """Say in which precision each layer of a candidate shall run; `model` is what its method is given."""
     precisions = dict(_planned(chain, hardware, model, quantization))
     custom = tuple(layer.name for layer in model.layers if layer.name in precisions and _is_custom(layer))
-    laid_out = tuple(layer.name for layer in model.layers if chain.layout and layer.is_convolution)
+    laid_out = tuple(layer.name for layer in model.layers if chain.layout and layer.type in CONVOLUTIONS)
     return PlannedLayers(tuple(precisions), tuple(precisions.values()), custom, laid_out)
 
 

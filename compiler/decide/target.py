@@ -11,7 +11,8 @@ from titrant.runtime.catalog import Declaration, Params
 from titrant.schema.cost import ModelUse, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, InfeasibleError, RecipeError
 from titrant.schema.facts import Gpu, Hardware, ModelFacts
-from titrant.schema.plan import CHANNELS_LAST, Decision, ModelCost, Rejected
+from titrant.schema.plan import Decision, ModelCost, Rejected
+from titrant.schema.values.layout import CHANNELS_LAST
 from titrant.schema.values.units import format_size, format_time
 
 DEFAULT_NAME = "model"

@@ -7,9 +7,10 @@ from titrant.compiler.bind.check_reduction import reduces
 from titrant.compiler.decide.rule import Question, RuleAnswer, decision
 from titrant.runtime import catalog
 from titrant.schema.cost import NOTHING_KNOWN
-from titrant.schema.plan import CHANNELS_LAST, Decision, Rejected
+from titrant.schema.plan import Decision, Rejected
 from titrant.schema.recipe.tasks import TASKS
 from titrant.schema.recipe.train import Distributed, Train
+from titrant.schema.values.layout import CHANNELS_LAST
 from titrant.schema.values.units import format_size
 
 # The step size that each optimizer starts well with, for a network of moderate size.

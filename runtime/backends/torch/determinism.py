@@ -15,7 +15,8 @@ import numpy as np
 import torch  # noqa: TID253 - its very subject
 
 from titrant.runtime.seed import seed_torch
-from titrant.schema.plan import CHANNELS_LAST
+from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
+from titrant.schema.values.layout import CHANNELS_LAST
 
 # Where torch's own allocator begins every tensor. A matrix product of equal numbers that begin elsewhere rounds
 # differently: one Linear(784, 10) gave four results over the sixteen offsets of a float32 in 64 bytes.
@@ -77,10 +78,16 @@ def storage_bytes(module: torch.nn.Module) -> int:
 
 
 def convolutions(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """List the weights of a module's convolutions over two or three dimensions; weights that are computed are none."""
+    """List the weights of a module's convolutions over two or three dimensions; PreconditionError X629 where none is.
+
+    Weights that are computed before each call are none: they lie as they come out.
+    """
     parts = (part for part in module.modules() if isinstance(part, _CONVOLUTIONS))
-    weights = (part._parameters.get("weight") for part in parts)
-    return [weight for weight in weights if weight is not None]
+    weights = [weight for part in parts if (weight := part._parameters.get("weight")) is not None]
+    if not weights:
+        message = "no convolution over two or three dimensions holds a weight that could lie channels last"
+        raise PreconditionError(Diagnostic("X629", message, help="leave memory.layout out"))
+    return weights
 
 
 def layout_name(tensor: torch.Tensor) -> str:

@@ -20,8 +20,8 @@ from titrant.runtime.backends.torch.factory import build, source_digest
 from titrant.runtime.user_code import describe
 from titrant.runtime.values import Rewrite, TorchModel
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
-from titrant.schema.plan import CHANNELS_LAST
 from titrant.schema.values.canonical import canonical_json
+from titrant.schema.values.layout import CHANNELS_LAST
 
 TENSORS = "model.safetensors"
 # The file's one metadata key: of several the order, and so the bytes, would not be certain.

@@ -9,9 +9,9 @@ from titrant.runtime.catalog import Context, Params, operator
 from titrant.runtime.cost.forward import BASE_SECONDS, modelled
 from titrant.runtime.cost.sizes import missing, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
-from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.plan import CHANNELS_LAST, Prediction
+from titrant.schema.plan import Prediction
+from titrant.schema.values.layout import CHANNELS_LAST, CONVOLUTIONS
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ class LayoutParams(Params):
 
 def requires(params: LayoutParams, hardware: Hardware, model: ModelFacts | None) -> tuple[Unmet, ...]:
     """Need torch, and a convolution."""
-    if model is None or any(layer.is_convolution for layer in model.layers):
+    if model is None or any(layer.type in CONVOLUTIONS for layer in model.layers):
         return missing(hardware, "torch")
     return (*missing(hardware, "torch"), Unmet("no layer is a convolution over two or three dimensions"))
 
@@ -79,9 +79,5 @@ def model_layout(params: LayoutParams, context: Context, *, model: Any) -> dict[
     from titrant.runtime.operators.model.fold import with_plain_weights
 
     model = with_plain_weights(model)
-    weights = convolutions(model.module)
-    if not weights:
-        message = "the model has no convolution over two or three dimensions, whose weights could lie channels last"
-        raise PreconditionError(Diagnostic("X629", message, help="leave memory.layout out"))
-    context.measure("laid_out_bytes", sum(weight.nbytes for weight in weights), "B")
+    context.measure("laid_out_bytes", sum(weight.nbytes for weight in convolutions(model.module)), "B")
     return {"model": rewritten(model, "model.layout", {"layout": params.layout})}

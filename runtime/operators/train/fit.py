@@ -23,10 +23,11 @@ from titrant.runtime.cost.sizes import missing, precision_unmet, torch_bytes
 from titrant.schema.cost import NOTHING_KNOWN, Unmet, Work
 from titrant.schema.diagnostics.diagnostics import Diagnostic, StepError
 from titrant.schema.facts import Bench, Hardware, ModelFacts
-from titrant.schema.plan import CHANNELS_LAST, Prediction
+from titrant.schema.plan import Prediction
 from titrant.schema.recipe.terms import Ref, Watched
 from titrant.schema.recipe.train import Checkpoints, Loss, Optimizer, Schedule, WatchGradients
 from titrant.schema.values.frozen import dataclass
+from titrant.schema.values.layout import CHANNELS_LAST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,7 +203,7 @@ def train_fit(params: FitParams, context: Context, *, model: Any, train: Any, tu
                 epoch, best_epoch (from 0); sweep - rates, loss and the one chosen, of find_learning_rate
     Fails:      StepError when rows and model do not fit together (names both shapes), when labels are missing or out
                 of the output's range, when the loss is no longer finite or diverges (says at which step, and what to
-                lower), and when a sweep finds no learning rate
+                lower), when a sweep finds no learning rate, and X629 when no convolution can lie channels last
     Cost:       epochs times three forward passes; memory is weights, gradients, optimizer state and the best weights
     """
     fitted, curves = fit(model, train, tuning, params, context)

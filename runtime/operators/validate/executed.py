@@ -13,8 +13,9 @@ from titrant.runtime.operators.validate.predict import PredictParams, loads, req
 from titrant.schema.cost import NOTHING_KNOWN, ModelUse, Work
 from titrant.schema.diagnostics.diagnostics import StepError
 from titrant.schema.facts import Hardware, ModelFacts
-from titrant.schema.plan import CHANNELS_LAST, Prediction
+from titrant.schema.plan import Prediction
 from titrant.schema.record import ENGINES_CHOICE, UNKNOWN, LayerPrecision, is_unlike
+from titrant.schema.values.layout import CHANNELS_LAST
 
 _LAYER_BYTES, _FIXED_BYTES = 90, 60
 

@@ -7,7 +7,8 @@ from torch import nn  # noqa: TID253
 
 from titrant.runtime.backends.torch.determinism import layout_name
 from titrant.runtime.values import Rows
-from titrant.schema.plan import CHANNELS_LAST
+from titrant.schema.diagnostics.diagnostics import PreconditionError
+from titrant.schema.values.layout import CHANNELS_LAST
 
 X = np.random.default_rng(0).normal(size=(60, 3, 6, 6)).astype(np.float32)
 Y = (X.mean((1, 2, 3)) > 0).astype(np.int64)
@@ -18,11 +19,12 @@ MEASURED = {f"layout_{name}" for name in ("seconds_contiguous", "seconds", "spee
 def fitted(torch_model, apply):
     """Fit the same network; returns what was made and measured."""
 
-    def run(**params):
+    def run(name="TinyNet", **params):
         rows = (Rows(role, {"x": X}, Y, np.arange(60), np.arange(60), ("0", "1")) for role in ("train", "tuning"))
         inputs = dict(zip(("train", "tuning"), rows, strict=True))
         options = {"epochs": 3, "batch_size": 20, "learning_rate": 0.01, **params}
-        return apply("train.fit", {"model": torch_model("TinyNet", 3, 6, 6, inputs=3), **inputs}, options, seed=1)
+        args = {"inputs": 3} if name == "TinyNet" else {}
+        return apply("train.fit", {"model": torch_model(name, 3, 6, 6, **args), **inputs}, options, seed=1)
 
     return run
 
@@ -35,6 +37,11 @@ def test_measures_a_step_both_ways_and_learns_the_same_to_rounding(fitted):
     curves, others = (done.outputs["curves"] for done in (plain, last))
     assert others["loss"] == pytest.approx(curves["loss"], rel=1e-3)
     assert others["loss"][-1] < others["loss"][0]
+
+
+def test_refuses_weights_that_are_computed_in_each_step(fitted):
+    with pytest.raises(PreconditionError, match="X629"):
+        fitted("Normalized", layout=CHANNELS_LAST)
 
 
 def test_gives_the_same_weights_twice(fitted):
