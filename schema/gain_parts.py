@@ -183,6 +183,7 @@ def links(
     if between is not None and seconds(between.candidate) is not None and between.candidate != base:
         way.append(GainPart(between.part, base, between.candidate, candidate.engine))
         base, kind = between.candidate, PRECISION if between.part == REDUCTION else REDUCTION
+    kind = f"{kind} and {LAYOUT}" if candidate.layout else kind
     way += [GainPart(kind, base, candidate.id, candidate.engine)] if candidate.id != base else []
     return tuple(way)
 

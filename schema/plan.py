@@ -246,7 +246,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         step["params"] = without_paths(step["params"])
     for candidate in value["candidates"]:
         del candidate["predicted_bytes"]
-        for key in "repeats invariance plain executed mends allocation grows reduced layout".split():
+        for key in ["repeats", "invariance", "plain", "executed", "mends", "allocation", "grows", "reduced", "layout"]:
             if not candidate[key]:
                 del candidate[key]
     for search in value["searches"]:

@@ -246,14 +246,14 @@ def layout(question: Question) -> RuleAnswer:
         message = f"nothing is trained, and {', '.join(chain.id for chain in chains)} lay out weights themselves"
         advice = "take it out, or ask for a file that torch runs, such as `export: [{format: torchscript}]`"
         raise RecipeError(Diagnostic("R239", message, where, advice))
+    beside = "a contiguous conversion is timed beside what is released"
     line = decision(
         question,
         ".".join(path),
         "layout.written",
         asked=asked,
         chosen=f"{asked} in {', '.join([chain.id for chain in laid] + ['training'] * trained)}",
-        because="the recipe says so; "
-        + ("what is contiguous is timed beside" if last else "each weight in a memory of its own, tied ones in one"),
+        because=f"the recipe says so; {beside if last else 'each weight in a memory of its own, tied ones in one'}",
         path=path,
         rejected=tuple(Rejected(chain.id, "it lays out weights itself") for chain in chains if chain not in laid),
     )

@@ -12,6 +12,7 @@ from titrant.schema.gain_parts import (
     LAYOUT,
     ORIGINAL,
     PRECISION,
+    REDUCTION,
     GainPart,
     GainParts,
     ReductionGain,
@@ -59,9 +60,10 @@ def _what(part: GainPart, method: str, reduced: str) -> str:
         return f"another file, still in {part.engine}"
     if part.part == ENGINE:
         return f"another engine, {part.engine}, and a file for it"
-    what = {PRECISION: method, LAYOUT: "another layout of the weights"}.get(part.part, reduced or "fewer weights")
-    what = f"{what}; then {method}" if part.part == BOTH else what
-    return f"{what}, in the same engine"
+    reduction, layout = reduced or "fewer weights", "another layout of the weights"
+    done = {PRECISION: method, REDUCTION: reduction, BOTH: f"{reduction}; then {method}"}
+    laid_out = {f"{kind} and {LAYOUT}": f"{what}; {layout}" for kind, what in done.items()}
+    return f"{({**done, **laid_out, LAYOUT: layout})[part.part]}, in the same engine"
 
 
 def _row(name: str, part: GainPart, what: str) -> GainRow:

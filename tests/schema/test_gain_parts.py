@@ -242,3 +242,5 @@ def test_compares_another_layout_with_its_own_format(plain):
     converted = [("conversion", "original", "script-fp32", 1.5)] * (plain != "original")
     assert way(parts) == [*converted, ("layout", plain, "script-last", SECONDS[plain] / 5)]
     assert product_words(parts) in ("2.4× = 1.50× conversion × 1.60× layout", "2.4×, all by layout")
+    cast = replace(one, id="int8", method="cast")
+    assert way(told(cast))[-1] == ("precision and layout", "script-fp32", "int8", 8.0)

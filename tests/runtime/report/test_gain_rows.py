@@ -135,3 +135,14 @@ def test_says_of_each_reduction_what_it_gave_by_itself_on_every_page(records):
     assert words in markdown_text(shown).replace("\\", "")
     assert summary(shown).searches[0].reductions == reductions
     assert "gave by itself" not in html_text(page(read_record(with_parts(records.released()))))
+
+
+def test_says_that_weights_lie_otherwise():
+    whole = GainPart("", "original", "cast.last", "torch")
+    names = ("layout", "precision and layout", "reduction and precision and layout")
+    rows = gain_rows(GainParts(tuple(GainPart(name, "plain", "cast.last", "torch") for name in names), whole), "cast")
+    assert [row.what for row in rows][:3] == [
+        "another layout of the weights, in the same engine",
+        "cast; another layout of the weights, in the same engine",
+        "fewer weights; then cast; another layout of the weights, in the same engine",
+    ]
