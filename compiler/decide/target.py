@@ -243,7 +243,7 @@ def layout(question: Question) -> RuleAnswer:
     laid = [chain for chain in chains if (chain.layout if last else backend.kind_of_format(chain.format).keeps_layout)]
     if not laid and not trained and not question.left_out:
         where = question.bound.parsed.source.place(path, "value")
-        message = f"nothing is trained, and {', '.join(chain.id for chain in chains)} lay out weights themselves"
+        message = f"nothing is trained, and what runs {', '.join(chain.id for chain in chains)} lays out weights itself"
         advice = "take it out, or ask for a file that torch runs, such as `export: [{format: torchscript}]`"
         raise RecipeError(Diagnostic("R239", message, where, advice))
     beside = "a contiguous conversion is timed beside what is released"
@@ -255,7 +255,7 @@ def layout(question: Question) -> RuleAnswer:
         chosen=f"{asked} in {', '.join([chain.id for chain in laid] + ['training'] * trained)}",
         because=f"the recipe says so; {beside if last else 'each weight in a memory of its own, tied ones in one'}",
         path=path,
-        rejected=tuple(Rejected(chain.id, "it lays out weights itself") for chain in chains if chain not in laid),
+        rejected=tuple(Rejected(chain.id, "what runs it does that itself") for chain in chains if chain not in laid),
     )
     return RuleAnswer(None, (line,))
 

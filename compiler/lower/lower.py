@@ -46,6 +46,7 @@ from titrant.schema.plan import PROFILED, Candidate, CandidateSearch, Plan, Step
 from titrant.schema.recipe.observe import REPORT_FORMATS
 from titrant.schema.recipe.recipe import recipe_value
 from titrant.schema.values.canonical import sha256
+from titrant.schema.values.layout import CHANNELS_LAST
 
 
 def lower(
@@ -165,6 +166,8 @@ def _judged(bound: BoundRecipe, decisions: Decisions, model: ModelFacts, files: 
     if load_steps.TRANSFORM_FROM in files:
         prepared["transform_from"] = files[load_steps.TRANSFORM_FROM].digest
     made = {name: part for name, part in value.items() if name not in _NOT_JUDGED}
+    # All else of `memory` leaves numbers as they are.
+    made |= {"layout": recipe.memory.layout} if recipe.memory.layout == CHANNELS_LAST else {}
     gates = [criteria(gate) for gate in decisions.settled.contract.gates]
     point = dict(decisions.settled.operating_point)
     # The same gates are judged by other bounds in open looks.

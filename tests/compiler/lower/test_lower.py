@@ -434,3 +434,22 @@ def test_looks_at_health_and_attention_on_tuning_rows_and_names_tokens_only_wher
     plan = compiled(tmp_path, text=f"{small.TABULAR}{asked}")
     steps = [step for step in plan.steps if step.operator == "inspect.attention"]
     assert not any(step.params.get("tokens") for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_same"),
+    [("{layout: contiguous}", True), ("{offload: auto}", True), ("{layout: channels_last}", False)],
+)
+def test_takes_another_layout_for_another_model_to_be_judged(asked, is_same, tmp_path):
+    plain = lowered(tmp_path, small.PLAIN, training=FIT).judged
+    other = lowered(tmp_path, small.PLAIN, text=f"{small.TABULAR}memory: {asked}\n", training=FIT).judged
+    assert (other == plain) is is_same
+
+
+def test_lays_out_behind_all_that_changes_a_module_and_before_the_file_is_made(tmp_path):
+    chain = replace(small.SCRIPT, id="torchscript.channels_last", layout="channels_last")
+    plan = lowered(tmp_path, chain, training=FIT)
+    made = [step for step in plan.steps if step.candidate == chain.id and step.stage == "make"]
+    assert [step.operator for step in made][:3] == ["model.fuse", "model.layout", "export.torchscript"]
+    assert by_id(plan, f"{chain.id}.layout").params == {"layout": "channels_last"}
+    assert plan.candidates[0].layout == "channels_last"
