@@ -25,8 +25,8 @@ class GainPart:
 
     `part` is conversion (another file in the original's own engine), engine (another one, with the conversion that it
     takes), precision, reduction, BOTH or layout (what was done to weights in one engine), "" for the whole. `before`
-    and `after` are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were paired;
-    of what is predicted it has none, and no verdict.
+    and `after` are names in the timings, `engine` is what runs `after`. `speed` has its interval where runs were
+    paired; of what is predicted it has none, and no verdict.
     """
 
     part: str

@@ -253,8 +253,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         if not search["rung"]:
             del search["rung"]
     for gate in value["contract"]["gates"]:
-        for key in ("origin", "assumption", "needed_cases", "available_cases"):
-            del gate[key]
+        del gate["origin"], gate["assumption"], gate["needed_cases"], gate["available_cases"]
         if gate["own"] is None:
             del gate["own"]
     if not value["contract"]["waivers"]:
