@@ -14,8 +14,17 @@ from titrant.runtime.backends.onnxruntime import apart
 from titrant.runtime.backends.onnxruntime.graph import read
 from titrant.runtime.backends.onnxruntime.session import _is_mapped
 from titrant.runtime.backends.onnxruntime.titration import adaround
+from titrant.runtime.data.parameters import File
+from titrant.runtime.inspect.onnx import describe_onnx
+from titrant.runtime.operators.model import load_onnx
+from titrant.runtime.operators.model.load_onnx import ModelLoadOnnxParams
+from titrant.runtime.operators.quantize import ort_nbits
+from titrant.runtime.operators.validate import predict
 from titrant.runtime.values import OnnxModel, Rows
+from titrant.schema.cost import ModelUse, Work
 from titrant.schema.diagnostics.diagnostics import PreconditionError
+from titrant.schema.facts import Hardware, HardwareIdentity
+from titrant.schema.values.frozen import replace
 
 WIDTH, NAMES = 96, 300
 # One graph each: nodes as (operation, inputs, outputs, attributes), and the weights that they read.
@@ -131,6 +140,27 @@ def test_packs_no_copies_of_fp32_weights_beside_a_file_and_those_of_rounded_ones
     model = written("gemm", tmp_path)
     made = apply("quantize.ort_nbits", {"model": model}).outputs["model"]
     assert (_is_mapped(model.path), _is_mapped(made.path)) == (True, False)
+
+
+def test_predicts_little_more_than_the_largest_weight(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "APART_BYTES", 1024)
+    file = File(path=str(written("gemm", tmp_path).path), digest="d")
+    facts = describe_onnx(ModelLoadOnnxParams(onnx=file), None)
+    assert facts.apart_bytes == 4 * WIDTH**2
+    assert "weights outside the file are large and stay there: they are read as they are needed" in facts.notes
+    size = 4 * 4096**2
+    layer = replace(facts.layers[0], weight_shape=(4096, 4096), parameters=4096**2 + 4096, weight_bytes=size + 4 * 4096)
+    beside = replace(facts, layers=(layer,) * 64, weight_bytes=64 * layer.weight_bytes, apart_bytes=64 * size)
+    machine = Hardware(HardwareIdentity("linux", "x86_64", "", (), 1, None, (), "3.11", {}))
+    peaks = {
+        name: ort_nbits.predict(ort_nbits.OrtNbitsParams(**params), machine, beside).peak_bytes
+        for name, params in {"nearest": {}, "adaround": {"rounding": "adaround"}}.items()
+    }
+    assert size < peaks["nearest"] < 4 * size
+    assert peaks["adaround"] == 5 * beside.weight_bytes
+    work = Work(models={"model": ModelUse(kind="onnx", bytes=beside.weight_bytes)}, rows={"rows": 100})
+    assert predict.predict(predict.PredictParams(engine="onnxruntime"), machine, beside, work).peak_bytes < 65 * size
+    assert load_onnx.predict(ModelLoadOnnxParams(onnx=file), machine, beside).peak_bytes < size
 
 
 MEASURED = """
