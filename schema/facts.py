@@ -209,6 +209,7 @@ class ModelFacts:
     state: RecurrentState | None = None  # `inputs`, FLOPs and bytes are then those of one step, without its state
     operations: int = 0  # on tensors in a forward pass of modules, about a node of an exported file each; 0: not known
     graph_bytes: int = 0  # of an ONNX file beside its weights; 0: not known
+    apart_bytes: int = 0  # of its weights in files beside it that stay there, since they are large
     exported_nodes: int = 0  # of the simplified graph that OpenVINO gets, constants included, estimated; 0: not known
     file_nodes: int = 0  # of the ONNX file that modules are exported to, estimated; 0: not known
     selections: int = 0  # in that forward pass, of one place of a dimension
@@ -340,8 +341,7 @@ _ITEM_BYTES = {
     "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4, "uint32": 4,
     "float32": 4, "int64": 8, "uint64": 8, "float64": 8,
 }  # fmt: skip
-# Text is kept as JSON; its length is not among the facts.
-_TEXT_BYTES = 10
+_TEXT_BYTES = 10  # as JSON: its length is not among the facts
 
 
 def case_bytes(data: DataFacts) -> int:

@@ -33,7 +33,7 @@ from titrant.schema.values.frozen import dataclass
 from titrant.schema.values.text import os_reason
 
 # Raised when the answer's form changes, so that old answers are asked for again.
-_FORM = 18
+_FORM = 19
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,14 @@ def _need(case: Case, step: Step) -> Need:
     """Count the worker, the rows that a step reads, one model's weights, gradients, the largest batch, and outputs."""
     read = {reference: _kind(case, reference) for _, reference in references(step)}
     rows = sum(_rows_bytes(case, split_reference(reference)[1]) for reference, kind in read.items() if kind == "rows")
-    weights = max((_model_bytes(case, reference) for reference, kind in read.items() if is_model(kind)), default=0)
+    models = {reference: _model_bytes(case, reference) for reference, kind in read.items() if is_model(kind)}
     facts = case.model
+    if facts.apart_bytes and case.plan.original in models:
+        # Who runs the file maps weights beside it; who makes another of it says how many it reads at once.
+        makes = any(is_model(kind) for kind in given_kinds(step, case.declare).values())
+        least = step.prediction.peak_bytes if makes else facts.weight_bytes - facts.apart_bytes
+        models[case.plan.original] = facts.weight_bytes if least is None else min(facts.weight_bytes, least)
+    weights = max(models.values(), default=0)
     gradients = facts.weight_bytes * facts.trainable // max(1, facts.parameters) if step.operator == "train.fit" else 0
     device = _device(step)
     batch = max(step.params["batches"]) if step.operator == "profile.latency" else 0

@@ -126,3 +126,4 @@ class RunCost:
     open_layer_seconds: float = 0.0
     open_byte_seconds: float = 0.0
     open_copies: int = 0  # of the file, in memory, once it is open
+    mapped: bool = False  # weights of the original that stand in files beside it are read as they are needed

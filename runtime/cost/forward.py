@@ -173,13 +173,24 @@ def update_seconds(model: ModelFacts, speed: Speed) -> float:
 def opening_seconds(model: ModelFacts, use: ModelUse, cost: RunCost, speed: Speed) -> float:
     """Return what opening a model takes, weights on their way to a device included: nothing for a live module here."""
     placing = 0.0 if speed.gpu is None else model.weight_bytes / speed.gpu.transfer
-    layers, size = cost.open_layer_seconds * len(model.layers), use.bytes or model.weight_bytes
-    return placing + cost.open_seconds + layers + cost.open_byte_seconds * size
+    layers = cost.open_layer_seconds * len(model.layers)
+    return placing + cost.open_seconds + layers + cost.open_byte_seconds * _read_bytes(model, use, cost)
 
 
 def opened_bytes(model: ModelFacts, use: ModelUse, cost: RunCost) -> int:
-    """Return the memory that opening a model takes: the file and the weights as the engine packs them."""
-    return cost.open_copies * (use.bytes or model.weight_bytes)
+    """Return the memory that opening a model takes: the file and the weights as the engine packs them.
+
+    Of weights that are mapped it counts the pages that stay while there is room.
+    """
+    return cost.open_copies * _read_bytes(model, use, cost) + _mapped_bytes(model, use, cost)
+
+
+def _read_bytes(model: ModelFacts, use: ModelUse, cost: RunCost) -> int:
+    return max(0, (use.bytes or model.weight_bytes) - _mapped_bytes(model, use, cost))
+
+
+def _mapped_bytes(model: ModelFacts, use: ModelUse, cost: RunCost) -> int:
+    return model.apart_bytes if cost.mapped and use.method == ModelUse().method else 0
 
 
 def held_bytes(model: ModelFacts, use: ModelUse, cost: RunCost, batch: int, *, on_device: bool = False) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from titrant.runtime.backends.onnxruntime.apart import apart_bytes, stays_apart
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, opset, subgraphs
 from titrant.runtime.backends.onnxruntime.mend import mend
 from titrant.runtime.inspect.graph.constants import Constant, constants, moved_constants
@@ -91,6 +92,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
     fixed = (*taken, *(spec for spec in inputs if spec.name in _fed(params)))
     broken, repeated = tuple(nan_weights(whole.graph, counts)), repeated_bytes(whole.graph, held)
     dropped = sum(constant.bytes for constant in held.values() if constant.initializer and _is_dropped(constant.tensor))
+    apart = apart_bytes(model.graph) if stays_apart(model.graph) else 0
     drop_values(model)
     graph_bytes = 0 if parts else max(0, model.ByteSize() + dropped - weight_bytes)
     if whole is not model:
@@ -114,7 +116,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
         flops=None if flops is None else flops // cases,
         activation_bytes=activation_bytes(whole, shapes, cases),
         notes=(
-            *_notes(opset(model), counted, weight_bytes, outside=bool(parts)),
+            *_notes(opset(model), counted, weight_bytes, outside="" if not parts else "apart" if apart else "inside"),
             *([_unopened(model)] if unopened else []),
             *mended,
             *_output_notes(model, unzipped),
@@ -124,6 +126,7 @@ def read_onnx(params: "ModelLoadOnnxParams", data: DataFacts | None, *, first_lo
         work=graph_work(counted, held, shapes, cases),
         repeated_bytes=repeated,
         graph_bytes=graph_bytes,
+        apart_bytes=apart,
         exported_nodes=0 if operations is None else operations.nodes,
         activation_ranges=0 if operations is None else operations.ranges(),
     )
@@ -185,10 +188,12 @@ def _is_weight(constant: Constant) -> bool:
     return _weighs(constant) and constant.size > 1
 
 
-def _notes(version: int, counted: Counted, weight_bytes: int, *, outside: bool) -> Iterator[str]:
+def _notes(version: int, counted: Counted, weight_bytes: int, *, outside: str) -> Iterator[str]:
     yield f"opset {version}"
-    if outside:
+    if outside == "inside":
         yield "weights outside the file are brought inside"
+    elif outside:
+        yield "weights outside the file are large and stay there: they are read as they are needed"
     if weight_bytes > OPENED_BYTES:
         yield "it is too large to open while planning: onnxruntime opens it when it runs"
     unknown = sorted({node.op_type for node, count in counted if count is None})

@@ -55,13 +55,13 @@ def _load(file: Path) -> Any:
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Any]]:
-    import onnx
-    from onnx import numpy_helper
-
     if file.suffix != ".onnx":  # weights that the file beside it names
         return
-    for tensor in onnx.load(file).graph.initializer:
-        yield tensor.name, numpy_helper.to_array(tensor)
+    from titrant.runtime.backends.onnxruntime.apart import values
+    from titrant.runtime.backends.onnxruntime.graph import read
+
+    for tensor in read(file, apart=True).graph.initializer:
+        yield tensor.name, values(tensor)
 
 
 def _open(model: Any, *, threads: int, device: str = "cpu") -> Any:
@@ -178,6 +178,7 @@ BACKEND = Backend(
             open_layer_seconds=0.0005,
             open_byte_seconds=6e-9,
             open_copies=2,
+            mapped=True,
         )
     },
     open=_open,

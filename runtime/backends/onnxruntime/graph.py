@@ -14,6 +14,7 @@ from onnx import (  # noqa: TID253 - its very subject
     version_converter,
 )
 
+from titrant.runtime.backends.onnxruntime.apart import DATA, apart_bytes, settle, turned, write_weights
 from titrant.runtime.backends.recurrent import KEY, written
 from titrant.runtime.values import OnnxModel, Recurrence
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
@@ -22,9 +23,6 @@ from titrant.schema.values.text import first_line
 
 # A protobuf message holds no more.
 LIMIT = 2**31 - 1
-# Where weights are that a file does not hold, always under this name beside it; smaller tensors stay inside.
-DATA = "model.onnx.data"
-_LEAST_OUTSIDE = 1024
 # What the rest of a graph that is near the limit may take.
 _MARGIN_BYTES = 32 << 20
 # What libraries note for themselves: where a node was traced, which pass ran.
@@ -46,8 +44,10 @@ PRODUCT = "_product"
 PIXELS = (2, 3)
 
 
-def read(path: Path) -> onnx.ModelProto:
+def read(path: Path, *, apart: bool = False) -> onnx.ModelProto:
     """Read a file, with the weights that stand beside it and sparse ones written out.
+
+    Where they may stay `apart`, those beside it do if they are large (see `settle`): `values` reads one at a time.
 
     Raises StepError X209 when it is none, or the weights are not there.
     """
@@ -57,14 +57,11 @@ def read(path: Path) -> onnx.ModelProto:
         raise StepError(
             Diagnostic("X209", f"{path.name} is not an ONNX file that can be read: {error}", help="export it again")
         ) from None
-    outside = [tensor for tensor in model.graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
     try:
-        onnx.load_external_data_for_model(model, str(path.parent))
+        settle(model, path.parent, apart=apart)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         message = f"{path.name} keeps weights in a file that cannot be read: {first_line(error)}"
         raise StepError(Diagnostic("X209", message, help="put it beside the model")) from None
-    for tensor in outside:
-        tensor.ClearField("data_location")  # as in a file that held it all along
     _write_out(model.graph)
     return model
 
@@ -106,16 +103,15 @@ def write(model: onnx.ModelProto, path: Path, *, external: bool = False) -> Onnx
 
 
 def fits_one_file(model: onnx.ModelProto) -> bool:
-    """Whether a graph with its weights stays below 2 GB: no message holds more, and onnx checks none."""
-    return _weight_bytes(model.graph) + _MARGIN_BYTES <= LIMIT
+    """Whether no weights stand apart, and all stay below 2 GB: no message holds more, and onnx checks none."""
+    return not apart_bytes(model.graph) and _weight_bytes(model.graph) + _MARGIN_BYTES <= LIMIT
 
 
 def write_apart(model: onnx.ModelProto, path: Path) -> OnnxModel:
     """Check a graph and write it as it is, its weights into `model.onnx.data` beside it; StepError X209 as `write`."""
-    data = path.with_name(DATA)
-    data.unlink(missing_ok=True)  # onnx would add to it
+    write_weights(model, path.with_name(DATA))
     try:
-        onnx.save_model(model, str(path), save_as_external_data=True, location=DATA, size_threshold=_LEAST_OUTSIDE)
+        path.write_bytes(model.SerializeToString())
         onnx.checker.check_model(str(path))
     except (onnx.checker.ValidationError, EncodeError, ValueError) as error:
         raise StepError(Diagnostic("X209", f"the graph is not valid ONNX: {first_line(error)}")) from None
@@ -229,9 +225,7 @@ def without_gemm(model: onnx.ModelProto) -> None:
         if len(parts) > 1:
             type_as(model, parts[0].output[0], node.output[0])
         nodes += parts
-    for name, new in transposed.items():
-        array = numpy_helper.to_array(weights[name]).T.copy()
-        model.graph.initializer.append(numpy_helper.from_array(array, new))
+    model.graph.initializer.extend(turned(weights[name], new) for name, new in transposed.items())
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     read = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}

@@ -5,13 +5,15 @@ of onnxruntime's compiled kernels. Its MatMulNBitsQuantizer is not used: it writ
 twice, and needs a package that onnxruntime does not bring.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.onnxruntime.apart import pieces, put_apart, values
 from titrant.runtime.backends.onnxruntime.graph import MICROSOFT, STANDARD, reads
 from titrant.runtime.backends.onnxruntime.normalize import MATRIX, constants_of, setting
 from titrant.schema.values.frozen import dataclass
@@ -67,10 +69,13 @@ def round_weights(
     tables: Iterable[str],
     how: Rounding,
     numbers: Mapping[str, np.ndarray] = NONE_CHOSEN,
+    *,
+    file: Path | None = None,
 ) -> None:
     """Round the weights of some MatMul and Gather nodes, in place; one that several read is rounded once.
 
-    `numbers` are the whole numbers (out, in) of weights of products that are chosen already, by name.
+    `numbers` are the whole numbers (out, in) of weights of products that are chosen already, by name. What is made is
+    added to a `file` where there is one, and stands apart there.
     """
     constants, chosen_products, chosen_tables = constants_of(model), set(products), set(tables)
     made: dict[tuple[str, str], tuple[list[str], dict[str, int]]] = {}
@@ -84,12 +89,12 @@ def round_weights(
             nodes.append(node)
             continue
         if (weight, operation) not in made:
-            parts, settings = _packed(numpy_helper.to_array(constants[weight]), operation, how)
+            parts, settings = _packed(values(constants[weight]), operation, how)
             if operation == "MatMulNBits" and weight in numbers:
                 parts[0] = _with_numbers(parts[0], numbers[weight], how.bits)
             names = [f"{weight}{ending}" for ending in _endings(operation, how.bits)[: len(parts)]]
-            tensors = zip(parts, names, strict=True)
-            model.graph.initializer.extend(numpy_helper.from_array(part, name) for part, name in tensors)
+            tensors = [numpy_helper.from_array(part, name) for part, name in zip(parts, names, strict=True)]
+            model.graph.initializer.extend(tensors if file is None else [put_apart(each, file) for each in tensors])
             made[weight, operation] = (names, settings)
         names, settings = made[weight, operation]
         inputs = [rest[0], *names] if operation == "MatMulNBits" else [names[0], rest[0], *names[1:]]
@@ -119,16 +124,24 @@ def _packed(weight: np.ndarray, operation: str, how: Rounding) -> tuple[list[np.
 
     A matrix (in, out) is cut along `in`, a table (rows, numbers) along its last axis.
     """
-    rows = np.ascontiguousarray(weight.T if operation == "MatMulNBits" else weight)
+    rows = weight.T if operation == "MatMulNBits" else weight
     count, length = rows.shape
     block = block_of(length, how.block)
     if operation == "MatMulNBits":
         settings = {"K": length, "N": count, "bits": how.bits, "block_size": block}
         if how.accuracy_level:
             settings["accuracy_level"] = how.accuracy_level
-        return _product_parts(rows, block, how), settings
+        return _in_pieces(_product_parts, rows, block, how), settings
     settings = {"gather_axis": 0, "quantize_axis": 1, "bits": how.bits, "block_size": block}
-    return _table_parts(rows, block, how), settings
+    return _in_pieces(_table_parts, rows, block, how), settings
+
+
+def _in_pieces(
+    parts: Callable[[np.ndarray, int, Rounding], list[np.ndarray]], rows: np.ndarray, block: int, how: Rounding
+) -> list[np.ndarray]:
+    """Round some rows after the others, which are independent: what is worked on stays small."""
+    made = [parts(np.ascontiguousarray(piece), block, how) for piece in pieces(rows)]
+    return [np.concatenate(part) for part in zip(*made, strict=True)]
 
 
 def _product_parts(rows: np.ndarray, block: int, how: Rounding) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 Each pass removes one thing that exporters write and the tools mistake. A pass changes its graph in place.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.onnxruntime.apart import bring, is_apart, turned, values
 from titrant.runtime.backends.onnxruntime.graph import STANDARD, ranks_of, reads, subgraphs, type_as
 from titrant.schema.values.frozen import dataclass
 
@@ -24,6 +25,8 @@ _APPENDED = (
 _GEMM_BIAS = 2
 # The dimensions of a matrix.
 MATRIX = 2
+# Where a node has the weight that it multiplies by or looks rows up in.
+_WEIGHT_AT = {"MatMul": 1, "Gemm": 1, "Gather": 0}
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,45 @@ def name_nodes(model: onnx.ModelProto) -> None:
         taken.add(node.name)
 
 
+def keep_weights_apart(model: onnx.ModelProto) -> None:
+    """Leave nothing apart but fp32 matrices that products multiply by and tables that rows are looked up in.
+
+    One that is transposed first is read transposed instead, under the name of what the node made of it. None stays in a
+    graph with BatchNormalization, which onnxruntime multiplies into the weights before it.
+    """
+    graph, made, gone = model.graph, dict[str, onnx.TensorProto](), set[str]()
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in graph.node:
+        for name in set(node.input):
+            readers[name].append(node)
+    elsewhere = {output.name for output in graph.output}
+    elsewhere |= {name for node in graph.node for name in reads(node) - set(node.input)}
+    normalized = any(node.op_type == "BatchNormalization" for node in graph.node)
+
+    def turns(node: onnx.NodeProto) -> bool:
+        return node.op_type == "Transpose" and node.domain in STANDARD and setting(node, "perm", [1, 0]) == [1, 0]
+
+    def is_weight(name: str, nodes: list[onnx.NodeProto]) -> bool:
+        read = [(node, place) for node in nodes for place, operand in enumerate(node.input) if operand == name]
+        return name not in elsewhere and all(
+            node.domain in STANDARD and _WEIGHT_AT.get(node.op_type) == place for node, place in read
+        )
+
+    for tensor in [tensor for tensor in graph.initializer if is_apart(tensor)]:
+        others = [node for node in readers[tensor.name] if not turns(node)]
+        answers = [node.output[0] for node in readers[tensor.name] if turns(node)]
+        matrix = len(tensor.dims) == MATRIX and tensor.data_type == onnx.TensorProto.FLOAT and not normalized
+        if matrix and is_weight(tensor.name, others) and all(is_weight(name, readers[name]) for name in answers):
+            made |= {name: turned(tensor, name) for name in answers}
+            gone |= {tensor.name} if answers and not others else set()
+        else:
+            bring(tensor)
+    _replace_nodes(model, [node for node in graph.node if not made.keys() & set(node.output)])
+    constants = [tensor for tensor in graph.initializer if tensor.name not in gone]
+    del graph.initializer[:]
+    graph.initializer.extend([*constants, *made.values()])
+
+
 def hold_constants(model: onnx.ModelProto) -> None:
     """Turn `Constant` nodes into initializers, which alone the tools take for weights."""
     kept = []
@@ -103,7 +145,7 @@ def scale_products(model: onnx.ModelProto) -> None:
                 continue
             tensor = constants.get(node.input[place])
             if factor != 1.0 and tensor is not None:
-                scaled = (numpy_helper.to_array(tensor) * np.float32(factor)).astype(np.float32)
+                scaled = (values(tensor) * np.float32(factor)).astype(np.float32)
                 node.input[place] = add_constant(model, scaled, f"{tensor.name}_{factor_name}")
                 _unset(node, factor_name)
 
@@ -158,10 +200,17 @@ def splitconstants_of(model: onnx.ModelProto) -> None:
             way = _way(node, place)
             if first.setdefault(name, way) != way:
                 if (name, *way) not in copies:
-                    copies[name, *way] = add_constant(
-                        model, numpy_helper.to_array(constants[name]), f"{name}_{len(copies)}"
-                    )
+                    copies[name, *way] = _copied(model, constants[name], f"{name}_{len(copies)}")
                 node.input[place] = copies[name, *way]
+
+
+def _copied(model: onnx.ModelProto, tensor: onnx.TensorProto, name: str) -> str:
+    if not is_apart(tensor):
+        return add_constant(model, numpy_helper.to_array(tensor), name)
+    free = add_constant(model, np.zeros(0, np.float32), name)
+    model.graph.initializer[-1].CopyFrom(tensor)
+    model.graph.initializer[-1].name = free
+    return free
 
 
 def part_readers(model: onnx.ModelProto) -> None:

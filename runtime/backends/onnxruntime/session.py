@@ -66,10 +66,13 @@ def load(
     optimized: Literal["all", "basic", "off"] = "all",
     written_to: Path | None = None,
     profiled_to: Path | None = None,
+    mapped: bool = False,
 ) -> "onnxruntime.InferenceSession":
     """Create an onnxruntime session, optimizing the graph first; `written_to` keeps the optimized graph.
 
     With `profiled_to` every run is profiled: `end_profiling` names the file, which begins so. Bytes are a whole file.
+    A `mapped` one reads weights from the file beside it whenever it runs and packs no copies, as does every one of a
+    large model in fp32 whose weights stand there.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -85,6 +88,8 @@ def load(
         chosen.optimized_model_filepath = str(written_to)
         if isinstance(path, Path) and path.with_name(f"{NAME}.data").is_file():
             chosen.add_session_config_entry(_OUTSIDE, f"{written_to.name}.data")
+    if mapped or (isinstance(path, Path) and _is_mapped(path)):
+        chosen.add_session_config_entry("session.disable_prepacking", "1")
     if profiled_to is not None:
         chosen.enable_profiling = True
         chosen.profile_file_prefix = str(profiled_to)
@@ -102,6 +107,19 @@ def load(
         ) from None
     except (state.InvalidArgument, state.RuntimeException) as error:
         raise StepError(Diagnostic("X212", f"onnxruntime cannot load {name}: {_reason(error, path)}")) from None
+
+
+def _is_mapped(path: Path) -> bool:
+    """Whether large weights in fp32 stand beside a file, which packing would copy; quantized ones need packing."""
+    import onnx
+
+    from titrant.runtime.backends.onnxruntime.apart import APART_BYTES, apart_bytes
+
+    data = path.with_name(f"{NAME}.data")
+    if not data.is_file() or data.stat().st_size <= APART_BYTES:
+        return False
+    graph = onnx.load(str(path), load_external_data=False).graph
+    return 2 * apart_bytes(graph, floating=True) > apart_bytes(graph)
 
 
 def _is_judged(kind: str) -> bool:

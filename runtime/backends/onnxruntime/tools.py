@@ -12,8 +12,16 @@ from typing import TypeVar
 import numpy as np
 import onnx  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.onnxruntime.apart import apart_bytes, hide, pieces, show, values
 from titrant.runtime.backends.onnxruntime.graph import LOOKUPS, WEIGHTED, read, upgraded
-from titrant.runtime.backends.onnxruntime.normalize import Renamed, infer_types, inlined, name_nodes, normalize
+from titrant.runtime.backends.onnxruntime.normalize import (
+    Renamed,
+    infer_types,
+    inlined,
+    keep_weights_apart,
+    name_nodes,
+    normalize,
+)
 from titrant.runtime.backends.onnxruntime.session import load
 from titrant.schema.diagnostics.diagnostics import Diagnostic, PreconditionError, StepError
 from titrant.schema.values.text import first_line
@@ -99,24 +107,31 @@ def _failures() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def prepared(path: Path, scratch: Path) -> tuple[onnx.ModelProto, Renamed]:
+def prepared(path: Path, scratch: Path, *, apart: bool = False) -> tuple[onnx.ModelProto, Renamed]:
     """Read a graph, fold it and bring it to the form that the tools take; returns it, and what was renamed in it.
 
     Raises what `typed` does.
     """
-    graph = typed(path, scratch)
+    graph = typed(path, scratch, apart=apart)
     return graph, normalize(graph)
 
 
-def typed(path: Path, scratch: Path) -> onnx.ModelProto:
+def typed(path: Path, scratch: Path, *, apart: bool = False) -> onnx.ModelProto:
     """Read a graph and fold it; every node has a name of its own, and every tensor's type and shape are noted.
+
+    Where they may stay `apart`, large weights of products and tables beside the file are not read: onnxruntime gets the
+    graph with inputs in their place.
 
     Raises StepError X209 for a file that is no ONNX and X212 for one that onnxruntime cannot load, PreconditionError
     X211 for an operator set that cannot be raised, X260 for weights that are not finite, X261 for few bits.
     """
-    graph = read(path)
+    graph = read(path, apart=apart)
     name_nodes(graph)  # by their places in the file, which is how its layers are called
     _check_unquantized(graph)
+    hidden = []
+    if apart_bytes(graph.graph):
+        keep_weights_apart(graph)
+        hidden = hide(graph)
     graph = inlined(upgraded(graph))
     name_nodes(graph)
     # What an exporter noted of shapes may be wrong, and would contradict what is inferred.
@@ -124,6 +139,8 @@ def typed(path: Path, scratch: Path) -> onnx.ModelProto:
     graph = folded(graph, scratch)
     name_nodes(graph)
     infer_types(graph, scratch)
+    if hidden:
+        show(graph, hidden)
     _check_finite(graph)
     return graph
 
@@ -148,11 +165,12 @@ def _check_finite(graph: onnx.ModelProto) -> None:
     tensors = {tensor.name: tensor for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     for node in graph.graph.node:
         for name in node.input if node.op_type in (*WEIGHTED, *LOOKUPS, *_RECURRENT) else ():
-            values = onnx.numpy_helper.to_array(tensors[name]) if name in tensors else np.zeros(1)
-            nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum()) if values.ndim > 1 else 0
+            array = values(tensors[name]) if name in tensors else np.zeros(1)
+            nan = sum(int(np.isnan(part).sum()) for part in pieces(array))
+            infinite = sum(int(np.isinf(part).sum()) for part in pieces(array)) if array.ndim > 1 else 0
             if nan or infinite:
                 counts = " and ".join([f"{nan:,} NaN"] * bool(nan) + [f"{infinite:,} infinite"] * bool(infinite))
-                message = f"the weight {name} of {node.name} holds {counts} among {values.size:,} numbers"
+                message = f"the weight {name} of {node.name} holds {counts} among {array.size:,} numbers"
                 advice = "export it again from weights that trained well"
                 raise PreconditionError(Diagnostic("X260", message, help=advice))
 

@@ -1,8 +1,8 @@
-"""Take an existing ONNX file as the model: check it and bring external weights inside it."""
+"""Take an existing ONNX file as the model: check it and bring external weights inside it, or along if large."""
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +51,13 @@ def predict(
         return Prediction(seconds=0.1, basis="guess")
     size = model.weight_bytes + (model.graph_bytes or ONNX_NODE_BYTES * len(model.layers))
     seconds = 2 * BASE_SECONDS + size / _READ_BYTES_PER_SECOND
-    return Prediction(seconds=seconds, peak_bytes=3 * size + _READER_BYTES, output_bytes=size, basis=basis_of(hardware))
+    peak = 3 * (size - model.apart_bytes) + _READER_BYTES
+    return Prediction(seconds=seconds, peak_bytes=peak, output_bytes=size, basis=basis_of(hardware))
 
 
 @operator(
     "model.load_onnx",
-    version=5,
+    version=6,
     family="model",
     params=ModelLoadOnnxParams,
     inputs={},
@@ -70,19 +71,21 @@ def model_load_onnx(params: ModelLoadOnnxParams, context: Context) -> Mapping[st
 
     Helps when: the model already is ONNX.
     Inputs:     none
-    Outputs:    model - one ONNX file, above 2 GB with its weights in `model.onnx.data` beside it, whose probabilities
-                are an array where they were a mapping of class to probability (ZipMap); where two nodes have one name
-                they are numbered, a file that is newer than onnxruntime is brought to the versions that it reads, and
-                weights are no inputs. The plan says so
+    Outputs:    model - one ONNX file; weights that stood in other files and take more than 256 MiB, and all above
+                2 GB, stand in `model.onnx.data` beside it. Its probabilities are an array where they were a mapping of
+                class to probability (ZipMap); where two nodes have one name they are numbered, a file that is newer
+                than onnxruntime is brought to the versions that it reads, and weights are no inputs. The plan says so
     Fails:      StepError when the file is not valid ONNX, its external data is missing, or its opset or IR version is
                 newer than the installed onnx and onnxruntime know
-    Cost:       one read and one write of the file
+    Cost:       one read and one write of the file; peak memory is three times what does not stay beside it
     """
     return {"model": load_onnx(params.onnx.path, context.scratch, params.state)}
 
 
 def load_onnx(path: str, scratch: Path, state: StateParams | None = None) -> "OnnxModel":
     """Write a checked and mended copy into `scratch`, above 2 GB with its weights beside it; else they come inside.
+
+    So do weights in other files up to 256 MiB; larger ones are copied a few MiB at once.
 
     One that needs neither keeps its bytes.
 
@@ -110,17 +113,19 @@ def load_onnx(path: str, scratch: Path, state: StateParams | None = None) -> "On
 
 
 def read_onnx(path: str) -> "tuple[onnx.ModelProto, bool]":
-    """Read and check a file; returns the model with its weights inside, and whether they were outside.
+    """Read and check a file; returns the model, its weights inside unless they are large, and whether they were not.
 
     Raises StepError as `read_graph` does.
     """
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.apart import settle
+
     model, parts = read_graph(path)
     file = Path(path)
     if parts:
         try:
-            onnx.load_external_data_for_model(model, str(file.parent))
+            settle(model, file.parent, apart=True)
         except (OSError, ValueError, onnx.checker.ValidationError) as error:
             raise StepError(_outside(file, first_line(error))) from None
         _check(model, file)
@@ -258,8 +263,10 @@ def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
     """List the files that hold weights outside the model's, each long enough for what it is said to hold."""
     import onnx
 
+    from titrant.runtime.backends.onnxruntime.apart import tensors_of
+
     ends: dict[str, int] = {}
-    for tensor in _tensors(model.graph):
+    for tensor in tensors_of(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             said = {item.key: item.value for item in tensor.external_data}
             place = said.get("location", "")
@@ -276,16 +283,6 @@ def _parts(model: "onnx.ModelProto", file: Path) -> tuple[Path, ...]:
         if part.stat().st_size < end:
             raise StepError(_outside(file, f"{place} has {part.stat().st_size} bytes of {end}"))
     return tuple(file.parent / place for place in sorted(ends))
-
-
-def _tensors(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
-    """Yield every tensor that a graph holds, those of `Constant` nodes and of graphs inside it included."""
-    yield from graph.initializer
-    for node in graph.node:
-        for item in node.attribute:
-            yield from (item.t, *item.tensors)
-            for body in (item.g, *item.graphs):
-                yield from _tensors(body)
 
 
 def _check(model: "onnx.ModelProto", file: Path) -> None:

@@ -180,11 +180,11 @@ def quantize(model: "OnnxModel", params: OrtDynamicParams, context: Context) -> 
         without_gemm,
         write,
     )
-    from titrant.runtime.backends.onnxruntime.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
     from titrant.runtime.backends.onnxruntime.left_float import part
     from titrant.runtime.backends.onnxruntime.normalize import restore_names
     from titrant.runtime.backends.onnxruntime.session import load
+    from titrant.runtime.backends.onnxruntime.titration.int8_limits import scaled_as_one
     from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 
     graph, names = prepared(model.path, context.scratch)

@@ -1,5 +1,6 @@
 """Round weights to 4 or 8 bits in blocks for onnxruntime, which multiplies by them as they are."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -42,6 +43,8 @@ STEPS, VECTORS, STEP_SECONDS = 600, 64, 0.9e-3
 
 # Names, shapes and attributes of what takes the place of a product.
 NODES_BYTES = 140
+# Some rows of a weight that stands apart: as they are read, laid out anew, filled up and rounded.
+_WORKING_BYTES = 64 << 20
 # Reading, rewriting and opening the graph: at all, for each layer, and for its weights.
 _SECONDS, _LAYER_SECONDS = 0.04, 0.001
 _READ_BYTES_PER_SECOND = {"rtn": 60e6, "hqq": 4e6, "k_quant": 3e6}
@@ -135,7 +138,19 @@ def predict(
         rows = min(params.rows, work.rows.get("calibration", params.rows))
         forward = forward_seconds(model, speed_of(hardware, work.threads), run_cost("torch", "torch"), max(rows, 1))
         seconds += 2 * len(matrices) * forward
-    return modelled(hardware, seconds, 5 * model.weight_bytes, size)
+    return modelled(hardware, seconds, _peak_bytes(params, model, rounded), size)
+
+
+def _peak_bytes(params: OrtNbitsParams, model: ModelFacts, rounded: Sequence[Layer]) -> int:
+    """Count the graph five times; of weights that stand apart the largest is read, and held as it is rounded."""
+    if not (model.apart_bytes and rounded) or params.rounding == ADAROUND or layers_of(model, "BatchNormalization"):
+        return 5 * model.weight_bytes
+    read_apart = sum(layer.weight_bytes for layer in rounded if layer.dtype == "float32")
+    inside = model.weight_bytes - min(model.apart_bytes, read_apart)
+    matrices = (matrix for layer in rounded for matrix in matrices_of(layer))
+    largest = max(matrices, key=lambda matrix: matrix.inputs * matrix.outputs)
+    held = 4 * largest.inputs * largest.outputs + 3 * block_bytes(largest, params)
+    return 5 * inside + _WORKING_BYTES + held
 
 
 def block_bytes(matrix: WeightMatrix, params: OrtNbitsParams) -> int:
@@ -158,7 +173,7 @@ def loads(params: OrtNbitsParams) -> tuple[str, ...]:
 
 @operator(
     "quantize.ort_nbits",
-    version=3,
+    version=4,
     family="quantize",
     params=OrtNbitsParams,
     inputs={"model": "onnx", "calibration": Port(("rows",), optional=True, when=("rounding", ADAROUND))},
@@ -205,10 +220,12 @@ def quantize_ort_nbits(
                 weight on the left, and the layers of `leave` stay in fp32. Activations are rounded to int8 block by
                 block at accuracy_level 4. The measurements quantized_nodes and fp32_nodes count the nodes with weights;
                 of adaround, rounding_error is the mean over layers of the squared error of their answers, relative to
-                that of the nearest
+                that of the nearest. Of a model whose weights stand beside it those of the file do too
     Fails:      PreconditionError when there is nothing to round or a weight is NaN or infinite, X217 for adaround
                 without rows; StepError when onnxruntime cannot load the result
-    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file. adaround
+    Cost:       one pass over the weights, twenty for hqq and k_quant; peak memory is five times the file, or of
+                weights above 256 MiB that stand beside it little more than the largest: they are read and written one
+                by one where a product or Gather reads them, or a Transpose before it, in fp32. adaround
                 answers calibration rows twice for each layer, and trains 600 steps of 64 vectors
     """
     rounded, nodes, left = quantize(model, params, context, calibration)
@@ -223,6 +240,7 @@ def quantize(
     """Return the written file, how many nodes are rounded, and how many with weights are not."""
     import numpy as np
 
+    from titrant.runtime.backends.onnxruntime.apart import apart_bytes
     from titrant.runtime.backends.onnxruntime.compact.compact import compact
     from titrant.runtime.backends.onnxruntime.graph import PRODUCT, WEIGHTED, weighted_nodes, without_gemm, write
     from titrant.runtime.backends.onnxruntime.layer_names import layers_by_node
@@ -231,7 +249,9 @@ def quantize(
     from titrant.runtime.backends.onnxruntime.session import load
     from titrant.runtime.backends.onnxruntime.tools import prepared
 
-    graph, names = prepared(model.path, context.scratch)
+    trained = params.rounding == ADAROUND
+    graph, names = prepared(model.path, context.scratch, apart=not trained)
+    file = context.scratch / "rounded" if apart_bytes(graph.graph) else None
     left = layers_by_node(graph.graph, params.leave)
     without_gemm(graph)
     products, tables = (
@@ -252,7 +272,7 @@ def quantize(
         )
     how = Rounding(params.bits, params.block, params.algorithm, params.symmetric, params.accuracy_level)
     numbers: dict[str, np.ndarray] = {}
-    if params.rounding == ADAROUND and products:
+    if trained and products:
         from titrant.runtime.backends.onnxruntime.calibration import RangeRule, feeds_of
         from titrant.runtime.backends.onnxruntime.titration.adaround import adaround
 
@@ -263,9 +283,11 @@ def quantize(
         feeds = feeds_of(graph, names, model, calibration, rule)
         numbers, errors = adaround(graph, products, how, feeds, context)
         context.measure("rounding_error", float(np.mean([each.left for each in errors.values()])))
-    round_weights(graph, products, tables, how, numbers)
+    round_weights(graph, products, tables, how, numbers, file=file)
     restore_names(graph, names)
     compact(graph)
     written = write(graph, context.scratch / "model.onnx")
-    load(written.path, threads=1)  # proves that it can be loaded
+    if file is not None:
+        file.unlink(missing_ok=True)
+    load(written.path, threads=1, mapped=file is not None)  # proves that it can be loaded
     return written, len(products) + len(tables), len(weighted_nodes(graph, (*WEIGHTED, "Gather")))

@@ -65,7 +65,7 @@ def predict(
     asked = [(predict_asked(params, hardware, model, work, (batch, count)), times) for count, batch, times in parts]
     seconds = [made.seconds * times for made, times in asked if made.seconds is not None]
     peaks = [made.peak_bytes for made, _ in asked if made.peak_bytes is not None]
-    weights = 0 if model is None else model.weight_bytes
+    weights = 0 if model is None else model.weight_bytes - model.apart_bytes
     return Prediction(
         seconds=sum(seconds) if seconds else None,
         peak_bytes=max(peaks) + weights if peaks else None,

@@ -200,6 +200,7 @@ def capabilities(hardware: Hardware) -> Iterator[DoctorRow]:
     if available is not None:
         largest = max(0, (available - _WORKER_BYTES) // _COPIES)
         text = f"models of up to about {format_size(largest)} of weights (a guess: {_COPIES} copies at once)"
+        text += "; larger ones by ort.nbits, where fp32 weights stand in a file beside the .onnx file"
         yield DoctorRow("largest model", "ok", text)
 
 

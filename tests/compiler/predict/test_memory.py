@@ -62,6 +62,15 @@ def test_names_the_step_that_needs_most_where_rows_or_weights_do():
     assert "a smaller model or fewer rows" in found.help
 
 
+def test_lets_weights_beside_a_file_be_larger_than_memory_where_a_step_holds_fewer():
+    large = replace(small.MODEL, weight_bytes=64 << 30)
+    inside, beside = counted(large), counted(replace(large, apart_bytes=64 << 30))
+    machine = Capacity(memory_bytes=2 << 30)
+    for step in ("baseline.tuning", "onnx-fp32"):  # one runs the file, one makes another and predicts what it holds
+        assert [lack.code for lack in short_of(inside, [step], machine)] == ["P025"]
+        assert short_of(beside, [step], machine) == ()
+
+
 def test_says_what_is_free_now_where_others_take_the_rest():
     (found,) = short_of({"fit": Need(3 << 30)}, ["fit"], Capacity(memory_bytes=1 << 30, free=True))
     assert found.message == "step fit needs 3.0 GiB of memory or more, and 1.0 GiB are free now"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import onnx  # noqa: TID253 - its very subject
 from onnx import helper, numpy_helper  # noqa: TID253 - its very subject
 
+from titrant.runtime.backends.onnxruntime.apart import values
 from titrant.runtime.backends.onnxruntime.compact.names import (
     QUANTIZES,
     UNPACKS,
@@ -97,7 +98,7 @@ def share_constants(model: onnx.ModelProto) -> None:
     for name, tensor in constants.items():
         channels = name in shared and len(tensor.dims) > 0
         if channels or (name in operands and len(tensor.dims) >= _MATRIX and tensor.data_type == _FLOAT):
-            key = (channels, tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes())
+            key = (channels, tensor.data_type, tuple(tensor.dims), values(tensor).tobytes())
             same[name] = first.setdefault(key, name)
     for node in model.graph.node:
         for place, name in enumerate(node.input):

@@ -18,10 +18,10 @@ from titrant.runtime.backends.onnxruntime.graph import (
     weighted_nodes,
     write,
 )
-from titrant.runtime.backends.onnxruntime.int8_limits import quantizable, scaled_as_one, widen_ranges
 from titrant.runtime.backends.onnxruntime.left_float import guard, left_nodes, part
 from titrant.runtime.backends.onnxruntime.normalize import restore_names
 from titrant.runtime.backends.onnxruntime.session import load
+from titrant.runtime.backends.onnxruntime.titration.int8_limits import quantizable, scaled_as_one, widen_ranges
 from titrant.runtime.backends.onnxruntime.tools import apply_tool, prepared, quiet
 from titrant.runtime.catalog import Context
 from titrant.runtime.values import OnnxModel

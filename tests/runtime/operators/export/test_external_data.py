@@ -10,7 +10,8 @@ import pytest
 
 from titrant.runtime.backends import backend, kinds
 from titrant.runtime.backends.onnxruntime import graph
-from titrant.runtime.backends.onnxruntime.graph import DATA, read, write
+from titrant.runtime.backends.onnxruntime.apart import DATA
+from titrant.runtime.backends.onnxruntime.graph import read, write
 from titrant.runtime.store.artifacts import Store
 from titrant.runtime.store.home import open_home
 from titrant.schema.diagnostics.diagnostics import StepError

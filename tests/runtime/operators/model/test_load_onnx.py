@@ -6,9 +6,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper  # noqa: TID253
 
 from titrant.runtime.backends import kinds
+from titrant.runtime.backends.onnxruntime import apart
 from titrant.runtime.backends.onnxruntime import graph as graphs
 from titrant.runtime.backends.session import open_session
 from titrant.runtime.operators.model.load_onnx import load_onnx, open_check, read_onnx
+from titrant.runtime.values import OnnxModel
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -61,12 +63,47 @@ def test_leaves_weights_outside_where_no_file_can_hold_them_all(tmp_path, monkey
     place.mkdir()
     kept.mkdir()
     kinds.save("onnx", load_onnx(str(tmp_path / "m.onnx"), place), kept)
-    assert {file.name for file in kept.iterdir()} == {"model.onnx", graphs.DATA}
+    assert {file.name for file in kept.iterdir()} == {"model.onnx", apart.DATA}
     assert (kept / "model.onnx").stat().st_size < 1_000
     (tmp_path / "w.bin").unlink()
     with open_session("onnxruntime", kinds.load("onnx", kept), threads=1) as session:
         answers = session.run({"x": np.ones((2, 3), np.float32)})["y"]
     np.testing.assert_array_equal(answers, np.broadcast_to(weight.sum(0), (2, 200)))
+
+
+def test_leaves_large_weights_outside_that_stood_there_before(tmp_path, monkeypatch):
+    weight, shape = np.arange(600, dtype=np.float32).reshape(3, 200), np.array([-1, 200])
+    held = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(shape, "s")]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Reshape", ["m", "s"], ["y"])]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", s]) for n, s in (("x", 3), ("y", 200))]
+    made = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    monkeypatch.setattr(apart, "APART_BYTES", weight.nbytes)
+    monkeypatch.setattr(apart, "PIECE_BYTES", 1000)
+    place = tmp_path / "scratch"
+    place.mkdir()
+    loaded = load_onnx(str(tmp_path / "m.onnx"), place).path
+    assert (place / apart.DATA).read_bytes() == weight.tobytes()
+    # What shapes are inferred of comes inside.
+    outside = {
+        item.name: apart.is_apart(item) for item in onnx.load(loaded, load_external_data=False).graph.initializer
+    }
+    assert outside == {"w": True, "s": False}
+    with open_session("onnxruntime", OnnxModel(loaded), threads=1) as session:
+        np.testing.assert_array_equal(session.run({"x": np.ones((1, 3), np.float32)})["y"], weight.sum(0)[None])
+
+
+@pytest.mark.parametrize("place", ["../w.bin", "/w.bin"])
+def test_reads_no_weights_outside_the_folder(place, tmp_path):
+    model = graph()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", place), ("length", str(1 << 30))):
+        tensor.external_data.add(key=key, value=value)
+    with pytest.raises(ValueError, match="outside the model's folder"):
+        apart.settle(model, tmp_path, apart=True)
 
 
 def test_names_what_is_missing_or_broken(tmp_path):
