@@ -35,12 +35,15 @@ class Answer:
 
     `outputs`: name → (rows, …) float32. `probabilities`: (rows, classes) float64, and `decisions`:
     (rows,) classes at the operating point, whole numbers and truth values where the label has those, else names; of
-    several labels (rows, labels) bool. Both are None for a model that does not classify.
+    several labels (rows, labels) bool. Both are None for a model that does not classify. `candidate` and `rung` name
+    the file that answered, as `Released` does.
     """
 
     outputs: Mapping[str, np.ndarray]
     probabilities: np.ndarray | None
     decisions: np.ndarray | None
+    candidate: str
+    rung: str
 
 
 class Released:
@@ -93,18 +96,19 @@ class Released:
         if not count:
             raise StepError(Diagnostic("X342", "there are no rows to answer", help="give at least one row"))
         outputs = answer_rows(self._session, inputs, count, at_once)
+        named = (self.candidate, self.rung)
         if TASKS[self._reading.task].label not in ("class", "labels") or self.transforms is None:
-            return Answer(outputs, None, None)
+            return Answer(outputs, None, None, *named)
         if TASKS[self._reading.task].label == "labels":
             name = judged_output(self._reading, Outputs("", outputs))
             cases = Rows("", {}, None, *(np.zeros(count, np.int64),) * 2, self.classes)
             marks = label_probabilities(cases, name, self._reading.kind(name), outputs[name])
-            return Answer(outputs, marks, marks >= THRESHOLD)
+            return Answer(outputs, marks, marks >= THRESHOLD, *named)
         none = np.zeros(count, np.int64)
         about = self.transforms
         cases = Rows("", {}, None, none, none, self.classes, about.positive, ordered=about.ordered)
         answers = read_answers(self._reading, cases, Outputs("", outputs), self._point)
-        return Answer(outputs, answers.probabilities, self._decided[answers.decisions])
+        return Answer(outputs, answers.probabilities, self._decided[answers.decisions], *named)
 
     def executed(self) -> tuple[ExecutedLayer, ...]:
         """Return each layer with weights as the engine really runs it here, by the engine's own names of nodes.

@@ -130,6 +130,12 @@ def test_gives_the_rung_that_is_asked_for(release):
         load(run, rung="ort.static", name="tumor")
 
 
+@pytest.mark.parametrize("rung", ["ort.static", ""])
+def test_names_in_each_answer_the_variant_that_gave_it(release, rung):
+    answer = load(release(WEIGHTS, ARGMAX, rung=rung))(ROWS)
+    assert (answer.candidate, answer.rung) == ("c", rung)
+
+
 def test_says_that_a_release_without_a_ladder_has_no_rungs(release):
     run = release(WEIGHTS, ARGMAX)
     assert load(run).rung == ""
