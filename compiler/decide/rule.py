@@ -37,11 +37,15 @@ class ReductionStage:
 
 @dataclass(frozen=True)
 class LoadStep:
-    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it."""
+    """What loads a model beside the original, such as a file that was optimized elsewhere, and what is in it.
+
+    `named` are outputs of its that answer for one of the original with another name: own name → the original's.
+    """
 
     operator: str
     params: Mapping[str, Any]
     model: ModelFacts
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is known of a file from elsewhere or before: how it is loaded, and that it takes what the original takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ _NOT_THERE = "name the file that was optimized"
 
 @dataclass(frozen=True)
 class GivenFile:
-    """A file to be judged as it is: what loads it, its bytes, and the engine that it was made for ("": not known)."""
+    """A file to be judged as it is: what loads it, its bytes, and the engine that it was made for ("": not known).
+
+    `named` is that of its `LoadStep`.
+    """
 
     path: Path
     operator: str
@@ -36,6 +39,7 @@ class GivenFile:
     size: int
     model: ModelFacts
     engine: str = ""
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,10 @@ def given_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path
     alone = replace(bound, recipe=recipe, files={f"model.{key}": path}, user_references=())
     facts, files = file_facts(alone, ask, cache)
     refuse_other("takes", original.inputs, facts.inputs)
-    refuse_other(
-        "gives", original.outputs, facts.outputs if _names_its_own(key) else _named(facts.outputs, original.outputs)
-    )
+    named = _refuse_other_answers(original.outputs, facts.outputs, nobodys=not _names_its_own(key))
     operator, params = model_load(alone, files, facts=original)
     size = sum(file.path.stat().st_size for file in files.values())
-    return GivenFile(path, operator, params, size, facts, optimized.engine)
+    return GivenFile(path, operator, params, size, facts, optimized.engine, named)
 
 
 def _own_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path, original: ModelFacts) -> GivenFile:
@@ -125,9 +127,9 @@ def _own_file(bound: BoundRecipe, optimized: FileToJudge, ask: Ask, cache: Path,
         _refuse_other_code(bound, path, own.code(path))
     facts, params = given_facts(bound, own.operator, files, ask, cache)
     refuse_other("takes", original.inputs, facts.inputs)
-    refuse_other("gives", original.outputs, facts.outputs)
+    named = _refuse_other_answers(original.outputs, facts.outputs)
     size = sum(file.stat().st_size for file in files.values())
-    return GivenFile(path, own.operator, params, size, facts, optimized.engine)
+    return GivenFile(path, own.operator, params, size, facts, optimized.engine, named)
 
 
 def _refuse_other_code(bound: BoundRecipe, path: Path, code: CodeNamed | None) -> None:
@@ -175,11 +177,21 @@ def _names_its_own(key: str) -> bool:
     return "inputs" not in catalog.get(f"model.load_{key}").params.model_fields
 
 
-def _named(outputs: Sequence[TensorSpec], original: Sequence[TensorSpec]) -> Sequence[TensorSpec]:
-    """Name the answers of a torch program, whose names are nobody's, as those of the original: by their place."""
-    if len(outputs) != len(original) or {spec.name for spec in outputs} == {spec.name for spec in original}:
-        return outputs
-    return [replace(spec, name=other.name) for spec, other in zip(outputs, original, strict=True)]
+def _refuse_other_answers(
+    original: Sequence[TensorSpec], optimized: Sequence[TensorSpec], *, nobodys: bool = False
+) -> dict[str, str]:
+    """Refuse a file that gives something else, and return `GivenFile.named`.
+
+    Names do not decide where each gives one output, nor where those of a torch program are nobody's, which is told the
+    original's: then the place does.
+    """
+    same = {spec.name for spec in optimized} == {spec.name for spec in original}
+    if same or len(optimized) != len(original) or not (nobodys or len(original) == 1):
+        refuse_other("gives", original, optimized)
+        return {}
+    pairs = list(zip(optimized, original, strict=True))
+    refuse_other("gives", original, [replace(spec, name=other.name) for spec, other in pairs])
+    return {} if nobodys else {spec.name: other.name for spec, other in pairs}
 
 
 def refuse_other(verb: str, original: Sequence[TensorSpec], optimized: Sequence[TensorSpec]) -> None:
@@ -229,4 +241,4 @@ def _earlier(
         where = bound.parsed.source.place(("validation", name), "value")
         advice = f"{seen.help}; or name another run" if seen.help else "name another run"
         raise RecipeError(Diagnostic("P152", message, where, advice)) from None
-    return EarlierModel(release, LoadStep(given.operator, given.params, given.model))
+    return EarlierModel(release, LoadStep(given.operator, given.params, given.model, given.named))

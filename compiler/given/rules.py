@@ -52,7 +52,7 @@ def chains(question: Question, *, given: GivenFile) -> RuleAnswer:
     Raises InfeasibleError P144 where the engine that the recipe asks for does not run such a file here.
     """
     kind, engine = kind_of(given), _engine(question, given)
-    load = LoadStep(given.operator, given.params, given.model)
+    load = LoadStep(given.operator, given.params, given.model, given.named)
     chain = Chain(GIVEN, GIVEN, None, engine, kind.format, 0, load=load)
     quantization = question.recipe.quantization
     asked = quantization.method if quantization.adapt is None else f"adapt: {', '.join(quantization.adapt)}"

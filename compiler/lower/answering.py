@@ -5,13 +5,13 @@ from typing import Any
 
 from titrant.compiler.bind.bound_recipe import BoundRecipe
 from titrant.compiler.decide.measuring import comparisons, output_names
-from titrant.compiler.decide.rule import Decisions
+from titrant.compiler.decide.rule import Decisions, LoadStep
 from titrant.compiler.lower.verify import TIMED
 from titrant.schema.cases import PERCENTILES, blocks_for_percentile, runs_for_percentile
 from titrant.schema.facts import TensorSpec
 from titrant.schema.gate import PEAK_RATIO, PERCENTILE_RATIO, Gate, criteria
 from titrant.schema.open_looks import OPEN
-from titrant.schema.plan import Candidate
+from titrant.schema.plan import GIVEN, Candidate
 from titrant.schema.recipe.data import LEAST_OF_A_STRATUM
 from titrant.schema.recipe.model import BOXES
 from titrant.schema.recipe.recipe import Recipe
@@ -72,6 +72,17 @@ def raw_reading(recipe: Recipe, outputs: Sequence[TensorSpec]) -> dict[str, Any]
 def predict(engine: str, decisions: Decisions) -> dict[str, Any]:
     """Say where a model answers rows; the threads are those of work that makes bytes, so answers repeat exactly."""
     return {"engine": engine, "threads": decisions.settled.threads.making, "device": decisions.settled.device}
+
+
+def other_names(candidate: Candidate, decisions: Decisions) -> dict[str, Any]:
+    """Say which outputs of a candidate that was made elsewhere have other names than the original's; {} else."""
+    loads = (chain.load for chain in decisions.settled.chains if chain.method == candidate.method == GIVEN)
+    return next((renamed(load) for load in loads if load is not None), {})
+
+
+def renamed(load: LoadStep) -> dict[str, Any]:
+    """Say so to what answers rows with a model that this loads."""
+    return {"named": load.named} if load.named else {}
 
 
 def contract(bound: BoundRecipe, decisions: Decisions, outputs: Sequence[TensorSpec], candidate: str) -> dict[str, Any]:

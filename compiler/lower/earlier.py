@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from titrant.compiler.decide.rule import Decisions
-from titrant.compiler.lower.answering import TimedModel
+from titrant.compiler.lower.answering import TimedModel, renamed
 from titrant.compiler.lower.plan_graph import PortSource, StepMaker
 from titrant.schema.contract.earlier import REGRESSION
 from titrant.schema.gate import RATIO_TESTS
@@ -21,10 +21,11 @@ def earlier_loads(maker: StepMaker, decisions: Decisions) -> Iterator[Step]:
         yield maker.make(f"{_STEP}.{name}", load.operator, load.params, {}, stage="judge", because=because)
 
 
-def earlier_answers(decisions: Decisions) -> Iterator[tuple[str, str, str]]:
-    """Yield the step, the engine and the "step.port" of each release whose answers to evaluation rows are compared."""
+def earlier_answers(decisions: Decisions) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield the step, engine, "step.port" and outputs with other names of each release whose answers are compared."""
     for name in _answered(decisions):
-        yield f"{_STEP}.{name}.evaluation", decisions.settled.earlier[name].release.engine, _model(name)
+        earlier = decisions.settled.earlier[name]
+        yield f"{_STEP}.{name}.evaluation", earlier.release.engine, _model(name), renamed(earlier.load)
 
 
 def earlier_inputs(decisions: Decisions) -> dict[str, PortSource]:

@@ -11,6 +11,7 @@ from titrant.compiler.lower.answering import (
     contract,
     judged_timing,
     judges_time,
+    other_names,
     predict,
     raw_reading,
     reading,
@@ -69,6 +70,9 @@ class Answering:
     def runs_in(self, engine: str) -> dict[str, Any]:
         """Say where a model answers rows, and what is kept of its answers."""
         return predict(engine, self.decisions) | kept_tokens(self.bound.recipe, self.maker.model.outputs)
+
+    def _of(self, candidate: Candidate) -> dict[str, Any]:
+        return self.runs_in(candidate.engine) | other_names(candidate, self.decisions)
 
     @property
     def raw_reading(self) -> dict[str, Any]:
@@ -211,7 +215,7 @@ class Answering:
 
     def _asked_again(self, candidate: Candidate) -> tuple[Step, ...]:
         """Ask whether a candidate's answers to tuning rows hold: what is not worth judging is not asked."""
-        params = self.runs_in(candidate.engine)
+        params = self._of(candidate)
         inputs = {"model": candidate.model, "rows": self.taken(candidate, TUNING)}
         because = "if shortlisted: what answers at random proves nothing"
         about = {"stage": "judge", "candidate": candidate.id, "because": because}
@@ -293,8 +297,8 @@ class Answering:
         """Answer evaluation rows with every earlier release whose answers a row compares with."""
         about = {"stage": "judge", "because": "the same rows as the original and the candidate"}
         answered = (
-            self.answered(name, self.runs_in(engine), {"model": model, "rows": EVALUATION}, EVALUATION, **about)
-            for name, engine, model in earlier_answers(self.decisions)
+            self.answered(name, self.runs_in(engine) | named, {"model": model, "rows": EVALUATION}, EVALUATION, **about)
+            for name, engine, model, named in earlier_answers(self.decisions)
         )
         return tuple(step for steps in answered for step in steps)
 
@@ -345,7 +349,7 @@ class Answering:
     def _other_company(self, candidate: Candidate, identifier: str, rows: str) -> Step:
         """See whether a candidate's answers depend on who shares the batch."""
         answers = candidate.answers if rows == TUNING else f"{candidate.id}.evaluation.outputs"
-        params = {**self.reading, **self.runs_in(candidate.engine), "rows": self._tried(candidate, rows)}
+        params = {**self.reading, **self._of(candidate), "rows": self._tried(candidate, rows)}
         if (decode := self.bound.recipe.model.decode) is not None:
             params["decode"] = decode
             answers = f"{split_reference(answers)[0]}.{RAW_ANSWERS}.outputs"
@@ -369,7 +373,7 @@ class Answering:
         return self.answered(identifier, params, inputs, rows, stage=stage, because="what candidates are compared with")
 
     def _answers(self, identifier: str, candidate: Candidate, rows: str, stage: str, because: str) -> tuple[Step, ...]:
-        params = self.runs_in(candidate.engine)
+        params = self._of(candidate)
         inputs = {"model": candidate.model, "rows": self.taken(candidate, rows)}
         about = {"stage": stage, "candidate": candidate.id, "because": because}
         return self.answered(identifier, params, inputs, rows, **about)

@@ -318,7 +318,14 @@ def _data(folder: Path, shipped: Mapping[str, Mapping[str, str]]) -> dict[str, A
 
 
 def _reading(plan: Plan, candidate: Candidate) -> dict[str, Any]:
-    """Return how outputs become decisions, from the step that judged: task, output, and what its numbers are."""
-    step_id = candidate.judgement.rpartition(".")[0]
-    params = next(step.params for step in plan.steps if step.id == step_id)
-    return {name: params[name] for name in ("task", "output", "kinds") if name in params}
+    """Return how outputs become decisions, from the step that judged: task, output, and what its numbers are.
+
+    A file that was made elsewhere is read by its own names.
+    """
+    steps = {step.id: step.params for step in plan.steps}
+    params = steps[candidate.judgement.rpartition(".")[0]]
+    reading = {name: params[name] for name in ("task", "output", "kinds") if name in params}
+    for own, judged in steps.get(candidate.answers.rpartition(".")[0], {}).get("named", {}).items():
+        kinds = {own if name == judged else name: kind for name, kind in reading["kinds"].items()}
+        reading |= {"output": own if reading["output"] == judged else reading["output"], "kinds": kinds}
+    return reading

@@ -35,6 +35,7 @@ def place(tmp_path_factory, warm):
     openvino.serialize(openvino.Core().read_model(place.folder / "original.onnx"), place.folder / "ir.xml")
     linear(place.folder / "broken.onnx", WEIGHTS)
     linear(place.folder / "other.onnx", WEIGHTS[:, ::-1], taken="input.1")
+    linear(place.folder / "renamed.onnx", WEIGHTS[:, ::-1], given="scores")
     text = RECIPE.replace(FACTORY, "  onnx: original.onnx\n").replace("train: {epochs: 4, learning_rate: 0.05}\n", "")
     place.write("recipe.yaml", text.replace("quantization: {method: none}\n", "quantization: {method: ort.static}\n"))
     with mock.patch.dict(os.environ, {"TITRANT_HOME": str(place.home)}):
@@ -202,6 +203,20 @@ def test_another_file_is_another_look(place):
 @pytest.mark.parametrize("changes", [(), ("search.budget={evaluations: 1}", "quantization.method=auto")])
 def test_what_the_recipe_would_make_is_not_part_of_the_look(place, changes):
     assert plan_of(place, "int8.onnx", overrides=changes).judged == plan_of(place, "int8.onnx").judged
+
+
+def test_one_output_may_have_another_name_than_the_original_s(place):
+    """All that is asked of the file answers by the original's name; what is released says its own."""
+    output = "model.output={name: logits, kind: logits}"
+    plan = plan_of(place, "renamed.onnx", overrides=(output,))
+    asked = [step for step in plan.steps if step.candidate == "given" and "engine" in step.params]
+    answering = ("validate.predict", "validate.repeats", "validate.batch_invariance")
+    assert {step.operator for step in asked if step.params.get("named") == {"scores": "logits"}} == set(answering)
+    assert all("named" not in step.params for step in plan_of(place, "int8.onnx").steps)
+    record = titrant.validate("recipe", place.folder / "renamed.onnx", read(place.folder / "recipe.yaml", (output,)))
+    manifest = json.loads((place.home / "runs" / record.run / "outputs" / "titrant.json").read_text())
+    assert manifest["reading"]["output"] == "scores"
+    assert titrant.load(record.run)({"one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0}).outputs.keys() == {"scores"}
 
 
 def test_a_file_of_another_model_is_refused(place):

@@ -13,7 +13,7 @@ from titrant.runtime.contract.reading import Reading
 from titrant.runtime.cost.forward import ASSUMED_ROWS
 from titrant.runtime.operators.validate.predict import (
     PredictParams,
-    keeping_tokens,
+    judged_session,
     loads,
     moving,
     predict_asked,
@@ -136,7 +136,7 @@ def validate_batch_invariance(
 
     check_rows(rows)
     session = open_session(params.engine, model, threads=params.threads, device=params.device)
-    session, rows = keeping_tokens(session, params.tokens, rows)
+    session, rows = judged_session(session, params, rows)
     try:
         arrays = {name: taken(rows, name) for name in session.input_names}
         scales = _finds_scales(params, model, session, arrays)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
@@ -48,6 +48,11 @@ class PredictParams(Params):
         None,
         exclude_if=lambda value: value is None,  # what says nothing changes no key
         description="of a language model: the output of which what judges it is kept, rather than all numbers",
+    )
+    named: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda value: not value,
+        description="output of the file → the name of the original's that it answers for, where that is another one",
     )
 
 
@@ -148,16 +153,40 @@ def validate_predict(params: PredictParams, context: Context, *, model: Any, row
         batch=params.batch,
         device=params.device,
         progress=context.progress,
-        keeping=lambda session, rows: keeping_tokens(session, params.tokens, rows),
+        keeping=lambda session, rows: judged_session(session, params, rows),
     )
     return {"outputs": outputs}
 
 
-def keeping_tokens(session: "Session", reading: TokenReading | None, rows: "Rows") -> tuple[Any, "Rows"]:
-    """Return a session and rows that keep what judges a language model; both as they are for any other task."""
+class NamedSession:
+    """Runs a session whose outputs answer for those of another model, which have other names: own name → other's."""
+
+    def __init__(self, session: "Session", names: Mapping[str, str]) -> None:
+        self.input_names: tuple[str, ...] = session.input_names
+        self.output_names: tuple[str, ...] = tuple(names[name] for name in session.output_names)
+        self.fixed_batch = session.fixed_batch
+        self.close = session.close
+        self._session, self._names = session, names
+
+    def run(self, inputs: "Mapping[str, np.ndarray]") -> "dict[str, np.ndarray]":
+        """Answer one batch, as the session does."""
+        return {self._names[name]: values for name, values in self._session.run(inputs).items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def judged_session(session: "Session", params: PredictParams, rows: "Rows") -> tuple[Any, "Rows"]:
+    """Return a session that answers by the original's names, and rows; of a language model what judges it is kept."""
     from titrant.runtime.contract.output_kinds import contradiction
     from titrant.runtime.contract.tasks.tokens import TokenSession, with_tokens
 
+    reading = params.tokens
+    if params.named:
+        session = NamedSession(session, params.named)
     if reading is None:
         return session, rows
     return TokenSession(session, reading.output, reading.kind, contradiction), with_tokens(rows)

@@ -12,7 +12,7 @@ from titrant.runtime.backends.backend import DRAWS, SCALES, TRAINS
 from titrant.runtime.catalog import ANY_MODEL, Context, operator
 from titrant.runtime.operators.validate.predict import (
     PredictParams,
-    keeping_tokens,
+    judged_session,
     loads,
     moving,
     predict_asked,
@@ -124,7 +124,7 @@ def _ask(params: RepeatsParams, model: Any, rows: "Rows", seeds: tuple[int, ...]
     check_rows(rows)
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
-    session, rows = keeping_tokens(session, params.tokens, rows)
+    session, rows = judged_session(session, params, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}
@@ -149,7 +149,7 @@ def _seen(params: RepeatsParams, model: Any, rows: "Rows") -> Mapping[str, str]:
 
     own = _copied(model)
     session = open_session(params.engine, own, threads=params.threads, device=params.device)
-    session, rows = keeping_tokens(session, params.tokens, rows)
+    session, rows = judged_session(session, params, rows)
     try:
         count = min(params.batch, len(rows))
         inputs = {name: taken(rows, name)[:count] for name in session.input_names}

@@ -3,9 +3,10 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from titrant.schema.diagnostics.diagnostics import Diagnostic, RecipeError
 from titrant.schema.facts import TensorSpec
@@ -29,9 +30,15 @@ _FORMAT, _FOLDER = "exported", "given"
 _ROWS = 4
 
 
+class ModelValue(Protocol):
+    """A model as `titrant.apply` gives it."""
+
+    kind: ClassVar[str]
+
+
 def validate(
-    original: "str | Path | torch.nn.Module",
-    optimized: "str | Path | torch.nn.Module",
+    original: "str | Path | torch.nn.Module | ModelValue",
+    optimized: "str | Path | torch.nn.Module | ModelValue",
     recipe: "ParsedRecipe | str | Path | RowsToJudge",
     *,
     trust: bool = False,
@@ -42,9 +49,10 @@ def validate(
     `original` is what it is compared with: an .onnx, TorchScript or .pt2 file in place of the recipe's `model`, or
     "recipe" for that model itself. `optimized` is such a file, or a run (its folder, id, unique prefix or "latest")
     whose first released file is judged again here. Either may be a live module, which is exported to a file of the home
-    (`given/`) first and stays as it is: what is judged is that file. Nothing is reduced or quantized, and neither file
-    is changed. `RowsToJudge` in place of a recipe holds rows, labels and the contract, which are kept in the home too.
-    The record's `exit` is 0, or 5 where the contract was not kept.
+    (`given/`) first and stays as it is: what is judged is that file. What `apply` gave is judged as its file or module.
+    Where each has one output, names do not decide. Nothing is reduced or quantized, and neither file is changed.
+    `RowsToJudge` in place of a recipe holds rows, labels and the contract, which are kept in the home too. The record's
+    `exit` is 0, or 5 where the contract was not kept.
 
     Raises RecipeError P142 for a file that nothing loads, P143 for one with other inputs or outputs than the original,
     X621 and X622 for what is no module, or takes other inputs, X623 for rows and labels that do not go together,
@@ -52,7 +60,7 @@ def validate(
     """
     from titrant.api.run import answer_again, run
 
-    models = {"original": original, "optimized model": optimized}
+    models = {"original": _held(original), "optimized model": _held(optimized)}
     kept: list[Worker] = []
     try:
         if isinstance(recipe, (ParsedRecipe, str, Path)):
@@ -73,6 +81,15 @@ def validate(
     finally:
         for worker in kept:
             worker.close()
+
+
+def _held(model: Any) -> Any:
+    """Return the file or the module that a value of `apply` is; anything else as it is."""
+    from titrant.runtime.backends import backend
+
+    if not is_dataclass(model) or getattr(model, "kind", None) not in backend.kinds():
+        return model
+    return model.path if hasattr(model, "path") else getattr(model, "module", model)
 
 
 def plan_validation(

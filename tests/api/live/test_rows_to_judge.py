@@ -58,6 +58,24 @@ def test_keeps_back_one_that_does_not(tmp_path):
     assert (record.verdict, record.exit, record.released) == ("FAIL", 5, ())
 
 
+@pytest.mark.parametrize("handed", ["value", "path"])
+def test_judges_what_apply_made_of_a_live_module(handed, tmp_path):
+    """Of one output on each side names do not decide: a module answers logits, and the file says output."""
+    original = net()
+    made = titrant.apply("quantize.ort_dynamic", original, rows={"input": X[:4]}, scratch=tmp_path).outputs["model"]
+    rows = replace(ROWS, rows={"input": X})
+    record = titrant.validate(original, made if handed == "value" else made.path, rows)
+    assert (record.exit, record.released) == (0, ("given",))
+    answer = titrant.load(record.run)({"input": X[:9]})
+    assert list(answer.outputs) == ["output"]
+    assert answer.decisions.tolist() == net()(torch.from_numpy(X[:9])).argmax(1).tolist()
+
+
+def test_judges_a_module_that_apply_rewrote():
+    made = titrant.apply("prune.magnitude", net(), {"sparsity": 0.0}, rows={"input": X[:4]}).outputs["model"]
+    assert titrant.validate(net(), made, replace(ROWS, rows={"input": X})).released == ("given",)
+
+
 @pytest.mark.parametrize(("original", "rows", "words"), [
     (net(), replace(ROWS, labels=SICK[:100]), "X623: there are 1500 rows, and 100 values of label"),
     (net(), replace(ROWS, labels=None), "X623: binary_classification is judged by labels"),
