@@ -72,7 +72,8 @@ class StepResult:
     """What one step gave: artifacts by port, measurements, what it cost, and the user files that it depends on.
 
     `seconds` and `peak_bytes` are of the work itself. Libraries that the worker had to load for it first are apart, in
-    `loads`, with the seconds that each took. `predicted` is what was predicted before it ran. `memory` is None in
+    `loads`, with the seconds that each took. `disk_seconds` are those of the work in which it waited until what it gave
+    was on the disk. `predicted` is what was predicted before it ran. `memory` is None in
     results of earlier versions.
     """
 
@@ -88,6 +89,7 @@ class StepResult:
     predicted: Prediction = Prediction()
     not_reused: str = ""  # why it counts for its own run only; "" where later runs reuse it
     memory: StepMemory | None = None
+    disk_seconds: float = 0.0
 
 
 def without_file_names(result: StepResult) -> StepResult:

@@ -6,6 +6,7 @@ Files are written by rename and verified when read; loaded values stay in memory
 import json
 import os
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._verified: dict[str, tuple[int, ...]] = {}
+        self.disk_seconds = 0.0  # that files which were put here took to reach the disk
 
     def path(self, digest: str) -> Path:
         """Return where a blob lies, whether or not it is there."""
@@ -94,8 +96,10 @@ class Blobs:
             return blob
         target.parent.mkdir(parents=True, exist_ok=True)
         file.chmod(0o444)
+        begun = time.perf_counter()
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
+        self.disk_seconds += time.perf_counter() - begun
         _stamp(file, blob.digest)
         file.replace(target)
         self._verified[blob.digest] = _state(target)
@@ -151,6 +155,11 @@ class Store:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._blobs = Blobs(home.store / "blake3")
+
+    @property
+    def disk_seconds(self) -> float:
+        """Seconds that this process waited for the disk while it put artifacts here."""
+        return self._blobs.disk_seconds
 
     def put(self, kind: str, value: Any) -> Artifact:
         """Save a value; the same content gives the same artifact and is kept once."""

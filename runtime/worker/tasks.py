@@ -107,7 +107,9 @@ class WorkerState:
                     self._depends = self._dependencies(request, declaration, carried)
             if kept is not None:
                 self._depends = kept.dependencies
+            waited = self._store.disk_seconds
             outputs = self._keep(declaration, values, carried)
+            waited = self._store.disk_seconds - waited
             del inputs, values
             for digest in request.get("frees", ()):
                 self._live.drop(digest)
@@ -128,6 +130,7 @@ class WorkerState:
             "loads": loaded,
             "dependencies": self.dependencies(),
             "not_reused": context.not_reused or _changed_meanwhile(self._depends),
+            "disk_seconds": waited,
             **({LOADED: True} if kept is not None else {}),
         }
 

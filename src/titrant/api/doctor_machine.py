@@ -32,6 +32,8 @@ LIBRARIES: Mapping[str, str] = {
 # Below the first a worker with torch and a small model does not get far; above the second few recipes are short.
 MEMORY_LEAST, MEMORY_PLENTY = 1 << 30, 4 << 30
 DISK_LEAST, DISK_PLENTY = 1 << 30, 10 << 30
+# What spinning disks reach; below it steps wait for their results to be written.
+_DISK_BYTES_PER_SECOND = 80e6
 _MAIN = "titrant.runtime.machine.engines"
 _PATIENCE_SECONDS = 120.0
 
@@ -158,6 +160,7 @@ def examine_machine(hardware: Hardware, engines: tuple[Engine, ...], home: Path)
     yield from _uninstalled(hardware)
     yield from _accelerators(hardware, engines)
     yield _measured(hardware)
+    yield from _disk_speed(hardware)
 
 
 def _home(home: Path) -> DoctorRow:
@@ -272,3 +275,18 @@ def _measured(hardware: Hardware) -> DoctorRow:
         problem = "this machine has not been measured: predicted times are guesses"
         return DoctorRow("bench", "note", problem, "titrant hardware --bench")
     return DoctorRow("bench", "ok", "this machine has been measured")
+
+
+def _disk_speed(hardware: Hardware) -> Iterator[DoctorRow]:
+    """Note a disk that was measured and is slow."""
+    bench = hardware.bench
+    rates = (
+        {}
+        if bench is None
+        else {"written": bench.disk_write_bytes_per_second, "read": bench.disk_read_bytes_per_second}
+    )
+    slow = {what: rate for what, rate in rates.items() if rate is not None and rate < _DISK_BYTES_PER_SECOND}
+    if slow:
+        measured = ", ".join(f"{format_size(rate)} {what} in a second" for what, rate in slow.items())
+        remedy = "set TITRANT_HOME to a folder on a faster disk, and measure again: titrant hardware --bench"
+        yield DoctorRow("disk speed", "note", f"{measured}: runs wait for the disk where the store lives", remedy)

@@ -22,6 +22,20 @@ def test_says_to_keep_the_original(records):
     assert advice(records.nothing_made()) == "Go on serving the original model."
 
 
+def test_says_how_long_the_run_waited_for_the_disk(records):
+    made = records.released()
+    finished = [step for step in made["run"]["steps"] if step["status"] == "finished"]
+    seconds = sum(step["result"]["seconds"] for step in finished)
+    assert "were on the disk" not in advice(made)
+    finished[0]["result"]["disk_seconds"] = 1.9
+    assert "were on the disk" not in advice(made)
+    finished[1]["result"]["disk_seconds"] = 1.9
+    assert f"Steps waited 3.8 s of {seconds:.1f} s until their results (" in advice(made)
+    assert "were on the disk: set TITRANT_HOME to a folder on a faster one" in advice(made)
+    finished[0]["result"]["seconds"] += 100
+    assert "were on the disk" not in advice(made)
+
+
 def test_says_nothing_but_to_serve_in_batches_where_nothing_needs_help(records):
     assert advice(records.released()) == (
         "“ort-static” answers 9.4× as many cases a second in batches of 32 as in batches of 1: where answers may wait "

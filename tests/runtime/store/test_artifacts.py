@@ -1,6 +1,7 @@
 """Artifacts by content: kept once, verified when read, never used when damaged."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def test_reads_back_what_was_put(home, tmp_path):
     assert found.role == "tuning"
     assert list(found.arrays) == ["z", "a"]
     np.testing.assert_array_equal(found.arrays["z"], outputs.arrays["z"])
+
+
+def test_counts_the_seconds_that_files_took_to_reach_the_disk(home, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("titrant.runtime.store.artifacts.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(os, "fsync", lambda _: clock.append(clock.pop() + 2.0))
+    store = Store(home)
+    store.put("value", 1)
+    assert store.disk_seconds == 4.0  # the value and its manifest
+    store.put("value", 1)
+    assert store.disk_seconds == 4.0
 
 
 @pytest.mark.parametrize("same_process", [True, False])
