@@ -1,3 +1,4 @@
+import ast
 import gc
 import importlib
 import os
@@ -18,6 +19,22 @@ told = titrant.set_seed(7)
 import random, numpy, torch
 print(random.random(), numpy.random.rand(), torch.rand(1).item(), torch.are_deterministic_algorithms_enabled())
 print(hash("x"), told["PYTHONHASHSEED"], loaded)
+"""
+
+
+WORKERS = """
+import random, numpy, titrant, torch
+
+class Drawn(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, place):
+        return random.random(), numpy.random.rand(), torch.rand(1).item()
+
+for seed in (7, 7, 8):
+    titrant.set_seed(seed)
+    loader = torch.utils.data.DataLoader(Drawn(), batch_size=None, num_workers=2)
+    print([numbers for numbers in loader])
 """
 
 
@@ -51,6 +68,25 @@ def test_starts_the_same_sequences_again_in_one_process():
     assert (random.random(), np.random.rand()) == first
     titrant.set_seed(4)
     assert (random.random(), np.random.rand()) != first
+
+
+def test_workers_of_a_data_loader_draw_the_same_numbers_again(warm, tmp_path):
+    """Each worker its own: of Python, NumPy and torch, of which the loader seeds its workers."""
+    done = warm("-c", WORKERS, cwd=tmp_path, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    first, again, other = map(ast.literal_eval, done.stdout.splitlines())
+    assert first == again
+    numbers = [number for rows in (first, other) for row in rows for number in row]
+    assert len(numbers) == len(set(numbers)) == 24
+
+
+def test_mlx_draws_the_same_numbers_again():
+    mlx = importlib.import_module("mlx.core")
+    drawn = []
+    for number in (7, 7, 8):
+        titrant.set_seed(number)
+        drawn.append(mlx.random.uniform(shape=(3,)).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_says_and_sets_what_child_processes_need():
