@@ -1,5 +1,6 @@
 """Digest files, write them whole or not at all, append lines, keep answers as JSON, and find titrant's own folder."""
 
+import errno
 import hashlib
 import json
 import mmap
@@ -91,6 +92,8 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         target = path.resolve()
     except (RuntimeError, ValueError) as error:  # links in a ring; a null character
         raise OSError(str(error)) from None
+    if target.is_symlink():  # links in a ring, of which Python 3.13 says nothing
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     unfinished = target.with_name(f".{target.name[:100]}.{os.getpid()}")
     try:
         with unfinished.open("wb") as handle:
