@@ -5,7 +5,9 @@ import importlib
 import os
 import sys
 import sysconfig
+import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
@@ -260,15 +262,24 @@ def call(what: str, function: Callable[..., Any], /, *args: Any, **named: Any) -
 
 
 class _Forks:
-    """Counts how often this process forked."""
+    """Counts how often each thread forked this process.
+
+    The child of another one, such as that in which OpenVINO's telemetry forks, never comes back from what this one
+    calls.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self._counts: Counter[int] = Counter()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_parent=self._add)
 
     def _add(self) -> None:
-        self.count += 1
+        self._counts[threading.get_ident()] += 1
+
+    @property
+    def count(self) -> int:
+        """Return how often the calling thread did."""
+        return self._counts[threading.get_ident()]
 
 
 @cache

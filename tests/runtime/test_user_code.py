@@ -2,10 +2,11 @@
 
 import os
 import sys
+import threading
 
 import pytest
 
-from titrant.runtime.user_code import Territory, call, call_in_parent, hiding, reason_of
+from titrant.runtime.user_code import Territory, call, call_in_parent, call_unforked, hiding, reason_of
 from titrant.schema.diagnostics.diagnostics import StepError
 
 
@@ -21,6 +22,25 @@ def test_leaves_out_what_the_users_code_says_for_it_may_hold_rows():
     (diagnostic,) = caught.value.diagnostics
     assert "Jane Doe" not in str(caught.value) + repr(caught.value.diagnostics) + reason_of(caught.value)
     assert diagnostic.said == "could not convert string to float: 'Jane Doe'"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_takes_no_fork_of_another_thread_for_one_of_what_it_calls():
+    """OpenVINO's telemetry forks in a thread of its own, at any moment."""
+
+    def fork():
+        if os.fork() == 0:
+            os._exit(0)
+
+    def fork_elsewhere():
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+        return "answered"
+
+    assert call_unforked("Net", fork_elsewhere) == "answered"
+    with pytest.raises(StepError, match="X674: Net forks"):
+        call_unforked("Net", fork)
 
 
 def test_leaves_that_memory_ran_out_to_whoever_runs_the_step():
