@@ -1,18 +1,17 @@
 """Time the modules of a torch model: by global hooks, since hooks of a module's own switch fused layers off."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch  # noqa: TID253 - its very subject
-from torch.nn.modules.module import (  # noqa: TID253
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook  # noqa: TID253
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: TID253
 from torch.utils._pytree import tree_leaves  # noqa: TID253
 
@@ -28,6 +27,7 @@ from titrant.runtime.backends.profile import (
 from titrant.runtime.backends.torch.determinism import uncompiled
 from titrant.runtime.backends.torch.executed import format_of, own_layer, precision_in
 from titrant.runtime.backends.torch.session import open_session
+from titrant.schema.values.text import first_line
 
 if TYPE_CHECKING:
     from titrant.runtime.backends.session import Session
@@ -85,7 +85,7 @@ def profile_modules(
         for row in _rows(module, seen, own, own_cpu)
     )
     profile = turns.profile(tuple(rows), outside, tuple(_spans(module, runs[-1], wholes[-1].begin)))
-    return replace(profile, notes=tuple(_notes(module, device)))
+    return replace(profile, notes=(*_notes(module), *metal_capture(device, lambda: session.run(inputs))))
 
 
 @dataclass
@@ -159,11 +159,7 @@ def _waiting(device: str) -> Callable[[], None]:
     kind = device.partition(":")[0]
     if kind == "cuda":
         return lambda: torch.cuda.synchronize(device)
-    return torch.mps.synchronize if kind == "mps" else _nothing
-
-
-def _nothing() -> None:
-    return
+    return torch.mps.synchronize if kind == "mps" else lambda: None
 
 
 @dataclass(frozen=True)
@@ -299,10 +295,7 @@ def _format(answer: Any) -> str:
 
 
 def _rows(
-    module: torch.nn.Module,
-    seen: Mapping[str, _Part],
-    seconds: Mapping[str, float],
-    cpu: Mapping[str, float],
+    module: torch.nn.Module, seen: Mapping[str, _Part], seconds: Mapping[str, float], cpu: Mapping[str, float]
 ) -> Iterator[TimedLayer]:
     """Yield the layers in the order in which they are called, then those with weights that are not, then the rest."""
     parts = dict(module.named_modules())
@@ -314,7 +307,7 @@ def _rows(
         noted = seen[name]
         yield TimedLayer(
             name=name or type(module).__name__,
-            kind=_class(parts[name]),
+            kind=type(parts[name]).__name__,
             engine_op=", ".join(_named(noted.operations)),
             precision=precision_in(parts[name], noted.answer),
             seconds=seconds[name],
@@ -326,7 +319,7 @@ def _rows(
         )
     for name in belongs.get(_NOBODY, ()):
         if next(parts[name].parameters(recurse=False), None) is not None:
-            yield TimedLayer(name, _class(parts[name]), _UNCALLED, "", 0.0, 0.0, calls=0, parts=(name,))
+            yield TimedLayer(name, type(parts[name]).__name__, _UNCALLED, "", 0.0, 0.0, calls=0, parts=(name,))
     others = [name for name in seen if name not in layers]
     operations = dict.fromkeys(operation for name in others for operation in seen[name].operations)
     rest, rest_cpu = (sum(taken[name] for name in others) for taken in (seconds, cpu))
@@ -373,20 +366,33 @@ def _named(operations: Collection[str]) -> Iterator[str]:
         yield f"{len(working) - _MOST_NAMED} more"
 
 
-def _class(part: torch.nn.Module) -> str:
-    return type(part).__name__
-
-
 def _spans(module: torch.nn.Module, run: Sequence[_Call], start: float) -> Iterator[LayerSpan]:
     parts = dict(module.named_modules())
     for call in run:
-        yield LayerSpan(call.name or type(module).__name__, _class(parts[call.name]), call.begin - start, call.seconds)
+        yield LayerSpan(
+            call.name or type(module).__name__, type(parts[call.name]).__name__, call.begin - start, call.seconds
+        )
 
 
-def _notes(module: torch.nn.Module, device: str) -> Iterator[str]:
+def _notes(module: torch.nn.Module) -> Iterator[str]:
     scripted = [name for name, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)]
     if scripted:
         first = scripted[0] or type(module).__name__
         yield f"{first} is scripted: torch calls no hooks inside it, so that it is one layer"
-    if device.startswith("mps"):
-        yield "no Metal capture was made: open torch.mps.profiler.metal_capture(file) around the call for one"
+
+
+def metal_capture(device: str, run: Callable[[], object]) -> Iterator[str]:
+    """Capture one run on an Apple GPU for Xcode where its process may; yield where it lies, or why there is none."""
+    if not device.startswith("mps"):
+        return
+    if not torch.mps.profiler.is_metal_capture_enabled():
+        yield "no Metal capture was made: start the process with MTL_CAPTURE_ENABLED=1 for one"
+        return
+    name = f"titrant-layers-{os.getpid()}"
+    try:
+        with torch.mps.profiler.metal_capture(name):
+            run()
+    except RuntimeError as error:  # the disk, or another capture that goes on
+        yield f"no Metal capture was made: {first_line(error)}"
+    else:
+        yield f"the Metal capture of one batch, for Xcode, is {Path.cwd() / f'*-{name}.gputrace'}"
