@@ -53,7 +53,7 @@ def _all_keys() -> list[tuple[str, str, str, str]]:
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in model.model_fields.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         yield (
             key,
             _marked(key, _kind(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)),
