@@ -147,7 +147,7 @@ def size(question: Question) -> RuleAnswer:
     if not is_large(question):
         return RuleAnswer(None)
     bits, _ = fewest_bits(question)
-    rejected = [Rejected("memory.offload", "it moves activations of a training; weights stay in memory")]
+    rejected = list(_memory_options(question))
     if question.recipe.reduction is None:
         because = "the recipe has no reduction section, and a network is never reduced unasked"
         rejected.append(Rejected("reduction.pruning", because, "write reduction: {pruning: {method: auto}}"))
@@ -161,6 +161,23 @@ def size(question: Question) -> RuleAnswer:
         rejected=tuple(rejected),
     )
     return RuleAnswer(None, (line,))
+
+
+def _memory_options(question: Question) -> Iterator[Rejected]:
+    """Say of every option of `memory` that the recipe leaves alone why it is not taken unasked."""
+    memory, trains = question.recipe.memory, question.recipe.train is not None
+    nothing = "it is about activations of a training, and nothing is trained; weights stay in memory"
+    if memory.gradient_checkpointing is None:
+        because = "a step would compute activations twice" if trains else nothing
+        advice = "write memory: {gradient_checkpointing: auto} to have it where a step does not fit"
+        yield Rejected("memory.gradient_checkpointing", because, advice if trains else "")
+    if memory.offload == "none":
+        because = "a step would wait for the disk, which takes activations; weights stay in memory"
+        advice = "write memory: {offload: auto} to have it where a step does not fit"
+        yield Rejected("memory.offload", because if trains else nothing, advice if trains else "")
+    if memory.layout == "auto":
+        yield Rejected("memory.layout", "it says how weights lie in memory, and saves none")
+    yield Rejected("memory.guard", "this version frees nothing while it runs")
 
 
 def asks_to_quantize(question: Question) -> bool:

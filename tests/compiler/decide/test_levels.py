@@ -170,7 +170,23 @@ def test_considers_every_method_for_a_large_model_and_says_what_is_not_there_yet
     assert "ort.static" in ids(found)
     told = line(found, "size")
     assert told.chosen == "every method down to 4 bits is considered; no threshold moves"
-    assert [one.value for one in told.rejected] == ["memory.offload", "reduction.pruning"]
+    memory = ["memory.gradient_checkpointing", "memory.offload", "memory.layout", "memory.guard"]
+    assert [one.value for one in told.rejected] == [*memory, "reduction.pruning"]
+
+
+def test_says_of_each_memory_option_why_it_is_not_taken_for_a_large_model():
+    trained = {option.value: option for option in line(decided(model=LARGE), "size").rejected}
+    assert trained["memory.gradient_checkpointing"].because == "a step would compute activations twice"
+    assert trained["memory.offload"].because.startswith("a step would wait for the disk")
+    assert "{offload: auto}" in trained["memory.offload"].remedy
+    plain = line(decided(case.RECIPE, "train=none", "model.weights=included", model=LARGE), "size").rejected
+    told = {option.value: option.because for option in plain if not option.remedy}
+    for name in ("memory.gradient_checkpointing", "memory.offload"):
+        assert told[name] == ("it is about activations of a training, and nothing is trained; weights stay in memory")
+    asked = decided(case.RECIPE, "memory={gradient_checkpointing: 0.5, offload: auto}", model=LARGE)
+    assert [option.value for option in line(asked, "size").rejected] == [
+        "memory.layout", "memory.guard", "reduction.pruning",
+    ]  # fmt: skip
 
 
 def test_lets_no_size_move_the_contract():
