@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch  # noqa: TID253 - its very subject
@@ -19,6 +19,7 @@ from titrant.runtime.training.memory.activation_memory import (
 from titrant.runtime.training.memory.recompute import apply_gradient_checkpointing
 from titrant.runtime.training.precision import arithmetic
 from titrant.runtime.training.task import Batch, TrainingTask
+from titrant.schema.values.layout import CHANNELS_LAST
 
 MeasureFunction = Callable[[str, float, str], None]
 # Turns in which two precisions are timed, one after the other.
@@ -88,16 +89,27 @@ def _offloading(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> N
         measure("offload_seconds", files.seconds / files.calls, "s")
 
 
-def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
-    seconds: dict[str, list[float]] = {"fp32": [], task.settings.precision: []}
+def _step_seconds(
+    task: TrainingTask, batch: Batch, ways: Sequence[str], ready: Callable[[str], str]
+) -> tuple[float, ...]:
+    """Return the median seconds of a step in each of some ways, which take turns.
+
+    `ready` prepares the module for a way, off the clock, and returns the precision of the step.
+    """
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     with untouched(task.module), _recomputed(task.module, task.settings.gradient_checkpointing):
         for turn in range(_TURNS + 1):
-            for precision, timed in seconds.items():
+            for way, timed in seconds.items():
+                precision = ready(way)
                 began = _clock(batch[1].device)
                 _loss(task, batch, precision).backward()  # type: ignore[no-untyped-call]
                 if turn:  # the first chooses kernels
                     timed.append(_clock(batch[1].device) - began)
-    plain, chosen = map(statistics.median, seconds.values())
+    return tuple(map(statistics.median, seconds.values()))
+
+
+def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
+    plain, chosen = _step_seconds(task, batch, ("fp32", task.settings.precision), str)
     measure("step_seconds_fp32", plain, "s")
     measure("step_seconds", chosen, "s")
     measure("precision_speedup", plain / chosen, "x")
@@ -105,17 +117,13 @@ def _precision(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> No
 
 def _layout(task: TrainingTask, batch: Batch, measure: MeasureFunction) -> None:
     model = task.module
-    seconds: dict[bool, list[float]] = {False: [], True: []}
-    with untouched(model), _recomputed(model, task.settings.gradient_checkpointing):
-        for turn in range(_TURNS + 1):
-            for last, timed in seconds.items():
-                model.zero_grad()  # a gradient lies as its weight did
-                lay_out(model, channels_last=last)
-                began = _clock(batch[1].device)
-                _loss(task, batch, task.settings.precision).backward()  # type: ignore[no-untyped-call]
-                if turn:  # the first chooses kernels
-                    timed.append(_clock(batch[1].device) - began)
-    contiguous, chosen = map(statistics.median, seconds.values())
+
+    def laid_out(layout: str) -> str:
+        model.zero_grad()  # a gradient lies as its weight did
+        lay_out(model, channels_last=layout == CHANNELS_LAST)
+        return task.settings.precision
+
+    contiguous, chosen = _step_seconds(task, batch, ("contiguous", CHANNELS_LAST), laid_out)
     measure("layout_seconds_contiguous", contiguous, "s")
     measure("layout_seconds", chosen, "s")
     measure("layout_speedup", contiguous / chosen, "x")
