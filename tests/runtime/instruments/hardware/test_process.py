@@ -11,7 +11,9 @@ from titrant.runtime.machine import peak_memory
 
 CHILD = "import time; held = bytearray(40 << 20); print(flush=True); time.sleep(60)"
 # Starts a process like it once a line is read, and ends it once another is: it has no other children, as this one may.
-PARENT = f"""import subprocess, sys
+# The kernel counts a process's time in hundredths of a second.
+PARENT = f"""import subprocess, sys, time
+while time.process_time() < 0.05: pass
 print(flush=True)
 sys.stdin.readline()
 child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
